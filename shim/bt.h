@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: MIT */
+/* bt.h: BitTorrent for C. The only header of shim/ that others see.
+ *
+ * Opaque handles over libtorrent-rasterbar 2.0. No exception leaves this library: every entry point
+ * and every callback it installs is noexcept. Functions return 0 or a negative errno; results come
+ * last and are untouched on failure. struct bt_error, where a function takes one, is the caller's
+ * and may be NULL.
+ *
+ * Threads: functions may be called from any thread unless they say otherwise. Those marked
+ * "asynchronous" hand their work to the session's network thread and return at once; those marked
+ * "blocking" wait for it. */
+#ifndef SHIM_BT_H
+#define SHIM_BT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum {
+        BT_V1_BYTES = 20,
+        BT_V2_BYTES = 32,
+        BT_HEX_MAX = 2 * BT_V2_BYTES + 1, /* an info-hash as text, with its NUL */
+        BT_PRIORITY_NONE = 0,             /* not wanted */
+        BT_PRIORITY_TOP = 7,
+};
+
+struct bt_error {
+        int code; /* -errno */
+        char text[240];
+};
+
+/* The info-hashes of one torrent (BEP 3, BEP 52). A hybrid has both. */
+struct bt_hash {
+        bool has_v1, has_v2;
+        uint8_t v1[BT_V1_BYTES];
+        uint8_t v2[BT_V2_BYTES];
+};
+
+/* What metadata may ask for at most; beyond that it is refused with E2BIG. */
+struct bt_limits {
+        size_t metadata_bytes;
+        uint32_t pieces;
+        uint32_t files;
+        uint32_t depth; /* path components below the torrent's directory */
+};
+extern const struct bt_limits bt_default_limits;
+
+/* Lower-case hex of one hash; writes at most BT_HEX_MAX bytes. A hash that is not there gives "".
+ */
+void bt_hash_v1_hex(const struct bt_hash *h, char out[BT_HEX_MAX]);
+void bt_hash_v2_hex(const struct bt_hash *h, char out[BT_HEX_MAX]);
+
+/* ---- metadata: what an info dictionary says. Immutable and counted; any thread. ---- */
+
+struct bt_meta;
+
+struct bt_file {
+        const char *path; /* raw components joined by '/', as the torrent has them; a '/' or NUL
+                             inside one is already '_' */
+        uint64_t offset;  /* in the torrent's byte stream */
+        uint64_t size;
+        bool pad;     /* BEP 47 padding: not for users */
+        bool symlink; /* BEP 47 symbolic link: not served */
+};
+
+struct bt_meta *bt_meta_ref(struct bt_meta *m);
+void bt_meta_unref(struct bt_meta *m); /* NULL is fine */
+const struct bt_hash *bt_meta_hash(const struct bt_meta *m);
+const char *bt_meta_name(const struct bt_meta *m); /* raw, lives as long as m */
+bool bt_meta_single_file(const struct bt_meta *m);
+bool bt_meta_private(const struct bt_meta *m);
+uint32_t bt_meta_piece_length(const struct bt_meta *m);
+uint32_t bt_meta_pieces(const struct bt_meta *m);
+uint64_t bt_meta_size(const struct bt_meta *m);
+uint32_t bt_meta_files(const struct bt_meta *m);
+/* i < bt_meta_files(m). The strings live as long as m. */
+void bt_meta_file(const struct bt_meta *m, uint32_t i, struct bt_file *ret);
+
+/* ---- sources: what can be added. Immutable after parsing; the caller owns it. No session needed,
+ * nothing blocks. ---- */
+
+struct bt_source;
+
+/* Parses a magnet URI (BEP 9, BEP 53) or a bare info-hash (40 or 64 hex digits, 32 of base32).
+ * Keeps at most 100 each of trackers, web seeds and x.pe peers, and drops peers on loopback
+ * addresses unless loopback_peers. -EINVAL with a reason. */
+int bt_source_from_magnet(const char *text, size_t len, bool loopback_peers, struct bt_source **ret,
+                          struct bt_error *err);
+/* Parses a .torrent file. -EINVAL, or -E2BIG over a limit, with a reason. */
+int bt_source_from_torrent(const void *data, size_t len, const struct bt_limits *limits,
+                           struct bt_source **ret, struct bt_error *err);
+void bt_source_free(struct bt_source *s);
+const struct bt_hash *bt_source_hash(const struct bt_source *s);
+const char *
+bt_source_name(const struct bt_source *s); /* dn or the torrent's name; "" when unknown */
+const char *bt_source_magnet(const struct bt_source *s);   /* as a magnet URI */
+struct bt_meta *bt_source_meta(const struct bt_source *s); /* borrowed; NULL for a magnet */
+
+/* ---- the session ---- */
+
+struct bt_session;
+struct bt_torrent;
+
+struct bt_stats {
+        uint32_t download_rate, upload_rate; /* payload bytes per second */
+        uint32_t peers, seeds;
+        uint64_t downloaded, uploaded; /* payload bytes in this session */
+};
+
+enum bt_log_level { BT_LOG_ERROR, BT_LOG_WARNING, BT_LOG_INFO, BT_LOG_DEBUG };
+
+/* What the session calls. user is the one given to bt_torrent_add; it must live until released().
+ * None may throw or block for long. */
+struct bt_callbacks {
+        /* Store: from the disk threads. Calls for one piece come in the order write, hash (read),
+         * read. Return 0 or -errno. */
+        int (*write)(void *user, uint32_t piece, uint32_t offset, const void *data, size_t len);
+        int (*read)(void *user, uint32_t piece, uint32_t offset, void *data, size_t len);
+        /* The piece's hash is right and its bytes can be read from the store. Network thread: must
+         * not block. May come again. */
+        void (*piece_passed)(void *user, uint32_t piece);
+        /* The piece's hash was wrong; its bytes will be written again. Network thread: must not
+         * block. */
+        void (*piece_failed)(void *user, uint32_t piece);
+        /* The last callback for user: nothing of the torrent is left. Any thread. */
+        void (*released)(void *user);
+
+        /* From bt_dispatch's thread. meta is borrowed; NULL when the metadata was refused, then err
+         * says why. */
+        void (*metadata)(void *user, struct bt_meta *meta, const struct bt_error *err);
+        void (*stats)(void *user, const struct bt_stats *stats);
+        /* A tracker's or a torrent's own complaint, for the status. */
+        void (*problem)(void *user, const char *text);
+        void (*log)(enum bt_log_level level, const char *text);
+};
+
+struct bt_setting {
+        const char *name, *value;
+};
+
+/* The version of the libtorrent that is loaded, as "2.0.8.0". */
+const char *bt_version(void);
+
+/* Starts a session: its threads exist from here on, so call it after every fork. state (may be
+ * NULL) is what bt_session_state_save gave. Settings are libtorrent's, by name; an unknown name or
+ * a bad value is -EINVAL and nothing is started. Blocking. */
+int bt_session_new(const struct bt_callbacks *callbacks, const struct bt_setting *settings,
+                   size_t n_settings, const void *state, size_t state_len, struct bt_session **ret,
+                   struct bt_error *err);
+/* Checks settings as bt_session_new would, without starting anything. */
+int bt_settings_check(const struct bt_setting *settings, size_t n_settings, struct bt_error *err);
+/* Stops everything and frees s; tells trackers "stopped" but waits for them at most timeout_ms.
+ * Returns 0; -ETIME when it gave up, then threads and memory of the session are left to the
+ * process' exit. Blocking; no other call on s may run or follow. */
+int bt_session_close(struct bt_session *s, unsigned timeout_ms);
+/* Readable when bt_dispatch has work. Lives as long as s. */
+int bt_session_event_fd(const struct bt_session *s);
+/* Takes what happened and calls metadata, stats, problem and log for it. One thread only. */
+void bt_dispatch(struct bt_session *s);
+/* Asks for stats of the torrents that changed and a sign of life of the network thread; both come
+ * with bt_dispatch. Asynchronous. */
+void bt_session_poll(struct bt_session *s);
+
+struct bt_session_stats {
+        uint16_t listen_port;
+        uint32_t download_rate, upload_rate;
+        uint32_t peers, dht_nodes;
+        uint64_t heartbeat; /* counts answers of the network thread to bt_session_poll */
+};
+void bt_session_get_stats(const struct bt_session *s, struct bt_session_stats *ret);
+
+/* The DHT's state for the next start, as bytes to be freed with bt_free. Blocking. */
+int bt_session_state_save(struct bt_session *s, void **ret, size_t *ret_len);
+void bt_free(void *p);
+
+/* Adds a torrent in which no piece is wanted. With metadata in src (or have == NULL and a magnet)
+ * it starts at once; have, when not NULL, is a bitmap (piece 0 is the lowest bit of byte 0) of
+ * pieces that are in the store and verified. Pieces are wanted with bt_torrent_want once the
+ * metadata is there. Blocking, milliseconds. -EEXIST when the session has it, -EINVAL with a
+ * reason. */
+int bt_torrent_add(struct bt_session *s, const struct bt_source *src, const uint8_t *have,
+                   void *user, struct bt_torrent **ret, struct bt_error *err);
+/* Forgets the torrent; t is invalid afterwards. released(user) comes when the last callback is
+ * over. The store is not touched. Asynchronous. */
+void bt_torrent_remove(struct bt_torrent *t);
+
+struct bt_want {
+        uint32_t piece;
+        uint8_t priority; /* 0 not wanted … 7 */
+        bool urgent;      /* a reader waits for it: request it before and beside everything else (a
+                             deadline of now) */
+};
+/* Changes what is wanted, in order. A piece that is no longer urgent loses its deadline first, as
+ * libtorrent would otherwise leave it at priority 1. Asynchronous. */
+void bt_torrent_want(struct bt_torrent *t, const struct bt_want *want, size_t n);
+/* Announces to trackers and the DHT now. Asynchronous. */
+void bt_torrent_reannounce(struct bt_torrent *t);
+/* Leaves the upload-only mode that a failed write of the store put the torrent in. Asynchronous. */
+void bt_torrent_resume_writes(struct bt_torrent *t);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,499 @@
+// SPDX-License-Identifier: MIT
+// disk.cpp: libtorrent's disk_interface over the store callbacks.
+//
+// Threads: libtorrent calls the interface from its network thread. Jobs run on worker threads, all
+// jobs of one piece on the same one and in order, so a hash sees every write before it, and a piece
+// that has passed can be read from the store at once. Handlers are posted back to the network
+// thread.
+//
+// Hashing: the bytes of a block are hashed while they are still in the processor's cache, right
+// after their write, as long as the blocks of a piece come in order; what came out of order is read
+// back from the store when libtorrent asks for the hash.
+#include "internal.hpp"
+
+#include <libtorrent/disk_buffer_holder.hpp>
+#include <libtorrent/disk_observer.hpp>
+#include <libtorrent/error_code.hpp>
+#include <libtorrent/file_storage.hpp>
+#include <libtorrent/hasher.hpp>
+#include <libtorrent/peer_request.hpp>
+#include <libtorrent/storage_defs.hpp>
+
+#include <boost/asio/post.hpp>
+
+#include <array>
+#include <cerrno>
+#include <condition_variable>
+#include <cstdlib>
+#include <cstring>
+#include <deque>
+#include <functional>
+#include <thread>
+
+namespace
+{
+
+// Two: one writes while the other hashes. More gave nothing on two cores.
+constexpr std::size_t workers_n = 2;
+// Bytes that wait to be written: above high, peers are not read from until it is below low.
+constexpr long queue_high_bytes = 8 << 20;
+constexpr long queue_low_bytes = 4 << 20;
+constexpr int block_bytes = lt::default_block_size;
+// Pieces whose hash is under way, for each worker. More than the windows of all readers hold; past
+// it pieces are read back.
+constexpr std::size_t running_hashes_max = 512;
+
+lt::storage_error disk_error(int e, lt::operation_t op)
+{
+        return e == 0 ? lt::storage_error()
+                      : lt::storage_error(lt::error_code(e, lt::system_category()), op);
+}
+
+struct storage {
+        std::shared_ptr<bt_torrent> owner;
+        lt::file_storage const *files = nullptr;
+        std::shared_ptr<void> keep; // libtorrent's torrent: files lives as long as it
+        // Which hashes libtorrent asks for; learned from its first question.
+        std::atomic<bool> v1{true}, v2{false};
+};
+
+struct running_hash {
+        int next = 0; // bytes of the piece hashed so far, from its start
+        lt::hasher v1;
+        std::vector<lt::sha256_hash> v2;
+};
+
+class worker
+{
+      public:
+        worker() : m_thread([this] { run(); })
+        {
+        }
+
+        ~worker()
+        {
+                stop();
+                if (m_thread.joinable())
+                        m_thread.join();
+        }
+
+        void push(std::function<void(worker &)> job)
+        {
+                {
+                        std::lock_guard<std::mutex> const l(m_lock);
+                        m_jobs.push_back(std::move(job));
+                }
+                m_wake.notify_one();
+        }
+
+        // What was pushed before is still done.
+        void stop()
+        {
+                {
+                        std::lock_guard<std::mutex> const l(m_lock);
+                        m_stop = true;
+                }
+                m_wake.notify_one();
+        }
+
+        void join()
+        {
+                if (m_thread.joinable())
+                        m_thread.join();
+        }
+
+        // Only for jobs: this worker's own table, by storage and piece.
+        using key = std::pair<storage const *, int>;
+        struct key_hash {
+                std::size_t operator()(key const &k) const noexcept
+                {
+                        return std::hash<void const *>()(k.first) ^
+                               (std::size_t(k.second) * 0x9e3779b97f4a7c15u);
+                }
+        };
+        std::unordered_map<key, running_hash, key_hash> hashes;
+
+      private:
+        void run() noexcept
+        {
+                for (;;) {
+                        std::function<void(worker &)> job;
+                        {
+                                std::unique_lock<std::mutex> l(m_lock);
+                                m_wake.wait(l, [this] { return m_stop || !m_jobs.empty(); });
+                                if (m_jobs.empty())
+                                        return;
+                                job = std::move(m_jobs.front());
+                                m_jobs.pop_front();
+                        }
+                        job(*this);
+                }
+        }
+
+        std::mutex m_lock;
+        std::condition_variable m_wake;
+        std::deque<std::function<void(worker &)>> m_jobs;
+        bool m_stop = false;
+        std::thread m_thread; // last: starts when the rest is there
+};
+
+class store_disk final : public lt::disk_interface, public lt::buffer_allocator_interface
+{
+      public:
+        store_disk(lt::io_context &io, torrent_table &torrents) : m_io(io), m_torrents(torrents)
+        {
+                for (auto &w : m_workers)
+                        w = std::make_unique<worker>();
+        }
+
+        ~store_disk() override
+        {
+                abort(true);
+        }
+
+        lt::storage_holder new_torrent(lt::storage_params const &p,
+                                       std::shared_ptr<void> const &torrent) override
+        {
+                auto s = std::make_shared<storage>();
+                s->owner = m_torrents.find(id_of_save_path(p.path));
+                s->files = &p.files;
+                s->keep = torrent;
+                lt::storage_index_t const i(m_next++);
+                m_storages.emplace(i, std::move(s));
+                return {i, *this};
+        }
+
+        void remove_torrent(lt::storage_index_t i) override
+        {
+                auto const s = take(i);
+                m_storages.erase(i);
+                for (auto &w : m_workers)
+                        w->push([s](worker &self) {
+                                for (auto h = self.hashes.begin(); h != self.hashes.end();)
+                                        h = h->first.first == s.get() ? self.hashes.erase(h)
+                                                                      : std::next(h);
+                        });
+        }
+
+        void
+        async_read(lt::storage_index_t i, lt::peer_request const &r,
+                   std::function<void(lt::disk_buffer_holder, lt::storage_error const &)> handler,
+                   lt::disk_job_flags_t) override
+        {
+                on_piece(i, r.piece,
+                         [this, s = take(i), r, handler = std::move(handler)](worker &) {
+                                 auto *const buffer =
+                                         static_cast<char *>(std::malloc(std::size_t(r.length)));
+                                 int const e = buffer ? read(*s, r.piece, r.start, buffer, r.length)
+                                                      : ENOMEM;
+                                 boost::asio::post(m_io, [this, e, buffer, r, handler] {
+                                         lt::disk_buffer_holder holder;
+                                         if (e == 0)
+                                                 holder = lt::disk_buffer_holder(*this, buffer,
+                                                                                 r.length);
+                                         else
+                                                 std::free(buffer);
+                                         handler(std::move(holder),
+                                                 disk_error(e, lt::operation_t::file_read));
+                                 });
+                         });
+        }
+
+        bool async_write(lt::storage_index_t i, lt::peer_request const &r, char const *buf,
+                         std::shared_ptr<lt::disk_observer> observer,
+                         std::function<void(lt::storage_error const &)> handler,
+                         lt::disk_job_flags_t) override
+        {
+                std::shared_ptr<char> const copy(
+                        static_cast<char *>(std::malloc(std::size_t(r.length))), std::free);
+                if (!copy) {
+                        boost::asio::post(m_io, [handler] {
+                                handler(disk_error(ENOMEM, lt::operation_t::file_write));
+                        });
+                        return false;
+                }
+                std::memcpy(copy.get(), buf, std::size_t(r.length));
+                long const queued = m_queued_bytes.fetch_add(r.length) + r.length;
+                on_piece(i, r.piece,
+                         [this, s = take(i), r, copy, handler = std::move(handler)](worker &self) {
+                                 int const e = write(self, *s, r, copy.get());
+                                 boost::asio::post(m_io, [handler, e] {
+                                         handler(disk_error(e, lt::operation_t::file_write));
+                                 });
+                                 if (m_queued_bytes.fetch_sub(r.length) - r.length <
+                                     queue_low_bytes)
+                                         wake_observers();
+                         });
+                if (queued <= queue_high_bytes || !observer)
+                        return false;
+                std::lock_guard<std::mutex> const l(m_observers_lock);
+                m_observers.push_back(observer);
+                return true;
+        }
+
+        void async_hash(lt::storage_index_t i, lt::piece_index_t piece,
+                        lt::span<lt::sha256_hash> v2, lt::disk_job_flags_t flags,
+                        std::function<void(lt::piece_index_t, lt::sha1_hash const &,
+                                           lt::storage_error const &)>
+                                handler) override
+        {
+                bool const v1 = bool(flags & lt::disk_interface::v1_hash);
+                // Not copied until v2 is filled: v2 points into a vector that the handler owns.
+                auto const h = std::make_shared<decltype(handler)>(std::move(handler));
+                on_piece(i, piece, [this, s = take(i), piece, v2, v1, h](worker &self) {
+                        lt::sha1_hash sum;
+                        int const e = hash(self, *s, piece, v1, v2, sum);
+                        boost::asio::post(m_io, [h, piece, sum, e] {
+                                (*h)(piece, sum, disk_error(e, lt::operation_t::file_read));
+                        });
+                });
+        }
+
+        void async_hash2(lt::storage_index_t i, lt::piece_index_t piece, int offset,
+                         lt::disk_job_flags_t,
+                         std::function<void(lt::piece_index_t, lt::sha256_hash const &,
+                                            lt::storage_error const &)>
+                                 handler) override
+        {
+                on_piece(
+                        i, piece,
+                        [this, s = take(i), piece, offset, handler = std::move(handler)](worker &) {
+                                std::array<char, block_bytes> block;
+                                int const len = std::min(block_bytes,
+                                                         s->files->piece_size2(piece) - offset);
+                                int const e = read(*s, piece, offset, block.data(), len);
+                                lt::sha256_hash sum;
+                                if (e == 0)
+                                        sum = lt::hasher256(block.data(), len).final();
+                                boost::asio::post(m_io, [handler, piece, sum, e] {
+                                        handler(piece, sum,
+                                                disk_error(e, lt::operation_t::file_read));
+                                });
+                        });
+        }
+
+        void async_clear_piece(lt::storage_index_t i, lt::piece_index_t piece,
+                               std::function<void(lt::piece_index_t)> handler) override
+        {
+                on_piece(i, piece,
+                         [this, s = take(i), piece, handler = std::move(handler)](worker &self) {
+                                 self.hashes.erase({s.get(), int(piece)});
+                                 boost::asio::post(m_io, [handler, piece] { handler(piece); });
+                         });
+        }
+
+        // The store needs no check: what it has is told with the torrent.
+        void async_check_files(
+                lt::storage_index_t, lt::add_torrent_params const *,
+                lt::aux::vector<std::string, lt::file_index_t>,
+                std::function<void(lt::status_t, lt::storage_error const &)> handler) override
+        {
+                boost::asio::post(
+                        m_io, [handler] { handler(lt::status_t::no_error, lt::storage_error()); });
+        }
+
+        void async_move_storage(
+                lt::storage_index_t, std::string path, lt::move_flags_t,
+                std::function<void(lt::status_t, std::string const &, lt::storage_error const &)>
+                        handler) override
+        {
+                boost::asio::post(m_io, [handler, path] {
+                        handler(lt::status_t::fatal_disk_error, path,
+                                disk_error(EOPNOTSUPP, lt::operation_t::file_rename));
+                });
+        }
+
+        void async_release_files(lt::storage_index_t, std::function<void()> handler) override
+        {
+                if (handler)
+                        boost::asio::post(m_io, std::move(handler));
+        }
+
+        void async_stop_torrent(lt::storage_index_t, std::function<void()> handler) override
+        {
+                if (handler)
+                        boost::asio::post(m_io, std::move(handler));
+        }
+
+        void async_rename_file(lt::storage_index_t, lt::file_index_t file, std::string name,
+                               std::function<void(std::string const &, lt::file_index_t,
+                                                  lt::storage_error const &)>
+                                       handler) override
+        {
+                boost::asio::post(
+                        m_io, [handler, file, name] { handler(name, file, lt::storage_error()); });
+        }
+
+        void async_delete_files(lt::storage_index_t, lt::remove_flags_t,
+                                std::function<void(lt::storage_error const &)> handler) override
+        {
+                boost::asio::post(m_io, [handler] { handler(lt::storage_error()); });
+        }
+
+        void async_set_file_priority(
+                lt::storage_index_t,
+                lt::aux::vector<lt::download_priority_t, lt::file_index_t> prio,
+                std::function<void(lt::storage_error const &,
+                                   lt::aux::vector<lt::download_priority_t, lt::file_index_t>)>
+                        handler) override
+        {
+                boost::asio::post(m_io, [handler, prio] { handler(lt::storage_error(), prio); });
+        }
+
+        void update_stats_counters(lt::counters &) const override
+        {
+        }
+
+        std::vector<lt::open_file_state> get_status(lt::storage_index_t) const override
+        {
+                return {};
+        }
+
+        void abort(bool wait) override
+        {
+                for (auto &w : m_workers)
+                        w->stop();
+                for (auto &w : m_workers)
+                        if (wait)
+                                w->join();
+        }
+
+        void submit_jobs() override
+        {
+        }
+
+        void settings_updated() override
+        {
+        }
+
+        void free_disk_buffer(char *b) override
+        {
+                std::free(b);
+        }
+
+      private:
+        std::shared_ptr<storage> take(lt::storage_index_t i) const
+        {
+                return m_storages.at(i);
+        }
+
+        void on_piece(lt::storage_index_t, lt::piece_index_t piece,
+                      std::function<void(worker &)> job)
+        {
+                m_workers[std::size_t(int(piece)) % m_workers.size()]->push(std::move(job));
+        }
+
+        void wake_observers()
+        {
+                std::vector<std::weak_ptr<lt::disk_observer>> woken;
+                {
+                        std::lock_guard<std::mutex> const l(m_observers_lock);
+                        woken.swap(m_observers);
+                }
+                for (auto const &w : woken)
+                        boost::asio::post(m_io, [w] {
+                                if (auto o = w.lock())
+                                        o->on_disk();
+                        });
+        }
+
+        static int read(storage const &s, lt::piece_index_t piece, int offset, char *buf, int len)
+        {
+                if (!s.owner)
+                        return ENXIO;
+                return -s.owner->callbacks->read(s.owner->user, uint32_t(int(piece)),
+                                                 uint32_t(offset), buf, std::size_t(len));
+        }
+
+        static int write(worker &self, storage const &s, lt::peer_request const &r, char const *buf)
+        {
+                worker::key const k{&s, int(r.piece)};
+                if (!s.owner)
+                        return ENXIO;
+                int const e =
+                        -s.owner->callbacks->write(s.owner->user, uint32_t(int(r.piece)),
+                                                   uint32_t(r.start), buf, std::size_t(r.length));
+                auto h = self.hashes.find(k);
+                if (e != 0 || (h != self.hashes.end() && r.start < h->second.next)) {
+                        // Not what was hashed, or hashed twice: the store is read back.
+                        if (h != self.hashes.end())
+                                self.hashes.erase(h);
+                        return e;
+                }
+                if (h == self.hashes.end() && r.start == 0 &&
+                    self.hashes.size() < running_hashes_max)
+                        h = self.hashes.emplace(k, running_hash{}).first;
+                if (h != self.hashes.end() && r.start == h->second.next)
+                        take_in(s, r.piece, h->second, buf, r.length);
+                return 0;
+        }
+
+        // Hashes the next len bytes of a piece; len is a whole number of blocks but at the end of
+        // the piece.
+        static void take_in(storage const &s, lt::piece_index_t piece, running_hash &h,
+                            char const *buf, int len)
+        {
+                if (s.v1.load(std::memory_order_relaxed))
+                        h.v1.update(buf, len);
+                if (s.v2.load(std::memory_order_relaxed)) {
+                        int const end = s.files->piece_size2(piece);
+                        for (int o = 0; o < len && h.next + o < end; o += block_bytes)
+                                h.v2.push_back(
+                                        lt::hasher256(buf + o, std::min({block_bytes, len - o,
+                                                                         end - h.next - o}))
+                                                .final());
+                }
+                h.next += len;
+        }
+
+        static int hash(worker &self, storage &s, lt::piece_index_t piece, bool v1,
+                        lt::span<lt::sha256_hash> v2, lt::sha1_hash &sum)
+        {
+                worker::key const k{&s, int(piece)};
+                running_hash h;
+                if (auto i = self.hashes.find(k); i != self.hashes.end()) {
+                        bool const fits = s.v1 == v1 && s.v2 == !v2.empty();
+                        if (fits)
+                                h = std::move(i->second);
+                        self.hashes.erase(i);
+                }
+                s.v1 = v1;
+                s.v2 = !v2.empty();
+
+                // A v1 hash covers the whole piece, a v2 hash ends with the file.
+                int const size = v1 ? s.files->piece_size(piece) : s.files->piece_size2(piece);
+                std::array<char, block_bytes> block;
+                while (h.next < size) {
+                        int const len = std::min(block_bytes, size - h.next);
+                        if (int const e = read(s, piece, h.next, block.data(), len); e != 0)
+                                return e;
+                        take_in(s, piece, h, block.data(), len);
+                }
+                if (v1)
+                        sum = h.v1.final();
+                auto const n = std::min(std::size_t(v2.size()), h.v2.size());
+                std::copy_n(h.v2.begin(), n, v2.begin());
+                return 0;
+        }
+
+        lt::io_context &m_io;
+        torrent_table &m_torrents;
+
+        // Network thread only.
+        std::uint32_t m_next = 0;
+        std::unordered_map<lt::storage_index_t, std::shared_ptr<storage>> m_storages;
+
+        std::atomic<long> m_queued_bytes{0};
+        std::mutex m_observers_lock;
+        std::vector<std::weak_ptr<lt::disk_observer>> m_observers;
+
+        std::array<std::unique_ptr<worker>, workers_n> m_workers; // last: their jobs use the rest
+};
+
+} // namespace
+
+std::unique_ptr<lt::disk_interface> make_disk(lt::io_context &io, lt::counters &,
+                                              torrent_table &torrents)
+{
+        return std::make_unique<store_disk>(io, torrents);
+}

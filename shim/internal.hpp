@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: MIT
+// internal.hpp: what the files of shim/ share. Nobody else includes this.
+#pragma once
+
+#include "bt.h"
+
+#include <libtorrent/add_torrent_params.hpp>
+#include <libtorrent/config.hpp>
+#include <libtorrent/disk_interface.hpp>
+#include <libtorrent/info_hash.hpp>
+#include <libtorrent/io_context.hpp>
+#include <libtorrent/session.hpp>
+#include <libtorrent/settings_pack.hpp>
+#include <libtorrent/torrent_handle.hpp>
+#include <libtorrent/torrent_info.hpp>
+#include <libtorrent/version.hpp>
+
+#include <atomic>
+#include <cstdarg>
+#include <exception>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#if LIBTORRENT_VERSION_MAJOR != 2 || LIBTORRENT_VERSION_MINOR != 0
+#error "shim/disk.cpp implements the disk_interface of libtorrent 2.0.x; 2.1 changed it"
+#endif
+
+namespace lt = libtorrent;
+
+// Fills err (may be null) and returns code, so that a failing entry can `return fail(...)`.
+[[gnu::format(printf, 3, 4)]] int fail(bt_error *err, int code, char const *format, ...) noexcept;
+
+// Runs an entry point's body; what it throws becomes -errno and a text.
+template <typename F> int guarded(bt_error *err, F &&body) noexcept
+{
+        try {
+                return body();
+        } catch (std::bad_alloc const &) {
+                return fail(err, -ENOMEM, "out of memory");
+        } catch (std::exception const &e) {
+                return fail(err, -EIO, "%s", e.what());
+        } catch (...) {
+                return fail(err, -EIO, "unknown exception");
+        }
+}
+
+struct file_view {
+        std::string path;
+        uint64_t offset;
+        uint64_t size;
+        bool pad, symlink;
+};
+
+struct bt_meta {
+        std::atomic<int> refs{1};
+        std::shared_ptr<lt::torrent_info const> info;
+        bt_hash hash{};
+        std::string name;
+        bool single = false;
+        std::vector<file_view> files;
+};
+
+struct bt_source {
+        lt::add_torrent_params params;
+        bt_hash hash{};
+        std::string magnet;
+        bt_meta *meta = nullptr;
+        ~bt_source();
+};
+
+bt_hash to_hash(lt::info_hash_t const &h) noexcept;
+
+// Checks ti against the limits and makes the view that C sees. 0, -EINVAL or -E2BIG.
+int make_meta(std::shared_ptr<lt::torrent_info const> ti, bt_limits const &limits, bt_meta **ret,
+              bt_error *err);
+
+lt::load_torrent_limits to_lt(bt_limits const &limits);
+
+// One added torrent: what libtorrent's storage, plugin and alerts know it by. released() is called
+// when the last of them lets go.
+struct bt_torrent : std::enable_shared_from_this<bt_torrent> {
+        // Set once, before libtorrent knows it.
+        bt_session *session = nullptr;
+        bt_callbacks const *callbacks = nullptr;
+        void *user = nullptr;
+        uint64_t id = 0; // part of its save path, which is how new_torrent() finds it
+        bool wants_metadata = false;
+
+        // Set by the network thread in bt_torrent_add's call, read by others after that returned.
+        lt::torrent_handle handle;
+
+        std::atomic<bool> added{false}; // user is ours until released(); before, a failed add
+                                        // leaves it to the caller
+        std::atomic<bool> removed{
+                false}; // by bt_torrent_remove: no callbacks of bt_dispatch any more
+
+        ~bt_torrent();
+};
+
+// The torrents of a session by id. Any thread.
+class torrent_table
+{
+      public:
+        std::shared_ptr<bt_torrent> find(uint64_t id);
+        void insert(std::shared_ptr<bt_torrent> t);
+        void erase(uint64_t id);
+
+      private:
+        std::mutex m_lock;
+        std::unordered_map<uint64_t, std::shared_ptr<bt_torrent>> m_by_id;
+};
+
+std::string save_path_of(uint64_t id);
+uint64_t id_of_save_path(std::string const &path); // 0: none of ours
+
+std::unique_ptr<lt::disk_interface> make_disk(lt::io_context &io, lt::counters &counters,
+                                              torrent_table &torrents);
+
+// The settings every session starts from (settings.cpp says why each), then the user's.
+lt::settings_pack default_settings();
+int apply_settings(lt::settings_pack &pack, bt_setting const *settings, size_t n, bt_error *err);

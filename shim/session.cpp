@@ -1,0 +1,524 @@
+// SPDX-License-Identifier: MIT
+// session.cpp: the libtorrent session; its alerts and its plugin become the callbacks of bt.h.
+#include "internal.hpp"
+
+#include <libtorrent/alert_types.hpp>
+#include <libtorrent/entry.hpp>
+#include <libtorrent/extensions.hpp>
+#include <libtorrent/peer_connection_handle.hpp>
+#include <libtorrent/session_params.hpp>
+#include <libtorrent/session_stats.hpp>
+#include <libtorrent/torrent_flags.hpp>
+
+#include <boost/asio/post.hpp>
+
+#include <cerrno>
+#include <chrono>
+#include <condition_variable>
+#include <cstdlib>
+#include <cstring>
+#include <thread>
+
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+namespace
+{
+
+char const save_path_prefix[] = "/magnetfs/";
+
+// libtorrent's userdata is a typed pointer; ours is a number, so that a late alert can't name an
+// object that is gone.
+struct torrent_id;
+
+lt::client_data_t as_userdata(uint64_t id)
+{
+        return lt::client_data_t(reinterpret_cast<torrent_id *>(std::uintptr_t(id)));
+}
+
+uint64_t id_of(lt::torrent_handle const &h)
+{
+        return std::uintptr_t(h.userdata().get<torrent_id>());
+}
+
+struct metadata_event {
+        std::shared_ptr<bt_torrent> torrent;
+        std::shared_ptr<lt::torrent_info const> info;
+};
+
+} // namespace
+
+struct bt_session {
+        bt_callbacks callbacks{};
+        int event_fd = -1;
+        torrent_table torrents;
+        uint64_t next_id = 1; // bt_torrent_add's callers: under add_lock
+        std::mutex add_lock;
+
+        lt::io_context *io = nullptr; // the network thread's, set while the session is made
+
+        std::mutex events_lock;
+        std::vector<metadata_event> events; // under events_lock
+
+        // The dispatch thread's.
+        std::vector<lt::alert *> alerts;
+        int metric_peers = -1, metric_dht_nodes = -1;
+
+        std::mutex stats_lock;
+        bt_session_stats stats{}; // under stats_lock
+        std::unordered_map<uint64_t, std::pair<uint32_t, uint32_t>>
+                rates; // the dispatch thread's: torrent -> down, up
+
+        std::unique_ptr<lt::session> session;
+
+        void wake() const noexcept
+        {
+                std::uint64_t const one = 1;
+                (void)!::write(event_fd, &one, sizeof one);
+        }
+
+        ~bt_session()
+        {
+                session.reset();
+                if (event_fd >= 0)
+                        ::close(event_fd);
+        }
+};
+
+namespace
+{
+
+// libtorrent tells peers that a torrent without wanted pieces only uploads, and seeds hang up on
+// hearing it. magnetfs will want pieces as soon as somebody reads: never say so.
+struct handshake_plugin final : lt::peer_plugin {
+        void add_handshake(lt::entry &handshake) override
+        {
+                handshake.dict().erase("upload_only");
+        }
+};
+
+struct torrent_watch final : lt::torrent_plugin {
+        std::shared_ptr<bt_torrent> const t;
+        lt::torrent_handle const handle;
+
+        torrent_watch(std::shared_ptr<bt_torrent> torrent, lt::torrent_handle h)
+            : t(std::move(torrent)), handle(std::move(h))
+        {
+        }
+
+        std::shared_ptr<lt::peer_plugin>
+        new_connection(lt::peer_connection_handle const &c) override
+        {
+                if (c.type() != lt::connection_type::bittorrent)
+                        return {};
+                return std::make_shared<handshake_plugin>();
+        }
+
+        void on_piece_pass(lt::piece_index_t p) override
+        {
+                t->callbacks->piece_passed(t->user, uint32_t(int(p)));
+        }
+
+        void on_piece_failed(lt::piece_index_t p) override
+        {
+                t->callbacks->piece_failed(t->user, uint32_t(int(p)));
+        }
+
+        // The first state after downloading_metadata: the info dictionary is there and no piece was
+        // asked for.
+        void on_state(lt::torrent_status::state_t s) override
+        {
+                if (!t->wants_metadata || s == lt::torrent_status::downloading_metadata)
+                        return;
+                auto info = handle.torrent_file();
+                if (!info || !info->is_valid())
+                        return;
+                t->wants_metadata = false;
+                auto *const s_ = t->session;
+                {
+                        std::lock_guard<std::mutex> const l(s_->events_lock);
+                        s_->events.push_back({t, std::move(info)});
+                }
+                s_->wake();
+        }
+};
+
+void on_metadata(metadata_event const &e)
+{
+        bt_error err{};
+        bt_meta *meta = nullptr;
+        int const r =
+                guarded(&err, [&] { return make_meta(e.info, bt_default_limits, &meta, &err); });
+        if (!e.torrent->removed)
+                e.torrent->callbacks->metadata(e.torrent->user, r < 0 ? nullptr : meta,
+                                               r < 0 ? &err : nullptr);
+        bt_meta_unref(meta);
+}
+
+void on_state_update(bt_session &s, lt::state_update_alert const &a)
+{
+        for (auto const &st : a.status) {
+                auto const t = s.torrents.find(id_of(st.handle));
+                if (!t || t->removed)
+                        continue;
+                bt_stats b{};
+                b.download_rate = uint32_t(std::max(0, st.download_payload_rate));
+                b.upload_rate = uint32_t(std::max(0, st.upload_payload_rate));
+                b.peers = uint32_t(std::max(0, st.num_peers));
+                b.seeds = uint32_t(std::max(0, st.num_seeds));
+                b.downloaded = uint64_t(st.total_payload_download);
+                b.uploaded = uint64_t(st.total_payload_upload);
+                s.rates[t->id] = {b.download_rate, b.upload_rate};
+                t->callbacks->stats(t->user, &b);
+        }
+        uint32_t down = 0, up = 0;
+        for (auto i = s.rates.begin(); i != s.rates.end();) {
+                if (!s.torrents.find(i->first)) {
+                        i = s.rates.erase(i);
+                        continue;
+                }
+                down += i->second.first;
+                up += i->second.second;
+                ++i;
+        }
+        std::lock_guard<std::mutex> const l(s.stats_lock);
+        s.stats.download_rate = down;
+        s.stats.upload_rate = up;
+        s.stats.heartbeat++;
+}
+
+void on_problem(bt_session &s, lt::torrent_alert const &a, std::string const &text)
+{
+        auto const t = s.torrents.find(id_of(a.handle));
+        if (t && !t->removed)
+                t->callbacks->problem(t->user, text.c_str());
+}
+
+void on_alert(bt_session &s, lt::alert const *a)
+{
+        if (auto const *u = lt::alert_cast<lt::state_update_alert>(a))
+                on_state_update(s, *u);
+        else if (auto const *st = lt::alert_cast<lt::session_stats_alert>(a)) {
+                auto const c = st->counters();
+                auto const at = [&](int i) {
+                        return i < 0 ? 0u : uint32_t(std::max<std::int64_t>(0, c[i]));
+                };
+                std::lock_guard<std::mutex> const l(s.stats_lock);
+                s.stats.peers = at(s.metric_peers);
+                s.stats.dht_nodes = at(s.metric_dht_nodes);
+        } else if (auto const *up = lt::alert_cast<lt::listen_succeeded_alert>(a)) {
+                if (up->socket_type == lt::socket_type_t::tcp) {
+                        std::lock_guard<std::mutex> const l(s.stats_lock);
+                        if (s.stats.listen_port == 0)
+                                s.stats.listen_port = uint16_t(up->port);
+                }
+                s.callbacks.log(BT_LOG_DEBUG, a->message().c_str());
+        } else if (auto const *te = lt::alert_cast<lt::tracker_error_alert>(a))
+                on_problem(s, *te,
+                           std::string("tracker ") + te->tracker_url() + ": " +
+                                   (te->error ? te->error.message()
+                                              : std::string(te->failure_reason())));
+        else if (auto const *to = lt::alert_cast<lt::torrent_error_alert>(a))
+                on_problem(s, *to, to->error.message());
+        else if (auto const *lf = lt::alert_cast<lt::listen_failed_alert>(a))
+                s.callbacks.log(BT_LOG_INFO, lf->message().c_str());
+        else if (lt::alert_cast<lt::session_stats_header_alert>(a))
+                ; // names of metrics, pages of them
+        else if (lt::alert_cast<lt::alerts_dropped_alert>(a))
+                s.callbacks.log(BT_LOG_INFO, a->message().c_str());
+        else
+                s.callbacks.log(BT_LOG_DEBUG, a->message().c_str());
+}
+
+} // namespace
+
+bt_torrent::~bt_torrent()
+{
+        if (added)
+                callbacks->released(user);
+}
+
+std::shared_ptr<bt_torrent> torrent_table::find(uint64_t id)
+{
+        std::lock_guard<std::mutex> const l(m_lock);
+        auto const i = m_by_id.find(id);
+        return i == m_by_id.end() ? nullptr : i->second;
+}
+
+void torrent_table::insert(std::shared_ptr<bt_torrent> t)
+{
+        std::lock_guard<std::mutex> const l(m_lock);
+        auto const id = t->id;
+        m_by_id.emplace(id, std::move(t));
+}
+
+void torrent_table::erase(uint64_t id)
+{
+        std::shared_ptr<bt_torrent> last; // destroyed after the lock: its destructor calls out
+        std::lock_guard<std::mutex> const l(m_lock);
+        auto const i = m_by_id.find(id);
+        if (i == m_by_id.end())
+                return;
+        last = std::move(i->second);
+        m_by_id.erase(i);
+}
+
+std::string save_path_of(uint64_t id)
+{
+        return save_path_prefix + std::to_string(id);
+}
+
+uint64_t id_of_save_path(std::string const &path)
+{
+        auto const n = sizeof save_path_prefix - 1;
+        if (path.compare(0, n, save_path_prefix) != 0)
+                return 0;
+        return std::strtoull(path.c_str() + n, nullptr, 10);
+}
+
+extern "C" {
+
+const char *bt_version(void)
+{
+        return lt::version();
+}
+
+int bt_session_new(const struct bt_callbacks *callbacks, const struct bt_setting *settings,
+                   size_t n_settings, const void *state, size_t state_len, struct bt_session **ret,
+                   struct bt_error *err)
+{
+        return guarded(err, [&] {
+                if (std::strncmp(lt::version(), "2.0.", 4) != 0)
+                        return fail(err, -ENOTSUP,
+                                    "libtorrent %s is loaded; this program needs 2.0.x",
+                                    lt::version());
+                auto s = std::make_unique<bt_session>();
+                s->callbacks = *callbacks;
+                s->event_fd = ::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+                if (s->event_fd < 0)
+                        return fail(err, -errno, "cannot make an eventfd: %s",
+                                    std::strerror(errno));
+                s->metric_peers = lt::find_metric_idx("peer.num_peers_connected");
+                s->metric_dht_nodes = lt::find_metric_idx("dht.dht_nodes");
+
+                lt::session_params params;
+                if (state && state_len > 0)
+                        params = lt::read_session_params(
+                                {static_cast<char const *>(state), std::ptrdiff_t(state_len)},
+                                lt::session_handle::save_dht_state);
+                params.settings = default_settings();
+                int const r = apply_settings(params.settings, settings, n_settings, err);
+                if (r < 0)
+                        return r;
+                auto *const raw = s.get();
+                params.disk_io_constructor =
+                        [raw](lt::io_context &io, lt::settings_interface const &, lt::counters &c) {
+                                raw->io = &io;
+                                return make_disk(io, c, raw->torrents);
+                        };
+                s->session = std::make_unique<lt::session>(std::move(params));
+                s->session->set_alert_notify([raw] { raw->wake(); });
+                *ret = s.release();
+                return 0;
+        });
+}
+
+int bt_session_close(struct bt_session *s, unsigned timeout_ms)
+{
+        struct waiter {
+                std::mutex lock;
+                std::condition_variable done_cv;
+                bool done = false;
+        };
+        return guarded(nullptr, [&] {
+                auto const w = std::make_shared<waiter>();
+                std::thread([s, w] {
+                        delete s;
+                        std::lock_guard<std::mutex> const l(w->lock);
+                        w->done = true;
+                        w->done_cv.notify_all();
+                }).detach();
+                std::unique_lock<std::mutex> l(w->lock);
+                return w->done_cv.wait_for(l, std::chrono::milliseconds(timeout_ms),
+                                           [&] { return w->done; })
+                               ? 0
+                               : -ETIME;
+        });
+}
+
+int bt_session_event_fd(const struct bt_session *s)
+{
+        return s->event_fd;
+}
+
+void bt_dispatch(struct bt_session *s)
+{
+        (void)guarded(nullptr, [&] {
+                std::uint64_t n;
+                (void)!::read(s->event_fd, &n, sizeof n);
+                std::vector<metadata_event> events;
+                {
+                        std::lock_guard<std::mutex> const l(s->events_lock);
+                        events.swap(s->events);
+                }
+                for (auto const &e : events)
+                        on_metadata(e);
+                s->session->pop_alerts(&s->alerts);
+                for (auto const *a : s->alerts)
+                        (void)guarded(nullptr, [&] {
+                                on_alert(*s, a);
+                                return 0;
+                        });
+                return 0;
+        });
+}
+
+void bt_session_poll(struct bt_session *s)
+{
+        (void)guarded(nullptr, [&] {
+                s->session->post_torrent_updates();
+                s->session->post_session_stats();
+                return 0;
+        });
+}
+
+void bt_session_get_stats(const struct bt_session *s, struct bt_session_stats *ret)
+{
+        auto *const m = const_cast<bt_session *>(s); // for its lock alone
+        std::lock_guard<std::mutex> const l(m->stats_lock);
+        *ret = s->stats;
+}
+
+int bt_session_state_save(struct bt_session *s, void **ret, size_t *ret_len)
+{
+        return guarded(nullptr, [&] {
+                auto const p = s->session->session_state(lt::session_handle::save_dht_state);
+                auto const buf =
+                        lt::write_session_params_buf(p, lt::session_handle::save_dht_state);
+                void *const copy = std::malloc(buf.size());
+                if (!copy)
+                        return -ENOMEM;
+                std::memcpy(copy, buf.data(), buf.size());
+                *ret = copy;
+                *ret_len = buf.size();
+                return 0;
+        });
+}
+
+void bt_free(void *p)
+{
+        std::free(p);
+}
+
+int bt_torrent_add(struct bt_session *s, const struct bt_source *src, const uint8_t *have,
+                   void *user, struct bt_torrent **ret, struct bt_error *err)
+{
+        return guarded(err, [&] {
+                lt::add_torrent_params p = src->params;
+                auto t = std::make_shared<bt_torrent>();
+                t->session = s;
+                t->callbacks = &s->callbacks;
+                t->user = user;
+                t->wants_metadata = !p.ti;
+                {
+                        std::lock_guard<std::mutex> const l(s->add_lock);
+                        t->id = s->next_id++;
+                }
+                p.save_path = save_path_of(t->id);
+                p.userdata = as_userdata(t->id);
+                // All pieces start unwanted, also those of metadata that is still to come. Paused
+                // and then resumed: peers that are known are connected to at once instead of in the
+                // next tick.
+                p.flags = lt::torrent_flags::paused | lt::torrent_flags::update_subscribe |
+                          lt::torrent_flags::apply_ip_filter |
+                          lt::torrent_flags::default_dont_download |
+                          lt::torrent_flags::no_verify_files |
+                          lt::torrent_flags::duplicate_is_error;
+                p.max_connections = 200;
+                if (have && p.ti) {
+                        int const n = p.ti->num_pieces();
+                        p.have_pieces.resize(n, false);
+                        for (int i = 0; i < n; i++)
+                                if (have[i / 8] & (1u << (i % 8)))
+                                        p.have_pieces.set_bit(lt::piece_index_t(i));
+                }
+                p.extensions.push_back(
+                        [t](lt::torrent_handle const &h,
+                            lt::client_data_t) -> std::shared_ptr<lt::torrent_plugin> {
+                                return std::make_shared<torrent_watch>(t, h);
+                        });
+                s->torrents.insert(t);
+                lt::error_code ec;
+                t->handle = s->session->add_torrent(std::move(p), ec);
+                if (ec) {
+                        s->torrents.erase(t->id);
+                        return fail(err, ec == lt::errors::duplicate_torrent ? -EEXIST : -EINVAL,
+                                    "%s", ec.message().c_str());
+                }
+                t->added = true;
+                t->handle.resume();
+                *ret = t.get();
+                return 0;
+        });
+}
+
+void bt_torrent_remove(struct bt_torrent *t)
+{
+        (void)guarded(nullptr, [&] {
+                auto const keep = t->shared_from_this();
+                t->removed = true;
+                t->session->torrents.erase(t->id);
+                t->session->session->remove_torrent(t->handle);
+                return 0;
+        });
+}
+
+void bt_torrent_want(struct bt_torrent *t, const struct bt_want *want, size_t n)
+{
+        (void)guarded(nullptr, [&] {
+                std::vector<bt_want> list(want, want + n);
+                // One job for all, on the network thread, where the handle's calls run at once and
+                // in order.
+                boost::asio::post(*t->session->io, [h = t->handle, list = std::move(list)] {
+                        (void)guarded(nullptr, [&] {
+                                std::vector<std::pair<lt::piece_index_t, lt::download_priority_t>>
+                                        prios;
+                                prios.reserve(list.size());
+                                for (auto const &w : list) {
+                                        lt::piece_index_t const p(static_cast<int>(w.piece));
+                                        if (!w.urgent)
+                                                h.reset_piece_deadline(p);
+                                        prios.emplace_back(p, lt::download_priority_t(w.priority));
+                                }
+                                h.prioritize_pieces(prios);
+                                for (auto const &w : list)
+                                        if (w.urgent)
+                                                h.set_piece_deadline(
+                                                        lt::piece_index_t(
+                                                                static_cast<int>(w.piece)),
+                                                        0);
+                                return 0;
+                        });
+                });
+                return 0;
+        });
+}
+
+void bt_torrent_reannounce(struct bt_torrent *t)
+{
+        (void)guarded(nullptr, [&] {
+                t->handle.force_reannounce(0, -1, lt::torrent_handle::ignore_min_interval);
+                t->handle.force_dht_announce();
+                return 0;
+        });
+}
+
+void bt_torrent_resume_writes(struct bt_torrent *t)
+{
+        (void)guarded(nullptr, [&] {
+                t->handle.unset_flags(lt::torrent_flags::upload_mode);
+                return 0;
+        });
+}
+
+} // extern "C"
