@@ -1,0 +1,773 @@
+/* SPDX-License-Identifier: MIT */
+#include "control.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cjson/cJSON.h>
+#include <utlist.h>
+
+#include "intake.h"
+#include "names.h"
+
+/* What one write to `add` may hold before it is complete: a .torrent of the largest metadata, with
+ * its trackers. */
+enum { INTAKE_BYTES_MAX = 33 << 20 };
+/* A reader of events that does not read loses the oldest. */
+enum { EVENTS_BYTES_MAX = 256 * 1024 };
+
+/* A growing text. */
+struct text {
+        char *data;
+        size_t len, room;
+        bool failed; /* no memory: what is there is no use */
+};
+
+struct doc {
+        /* set once */
+        struct control *control;
+        struct node node;
+        struct torrent *torrent; /* a reference, or NULL */
+
+        /* under control->lock */
+        struct text text;
+        uint32_t next; /* where the text goes on: a file's number, or the last torrent's */
+        bool begun, whole;
+        size_t given; /* of streams: bytes that were read */
+        struct intake intake;
+        void *request; /* the parked read */
+        uint64_t id, off;
+        size_t size;
+        bool armed;
+        int outcome; /* settled before it was armed: > 0 an errno, OUTCOME_LOOK: look again */
+        void *poll_handle;
+        bool marked; /* something happened that it may have waited for */
+        struct doc *prev, *next_doc;
+};
+enum { OUTCOME_LOOK = -1 };
+
+struct control {
+        /* set once */
+        struct engine *engine;
+        char *mountpoint;
+        struct reply_ops reply;
+
+        /* under lock; taken before registry.lock and torrent->lock */
+        pthread_mutex_t lock;
+        struct doc *docs;
+        uint64_t next_id;
+        bool released;
+};
+
+/* ---- text ---- */
+
+static void text_add(struct text *t, const char *s, size_t len)
+{
+        if (t->failed)
+                return;
+        if (t->len + len > t->room) {
+                size_t room = t->room ? t->room : 1024;
+                char *grown;
+
+                while (room < t->len + len)
+                        room *= 2;
+                grown = realloc(t->data, room);
+                if (!grown) {
+                        t->failed = true;
+                        return;
+                }
+                t->data = grown;
+                t->room = room;
+        }
+        memcpy(t->data + t->len, s, len);
+        t->len += len;
+}
+
+static void text_adds(struct text *t, const char *s)
+{
+        text_add(t, s, strlen(s));
+}
+
+/* Takes json over. */
+static void text_add_json(struct text *t, cJSON *json)
+{
+        char *s = cJSON_PrintUnformatted(json);
+
+        cJSON_Delete(json);
+        if (s)
+                text_adds(t, s);
+        else
+                t->failed = true;
+        cJSON_free(s);
+}
+
+static void add_hashes(struct registry *reg, struct torrent *t, cJSON *json)
+{
+        char v2[BT_HEX_MAX];
+
+        cJSON_AddStringToObject(json, "infoHash", t->hex);
+        registry_alias(reg, t, 1, v2);
+        if (v2[0])
+                cJSON_AddStringToObject(json, "infoHashV2", v2);
+}
+
+static void add_number_or_null(cJSON *json, const char *name, bool known, double value)
+{
+        if (known)
+                cJSON_AddNumberToObject(json, name, value);
+        else
+                cJSON_AddNullToObject(json, name);
+}
+
+static cJSON *torrent_json(struct control *c, struct torrent *t)
+{
+        struct registry *reg = engine_registry(c->engine);
+        struct content *content = torrent_content(t);
+        char name[NAME_BYTES_MAX + 1] = "";
+        cJSON *json = cJSON_CreateObject();
+        struct torrent_status st;
+
+        torrent_get_status(t, &st);
+        (void)registry_name(reg, t, name);
+        add_hashes(reg, t, json);
+        cJSON_AddStringToObject(json, "name", name);
+        cJSON_AddStringToObject(json, "state", st.state == TORRENT_PENDING ? "pending" : "awake");
+        if (st.failed)
+                cJSON_AddStringToObject(json, "error", st.problem);
+        else
+                cJSON_AddNullToObject(json, "error");
+        /* A tracker's complaint is no failure of the torrent. */
+        if (!st.failed && st.problem[0])
+                cJSON_AddStringToObject(json, "problem", st.problem);
+        cJSON_AddBoolToObject(json, "kept", t->kept);
+        cJSON_AddNumberToObject(json, "addedAt", (double)t->added_at);
+        add_number_or_null(json, "length", content, (double)st.length);
+        cJSON_AddNumberToObject(json, "haveBytes", (double)st.have_bytes);
+        cJSON_AddNumberToObject(json, "progress",
+                                st.length ? (double)st.have_bytes / (double)st.length : 0);
+        add_number_or_null(json, "pieceLength", content, content ? content->piece_length : 0);
+        add_number_or_null(json, "pieces", content, content ? content->pieces : 0);
+        add_number_or_null(json, "fileCount", content, content ? bt_meta_files(content->meta) : 0);
+        cJSON_AddNumberToObject(json, "downloadRate", st.stats.download_rate);
+        cJSON_AddNumberToObject(json, "uploadRate", st.stats.upload_rate);
+        cJSON_AddNumberToObject(json, "peers", st.stats.peers);
+        cJSON_AddNumberToObject(json, "seeds", st.stats.seeds);
+        cJSON_AddNumberToObject(json, "readers", st.readers);
+        cJSON_AddNumberToObject(json, "parkedReads", st.parked_reads);
+        return json;
+}
+
+/* ---- documents that are made as they are read: cheap to open, however many torrents or files
+ * there are ---- */
+
+static void begin_status(struct control *c, struct text *text)
+{
+        struct torrent_env *env = engine_env(c->engine);
+        cJSON *json = cJSON_CreateObject(), *session, *cache;
+        struct engine_stats st;
+
+        engine_get_stats(c->engine, &st);
+        cJSON_AddStringToObject(json, "version", MAGNETFS_VERSION);
+        cJSON_AddStringToObject(json, "libtorrent", bt_version());
+        cJSON_AddNumberToObject(json, "pid", getpid());
+        cJSON_AddStringToObject(json, "mountpoint", c->mountpoint);
+        cJSON_AddNumberToObject(json, "uptime", (double)(st.uptime_ms / 1000));
+        cJSON_AddNumberToObject(json, "heartbeatAge", (double)st.heartbeat_age_ms);
+        session = cJSON_AddObjectToObject(json, "session");
+        cJSON_AddNumberToObject(session, "listenPort", st.session.listen_port);
+        cJSON_AddNumberToObject(session, "downloadRate", st.session.download_rate);
+        cJSON_AddNumberToObject(session, "uploadRate", st.session.upload_rate);
+        cJSON_AddNumberToObject(session, "peers", st.session.peers);
+        cJSON_AddNumberToObject(session, "dhtNodes", st.session.dht_nodes);
+        cache = cJSON_AddObjectToObject(json, "cache");
+        cJSON_AddNumberToObject(cache, "usedBytes", (double)st.cache.used_bytes);
+        cJSON_AddNumberToObject(cache, "limitBytes", (double)st.cache.limit_bytes);
+        cJSON_AddNumberToObject(cache, "minFreeBytes", (double)st.cache.min_free_bytes);
+        cJSON_AddNumberToObject(json, "openFiles", atomic_load(&env->open_files));
+        cJSON_AddNumberToObject(json, "parkedReads", atomic_load(&env->parked_reads));
+        text_add_json(text, json);
+        /* The torrents follow one by one inside the same object. */
+        if (!text->failed) {
+                text->len--;
+                text_adds(text, ",\"torrents\":[");
+        }
+}
+
+static bool more_status(struct doc *d)
+{
+        struct torrent *t = registry_next(engine_registry(d->control->engine), d->next);
+
+        if (!t) {
+                text_adds(&d->text, "]}\n");
+                return false;
+        }
+        if (d->next > 0)
+                text_adds(&d->text, ",");
+        d->next = t->number;
+        text_add_json(&d->text, torrent_json(d->control, t));
+        torrent_unref(t);
+        return true;
+}
+
+static void begin_files(struct doc *d)
+{
+        struct registry *reg = engine_registry(d->control->engine);
+        char name[NAME_BYTES_MAX + 1] = "";
+        cJSON *json = cJSON_CreateObject();
+
+        (void)registry_name(reg, d->torrent, name);
+        add_hashes(reg, d->torrent, json);
+        cJSON_AddStringToObject(json, "name", name);
+        text_add_json(&d->text, json);
+        if (!d->text.failed) {
+                d->text.len--;
+                text_adds(&d->text, ",\"files\":[");
+        }
+        d->next = TREE_ROOT + 1;
+}
+
+/* Nodes are numbered in the torrent's order, so walking through them gives its files in that order.
+ */
+static bool more_files(struct doc *d)
+{
+        struct content *c = torrent_content(d->torrent);
+        const struct tree_node *n;
+        cJSON *json;
+        char *path;
+        size_t len;
+
+        while ((n = tree_node(c->tree, d->next)) && n->file == TREE_DIRECTORY)
+                d->next++;
+        if (!n) {
+                text_adds(&d->text, "]}\n");
+                return false;
+        }
+        len = tree_path(c->tree, d->next, NULL, 0);
+        path = malloc(len + 1);
+        json = cJSON_CreateObject();
+        if (!path || !json) {
+                free(path);
+                cJSON_Delete(json);
+                d->text.failed = true;
+                return false;
+        }
+        tree_path(c->tree, d->next, path, len + 1);
+        cJSON_AddNumberToObject(json, "index", n->file);
+        cJSON_AddStringToObject(json, "name", n->name);
+        cJSON_AddStringToObject(json, "path", path);
+        cJSON_AddNumberToObject(json, "length", (double)n->size);
+        free(path);
+        if (d->text.len > 0 && d->text.data[d->text.len - 1] == '}')
+                text_adds(&d->text, ",");
+        text_add_json(&d->text, json);
+        d->next++;
+        return true;
+}
+
+static void begin(struct doc *d)
+{
+        d->begun = true;
+        if (d->node.number == 0 && d->node.node == FIXED_STATUS) {
+                begin_status(d->control, &d->text);
+        } else if (d->node.node == CONTROL_FILES) {
+                begin_files(d);
+        } else {
+                d->whole = true;
+                if (d->node.node == CONTROL_STATUS) {
+                        text_add_json(&d->text, torrent_json(d->control, d->torrent));
+                        text_adds(&d->text, "\n");
+                } else if (d->node.node == CONTROL_MAGNET) {
+                        text_adds(&d->text, bt_source_magnet(d->torrent->source));
+                        text_adds(&d->text, "\n");
+                } else if (d->node.node == CONTROL_KEEP) {
+                        text_adds(&d->text, d->torrent->kept ? "1\n" : "0\n");
+                }
+        }
+}
+
+/* Makes the text reach at least to `end`, or be whole. */
+static void make_until(struct doc *d, uint64_t end)
+{
+        if (!d->begun)
+                begin(d);
+        while (!d->whole && !d->text.failed && d->text.len < end)
+                d->whole = d->node.number == 0 ? !more_status(d) : !more_files(d);
+}
+
+/* ---- open, read ---- */
+
+static bool is_fixed(const struct doc *d, uint32_t node)
+{
+        return d->node.number == 0 && d->node.node == node;
+}
+
+static bool is_add(const struct doc *d)
+{
+        return is_fixed(d, FIXED_ADD) || is_fixed(d, FIXED_ADD_TEMPORARY);
+}
+
+bool doc_is(struct node n)
+{
+        if (n.number == 0)
+                return n.kind == NODE_TREE && n.node >= FIXED_ADD && n.node <= FIXED_EVENTS;
+        return n.kind == NODE_CONTROL && n.node >= CONTROL_STATUS && n.node <= CONTROL_KEEP;
+}
+
+bool doc_is_writable(struct node n)
+{
+        if (n.number == 0)
+                return n.kind == NODE_TREE &&
+                       (n.node == FIXED_ADD || n.node == FIXED_ADD_TEMPORARY);
+        return n.kind == NODE_CONTROL && n.node == CONTROL_KEEP;
+}
+
+int doc_open(struct control *c, struct node n, struct doc **ret)
+{
+        struct doc *d = calloc(1, sizeof *d);
+
+        if (!d)
+                return -ENOMEM;
+        d->control = c;
+        d->node = n;
+        if (n.number != 0) {
+                d->torrent = registry_by_number(engine_registry(c->engine), n.number);
+                if (!d->torrent) {
+                        free(d);
+                        return -ENOENT;
+                }
+        }
+        pthread_mutex_lock(&c->lock);
+        DL_APPEND2(c->docs, d, prev, next_doc);
+        pthread_mutex_unlock(&c->lock);
+        *ret = d;
+        return 0;
+}
+
+void doc_close(struct doc *d)
+{
+        struct control *c = d->control;
+
+        pthread_mutex_lock(&c->lock);
+        DL_DELETE2(c->docs, d, prev, next_doc);
+        pthread_mutex_unlock(&c->lock);
+        if (d->poll_handle)
+                c->reply.poll_drop(d->poll_handle);
+        intake_clear(&d->intake);
+        torrent_unref(d->torrent);
+        free(d->text.data);
+        free(d);
+}
+
+/* What a read would say now: 0, -EAGAIN when it has to wait, or -errno. Under control->lock. */
+static int readable(const struct doc *d)
+{
+        if (d->control->released)
+                return -ENODEV;
+        if (is_fixed(d, FIXED_EVENTS))
+                return d->given < d->text.len ? 0 : -EAGAIN;
+        if (d->node.number != 0 && d->node.node == CONTROL_FILES && !d->begun)
+                return torrent_ready(d->torrent);
+        return 0;
+}
+
+/* Under control->lock; readable() said 0. */
+static int take(struct doc *d, uint64_t off, size_t size, void **data, size_t *len)
+{
+        bool stream = is_fixed(d, FIXED_EVENTS) || is_add(d);
+        size_t n;
+
+        if (stream)
+                off = d->given;
+        else
+                make_until(d, off + size);
+        if (d->text.failed)
+                return -ENOMEM;
+        n = off < d->text.len ? d->text.len - (size_t)off : 0;
+        if (n > size)
+                n = size;
+        *data = malloc(n ? n : 1);
+        if (!*data)
+                return -ENOMEM;
+        if (n > 0)
+                memcpy(*data, d->text.data + off, n);
+        *len = n;
+        if (stream) {
+                d->given += n;
+                if (d->given == d->text.len)
+                        d->given = d->text.len = 0;
+        }
+        return READ_NOW;
+}
+
+int doc_read(struct doc *d, uint64_t off, size_t size, bool nonblock, void *request, void **data,
+             size_t *len, uint64_t *id)
+{
+        struct control *c = d->control;
+        int r;
+
+        pthread_mutex_lock(&c->lock);
+        r = readable(d);
+        if (r == 0) {
+                r = take(d, off, size, data, len);
+        } else if (r == -EAGAIN && !nonblock) {
+                if (d->request) {
+                        r = -EBUSY;
+                } else {
+                        d->request = request;
+                        d->id = *id = c->next_id++;
+                        d->off = off;
+                        d->size = size;
+                        d->armed = false;
+                        d->outcome = 0;
+                        r = READ_PARKED;
+                }
+        }
+        pthread_mutex_unlock(&c->lock);
+        return r;
+}
+
+/* ---- waiting ---- */
+
+/* Answers a parked read if it can be (err > 0: with that), wakes a poller. Takes control->lock and
+ * gives it back. */
+static void settle_and_unlock(struct control *c, struct doc *d, int err)
+{
+        void *request = d->request, *poll_handle = NULL, *data = NULL;
+        size_t len = 0;
+        int r = err ? -err : readable(d);
+
+        if (r != -EAGAIN) {
+                poll_handle = d->poll_handle;
+                d->poll_handle = NULL;
+        }
+        if (request && r != -EAGAIN) {
+                if (!d->armed) {
+                        d->outcome = err ? err : OUTCOME_LOOK;
+                        request = NULL;
+                } else {
+                        d->request = NULL;
+                        if (r == 0)
+                                r = take(d, d->off, d->size, &data, &len);
+                }
+        } else {
+                request = NULL;
+        }
+        pthread_mutex_unlock(&c->lock);
+        if (request) {
+                if (r < 0)
+                        c->reply.error(request, -r);
+                else
+                        c->reply.data(request, data, len);
+        }
+        free(data);
+        if (poll_handle)
+                c->reply.poll_wake(poll_handle);
+}
+
+/* Settles the documents that were marked. The lock is given up for each answer and documents may be
+ * closed meanwhile, so each round looks from the start. */
+static void settle_marked(struct control *c)
+{
+        struct doc *d;
+
+        do {
+                pthread_mutex_lock(&c->lock);
+                DL_FOREACH2 (c->docs, d, next_doc) {
+                        if (d->marked)
+                                break;
+                }
+                if (d) {
+                        d->marked = false;
+                        settle_and_unlock(c, d, 0);
+                } else {
+                        pthread_mutex_unlock(&c->lock);
+                }
+        } while (d);
+}
+
+static bool waits(const struct doc *d)
+{
+        return d->request || d->poll_handle;
+}
+
+void doc_arm(struct control *c, uint64_t id)
+{
+        struct doc *d;
+
+        pthread_mutex_lock(&c->lock);
+        DL_FOREACH2 (c->docs, d, next_doc) {
+                if (d->request && d->id == id)
+                        break;
+        }
+        if (!d) {
+                pthread_mutex_unlock(&c->lock);
+                return;
+        }
+        d->armed = true;
+        settle_and_unlock(c, d, d->outcome > 0 ? d->outcome : 0);
+}
+
+void doc_interrupt(struct control *c, uint64_t id)
+{
+        struct doc *d;
+
+        pthread_mutex_lock(&c->lock);
+        DL_FOREACH2 (c->docs, d, next_doc) {
+                if (d->request && d->id == id)
+                        break;
+        }
+        if (d)
+                settle_and_unlock(c, d, EINTR);
+        else
+                pthread_mutex_unlock(&c->lock);
+}
+
+unsigned doc_poll(struct doc *d, void *poll_handle)
+{
+        struct control *c = d->control;
+        void *drop;
+        unsigned events;
+        int r;
+
+        pthread_mutex_lock(&c->lock);
+        r = readable(d);
+        events = r == 0 ? POLLIN : r == -EAGAIN ? 0 : POLLIN | POLLERR;
+        if (doc_is_writable(d->node))
+                events |= POLLOUT;
+        drop = d->poll_handle;
+        d->poll_handle = events & (POLLIN | POLLERR) ? NULL : poll_handle;
+        if (!d->poll_handle && poll_handle) {
+                if (drop)
+                        c->reply.poll_drop(drop);
+                drop = poll_handle;
+        }
+        pthread_mutex_unlock(&c->lock);
+        if (drop)
+                c->reply.poll_drop(drop);
+        return events;
+}
+
+/* ---- write ---- */
+
+/* One JSON line, to be read after the write. */
+static void add_result(struct doc *d, struct torrent *t, const char *error)
+{
+        struct registry *reg = engine_registry(d->control->engine);
+        char name[NAME_BYTES_MAX + 1] = "";
+        cJSON *json = cJSON_CreateObject();
+
+        if (t) {
+                (void)registry_name(reg, t, name);
+                add_hashes(reg, t, json);
+                cJSON_AddStringToObject(json, "name", name);
+                cJSON_AddNullToObject(json, "error");
+        } else {
+                cJSON_AddNullToObject(json, "infoHash");
+                cJSON_AddNullToObject(json, "name");
+                cJSON_AddStringToObject(json, "error", error);
+        }
+        text_add_json(&d->text, json);
+        text_adds(&d->text, "\n");
+}
+
+struct sources {
+        struct bt_source **list;
+        size_t n, room;
+};
+
+static int parse_items(struct doc *d, bool final, struct sources *s, struct bt_error *err)
+{
+        struct engine *e = d->control->engine;
+
+        for (;;) {
+                struct bt_source *source;
+                enum intake_item type;
+                const char *item;
+                size_t len;
+                int r = intake_next(&d->intake, final, &type, &item, &len);
+
+                if (r < 0) {
+                        snprintf(err->text, sizeof err->text,
+                                 "not a .torrent file: its bencoding is broken");
+                        return r;
+                }
+                if (type == INTAKE_NOTHING)
+                        return 0;
+                r = type == INTAKE_TORRENT
+                            ? bt_source_from_torrent(item, len, engine_limits(e), &source, err)
+                            : bt_source_from_magnet(item, len, engine_loopback_peers(e), &source,
+                                                    err);
+                if (r < 0)
+                        return r;
+                if (s->n == s->room) {
+                        size_t room = s->room ? 2 * s->room : 16;
+                        struct bt_source **grown =
+                                reallocarray(s->list, room, sizeof(struct bt_source *));
+
+                        if (!grown) {
+                                bt_source_free(source);
+                                return -ENOMEM;
+                        }
+                        s->list = grown;
+                        s->room = room;
+                }
+                s->list[s->n++] = source;
+        }
+}
+
+/* Parses all that is complete, then adds all of it, or nothing. Under no lock but the kernel's: one
+ * write of a file at a time. */
+static int take_in(struct doc *d, bool final)
+{
+        struct control *c = d->control;
+        struct sources s = {0};
+        struct bt_error err = {0};
+        int r = parse_items(d, final, &s, &err);
+
+        for (size_t i = 0; i < s.n; i++) {
+                struct torrent *t;
+
+                if (r < 0) {
+                        bt_source_free(s.list[i]);
+                        continue;
+                }
+                r = engine_add(c->engine, s.list[i], is_fixed(d, FIXED_ADD), &t);
+                if (r < 0) {
+                        errno = -r;
+                        snprintf(err.text, sizeof err.text, "cannot add it: %m");
+                        continue;
+                }
+                pthread_mutex_lock(&c->lock);
+                add_result(d, t, NULL);
+                pthread_mutex_unlock(&c->lock);
+                torrent_unref(t);
+        }
+        free(s.list);
+        if (r < 0) {
+                intake_clear(&d->intake);
+                pthread_mutex_lock(&c->lock);
+                add_result(d, NULL, err.text);
+                pthread_mutex_unlock(&c->lock);
+        }
+        return r;
+}
+
+static int write_keep(struct doc *d, const char *data, size_t len)
+{
+        if (len > 0 && data[len - 1] == '\n')
+                len--;
+        if (len != 1 || (data[0] != '0' && data[0] != '1'))
+                return -EINVAL;
+        engine_set_kept(d->control->engine, d->torrent, data[0] == '1');
+        return 0;
+}
+
+int doc_write(struct doc *d, const void *data, size_t len)
+{
+        int r;
+
+        if (d->node.number != 0)
+                return d->node.node == CONTROL_KEEP ? write_keep(d, data, len) : -EROFS;
+        if (!is_add(d))
+                return -EROFS;
+        r = intake_add(&d->intake, data, len, INTAKE_BYTES_MAX);
+        if (r < 0) {
+                intake_clear(&d->intake);
+                pthread_mutex_lock(&d->control->lock);
+                add_result(d, NULL,
+                           r == -E2BIG ? "more than 33 MiB in one piece" : "out of memory");
+                pthread_mutex_unlock(&d->control->lock);
+                return r;
+        }
+        return take_in(d, false);
+}
+
+int doc_flush(struct doc *d)
+{
+        return is_add(d) && intake_pending(&d->intake) > 0 ? take_in(d, true) : 0;
+}
+
+/* ---- news ---- */
+
+void control_changed(struct control *c, struct torrent *t)
+{
+        struct doc *d;
+
+        pthread_mutex_lock(&c->lock);
+        DL_FOREACH2 (c->docs, d, next_doc) {
+                if (d->torrent == t && waits(d))
+                        d->marked = true;
+        }
+        pthread_mutex_unlock(&c->lock);
+        settle_marked(c);
+}
+
+void control_event(struct control *c, const char *json)
+{
+        size_t len = strlen(json);
+        struct doc *d;
+
+        pthread_mutex_lock(&c->lock);
+        DL_FOREACH2 (c->docs, d, next_doc) {
+                if (!is_fixed(d, FIXED_EVENTS))
+                        continue;
+                if (d->text.len - d->given + len + 1 > EVENTS_BYTES_MAX) {
+                        d->text.len = d->given = 0;
+                        text_adds(&d->text, "{\"event\":\"lost\"}\n");
+                }
+                text_add(&d->text, json, len);
+                text_adds(&d->text, "\n");
+                d->marked = waits(d);
+        }
+        pthread_mutex_unlock(&c->lock);
+        settle_marked(c);
+}
+
+void control_release(struct control *c)
+{
+        struct doc *d;
+
+        pthread_mutex_lock(&c->lock);
+        c->released = true;
+        DL_FOREACH2 (c->docs, d, next_doc) {
+                d->marked = waits(d);
+        }
+        pthread_mutex_unlock(&c->lock);
+        settle_marked(c);
+}
+
+/* ---- life ---- */
+
+int control_new(struct engine *e, const char *mountpoint, const struct reply_ops *reply,
+                struct control **ret)
+{
+        struct control *c = calloc(1, sizeof *c);
+
+        if (!c)
+                return -ENOMEM;
+        c->mountpoint = strdup(mountpoint);
+        if (!c->mountpoint) {
+                free(c);
+                return -ENOMEM;
+        }
+        c->engine = e;
+        c->reply = *reply;
+        c->next_id = 1;
+        pthread_mutex_init(&c->lock, NULL);
+        *ret = c;
+        return 0;
+}
+
+void control_free(struct control *c)
+{
+        if (!c)
+                return;
+        pthread_mutex_destroy(&c->lock);
+        free(c->mountpoint);
+        free(c);
+}

@@ -1,0 +1,844 @@
+/* SPDX-License-Identifier: MIT */
+#include "engine.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/stat.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include <cjson/cJSON.h>
+
+#include "helper.h"
+#include "log.h"
+
+/* How often parked reads are looked at, and everything else. */
+enum { READS_TICK_MS = 200, LIFE_TICK_MS = 1000 };
+/* A kept torrent whose metadata nobody had is asked for again after this. */
+enum { RETRY_KEPT_MS = 10 * 60 * 1000 };
+/* Somebody may look a name up between the kernel's forgetting it and the helper's mkdir. */
+enum { ANNOUNCE_TRIES = 20 };
+static const char state_file[] = "session";
+enum { STATE_BYTES_MAX = 4 << 20 };
+
+enum job_type { JOB_ADD, JOB_REMOVE, JOB_RETRY };
+
+struct job {
+        enum job_type type;
+        struct torrent *torrent; /* a reference */
+        struct bt_torrent *bt;   /* of JOB_REMOVE */
+        struct job *next;
+};
+
+struct passed {
+        struct torrent *torrent; /* a reference */
+        uint32_t piece;
+};
+
+struct engine {
+        struct torrent_env env; /* first: torrents point to it, see engine_of */
+
+        /* set once */
+        struct engine_options options;
+        struct engine_hooks hooks;
+        struct registry *registry;
+        struct cache *cache;
+        struct bt_session *session;
+        uint64_t started_ms;
+        int epoll_fd, wake_fd, timer_fd;
+        pthread_t thread;
+        bool running, abandoned;
+
+        atomic_bool stop;
+        _Atomic uint64_t heartbeat, heartbeat_ms;
+
+        /* the thread only */
+        uint64_t next_life_ms;
+        bool helper_gone;
+
+        /* under lock; a leaf: nothing is taken under it */
+        pthread_mutex_t lock;
+        struct job *jobs, **jobs_end;
+        struct passed *passed;
+        size_t n_passed, room_passed;
+};
+
+static struct engine *engine_of(struct torrent *t)
+{
+        return (struct engine *)t->env;
+}
+
+static void wake(struct engine *e)
+{
+        uint64_t one = 1;
+
+        (void)!write(e->wake_fd, &one, sizeof one);
+}
+
+/* ---- events ---- */
+
+static void event(struct engine *e, struct torrent *t, const char *name, const char *what)
+{
+        struct torrent_status st;
+        cJSON *json = cJSON_CreateObject();
+        char *text;
+
+        torrent_get_status(t, &st);
+        cJSON_AddStringToObject(json, "event", what);
+        cJSON_AddStringToObject(json, "infoHash", t->hex);
+        cJSON_AddStringToObject(json, "name", name);
+        if (st.length > 0) {
+                cJSON_AddNumberToObject(json, "length", (double)st.length);
+                cJSON_AddNumberToObject(json, "haveBytes", (double)st.have_bytes);
+        }
+        if (st.failed)
+                cJSON_AddStringToObject(json, "error", st.problem);
+        text = cJSON_PrintUnformatted(json);
+        cJSON_Delete(json);
+        if (!text)
+                return;
+        e->hooks.event(text);
+        if (e->options.on_event &&
+            helper_send(e->options.helper_fd, HELPER_EVENT, t->number, text) < 0)
+                log_warning("The helper is busy; --on-event misses: %s", text);
+        cJSON_free(text);
+}
+
+static void event_of(struct engine *e, struct torrent *t, const char *what)
+{
+        char name[NAME_BYTES_MAX + 1];
+
+        if (registry_name(e->registry, t, name))
+                event(e, t, name, what);
+}
+
+/* ---- jobs from other threads ---- */
+
+static int push_job(struct engine *e, enum job_type type, struct torrent *t, struct bt_torrent *bt)
+{
+        struct job *j = calloc(1, sizeof *j);
+
+        if (!j)
+                return -ENOMEM;
+        *j = (struct job){.type = type, .torrent = torrent_ref(t), .bt = bt};
+        pthread_mutex_lock(&e->lock);
+        *e->jobs_end = j;
+        e->jobs_end = &j->next;
+        pthread_mutex_unlock(&e->lock);
+        wake(e);
+        return 0;
+}
+
+int engine_add(struct engine *e, struct bt_source *source, bool kept, struct torrent **ret)
+{
+        struct bt_meta *meta = bt_source_meta(source);
+        struct torrent *t;
+        int r;
+
+        r = registry_add(e->registry, &e->env, source, kept, &t);
+        if (r == -EEXIST) {
+                if (kept)
+                        engine_set_kept(e, t, true);
+                r = torrent_ready(t);
+                if (r < 0 && r != -EAGAIN)
+                        (void)push_job(e, JOB_RETRY, t, NULL);
+                *ret = t;
+                return 0;
+        }
+        if (r < 0)
+                return r;
+        if (meta)
+                r = torrent_set_content(t, e->cache, meta);
+        if (r >= 0)
+                r = push_job(e, JOB_ADD, t, NULL);
+        if (r < 0) {
+                registry_remove(e->registry, t);
+                (void)torrent_end(t, EIO);
+                torrent_unref(t);
+                return r;
+        }
+        *ret = t;
+        return 0;
+}
+
+void engine_remove(struct engine *e, struct torrent *t)
+{
+        char name[NAME_BYTES_MAX + 1];
+        struct bt_torrent *bt;
+
+        if (!registry_name(e->registry, t, name))
+                return;
+        registry_remove(e->registry, t);
+        bt = torrent_end(t, EIO);
+        if (bt && push_job(e, JOB_REMOVE, t, bt) < 0)
+                bt_torrent_remove(bt);
+        event(e, t, name, "removed");
+        e->hooks.changed(t);
+}
+
+void engine_set_kept(struct engine *e, struct torrent *t, bool kept)
+{
+        (void)e;
+        t->last_used_ms = clock_ms();
+        t->kept = kept;
+}
+
+/* ---- what the session calls; see bt.h for the threads ---- */
+
+static int on_write(void *user, uint32_t piece, uint32_t offset, const void *data, size_t len)
+{
+        struct torrent *t = user;
+        struct content *c = torrent_content(t);
+        int r = c ? store_write(c->store, piece, offset, data, len) : -EIO;
+
+        if (r == 0)
+                torrent_block_written(t, piece);
+        return r;
+}
+
+static int on_read(void *user, uint32_t piece, uint32_t offset, void *data, size_t len)
+{
+        struct content *c = torrent_content(user);
+
+        return c ? store_read(c->store, (uint64_t)piece * c->piece_length + offset, data, len)
+                 : -EIO;
+}
+
+static void on_piece_passed(void *user, uint32_t piece)
+{
+        struct torrent *t = user;
+        struct engine *e = engine_of(t);
+        struct content *c = torrent_content(t);
+        bool first;
+
+        if (!c)
+                return;
+        store_set(c->store, piece);
+        pthread_mutex_lock(&e->lock);
+        if (e->n_passed == e->room_passed) {
+                size_t room = e->room_passed ? 2 * e->room_passed : 256;
+                struct passed *grown = reallocarray(e->passed, room, sizeof *grown);
+
+                if (!grown) {
+                        /* torrent_tick finds the piece by itself. */
+                        pthread_mutex_unlock(&e->lock);
+                        return;
+                }
+                e->passed = grown;
+                e->room_passed = room;
+        }
+        first = e->n_passed == 0;
+        e->passed[e->n_passed++] = (struct passed){torrent_ref(t), piece};
+        pthread_mutex_unlock(&e->lock);
+        if (first)
+                wake(e);
+}
+
+static void on_piece_failed(void *user, uint32_t piece)
+{
+        struct torrent *t = user;
+
+        log_info("%s: piece %u came with a wrong hash and is fetched again", t->hex, piece);
+}
+
+static void on_released(void *user)
+{
+        torrent_unref(user);
+}
+
+static void on_metadata(void *user, struct bt_meta *meta, const struct bt_error *err);
+
+static void on_stats(void *user, const struct bt_stats *stats)
+{
+        torrent_set_stats(user, stats);
+}
+
+static void on_problem(void *user, const char *text)
+{
+        struct torrent *t = user;
+
+        log_debug("%s: %s", t->hex, text);
+        torrent_problem(t, text);
+}
+
+static void on_log(enum bt_log_level level, const char *text)
+{
+        static const enum log_level levels[] = {LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO,
+                                                LOG_LEVEL_DEBUG};
+
+        log_message(levels[level], "%s", text);
+}
+
+static const struct bt_callbacks callbacks = {
+        .write = on_write,
+        .read = on_read,
+        .piece_passed = on_piece_passed,
+        .piece_failed = on_piece_failed,
+        .released = on_released,
+        .metadata = on_metadata,
+        .stats = on_stats,
+        .problem = on_problem,
+        .log = on_log,
+};
+
+/* ---- the engine's thread ---- */
+
+/* The torrent is complete in the tree: lets inotify see it. */
+static void announce(struct engine *e, struct torrent *t)
+{
+        char name[NAME_BYTES_MAX + 1];
+
+        if (e->options.helper_fd < 0 || e->helper_gone || !registry_name(e->registry, t, name)) {
+                t->announce = ANNOUNCE_NONE;
+                return;
+        }
+        e->hooks.forget_name(name);
+        t->announcing = true;
+        if (helper_send(e->options.helper_fd, HELPER_ANNOUNCE, t->number, name) == 0) {
+                t->announce = ANNOUNCE_SENT;
+                t->announce_tries++;
+        } else {
+                t->announcing = false;
+                t->announce = ANNOUNCE_WANTED;
+        }
+}
+
+static void ready(struct engine *e, struct torrent *t)
+{
+        atomic_store(&t->last_used_ms, clock_ms());
+        event_of(e, t, "ready");
+        e->hooks.changed(t);
+        announce(e, t);
+}
+
+static void fail(struct engine *e, struct torrent *t, int err, const char *why)
+{
+        char name[NAME_BYTES_MAX + 1];
+
+        torrent_fail(t, err, why);
+        atomic_store(&t->last_used_ms, clock_ms());
+        t->try_since_ms = 0;
+        t->next_try_ms = clock_ms() + RETRY_KEPT_MS;
+        if (registry_name(e->registry, t, name))
+                log_info("%s (%s): %s", t->hex, name, why);
+        event_of(e, t, "failed");
+        e->hooks.changed(t);
+}
+
+static void on_metadata(void *user, struct bt_meta *meta, const struct bt_error *err)
+{
+        struct torrent *t = user, *other = NULL;
+        struct engine *e = engine_of(t);
+        char old[NAME_BYTES_MAX + 1], now[NAME_BYTES_MAX + 1];
+        int r;
+
+        if (!meta) {
+                fail(e, t, -EBADMSG, err->text);
+                return;
+        }
+        r = torrent_set_content(t, e->cache, meta);
+        if (r == -ESTALE)
+                return;
+        if (r < 0) {
+                char why[128];
+
+                errno = -r;
+                snprintf(why, sizeof why, "cannot make its store: %m");
+                fail(e, t, r, why);
+                return;
+        }
+        r = registry_rename(e->registry, t, meta, old, &other);
+        if (r == -EEXIST) {
+                /* Known by its other hash: this one has the metadata, so that one's wishes move
+                 * here. */
+                if (other->kept)
+                        engine_set_kept(e, t, true);
+                engine_remove(e, other);
+                torrent_unref(other);
+                r = registry_rename(e->registry, t, meta, old, &other);
+                if (r == -EEXIST)
+                        torrent_unref(other);
+        }
+        if (r == 0 && registry_name(e->registry, t, now) && strcmp(old, now) != 0)
+                e->hooks.forget_name(old);
+        ready(e, t);
+}
+
+static void start_torrent(struct engine *e, struct torrent *t)
+{
+        struct bt_torrent *bt;
+        struct bt_error err = {0};
+        bool gone;
+        int r;
+
+        event_of(e, t, "added");
+        t->tries = 1;
+        t->try_since_ms = clock_ms();
+        r = bt_torrent_add(e->session, t->source, NULL, torrent_ref(t), &bt, &err);
+        if (r < 0) {
+                torrent_unref(t);
+                fail(e, t, r, err.text);
+                return;
+        }
+        torrent_attach(t, bt);
+        /* Removed meanwhile: nobody else will tell the session. */
+        pthread_mutex_lock(&t->lock);
+        gone = t->state == TORRENT_GONE && t->bt == bt;
+        if (gone)
+                t->bt = NULL;
+        pthread_mutex_unlock(&t->lock);
+        if (gone)
+                bt_torrent_remove(bt);
+        else if (torrent_content(t))
+                ready(e, t);
+}
+
+static void try_again(struct torrent *t)
+{
+        struct bt_torrent *bt;
+
+        pthread_mutex_lock(&t->lock);
+        bt = t->bt;
+        pthread_mutex_unlock(&t->lock);
+        /* Only this thread removes from the session, so bt stays valid here. */
+        if (bt)
+                bt_torrent_reannounce(bt);
+        t->try_since_ms = clock_ms();
+}
+
+static void run_jobs(struct engine *e)
+{
+        struct job *j, *next;
+
+        pthread_mutex_lock(&e->lock);
+        j = e->jobs;
+        e->jobs = NULL;
+        e->jobs_end = &e->jobs;
+        pthread_mutex_unlock(&e->lock);
+        for (; j; j = next) {
+                next = j->next;
+                switch (j->type) {
+                case JOB_ADD:
+                        start_torrent(e, j->torrent);
+                        break;
+                case JOB_REMOVE:
+                        bt_torrent_remove(j->bt);
+                        break;
+                case JOB_RETRY:
+                        if (torrent_ready(j->torrent) != -EAGAIN && !torrent_content(j->torrent)) {
+                                torrent_fail(j->torrent, 0, "");
+                                j->torrent->tries = 1;
+                                try_again(j->torrent);
+                        }
+                        break;
+                }
+                torrent_unref(j->torrent);
+                free(j);
+        }
+}
+
+static void run_passed(struct engine *e)
+{
+        struct passed *list;
+        size_t n;
+
+        pthread_mutex_lock(&e->lock);
+        list = e->passed;
+        n = e->n_passed;
+        e->passed = NULL;
+        e->n_passed = e->room_passed = 0;
+        pthread_mutex_unlock(&e->lock);
+        for (size_t i = 0; i < n; i++) {
+                torrent_piece_passed(list[i].torrent, list[i].piece);
+                torrent_unref(list[i].torrent);
+        }
+        free(list);
+}
+
+static void check_metadata(struct engine *e, struct torrent *t, uint64_t now)
+{
+        struct torrent_status st;
+        char why[512];
+
+        if (torrent_content(t))
+                return;
+        torrent_get_status(t, &st);
+        if (st.failed) {
+                if (t->kept && st.failed == -ETIMEDOUT && t->next_try_ms > 0 &&
+                    now >= t->next_try_ms) {
+                        torrent_fail(t, 0, "");
+                        t->tries = 1;
+                        try_again(t);
+                }
+                return;
+        }
+        if (t->tries == 0)
+                return; /* not with the session yet */
+        if (t->try_since_ms == 0) {
+                if (now >= t->next_try_ms) {
+                        t->tries++;
+                        try_again(t);
+                }
+                return;
+        }
+        if (now - t->try_since_ms < e->options.metadata_timeout_ms)
+                return;
+        if (t->tries <= e->options.retries) {
+                t->try_since_ms = 0;
+                t->next_try_ms = now + e->options.retry_delay_ms;
+                return;
+        }
+        snprintf(why, sizeof why, "nobody had the metadata in %u tries of %llu s%s%s", t->tries,
+                 (unsigned long long)e->options.metadata_timeout_ms / 1000,
+                 st.problem[0] ? "; last: " : "", st.problem);
+        fail(e, t, -ETIMEDOUT, why);
+}
+
+static void check_idle(struct engine *e, struct torrent *t, uint64_t now)
+{
+        char name[NAME_BYTES_MAX + 1];
+        int r = torrent_ready(t);
+
+        if (t->kept || t->handles > 0 || r == -EAGAIN || t->removing ||
+            now - t->last_used_ms < e->options.idle_timeout_ms ||
+            !registry_name(e->registry, t, name))
+                return;
+        log_info("%s (%s): idle, removed", t->hex, name);
+        if (e->options.helper_fd >= 0 && !e->helper_gone &&
+            helper_send(e->options.helper_fd, HELPER_REMOVE, t->number, name) == 0) {
+                t->removing = true;
+                return;
+        }
+        engine_remove(e, t);
+        e->hooks.forget_name(name);
+}
+
+static void check_progress(struct engine *e, struct torrent *t)
+{
+        struct content *c = torrent_content(t);
+        uint64_t have = c ? store_have_bytes(c->store) : 0;
+
+        if (have == t->told_bytes)
+                return;
+        t->told_bytes = have;
+        event_of(e, t, "progress");
+}
+
+static void on_timer(struct engine *e)
+{
+        uint64_t now = clock_ms(), expired;
+        struct bt_session_stats s;
+        struct torrent *t;
+        bool life = now >= e->next_life_ms;
+
+        (void)!read(e->timer_fd, &expired, sizeof expired);
+        bt_session_get_stats(e->session, &s);
+        if (s.heartbeat != e->heartbeat) {
+                e->heartbeat = s.heartbeat;
+                e->heartbeat_ms = now;
+        }
+        if (life) {
+                e->next_life_ms = now + LIFE_TICK_MS;
+                bt_session_poll(e->session);
+        }
+        for (uint32_t n = 0; (t = registry_next(e->registry, n)); torrent_unref(t)) {
+                n = t->number;
+                torrent_tick(t, now);
+                if (!life)
+                        continue;
+                check_metadata(e, t, now);
+                check_progress(e, t);
+                check_idle(e, t, now);
+                if (t->announce == ANNOUNCE_WANTED)
+                        announce(e, t);
+        }
+}
+
+static void on_helper(struct engine *e)
+{
+        struct helper_message m;
+        struct torrent *t;
+        int r;
+
+        while ((r = helper_receive(e->options.helper_fd, &m)) == 0) {
+                if (m.type == HELPER_SIDECAR) {
+                        e->hooks.sidecar(m.err);
+                        continue;
+                }
+                t = registry_by_number(e->registry, m.number);
+                if (!t)
+                        continue;
+                if (m.type == HELPER_ANNOUNCE) {
+                        t->announcing = false;
+                        t->announce = ANNOUNCE_NONE;
+                        if (m.err == EEXIST && t->announce_tries < ANNOUNCE_TRIES)
+                                announce(e, t);
+                        else if (m.err != 0)
+                                log_debug("%s: could not be announced: %s", t->hex,
+                                          strerror(m.err));
+                } else if (m.type == HELPER_REMOVE) {
+                        /* Done already when it went well; a new name or a new reader meanwhile:
+                         * looked at again later. */
+                        t->removing = false;
+                }
+                torrent_unref(t);
+        }
+        if (r == -EAGAIN)
+                return;
+        e->helper_gone = true;
+        epoll_ctl(e->epoll_fd, EPOLL_CTL_DEL, e->options.helper_fd, NULL);
+        if (!e->stop)
+                log_warning("The helper is gone: no sidecar, no inotify events for new torrents");
+}
+
+static void *engine_thread(void *arg)
+{
+        struct engine *e = arg;
+
+        pthread_setname_np(pthread_self(), "engine");
+        while (!e->stop) {
+                struct epoll_event events[8];
+                int n = epoll_wait(e->epoll_fd, events, 8, -1);
+
+                for (int i = 0; i < n; i++) {
+                        int fd = events[i].data.fd;
+                        uint64_t value;
+
+                        if (fd == e->wake_fd)
+                                (void)!read(fd, &value, sizeof value);
+                        else if (fd == e->timer_fd)
+                                on_timer(e);
+                        else if (fd == e->options.helper_fd)
+                                on_helper(e);
+                        else
+                                bt_dispatch(e->session);
+                }
+                run_passed(e);
+                run_jobs(e);
+        }
+        return NULL;
+}
+
+/* ---- life ---- */
+
+int engine_new(const struct engine_options *o, struct engine **ret)
+{
+        struct engine *e = calloc(1, sizeof *e);
+        int r;
+
+        if (!e)
+                return log_error_errno(ENOMEM, "Cannot start: %m");
+        e->options = *o;
+        e->env.reply = o->reply;
+        e->env.read_timeout_ms = o->read_timeout_ms;
+        e->env.fill = o->fill;
+        e->started_ms = e->heartbeat_ms = clock_ms();
+        e->jobs_end = &e->jobs;
+        e->epoll_fd = e->wake_fd = e->timer_fd = -1;
+        pthread_mutex_init(&e->lock, NULL);
+        r = registry_new(&e->registry);
+        if (r >= 0)
+                r = cache_new(o->cache_dir_fd, o->cache_size, o->min_free, &e->cache);
+        if (r < 0) {
+                engine_free(e);
+                return log_error_errno(r, "Cannot open the cache folder: %m");
+        }
+        *ret = e;
+        return 0;
+}
+
+void engine_set_hooks(struct engine *e, const struct engine_hooks *hooks)
+{
+        e->hooks = *hooks;
+}
+
+static int watch(struct engine *e, int fd)
+{
+        struct epoll_event ev = {.events = EPOLLIN, .data.fd = fd};
+
+        if (fd < 0 || epoll_ctl(e->epoll_fd, EPOLL_CTL_ADD, fd, &ev) < 0)
+                return -errno;
+        return 0;
+}
+
+/* What the session saved: the DHT's nodes. Without it the DHT takes longer to start, no more. */
+static void *load_state(struct engine *e, size_t *len)
+{
+        int fd = openat(e->options.state_dir_fd, state_file, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+        struct stat st;
+        void *data = NULL;
+
+        *len = 0;
+        if (fd < 0)
+                return NULL;
+        if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > 0 &&
+            st.st_size <= STATE_BYTES_MAX)
+                data = malloc((size_t)st.st_size);
+        if (data && read(fd, data, (size_t)st.st_size) == st.st_size)
+                *len = (size_t)st.st_size;
+        close(fd);
+        return data;
+}
+
+static void save_state(struct engine *e)
+{
+        void *data;
+        size_t len;
+        bool ok;
+        int fd;
+
+        if (bt_session_state_save(e->session, &data, &len) < 0)
+                return;
+        fd = openat(e->options.state_dir_fd, "session.new",
+                    O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+        if (fd >= 0) {
+                ok = write(fd, data, len) == (ssize_t)len;
+                close(fd);
+                if (!ok || renameat(e->options.state_dir_fd, "session.new", e->options.state_dir_fd,
+                                    state_file) < 0)
+                        (void)unlinkat(e->options.state_dir_fd, "session.new", 0);
+        }
+        bt_free(data);
+}
+
+int engine_start(struct engine *e, bool sidecar)
+{
+        const struct itimerspec tick = {.it_interval = {.tv_nsec = READS_TICK_MS * 1000000l},
+                                        .it_value = {.tv_nsec = READS_TICK_MS * 1000000l}};
+        struct bt_error err = {0};
+        size_t len;
+        void *state = load_state(e, &len);
+        int r;
+
+        r = bt_session_new(&callbacks, e->options.settings, e->options.n_settings, state, len,
+                           &e->session, &err);
+        free(state);
+        if (r < 0) {
+                log_error("Cannot start the BitTorrent session: %s", err.text);
+                return r;
+        }
+        e->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+        e->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+        e->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+        r = e->epoll_fd < 0 || e->timer_fd < 0 || timerfd_settime(e->timer_fd, 0, &tick, NULL) < 0
+                    ? -errno
+                    : 0;
+        if (r == 0)
+                r = watch(e, e->wake_fd);
+        if (r == 0)
+                r = watch(e, e->timer_fd);
+        if (r == 0)
+                r = watch(e, bt_session_event_fd(e->session));
+        if (r == 0 && e->options.helper_fd >= 0)
+                r = watch(e, e->options.helper_fd);
+        if (r == 0)
+                r = -pthread_create(&e->thread, NULL, engine_thread, e);
+        if (r < 0)
+                return log_error_errno(r, "Cannot start the engine: %m");
+        e->running = true;
+        if (sidecar)
+                r = helper_send(e->options.helper_fd, HELPER_SIDECAR, 0, NULL);
+        return r < 0 ? log_error_errno(r, "Cannot reach the helper: %m") : 0;
+}
+
+void engine_release_reads(struct engine *e)
+{
+        struct torrent *t;
+
+        e->env.stopping = true;
+        for (uint32_t n = 0; (t = registry_next(e->registry, n)); torrent_unref(t)) {
+                n = t->number;
+                torrent_release_reads(t, ENODEV);
+        }
+}
+
+void engine_stop(struct engine *e, unsigned timeout_ms)
+{
+        struct torrent *t;
+
+        if (e->running) {
+                e->stop = true;
+                wake(e);
+                pthread_join(e->thread, NULL);
+                e->running = false;
+        }
+        if (!e->session)
+                return;
+        run_passed(e);
+        save_state(e);
+        for (uint32_t n = 0; (t = registry_next(e->registry, n)); torrent_unref(t)) {
+                n = t->number;
+                registry_remove(e->registry, t);
+                (void)torrent_end(t, ENODEV);
+        }
+        e->abandoned = bt_session_close(e->session, timeout_ms) < 0;
+        if (e->abandoned)
+                log_info("The BitTorrent session did not end in %u ms; left to the exit",
+                         timeout_ms);
+        e->session = NULL;
+}
+
+void engine_free(struct engine *e)
+{
+        struct job *j, *next;
+
+        /* A session that did not end may still call back. */
+        if (!e || e->abandoned)
+                return;
+        for (j = e->jobs; j; j = next) {
+                next = j->next;
+                torrent_unref(j->torrent);
+                free(j);
+        }
+        for (size_t i = 0; i < e->n_passed; i++)
+                torrent_unref(e->passed[i].torrent);
+        free(e->passed);
+        registry_free(e->registry);
+        cache_free(e->cache);
+        if (e->epoll_fd >= 0)
+                close(e->epoll_fd);
+        if (e->wake_fd >= 0)
+                close(e->wake_fd);
+        if (e->timer_fd >= 0)
+                close(e->timer_fd);
+        pthread_mutex_destroy(&e->lock);
+        free(e);
+}
+
+struct registry *engine_registry(struct engine *e)
+{
+        return e->registry;
+}
+
+struct torrent_env *engine_env(struct engine *e)
+{
+        return &e->env;
+}
+
+const struct bt_limits *engine_limits(struct engine *e)
+{
+        (void)e;
+        return &bt_default_limits;
+}
+
+bool engine_loopback_peers(const struct engine *e)
+{
+        return e->options.loopback_peers;
+}
+
+void engine_get_stats(struct engine *e, struct engine_stats *ret)
+{
+        uint64_t now = clock_ms();
+
+        *ret = (struct engine_stats){.uptime_ms = now - e->started_ms,
+                                     .heartbeat_age_ms = now - e->heartbeat_ms};
+        bt_session_get_stats(e->session, &ret->session);
+        cache_stats(e->cache, &ret->cache);
+}

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT */
+/* engine.h: what goes on without anybody asking: the session's events, metadata and its retries,
+ * time-outs, idle torrents, announcements. One thread of its own; requests of the mount only leave
+ * work for it and never wait. */
+#ifndef FS_ENGINE_H
+#define FS_ENGINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "bt.h"
+#include "registry.h"
+#include "store.h"
+#include "torrent.h"
+
+struct engine;
+
+struct engine_options {
+        uint64_t read_timeout_ms, metadata_timeout_ms, retry_delay_ms, idle_timeout_ms;
+        unsigned retries;
+        enum fill fill;
+        bool loopback_peers;
+        const struct bt_setting *settings;
+        size_t n_settings;
+        int state_dir_fd; /* borrowed */
+        int cache_dir_fd; /* borrowed */
+        uint64_t cache_size, min_free;
+        int helper_fd; /* borrowed; -1: none */
+        bool on_event; /* the helper runs a command for events */
+        struct reply_ops reply;
+};
+
+/* What the engine tells the mount. From the engine's thread but for changed and event, which come
+ * from any; no lock is held. */
+struct engine_hooks {
+        void (*forget_name)(
+                const char *name); /* the kernel shall ask for this name of the root again */
+        void (*changed)(struct torrent *t); /* its metadata came, failed, or it is gone: who waits
+                                               for that shall look */
+        void (*event)(const char *json);    /* one line for those who read events */
+        void (*sidecar)(int err);           /* the first start of the sidecar: 0 or an errno */
+};
+
+/* Makes everything but starts nothing. -errno, with a message logged. */
+int engine_new(const struct engine_options *o, struct engine **ret);
+void engine_set_hooks(struct engine *e, const struct engine_hooks *hooks);
+/* Starts the session and the engine's thread; asks for the sidecar. -errno, with a message logged.
+ */
+int engine_start(struct engine *e, bool sidecar);
+/* From here on reads end in ENODEV. Any thread. */
+void engine_release_reads(struct engine *e);
+/* Stops thread and session; waits at most timeout_ms for the latter. Blocking. */
+void engine_stop(struct engine *e, unsigned timeout_ms);
+/* Call after engine_stop. */
+void engine_free(struct engine *e);
+
+struct registry *engine_registry(struct engine *e);
+struct torrent_env *engine_env(struct engine *e);
+const struct bt_limits *engine_limits(struct engine *e);
+bool engine_loopback_peers(const struct engine *e);
+
+/* Adds a torrent of source (taken over in any case); one that is known is not added again, but a
+ * temporary one may become kept. *ret is a reference. -ENOMEM, -E2BIG and what torrent_set_content
+ * gives. Any thread; does not wait for the session. */
+int engine_add(struct engine *e, struct bt_source *source, bool kept, struct torrent **ret);
+/* Removes a torrent with its data; its directory must be on its way out (rmdir). Any thread;
+ * deletes a file. */
+void engine_remove(struct engine *e, struct torrent *t);
+void engine_set_kept(struct engine *e, struct torrent *t, bool kept);
+
+struct engine_stats {
+        struct bt_session_stats session;
+        struct cache_stats cache;
+        uint64_t uptime_ms;
+        uint64_t heartbeat_age_ms; /* since the session's thread last answered */
+};
+void engine_get_stats(struct engine *e, struct engine_stats *ret);
+
+#endif

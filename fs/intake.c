@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: MIT */
+#include "intake.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* As deep as the shim's own limit for bencode; deeper is no torrent. */
+enum { DEPTH_MAX = 200, STRING_DIGITS_MAX = 10 };
+
+int intake_add(struct intake *in, const void *data, size_t len, size_t max)
+{
+        if (in->taken > 0) {
+                memmove(in->data, in->data + in->taken, in->len - in->taken);
+                in->len -= in->taken;
+                in->taken = 0;
+        }
+        if (in->len + len > max)
+                return -E2BIG;
+        if (in->len + len > in->room) {
+                size_t room = in->room ? in->room : 4096;
+                char *grown;
+
+                while (room < in->len + len)
+                        room *= 2;
+                grown = realloc(in->data, room);
+                if (!grown)
+                        return -ENOMEM;
+                in->data = grown;
+                in->room = room;
+        }
+        memcpy(in->data + in->len, data, len);
+        in->len += len;
+        return 0;
+}
+
+size_t intake_pending(const struct intake *in)
+{
+        return in->len - in->taken;
+}
+
+void intake_clear(struct intake *in)
+{
+        free(in->data);
+        *in = (struct intake){0};
+}
+
+/* "d", digits, ":" begins a bencoded dictionary with a key; an info-hash in hex has no colon. */
+static bool begins_torrent(const char *p, size_t len)
+{
+        size_t i = 1;
+
+        if (len < 3 || p[0] != 'd')
+                return false;
+        while (i < len && isdigit((unsigned char)p[i]))
+                i++;
+        return i > 1 && i < len && p[i] == ':';
+}
+
+/* One token of bencode (BEP 3) at p: its length; 0 when it is not complete; -EINVAL. */
+static long token(const char *p, size_t len, unsigned *depth)
+{
+        size_t i = 0, n = 0;
+
+        switch (p[0]) {
+        case 'd':
+        case 'l':
+                if (*depth == DEPTH_MAX)
+                        return -EINVAL;
+                (*depth)++;
+                return 1;
+        case 'e':
+                (*depth)--;
+                return 1;
+        case 'i':
+                for (i = 1; i < len && i < 24; i++)
+                        if (p[i] == 'e')
+                                return (long)i + 1;
+                return i == 24 ? -EINVAL : 0;
+        default:
+                for (i = 0; i < len && i <= STRING_DIGITS_MAX && isdigit((unsigned char)p[i]); i++)
+                        n = n * 10 + (size_t)(p[i] - '0');
+                if (i == len)
+                        return i > STRING_DIGITS_MAX ? -EINVAL : 0;
+                if (i == 0 || i > STRING_DIGITS_MAX || p[i] != ':')
+                        return -EINVAL;
+                return n <= len - i - 1 ? (long)(i + 1 + n) : 0;
+        }
+}
+
+/* Length of the complete dictionary at the start of p, 0 when more is to come, or -EINVAL. */
+static long scan_torrent(struct intake *in, const char *p, size_t len)
+{
+        while (in->scanned < len) {
+                long n = token(p + in->scanned, len - in->scanned, &in->depth);
+
+                if (n <= 0)
+                        return n;
+                in->scanned += (size_t)n;
+                if (in->depth == 0)
+                        return (long)in->scanned;
+        }
+        return 0;
+}
+
+int intake_next(struct intake *in, bool final, enum intake_item *type, const char **item,
+                size_t *len)
+{
+        for (;;) {
+                const char *p = in->data + in->taken, *newline;
+                size_t left = in->len - in->taken, n;
+
+                *type = INTAKE_NOTHING;
+                if (left == 0)
+                        return 0;
+                if (begins_torrent(p, left)) {
+                        long r = scan_torrent(in, p, left);
+
+                        if (r < 0 || (r == 0 && final))
+                                return -EINVAL;
+                        if (r == 0)
+                                return 0;
+                        in->scanned = 0;
+                        in->depth = 0;
+                        in->taken += (size_t)r;
+                        *type = INTAKE_TORRENT;
+                        *item = p;
+                        *len = (size_t)r;
+                        return 0;
+                }
+                newline = memchr(p, '\n', left);
+                if (!newline && !final)
+                        return 0;
+                n = newline ? (size_t)(newline - p) : left;
+                in->taken += n + (newline ? 1 : 0);
+                while (n > 0 && isspace((unsigned char)p[n - 1]))
+                        n--;
+                while (n > 0 && isspace((unsigned char)*p)) {
+                        p++;
+                        n--;
+                }
+                if (n == 0)
+                        continue; /* an empty line */
+                *type = INTAKE_LINE;
+                *item = p;
+                *len = n;
+                return 0;
+        }
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+/* intake.h: cuts what is written to an `add` file into magnets (one a line) and .torrent files
+ * (bencode). Pure. */
+#ifndef FS_INTAKE_H
+#define FS_INTAKE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct intake {
+        char *data;
+        size_t len, room;
+        size_t taken; /* bytes of data that were given out */
+        /* the scan of a .torrent, resumed with each write */
+        size_t scanned;
+        unsigned depth;
+};
+
+enum intake_item { INTAKE_NOTHING, INTAKE_LINE, INTAKE_TORRENT };
+
+/* Adds bytes. -E2BIG when what is not complete yet exceeds max bytes; -ENOMEM. Nothing is added
+ * then. */
+int intake_add(struct intake *in, const void *data, size_t len, size_t max);
+/* The next complete item, in *item and *len, valid until the next intake_add; a line without its
+ * newline and surrounding blanks. At the end of the input (final) a last line needs no newline.
+ * -EINVAL: what begins like a .torrent is none. */
+int intake_next(struct intake *in, bool final, enum intake_item *type, const char **item,
+                size_t *len);
+/* Bytes that wait for the rest of their item. */
+size_t intake_pending(const struct intake *in);
+/* Forgets everything. */
+void intake_clear(struct intake *in);
+
+#endif

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: MIT */
+#include "names.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+/* What counts as an extension: longer ones are part of the name. */
+enum { EXTENSION_BYTES_MAX = 16 };
+
+/* Decodes one UTF-8 character (RFC 3629) of s, n > 0 bytes; returns its length or 0 if the first
+ * byte begins none. */
+static size_t utf8_char(const unsigned char *s, size_t n, uint32_t *ret)
+{
+        uint32_t c, least;
+        size_t len;
+
+        if (s[0] < 0x80) {
+                *ret = s[0];
+                return 1;
+        } else if (s[0] >= 0xc2 && s[0] < 0xe0) {
+                c = s[0] & 0x1fu, len = 2, least = 0x80;
+        } else if (s[0] >= 0xe0 && s[0] < 0xf0) {
+                c = s[0] & 0x0fu, len = 3, least = 0x800;
+        } else if (s[0] >= 0xf0 && s[0] < 0xf5) {
+                c = s[0] & 0x07u, len = 4, least = 0x10000;
+        } else {
+                return 0;
+        }
+        if (n < len)
+                return 0;
+        for (size_t i = 1; i < len; i++) {
+                if ((s[i] & 0xc0u) != 0x80)
+                        return 0;
+                c = c << 6 | (s[i] & 0x3fu);
+        }
+        if (c < least || c > 0x10ffff || (c >= 0xd800 && c <= 0xdfff))
+                return 0;
+        *ret = c;
+        return len;
+}
+
+static bool is_harmful(uint32_t c)
+{
+        return c < 0x20 || (c >= 0x7f && c < 0xa0) || c == '/' || c == 0x061c || c == 0x200e ||
+               c == 0x200f || (c >= 0x2028 && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069) ||
+               c == 0xfeff;
+}
+
+/* The longest prefix of s, at most max bytes, that does not end inside a character. s is valid
+ * UTF-8. */
+static size_t cut(const char *s, size_t len, size_t max)
+{
+        if (len <= max)
+                return len;
+        while (max > 0 && ((unsigned char)s[max] & 0xc0u) == 0x80)
+                max--;
+        return max;
+}
+
+size_t name_stem(const char *name)
+{
+        size_t len = strlen(name);
+        const char *dot = strrchr(name, '.');
+
+        if (!dot || dot == name || dot[1] == '\0' || strlen(dot) > EXTENSION_BYTES_MAX)
+                return len;
+        return (size_t)(dot - name);
+}
+
+/* Joins stem, middle and extension, cutting the stem so that all fits. */
+static size_t join(const char *stem, size_t stem_len, const char *middle, const char *extension,
+                   char out[NAME_BYTES_MAX + 1])
+{
+        size_t m = strlen(middle), e = strlen(extension);
+        size_t s = cut(stem, stem_len, NAME_BYTES_MAX - m - e);
+
+        memmove(out, stem, s);
+        memcpy(out + s, middle, m);
+        memmove(out + s + m, extension, e + 1);
+        return s + m + e;
+}
+
+size_t name_clean(const char *raw, size_t len, char out[NAME_BYTES_MAX + 1])
+{
+        const unsigned char *s = (const unsigned char *)raw;
+        /* The end of a long name, for its extension, which a cut would lose. */
+        char tail[EXTENSION_BYTES_MAX + 1] = "";
+        size_t n = 0;
+        bool is_cut = false;
+
+        for (size_t i = 0; i < len;) {
+                uint32_t c = 0;
+                size_t k = utf8_char(s + i, len - i, &c);
+                const char *put = raw + i;
+                size_t put_len = k;
+
+                if (k == 0 || is_harmful(c)) {
+                        put = "_";
+                        put_len = 1;
+                }
+                if (n + put_len > NAME_BYTES_MAX) {
+                        is_cut = true;
+                        break;
+                }
+                memcpy(out + n, put, put_len);
+                n += put_len;
+                i += k ? k : 1;
+        }
+        out[n] = '\0';
+
+        if (is_cut) {
+                char end[2 * EXTENSION_BYTES_MAX];
+                size_t take = sizeof end - 1;
+
+                memcpy(end, raw + len - take, take);
+                end[take] = '\0';
+                const char *dot = memchr(end, '\0', take) ? NULL : strrchr(end, '.');
+                if (dot && dot[1] != '\0' && strlen(dot) <= EXTENSION_BYTES_MAX) {
+                        bool plain = true;
+
+                        for (const char *p = dot + 1; *p; p++)
+                                plain = plain && *p > ' ' && *p < 0x7f && *p != '/';
+                        if (plain)
+                                memcpy(tail, dot, strlen(dot) + 1);
+                }
+                n = join(out, n, "", tail, out);
+        }
+        if (n == 0 || strcmp(out, ".") == 0 || strcmp(out, "..") == 0) {
+                n = n ? n : 1;
+                memset(out, '_', n);
+                out[n] = '\0';
+        }
+        return n;
+}
+
+size_t name_numbered(const char *name, unsigned n, char out[NAME_BYTES_MAX + 1])
+{
+        char middle[16];
+        size_t stem = name_stem(name);
+
+        snprintf(middle, sizeof middle, " (%u)", n);
+        return join(name, stem, middle, name + stem, out);
+}

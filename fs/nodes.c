@@ -1,0 +1,433 @@
+/* SPDX-License-Identifier: MIT */
+#include "nodes.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "names.h"
+
+enum { NODE_BITS = 24, KIND_SHIFT = 60, BLOCK_BYTES = 512 };
+/* What programs read at a time when they go by st_blksize. */
+enum { IO_BYTES = 128 * 1024 };
+/* Cookies of "." and "..": the entries follow. */
+enum { COOKIE_DOT = 1, COOKIE_DOT_DOT = 2 };
+
+struct fixed {
+        uint32_t node;
+        const char *name;
+        mode_t mode;
+};
+
+static const struct fixed magnetfs_entries[] = {
+        {FIXED_ADD, "add", S_IFREG | 0600},
+        {FIXED_ADD_TEMPORARY, "add-temporary", S_IFREG | 0600},
+        {FIXED_STATUS, "status", S_IFREG | 0600},
+        {FIXED_EVENTS, "events", S_IFREG | 0600},
+        {FIXED_BY_HASH, "by-hash", S_IFDIR | 0700},
+        {FIXED_TORRENTS, "torrents", S_IFDIR | 0700},
+};
+
+static const struct fixed control_entries[] = {
+        {CONTROL_STATUS, "status", S_IFREG | 0600},
+        {CONTROL_FILES, "files", S_IFREG | 0600},
+        {CONTROL_MAGNET, "magnet", S_IFREG | 0600},
+        {CONTROL_KEEP, "keep", S_IFREG | 0600},
+};
+
+#define N(a) (sizeof(a) / sizeof *(a))
+
+uint64_t node_ino(enum node_kind kind, uint32_t number, uint32_t node)
+{
+        return (uint64_t)kind << KIND_SHIFT | (uint64_t)number << NODE_BITS | node;
+}
+
+struct node node_of(uint64_t ino)
+{
+        return (struct node){.kind = (enum node_kind)(ino >> KIND_SHIFT),
+                             .number = (uint32_t)(ino >> NODE_BITS),
+                             .node = (uint32_t)(ino & ((1u << NODE_BITS) - 1))};
+}
+
+bool node_is_content(struct node n)
+{
+        return n.number != 0 && (n.kind == NODE_TREE || n.kind == NODE_DATA);
+}
+
+static const struct fixed *find_name(const struct fixed *list, size_t n, const char *name)
+{
+        for (size_t i = 0; i < n; i++)
+                if (strcmp(list[i].name, name) == 0)
+                        return &list[i];
+        return NULL;
+}
+
+/* ---- lookup ---- */
+
+/* Finds a torrent by a hash of it; which says whether hex is its v1 (0) or v2 (1). */
+static int lookup_hash(const struct nodes *nodes, const char *hex, uint32_t *number,
+                       uint32_t *which)
+{
+        struct torrent *t = registry_by_hash(engine_registry(nodes->engine), hex);
+
+        if (!t)
+                return -ENOENT;
+        *number = t->number;
+        *which = strlen(hex) == 2 * BT_V2_BYTES;
+        torrent_unref(t);
+        return 0;
+}
+
+static int lookup_fixed(const struct nodes *nodes, uint32_t directory, const char *name,
+                        uint64_t *ret)
+{
+        const struct fixed *f;
+        struct torrent *t;
+        uint32_t number, which;
+        int r;
+
+        switch (directory) {
+        case FIXED_ROOT:
+                if (strcmp(name, ".magnetfs") == 0) {
+                        *ret = FIXED_MAGNETFS;
+                        return 0;
+                }
+                t = registry_by_name(engine_registry(nodes->engine), name);
+                if (!t)
+                        return -ENOENT;
+                *ret = node_ino(NODE_TREE, t->number, TREE_ROOT);
+                torrent_unref(t);
+                return 0;
+        case FIXED_MAGNETFS:
+                f = find_name(magnetfs_entries, N(magnetfs_entries), name);
+                if (!f)
+                        return -ENOENT;
+                *ret = f->node;
+                return 0;
+        case FIXED_BY_HASH:
+        case FIXED_TORRENTS:
+                r = lookup_hash(nodes, name, &number, &which);
+                if (r == 0)
+                        *ret = directory == FIXED_BY_HASH
+                                       ? node_ino(NODE_LINK, number, which)
+                                       : node_ino(NODE_CONTROL, number, CONTROL_DIR);
+                return r;
+        default:
+                return -ENOTDIR;
+        }
+}
+
+static int lookup_tree(struct torrent *t, struct node parent, const char *name, uint64_t *ret)
+{
+        struct content *c = torrent_content(t);
+        const struct tree_node *n = c ? tree_node(c->tree, parent.node) : NULL;
+        uint32_t child;
+
+        if (!n)
+                return -ENOENT;
+        if (n->file != TREE_DIRECTORY)
+                return -ENOTDIR;
+        child = tree_lookup(c->tree, parent.node, name);
+        if (child == TREE_NONE)
+                return -ENOENT;
+        *ret = node_ino(parent.kind, parent.number, child);
+        return 0;
+}
+
+int node_lookup(const struct nodes *nodes, uint64_t parent, const char *name, uint64_t *ret)
+{
+        struct node p = node_of(parent);
+        const struct fixed *f;
+        struct torrent *t;
+        int r = -ENOTDIR;
+
+        if (p.number == 0)
+                return lookup_fixed(nodes, p.node, name, ret);
+        t = registry_by_number(engine_registry(nodes->engine), p.number);
+        if (!t)
+                return -ENOENT;
+        if (node_is_content(p)) {
+                r = lookup_tree(t, p, name, ret);
+        } else if (p.kind == NODE_CONTROL && p.node == CONTROL_DIR) {
+                f = find_name(control_entries, N(control_entries), name);
+                r = 0;
+                if (f)
+                        *ret = node_ino(NODE_CONTROL, p.number, f->node);
+                else if (strcmp(name, "data") == 0)
+                        *ret = node_ino(NODE_DATA, p.number, TREE_ROOT);
+                else
+                        r = -ENOENT;
+        }
+        torrent_unref(t);
+        return r;
+}
+
+/* ---- attributes ---- */
+
+static void set_times(struct stat *st, time_t at)
+{
+        st->st_mtime = st->st_ctime = st->st_atime = at;
+}
+
+static void stat_directory(struct stat *st, mode_t mode, uint64_t directories)
+{
+        st->st_mode = S_IFDIR | mode;
+        st->st_nlink = (nlink_t)(2 + directories);
+}
+
+static int stat_fixed(const struct nodes *nodes, uint32_t node, struct stat *st)
+{
+        set_times(st, nodes->started_at);
+        if (node == FIXED_ROOT) {
+                stat_directory(st, 0755, registry_count(engine_registry(nodes->engine)));
+                set_times(st, registry_changed_at(engine_registry(nodes->engine)));
+                return 0;
+        }
+        if (node == FIXED_MAGNETFS) {
+                stat_directory(st, 0700, 2);
+                return 0;
+        }
+        for (size_t i = 0; i < N(magnetfs_entries); i++) {
+                if (magnetfs_entries[i].node != node)
+                        continue;
+                st->st_mode = magnetfs_entries[i].mode;
+                st->st_nlink = 1;
+                if (S_ISDIR(st->st_mode))
+                        stat_directory(st, 0700,
+                                       node == FIXED_TORRENTS
+                                               ? registry_count(engine_registry(nodes->engine))
+                                               : 0);
+                return 0;
+        }
+        return -ENOENT;
+}
+
+static int stat_tree(struct torrent *t, uint32_t node, struct stat *st)
+{
+        struct content *c = torrent_content(t);
+        const struct tree_node *n;
+
+        /* Times never move as pieces arrive: a library would probe the file again. */
+        set_times(st, t->added_at);
+        if (!c && node == TREE_ROOT) {
+                stat_directory(st, 0555, 0);
+                return 0;
+        }
+        n = c ? tree_node(c->tree, node) : NULL;
+        if (!n)
+                return -ENOENT;
+        if (n->file == TREE_DIRECTORY) {
+                stat_directory(st, 0555, n->directories);
+                return 0;
+        }
+        st->st_mode = S_IFREG | 0444;
+        st->st_nlink = 1;
+        st->st_size = (off_t)n->size;
+        /* What is in the store; never 0 for a file with bytes, which tar -S would take for one big
+         * hole. */
+        st->st_blocks = (blkcnt_t)((store_have_in(c->store, n->offset, n->size) + BLOCK_BYTES - 1) /
+                                   BLOCK_BYTES);
+        if (st->st_blocks == 0 && n->size > 0)
+                st->st_blocks = 1;
+        return 0;
+}
+
+static int stat_link(const struct nodes *nodes, struct torrent *t, struct stat *st)
+{
+        char name[NAME_BYTES_MAX + 1];
+
+        if (!registry_name(engine_registry(nodes->engine), t, name))
+                return -ENOENT;
+        st->st_mode = S_IFLNK | 0777;
+        st->st_nlink = 1;
+        st->st_size = (off_t)(strlen("../../") + strlen(name));
+        return 0;
+}
+
+static int stat_control(uint32_t node, struct stat *st)
+{
+        if (node == CONTROL_DIR) {
+                stat_directory(st, 0700, 1);
+                return 0;
+        }
+        for (size_t i = 0; i < N(control_entries); i++) {
+                if (control_entries[i].node == node) {
+                        st->st_mode = control_entries[i].mode;
+                        st->st_nlink = 1;
+                        return 0;
+                }
+        }
+        return -ENOENT;
+}
+
+int node_stat(const struct nodes *nodes, uint64_t ino, struct stat *ret)
+{
+        struct node n = node_of(ino);
+        struct torrent *t;
+        int r;
+
+        *ret = (struct stat){
+                .st_ino = ino, .st_uid = nodes->uid, .st_gid = nodes->gid, .st_blksize = IO_BYTES};
+        if (n.number == 0)
+                return stat_fixed(nodes, n.node, ret);
+        t = registry_by_number(engine_registry(nodes->engine), n.number);
+        if (!t)
+                return -ENOENT;
+        set_times(ret, t->added_at);
+        if (n.kind == NODE_LINK)
+                r = stat_link(nodes, t, ret);
+        else if (n.kind == NODE_CONTROL)
+                r = stat_control(n.node, ret);
+        else
+                r = stat_tree(t, n.node, ret);
+        torrent_unref(t);
+        return r;
+}
+
+int node_readlink(const struct nodes *nodes, uint64_t ino, char *out, size_t size)
+{
+        struct node n = node_of(ino);
+        char name[NAME_BYTES_MAX + 1];
+        struct torrent *t;
+        bool found;
+
+        if (n.kind != NODE_LINK)
+                return -EINVAL;
+        t = registry_by_number(engine_registry(nodes->engine), n.number);
+        if (!t)
+                return -ENOENT;
+        found = registry_name(engine_registry(nodes->engine), t, name);
+        torrent_unref(t);
+        if (!found)
+                return -ENOENT;
+        snprintf(out, size, "../../%s", name);
+        return 0;
+}
+
+/* ---- listing ---- */
+
+typedef bool (*emit_fn)(void *arg, const char *name, uint64_t ino, mode_t type,
+                        uint64_t next_cookie);
+
+static bool list_fixed(const struct fixed *list, size_t n, enum node_kind kind, uint32_t number,
+                       uint64_t cookie, emit_fn emit, void *arg)
+{
+        for (uint64_t i = cookie - COOKIE_DOT_DOT; i < n; i++)
+                if (!emit(arg, list[i].name, node_ino(kind, number, list[i].node),
+                          list[i].mode & S_IFMT, i + 1 + COOKIE_DOT_DOT))
+                        return false;
+        return true;
+}
+
+/* Cookies are numbers of torrents, so a listing goes on rightly while torrents come and go. */
+static void list_torrents(const struct nodes *nodes, uint32_t directory, uint64_t cookie,
+                          emit_fn emit, void *arg)
+{
+        struct registry *reg = engine_registry(nodes->engine);
+        char name[NAME_BYTES_MAX + 1];
+        struct torrent *t;
+        bool more = true;
+
+        for (uint32_t n = (uint32_t)(cookie - COOKIE_DOT_DOT); more && (t = registry_next(reg, n));
+             torrent_unref(t)) {
+                n = t->number;
+                if (directory == FIXED_TORRENTS)
+                        more = emit(arg, t->hex, node_ino(NODE_CONTROL, n, CONTROL_DIR), S_IFDIR,
+                                    n + COOKIE_DOT_DOT);
+                else if (registry_name(reg, t, name))
+                        more = emit(arg, name, node_ino(NODE_TREE, n, TREE_ROOT), S_IFDIR,
+                                    n + COOKIE_DOT_DOT);
+        }
+}
+
+static void list_links(const struct nodes *nodes, uint64_t cookie, emit_fn emit, void *arg)
+{
+        struct registry *reg = engine_registry(nodes->engine);
+        uint64_t at = cookie - COOKIE_DOT_DOT; /* 2 × number + which of the last one */
+        char hex[BT_HEX_MAX];
+        struct torrent *t;
+        bool more = true;
+
+        for (uint32_t n = (uint32_t)(at / 2); more && (t = registry_next(reg, n ? n - 1 : 0));
+             torrent_unref(t)) {
+                for (unsigned i = 0; i < 2 && more; i++) {
+                        uint64_t here = 2ull * t->number + i;
+
+                        registry_alias(reg, t, i, hex);
+                        if (here > at && hex[0])
+                                more = emit(arg, hex, node_ino(NODE_LINK, t->number, i), S_IFLNK,
+                                            here + COOKIE_DOT_DOT);
+                }
+                n = t->number + 1;
+        }
+}
+
+static int list_tree(struct torrent *t, struct node n, uint64_t cookie, emit_fn emit, void *arg)
+{
+        struct content *c = torrent_content(t);
+        const struct tree_node *d = c ? tree_node(c->tree, n.node) : NULL;
+
+        if (!c)
+                return 0; /* pending: empty */
+        if (!d)
+                return -ENOENT;
+        if (d->file != TREE_DIRECTORY)
+                return -ENOTDIR;
+        for (uint64_t i = cookie - COOKIE_DOT_DOT; i < d->children; i++) {
+                uint32_t child = tree_child(c->tree, n.node, (uint32_t)i);
+                const struct tree_node *k = tree_node(c->tree, child);
+
+                if (!emit(arg, k->name, node_ino(n.kind, n.number, child),
+                          k->file == TREE_DIRECTORY ? S_IFDIR : S_IFREG, i + 1 + COOKIE_DOT_DOT))
+                        break;
+        }
+        return 0;
+}
+
+static int list_control(struct node n, uint64_t cookie, emit_fn emit, void *arg)
+{
+        if (n.node != CONTROL_DIR)
+                return -ENOTDIR;
+        if (list_fixed(control_entries, N(control_entries), NODE_CONTROL, n.number, cookie, emit,
+                       arg) &&
+            cookie <= COOKIE_DOT_DOT + N(control_entries))
+                (void)emit(arg, "data", node_ino(NODE_DATA, n.number, TREE_ROOT), S_IFDIR,
+                           COOKIE_DOT_DOT + N(control_entries) + 1);
+        return 0;
+}
+
+int node_list(const struct nodes *nodes, uint64_t ino, uint64_t cookie, emit_fn emit, void *arg)
+{
+        struct node n = node_of(ino);
+        struct torrent *t;
+        int r = 0;
+
+        if (cookie < COOKIE_DOT && !emit(arg, ".", ino, S_IFDIR, COOKIE_DOT))
+                return 0;
+        /* The kernel fills in ".." by itself. */
+        if (cookie < COOKIE_DOT_DOT && !emit(arg, "..", NODE_ROOT, S_IFDIR, COOKIE_DOT_DOT))
+                return 0;
+        if (cookie < COOKIE_DOT_DOT)
+                cookie = COOKIE_DOT_DOT;
+        if (n.number == 0) {
+                if (n.node == FIXED_ROOT || n.node == FIXED_TORRENTS)
+                        list_torrents(nodes, n.node, cookie, emit, arg);
+                else if (n.node == FIXED_BY_HASH)
+                        list_links(nodes, cookie, emit, arg);
+                else if (n.node == FIXED_MAGNETFS)
+                        (void)list_fixed(magnetfs_entries, N(magnetfs_entries), NODE_TREE, 0,
+                                         cookie, emit, arg);
+                else
+                        r = -ENOTDIR;
+                return r;
+        }
+        t = registry_by_number(engine_registry(nodes->engine), n.number);
+        if (!t)
+                return -ENOENT;
+        if (node_is_content(n))
+                r = list_tree(t, n, cookie, emit, arg);
+        else
+                r = n.kind == NODE_CONTROL ? list_control(n, cookie, emit, arg) : -ENOTDIR;
+        torrent_unref(t);
+        return r;
+}

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT */
+/* nodes.h: every inode of the mount: its number, its name, its attributes. Knows no FUSE. Any
+ * thread; nothing here touches the network or waits. */
+#ifndef FS_NODES_H
+#define FS_NODES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/stat.h>
+
+#include "engine.h"
+
+/* An inode number is kind << 60 | torrent's number << 24 | node. */
+enum node_kind {
+        NODE_TREE,    /* a torrent's directories and files; number 0: the fixed nodes */
+        NODE_CONTROL, /* torrents/<hash>/ and its files */
+        NODE_DATA,    /* torrents/<hash>/data/… */
+        NODE_LINK,    /* by-hash/<hash> */
+};
+
+/* Nodes of number 0. */
+enum {
+        FIXED_ROOT = 1,
+        FIXED_MAGNETFS,
+        FIXED_ADD,
+        FIXED_ADD_TEMPORARY,
+        FIXED_STATUS,
+        FIXED_EVENTS,
+        FIXED_BY_HASH,
+        FIXED_TORRENTS
+};
+/* Nodes of NODE_CONTROL. */
+enum { CONTROL_DIR, CONTROL_STATUS, CONTROL_FILES, CONTROL_MAGNET, CONTROL_KEEP };
+
+struct node {
+        enum node_kind kind;
+        uint32_t number; /* the torrent's; 0: a fixed node */
+        uint32_t node;
+};
+
+#define NODE_ROOT ((uint64_t)FIXED_ROOT)
+
+uint64_t node_ino(enum node_kind kind, uint32_t number, uint32_t node);
+struct node node_of(uint64_t ino);
+/* A file with bytes of a torrent (below / or data/), when ino exists. */
+bool node_is_content(struct node n);
+
+struct nodes {
+        struct engine *engine;
+        uid_t uid;
+        gid_t gid;
+        time_t started_at;
+};
+
+/* -ENOENT, -ENOTDIR. */
+int node_lookup(const struct nodes *nodes, uint64_t parent, const char *name, uint64_t *ret);
+/* -ENOENT when its torrent is gone. */
+int node_stat(const struct nodes *nodes, uint64_t ino, struct stat *ret);
+/* Writes a link's target. -EINVAL: no link; -ENOENT. */
+int node_readlink(const struct nodes *nodes, uint64_t ino, char *out, size_t size);
+/* Calls emit for the entries behind cookie (0: from the start), "." and ".." included, until it
+ * says no. -ENOENT, -ENOTDIR. */
+int node_list(const struct nodes *nodes, uint64_t ino, uint64_t cookie,
+              bool (*emit)(void *arg, const char *name, uint64_t ino, mode_t type,
+                           uint64_t next_cookie),
+              void *arg);
+
+#endif

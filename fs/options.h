@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+/* options.h: the command line of magnetfs. One table holds each option's name, type, range, default
+ * and help. */
+#ifndef FS_OPTIONS_H
+#define FS_OPTIONS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "bt.h"
+#include "log.h"
+#include "torrent.h"
+
+struct options {
+        char *mountpoint; /* as given */
+        bool foreground, allow_other, no_http, loopback_peers, help, version;
+        char *fuse_options; /* the rest of -o, for libfuse */
+        char *state_dir, *cache_dir;
+        uint64_t cache_size, min_free;
+        char *http; /* ADDR:PORT */
+        char **allowed_hosts;
+        unsigned n_allowed_hosts;
+        uint64_t client_timeout_s, read_timeout_s, metadata_timeout_s, retries, retry_delay_s,
+                idle_timeout_s;
+        enum fill fill;
+        struct bt_setting *settings;
+        unsigned n_settings;
+        char *on_event;
+        enum log_level log_level;
+        int ready_fd; /* -1: none */
+};
+
+/* Fills o from the command line. false: a message that says what is wrong was printed. */
+bool options_parse(int argc, char **argv, struct options *o);
+void options_free(struct options *o);
+void options_help(void);
+
+/* "20G", "512M", "1048576": bytes; K, M, G, T are powers of 1024. */
+bool parse_size(const char *text, uint64_t *ret);
+/* Splits "ADDR:PORT"; ADDR must be an IPv4 loopback address. The reason of a refusal, or NULL. */
+const char *parse_listen(const char *text, char addr[64], uint16_t *port);
+
+#endif

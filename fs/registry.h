@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT */
+/* registry.h: all torrents, found by number, by directory name and by info-hash. Any thread;
+ * nothing blocks. What is found is returned with a reference that the caller gives back. */
+#ifndef FS_REGISTRY_H
+#define FS_REGISTRY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "torrent.h"
+
+struct registry;
+
+int registry_new(struct registry **ret);
+void registry_free(struct registry *r); /* drops its references */
+
+/* Adds a torrent of source (taken over in any case) under a name nobody has. -EEXIST: one of its
+ * hashes is known; *ret is that torrent then. -ENOMEM. */
+int registry_add(struct registry *r, struct torrent_env *env, struct bt_source *source, bool kept,
+                 struct torrent **ret);
+void registry_remove(struct registry *r, struct torrent *t);
+
+struct torrent *registry_by_number(struct registry *r, uint32_t number);
+struct torrent *registry_by_name(struct registry *r, const char *name);
+struct torrent *registry_by_hash(struct registry *r, const char *hex);
+/* The torrent with the least number above `number`, or NULL: for walking through all of them while
+ * they come and go. */
+struct torrent *registry_next(struct registry *r, uint32_t number);
+unsigned registry_count(struct registry *r);
+/* When a torrent last came, went or took its name. */
+time_t registry_changed_at(struct registry *r);
+
+/* Copies the torrent's directory name; at most NAME_BYTES_MAX + 1 bytes. false: it has been
+ * removed. */
+bool registry_name(struct registry *r, struct torrent *t, char *out);
+/* The hash's text as v1 (which = 0) or v2 (1); "" when it has none. */
+void registry_alias(struct registry *r, struct torrent *t, unsigned which, char out[BT_HEX_MAX]);
+
+/* The metadata is known: gives the torrent its own name and all its hashes. old_name takes
+ * NAME_BYTES_MAX + 1 bytes: what it was called. -EEXIST: another torrent has one of the hashes;
+ * *other_ret is that one, nothing is changed. */
+int registry_rename(struct registry *r, struct torrent *t, const struct bt_meta *meta,
+                    char *old_name, struct torrent **other_ret);
+
+#endif

@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: MIT */
+#include "startup.h"
+
+#include <arpa/inet.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "log.h"
+
+static int make_folders(const char *path)
+{
+        char *copy = strdup(path);
+        int r = 0;
+
+        if (!copy)
+                return -ENOMEM;
+        for (char *p = copy + 1; r == 0 && *p; p++) {
+                if (*p != '/')
+                        continue;
+                *p = '\0';
+                if (mkdir(copy, 0755) < 0 && errno != EEXIST)
+                        r = -errno;
+                *p = '/';
+        }
+        if (r == 0 && mkdir(copy, 0700) < 0 && errno != EEXIST)
+                r = -errno;
+        free(copy);
+        return r;
+}
+
+static int lock_folder(const char *path, const char *what, int dir_fd, int *lock_fd)
+{
+        char owner[32] = "";
+        int fd = openat(dir_fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+        ssize_t n;
+
+        if (fd < 0)
+                return log_error_errno(
+                        errno, "Cannot write to the %s folder %s: %m; choose another with --%s-dir",
+                        what, path, what);
+        if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+                int r = errno;
+
+                n = pread(fd, owner, sizeof owner - 1, 0);
+                owner[n > 0 ? n : 0] = '\0';
+                owner[strcspn(owner, "\n")] = '\0';
+                close(fd);
+                if (r != EWOULDBLOCK)
+                        return log_error_errno(r, "Cannot lock the %s folder %s: %m", what, path);
+                log_error(
+                        "Another magnetfs (process %s) uses the %s folder %s; end it, or choose another folder with --%s-dir",
+                        owner[0] ? owner : "unknown", what, path, what);
+                return -EBUSY;
+        }
+        *lock_fd = fd;
+        startup_sign(fd);
+        return 0;
+}
+
+int startup_folder(const char *path, const char *what, int *dir_fd, int *lock_fd)
+{
+        int fd, r = make_folders(path);
+
+        if (r < 0)
+                return log_error_errno(
+                        r, "Cannot make the %s folder %s: %m; choose another with --%s-dir", what,
+                        path, what);
+        fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (fd < 0)
+                return log_error_errno(
+                        errno, "Cannot open the %s folder %s: %m; choose another with --%s-dir",
+                        what, path, what);
+        r = lock_folder(path, what, fd, lock_fd);
+        if (r < 0) {
+                close(fd);
+                return r;
+        }
+        *dir_fd = fd;
+        return 0;
+}
+
+void startup_sign(int lock_fd)
+{
+        char text[16];
+        int n = snprintf(text, sizeof text, "%d\n", (int)getpid());
+
+        if (ftruncate(lock_fd, 0) == 0)
+                (void)!pwrite(lock_fd, text, (size_t)n, 0);
+}
+
+/* mountinfo writes blanks, tabs, newlines and backslashes as \ooo (proc(5)). */
+static void unescape(char *s)
+{
+        char *to = s;
+
+        while (*s) {
+                if (s[0] == '\\' && s[1] >= '0' && s[1] <= '3' && s[2] && s[3]) {
+                        *to++ = (char)((s[1] - '0') << 6 | (s[2] - '0') << 3 | (s[3] - '0'));
+                        s += 4;
+                } else {
+                        *to++ = *s++;
+                }
+        }
+        *to = '\0';
+}
+
+/* The type of the file system that is mounted last at path, or "" when none is. */
+static void mounted_type(const char *path, char *type, size_t size)
+{
+        FILE *f = fopen("/proc/self/mountinfo", "re");
+        char *line = NULL;
+        size_t room = 0;
+
+        type[0] = '\0';
+        while (f && getline(&line, &room, f) > 0) {
+                char *save = NULL, *field = strtok_r(line, " \n", &save), *dash;
+                int i;
+
+                for (i = 0; field && i < 4; i++)
+                        field = strtok_r(NULL, " \n", &save);
+                if (!field)
+                        continue;
+                unescape(field);
+                if (strcmp(field, path) != 0)
+                        continue;
+                while ((dash = strtok_r(NULL, " \n", &save)) && strcmp(dash, "-") != 0)
+                        ;
+                field = dash ? strtok_r(NULL, " \n", &save) : NULL;
+                snprintf(type, size, "%s", field ? field : "");
+        }
+        free(line);
+        if (f)
+                fclose(f);
+}
+
+static int clear_stale(const char *path)
+{
+        pid_t pid;
+        int status;
+
+        if (umount2(path, MNT_DETACH) == 0)
+                return 0;
+        pid = fork();
+        if (pid == 0) {
+                execlp("fusermount3", "fusermount3", "-u", "-z", "-q", "--", path, (char *)NULL);
+                _exit(127);
+        }
+        if (pid < 0 || waitpid(pid, &status, 0) < 0 || !WIFEXITED(status) ||
+            WEXITSTATUS(status) != 0)
+                return -EPERM;
+        return 0;
+}
+
+static bool is_empty(const char *path)
+{
+        DIR *d = opendir(path);
+        struct dirent *e;
+        bool empty = true;
+
+        while (d && empty && (e = readdir(d)))
+                empty = strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0;
+        if (d)
+                closedir(d);
+        return empty;
+}
+
+/* The absolute path, found without touching what is mounted there. */
+static char *absolute(const char *path)
+{
+        char *copy = strdup(path), *parent, *result = NULL;
+        const char *base;
+        size_t n;
+
+        if (!copy)
+                return NULL;
+        for (n = strlen(copy); n > 1 && copy[n - 1] == '/'; n--)
+                copy[n - 1] = '\0';
+        base = strrchr(copy, '/');
+        if (base && strcmp(base, "/.") != 0 && strcmp(base, "/..") != 0) {
+                parent = realpath(base == copy ? "/" : (copy[base - copy] = '\0', copy), NULL);
+                if (parent && asprintf(&result, "%s/%s", strcmp(parent, "/") == 0 ? "" : parent,
+                                       base + 1) < 0)
+                        result = NULL;
+                free(parent);
+        } else if (!base && strcmp(copy, ".") != 0 && strcmp(copy, "..") != 0) {
+                parent = realpath(".", NULL);
+                if (parent &&
+                    asprintf(&result, "%s/%s", strcmp(parent, "/") == 0 ? "" : parent, copy) < 0)
+                        result = NULL;
+                free(parent);
+        } else {
+                result = realpath(path, NULL);
+        }
+        free(copy);
+        return result;
+}
+
+int startup_mountpoint(const char *path, char **ret)
+{
+        char type[64], *full = absolute(path);
+        struct stat st;
+        int r;
+
+        if (!full)
+                return log_error_errno(errno, "Cannot find the mountpoint %s: %m", path);
+        r = stat(full, &st) < 0 ? errno : 0;
+        if (r == ENOTCONN || r == ECONNABORTED) {
+                mounted_type(full, type, sizeof type);
+                if (strcmp(type, "fuse.magnetfs") != 0) {
+                        log_error(
+                                "%s holds a dead mount of %s; unmount it first: fusermount3 -u %s",
+                                path, type, path);
+                        free(full);
+                        return -r;
+                }
+                if (clear_stale(full) < 0) {
+                        log_error("Cannot clear the dead mount at %s; try: fusermount3 -u -z %s",
+                                  path, path);
+                        free(full);
+                        return -EBUSY;
+                }
+                log_info("Cleared the dead mount of an earlier magnetfs at %s", full);
+                r = stat(full, &st) < 0 ? errno : 0;
+        }
+        if (r == 0) {
+                char *real;
+
+                mounted_type(full, type, sizeof type);
+                if (strcmp(type, "fuse.magnetfs") == 0) {
+                        log_error(
+                                "A magnetfs is mounted at %s already; unmount it first: fusermount3 -u %s",
+                                path, path);
+                        free(full);
+                        return -EBUSY;
+                }
+                real = realpath(full, NULL);
+                if (real) {
+                        free(full);
+                        full = real;
+                }
+        }
+        if (r == ENOENT)
+                log_error("The mountpoint %s is missing; make it first: mkdir -p %s", path, path);
+        else if (r != 0)
+                log_error_errno(r, "Cannot use the mountpoint %s: %m", path);
+        else if (!S_ISDIR(st.st_mode))
+                log_error_errno(r = ENOTDIR, "Cannot use the mountpoint %s: %m", path);
+        else if (!is_empty(full))
+                log_error_errno(r = ENOTEMPTY,
+                                "The mountpoint %s is not empty; choose or make an empty directory",
+                                path);
+        if (r != 0) {
+                free(full);
+                return -r;
+        }
+        *ret = full;
+        return 0;
+}
+
+int startup_fuse(void)
+{
+        int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+
+        if (fd >= 0) {
+                close(fd);
+                return 0;
+        }
+        if (errno == ENOENT)
+                log_error(
+                        "There is no /dev/fuse: load the module (modprobe fuse), or start the container with --device /dev/fuse");
+        else if (errno == EACCES || errno == EPERM)
+                log_error(
+                        "This user may not open /dev/fuse: as root, chmod 666 /dev/fuse, or run magnetfs as root");
+        else
+                log_error_errno(errno, "Cannot open /dev/fuse: %m");
+        return -errno;
+}
+
+int startup_port(const char *addr, uint16_t port)
+{
+        struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(port)};
+        int one = 1, r = 0, fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+        if (fd < 0)
+                return log_error_errno(errno, "Cannot make a socket: %m");
+        (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+        inet_pton(AF_INET, addr, &a.sin_addr);
+        if (bind(fd, (struct sockaddr *)&a, sizeof a) < 0) {
+                r = errno;
+                if (r == EADDRINUSE)
+                        log_error(
+                                "Another program listens on %s:%u; choose another port with --http, or --no-http",
+                                addr, port);
+                else
+                        log_error_errno(
+                                r,
+                                "Cannot listen on %s:%u: %m; choose another with --http, or --no-http",
+                                addr, port);
+        }
+        close(fd);
+        return -r;
+}
+
+static uint64_t read_number(const char *path)
+{
+        FILE *f = fopen(path, "re");
+        unsigned long long v = 0;
+
+        if (f && fscanf(f, "%llu", &v) != 1)
+                v = 0;
+        if (f)
+                fclose(f);
+        return v;
+}
+
+uint64_t startup_request_timeout_s(void)
+{
+        uint64_t by_default = read_number("/proc/sys/fs/fuse/default_request_timeout");
+        uint64_t most = read_number("/proc/sys/fs/fuse/max_request_timeout");
+
+        if (by_default == 0 || most == 0)
+                return by_default ? by_default : most;
+        return by_default < most ? by_default : most;
+}

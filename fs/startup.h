@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+/* startup.h: what must be right before magnetfs mounts: the folders, their locks, the mountpoint,
+ * the port. Each failure is one logged line that says what is wrong and what to do.
+ * Single-threaded. */
+#ifndef FS_STARTUP_H
+#define FS_STARTUP_H
+
+#include <stdint.h>
+
+/* Makes the folder (and those above it) with mode 0700 if it is missing, opens it and locks it for
+ * this process: *dir_fd and *lock_fd, both to be kept. -EBUSY: another magnetfs has it. what:
+ * "state" or "cache". */
+int startup_folder(const char *path, const char *what, int *dir_fd, int *lock_fd);
+/* Writes the process' number into the lock, for the message of a second magnetfs. Call again after
+ * daemonising. */
+void startup_sign(int lock_fd);
+/* Checks the mountpoint and clears a stale mount of a killed magnetfs from it. *ret: its absolute
+ * path, malloc'ed. */
+int startup_mountpoint(const char *path, char **ret);
+/* /dev/fuse is there and may be used. */
+int startup_fuse(void);
+/* Whether somebody listens on the sidecar's port. */
+int startup_port(const char *addr, uint16_t port);
+/* The kernel's own bound on FUSE requests in seconds, 0: none. When it is hit the kernel aborts the
+ * whole mount, so reads must end before. */
+uint64_t startup_request_timeout_s(void);
+
+#endif

@@ -1,0 +1,421 @@
+/* SPDX-License-Identifier: MIT */
+#include "store.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <time.h>
+#include <unistd.h>
+
+static const char suffix[] = ".pieces";
+
+/* How long a look at the disk's free space holds. */
+enum { FREE_SAMPLE_MS = 500 };
+
+struct cache {
+        /* set once */
+        int dir_fd;
+        uint64_t limit_bytes, min_free_bytes, block_bytes;
+
+        /* under lock; taken after store.lock */
+        pthread_mutex_t lock;
+        uint64_t reserved_bytes;
+        uint64_t pending_bytes; /* of these, not known to be on the disk yet */
+        uint64_t free_bytes;    /* on the disk, when it was last asked */
+        uint64_t free_at_ms;
+};
+
+struct store {
+        /* set once */
+        struct cache *cache;
+        int fd;
+        char name[96];
+        uint64_t size;
+        uint32_t piece_length, pieces;
+
+        /* atomic: read without the lock on the fast path */
+        _Atomic uint64_t *have;
+        _Atomic uint64_t have_bytes;
+        atomic_bool discarded;
+
+        /* under lock; taken before cache.lock */
+        pthread_mutex_t lock;
+        uint64_t *reserved, *written; /* bitmaps */
+};
+
+static uint64_t now_ms(void)
+{
+        struct timespec t;
+
+        clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+        return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+static bool bit(const uint64_t *map, uint32_t i)
+{
+        return map[i / 64] >> (i % 64) & 1;
+}
+
+static void bit_set(uint64_t *map, uint32_t i)
+{
+        map[i / 64] |= 1ull << (i % 64);
+}
+
+static void bit_clear(uint64_t *map, uint32_t i)
+{
+        map[i / 64] &= ~(1ull << (i % 64));
+}
+
+static uint64_t piece_bytes(const struct store *s, uint32_t piece)
+{
+        uint64_t start = (uint64_t)piece * s->piece_length, left = s->size - start;
+
+        return left < s->piece_length ? left : s->piece_length;
+}
+
+/* What a piece takes on the disk: whole blocks of the file system. */
+static uint64_t piece_room(const struct store *s, uint32_t piece)
+{
+        uint64_t b = s->cache->block_bytes;
+
+        return (piece_bytes(s, piece) + b - 1) / b * b;
+}
+
+int cache_new(int dir_fd, uint64_t limit_bytes, uint64_t min_free_bytes, struct cache **ret)
+{
+        struct statvfs v;
+        struct cache *c;
+        struct dirent *e;
+        DIR *d;
+        int fd;
+
+        if (fstatvfs(dir_fd, &v) < 0)
+                return -errno;
+        fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (fd < 0)
+                return -errno;
+        d = fdopendir(fd);
+        if (!d) {
+                close(fd);
+                return -ENOMEM;
+        }
+        while ((e = readdir(d))) {
+                size_t n = strlen(e->d_name);
+
+                if (n > sizeof suffix && strcmp(e->d_name + n - (sizeof suffix - 1), suffix) == 0)
+                        (void)unlinkat(dir_fd, e->d_name, 0);
+        }
+        closedir(d);
+
+        c = calloc(1, sizeof *c);
+        if (!c)
+                return -ENOMEM;
+        c->dir_fd = dir_fd;
+        c->limit_bytes = limit_bytes;
+        c->min_free_bytes = min_free_bytes;
+        c->block_bytes = v.f_frsize ? v.f_frsize : 4096;
+        pthread_mutex_init(&c->lock, NULL);
+        *ret = c;
+        return 0;
+}
+
+void cache_free(struct cache *c)
+{
+        if (!c)
+                return;
+        pthread_mutex_destroy(&c->lock);
+        free(c);
+}
+
+void cache_stats(struct cache *c, struct cache_stats *ret)
+{
+        pthread_mutex_lock(&c->lock);
+        *ret = (struct cache_stats){c->reserved_bytes, c->limit_bytes, c->min_free_bytes};
+        pthread_mutex_unlock(&c->lock);
+}
+
+static int cache_take(struct cache *c, uint64_t bytes)
+{
+        uint64_t now = now_ms();
+        int r = 0;
+
+        pthread_mutex_lock(&c->lock);
+        if (c->free_at_ms == 0 || now - c->free_at_ms >= FREE_SAMPLE_MS) {
+                struct statvfs v;
+
+                if (fstatvfs(c->dir_fd, &v) == 0) {
+                        c->free_bytes = (uint64_t)v.f_bavail * v.f_frsize;
+                        c->free_at_ms = now;
+                }
+        }
+        if (c->reserved_bytes + bytes > c->limit_bytes ||
+            c->pending_bytes + bytes + c->min_free_bytes > c->free_bytes) {
+                r = -ENOSPC;
+        } else {
+                c->reserved_bytes += bytes;
+                c->pending_bytes += bytes;
+        }
+        pthread_mutex_unlock(&c->lock);
+        return r;
+}
+
+static void cache_give_back(struct cache *c, uint64_t bytes, uint64_t pending)
+{
+        pthread_mutex_lock(&c->lock);
+        c->reserved_bytes -= bytes;
+        c->pending_bytes -= pending;
+        if (bytes > 0)
+                c->free_at_ms = 0; /* the disk has changed too */
+        pthread_mutex_unlock(&c->lock);
+}
+
+int store_new(struct cache *c, const char *hex, uint64_t size, uint32_t piece_length,
+              struct store **ret)
+{
+        struct store *s = calloc(1, sizeof *s);
+        size_t words;
+        int r;
+
+        if (!s)
+                return -ENOMEM;
+        s->cache = c;
+        s->size = size;
+        s->piece_length = piece_length;
+        s->pieces = (uint32_t)((size + piece_length - 1) / piece_length);
+        words = s->pieces / 64 + 1;
+        s->have = calloc(words, sizeof *s->have);
+        s->reserved = calloc(words, sizeof *s->reserved);
+        s->written = calloc(words, sizeof *s->written);
+        snprintf(s->name, sizeof s->name, "%s%s", hex, suffix);
+        s->fd = s->have && s->reserved && s->written
+                        ? openat(c->dir_fd, s->name,
+                                 O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600)
+                        : -1;
+        /* Its whole length at once: the padding between files is never written and must read as
+         * zeros. */
+        if (s->fd < 0 || ftruncate(s->fd, (off_t)size) < 0) {
+                r = s->have && s->reserved && s->written ? -errno : -ENOMEM;
+                if (s->fd >= 0) {
+                        close(s->fd);
+                        (void)unlinkat(c->dir_fd, s->name, 0);
+                }
+                free(s->have);
+                free(s->reserved);
+                free(s->written);
+                free(s);
+                return r;
+        }
+        pthread_mutex_init(&s->lock, NULL);
+        *ret = s;
+        return 0;
+}
+
+void store_discard(struct store *s)
+{
+        uint64_t room = 0, pending = 0;
+
+        pthread_mutex_lock(&s->lock);
+        if (!atomic_exchange(&s->discarded, true)) {
+                for (uint32_t i = 0; i < s->pieces; i++) {
+                        if (!bit(s->reserved, i))
+                                continue;
+                        room += piece_room(s, i);
+                        if (!store_has(s, i))
+                                pending += piece_room(s, i);
+                }
+                (void)unlinkat(s->cache->dir_fd, s->name, 0);
+        }
+        pthread_mutex_unlock(&s->lock);
+        if (room > 0) {
+                /* Open handles keep the file; its blocks go now. */
+                (void)!ftruncate(s->fd, 0);
+                cache_give_back(s->cache, room, pending);
+        }
+}
+
+void store_free(struct store *s)
+{
+        if (!s)
+                return;
+        store_discard(s);
+        close(s->fd);
+        pthread_mutex_destroy(&s->lock);
+        free(s->have);
+        free(s->reserved);
+        free(s->written);
+        free(s);
+}
+
+static int reserve_locked(struct store *s, uint32_t piece)
+{
+        int r;
+
+        if (s->discarded)
+                return -ESTALE;
+        if (bit(s->reserved, piece))
+                return 0;
+        r = cache_take(s->cache, piece_room(s, piece));
+        if (r == 0)
+                bit_set(s->reserved, piece);
+        return r;
+}
+
+int store_reserve(struct store *s, uint32_t piece)
+{
+        int r;
+
+        pthread_mutex_lock(&s->lock);
+        r = reserve_locked(s, piece);
+        pthread_mutex_unlock(&s->lock);
+        return r;
+}
+
+void store_release(struct store *s, uint32_t piece)
+{
+        bool give_back;
+
+        pthread_mutex_lock(&s->lock);
+        give_back = !s->discarded && bit(s->reserved, piece) && !bit(s->written, piece) &&
+                    !store_has(s, piece);
+        if (give_back)
+                bit_clear(s->reserved, piece);
+        pthread_mutex_unlock(&s->lock);
+        if (give_back)
+                cache_give_back(s->cache, piece_room(s, piece), piece_room(s, piece));
+}
+
+static int pwrite_all(int fd, const char *p, size_t len, off_t at)
+{
+        while (len > 0) {
+                ssize_t n = pwrite(fd, p, len, at);
+
+                if (n < 0 && errno == EINTR)
+                        continue;
+                if (n <= 0)
+                        return n < 0 ? -errno : -ENOSPC;
+                p += n;
+                len -= (size_t)n;
+                at += n;
+        }
+        return 0;
+}
+
+int store_write(struct store *s, uint32_t piece, uint32_t offset, const void *data, size_t len)
+{
+        int r;
+
+        if (piece >= s->pieces || offset + len > piece_bytes(s, piece))
+                return -EIO;
+        /* A block that was asked for before its piece lost its room may still arrive. */
+        pthread_mutex_lock(&s->lock);
+        r = reserve_locked(s, piece);
+        if (r == 0)
+                bit_set(s->written, piece);
+        pthread_mutex_unlock(&s->lock);
+        if (r < 0)
+                return r;
+        r = pwrite_all(s->fd, data, len, (off_t)((uint64_t)piece * s->piece_length + offset));
+        if (r == 0 && s->discarded)
+                (void)!ftruncate(s->fd, 0); /* discarded meanwhile: leave nothing */
+        return r;
+}
+
+int store_read(struct store *s, uint64_t offset, void *data, size_t len)
+{
+        char *p = data;
+
+        if (s->discarded)
+                return -ESTALE;
+        while (len > 0) {
+                ssize_t n = pread(s->fd, p, len, (off_t)offset);
+
+                if (n < 0 && errno == EINTR)
+                        continue;
+                if (n < 0)
+                        return -errno;
+                if (n == 0)
+                        return s->discarded ? -ESTALE : -EIO;
+                p += n;
+                len -= (size_t)n;
+                offset += (uint64_t)n;
+        }
+        return 0;
+}
+
+void store_set(struct store *s, uint32_t piece)
+{
+        uint64_t mask = 1ull << (piece % 64);
+        bool pending;
+
+        if (piece >= s->pieces || store_has(s, piece))
+                return;
+        pthread_mutex_lock(&s->lock);
+        pending = !s->discarded && bit(s->reserved, piece) && !store_has(s, piece);
+        if (!(atomic_fetch_or_explicit(&s->have[piece / 64], mask, memory_order_release) & mask))
+                atomic_fetch_add(&s->have_bytes, piece_bytes(s, piece));
+        pthread_mutex_unlock(&s->lock);
+        if (pending)
+                cache_give_back(s->cache, 0, piece_room(s, piece));
+}
+
+bool store_has(const struct store *s, uint32_t piece)
+{
+        return atomic_load_explicit(&s->have[piece / 64], memory_order_acquire) >> (piece % 64) & 1;
+}
+
+uint32_t store_first_missing(const struct store *s, uint32_t first, uint32_t end)
+{
+        uint32_t i = first;
+
+        while (i < end) {
+                uint64_t missing =
+                        ~atomic_load_explicit(&s->have[i / 64], memory_order_acquire) >> (i % 64);
+
+                if (missing) {
+                        i += (uint32_t)__builtin_ctzll(missing);
+                        return i < end ? i : end;
+                }
+                i = (i / 64 + 1) * 64;
+        }
+        return end;
+}
+
+uint64_t store_have_in(const struct store *s, uint64_t offset, uint64_t len)
+{
+        uint32_t first, last;
+        uint64_t sum = 0;
+
+        if (len == 0)
+                return 0;
+        first = (uint32_t)(offset / s->piece_length);
+        last = (uint32_t)((offset + len - 1) / s->piece_length);
+        if (first == last)
+                return store_has(s, first) ? len : 0;
+        if (store_has(s, first))
+                sum += (uint64_t)(first + 1) * s->piece_length - offset;
+        if (store_has(s, last))
+                sum += offset + len - (uint64_t)last * s->piece_length;
+        for (uint32_t i = first + 1; i < last;) {
+                uint32_t n = 64 - i % 64 < last - i ? 64 - i % 64 : last - i;
+                uint64_t word =
+                        atomic_load_explicit(&s->have[i / 64], memory_order_acquire) >> (i % 64);
+
+                if (n < 64)
+                        word &= (1ull << n) - 1;
+                sum += (uint64_t)__builtin_popcountll(word) * s->piece_length;
+                i += n;
+        }
+        return sum;
+}
+
+uint64_t store_have_bytes(const struct store *s)
+{
+        return atomic_load(&s->have_bytes);
+}

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT */
+/* store.h: the sparse files that hold the torrents' pieces, which of them are there, and the bound
+ * on all of them together.
+ *
+ * A byte of a torrent lies at its own offset in the store's file; missing ones are holes. Room for
+ * a piece is reserved before the piece is wanted, so the cache can't exceed its bound however the
+ * pieces arrive. */
+#ifndef FS_STORE_H
+#define FS_STORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct cache;
+struct store;
+
+/* Opens the cache in folder dir_fd (borrowed; lives as long as the cache) and deletes what an
+ * earlier run left there. limit_bytes bounds all stores, min_free_bytes stays free on their disk.
+ * -errno. */
+int cache_new(int dir_fd, uint64_t limit_bytes, uint64_t min_free_bytes, struct cache **ret);
+void cache_free(struct cache *c);
+
+struct cache_stats {
+        uint64_t used_bytes, limit_bytes, min_free_bytes;
+};
+void cache_stats(struct cache *c, struct cache_stats *ret);
+
+/* Makes an empty store for a torrent of size bytes, named by hex. -errno, -EFBIG when the file
+ * system can't hold such a file. */
+int store_new(struct cache *c, const char *hex, uint64_t size, uint32_t piece_length,
+              struct store **ret);
+/* Deletes the store's file and gives its room back at once. Later reads and writes fail with
+ * -ESTALE. Any thread. */
+void store_discard(struct store *s);
+/* Frees what store_discard left; no other call may run. Discards first if that was not done. */
+void store_free(struct store *s);
+
+/* Room for one piece: 0, also when it is reserved already; -ENOSPC at the bound or when the disk is
+ * that full. Any thread. */
+int store_reserve(struct store *s, uint32_t piece);
+/* Gives room back, unless something of the piece was written since. Any thread. */
+void store_release(struct store *s, uint32_t piece);
+
+/* Raw bytes of a piece. A write without room reserves it. -errno; -ENOSPC; -EIO past the end. Disk
+ * threads; blocking. */
+int store_write(struct store *s, uint32_t piece, uint32_t offset, const void *data, size_t len);
+int store_read(struct store *s, uint64_t offset, void *data, size_t len);
+
+/* Pieces that are there and verified. Lock-free, any thread: after store_has says yes the piece's
+ * bytes can be read. */
+void store_set(struct store *s, uint32_t piece);
+bool store_has(const struct store *s, uint32_t piece);
+/* The first piece of [first, end) that is missing, or end. */
+uint32_t store_first_missing(const struct store *s, uint32_t first, uint32_t end);
+/* Bytes of [offset, offset + len) of the torrent in pieces that are there. */
+uint64_t store_have_in(const struct store *s, uint64_t offset, uint64_t len);
+uint64_t store_have_bytes(const struct store *s);
+
+#endif

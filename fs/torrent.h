@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: MIT */
+/* torrent.h: one torrent's content, its open files and the reads that wait for pieces. Knows no
+ * FUSE: requests are opaque and are answered through reply_ops.
+ *
+ * Threads: all functions may be called from any thread and none waits for pieces. Answers to parked
+ * reads are given without a lock held, by the thread that made them possible. */
+#ifndef FS_TORRENT_H
+#define FS_TORRENT_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <time.h>
+
+#include <uthash.h>
+
+#include "bt.h"
+#include "reader.h"
+#include "store.h"
+#include "tree.h"
+#include "wants.h"
+
+/* How parked requests are answered; each request and each poll handle is given to exactly one of
+ * these. */
+struct reply_ops {
+        void (*data)(void *request, const void *data, size_t len);
+        void (*error)(void *request, int err); /* err > 0: an errno */
+        void (*poll_wake)(void *poll_handle);
+        void (*poll_drop)(void *poll_handle);
+};
+
+enum fill { FILL_NONE, FILL_FILE, FILL_TORRENT };
+
+/* What all torrents share. */
+struct torrent_env {
+        /* set once */
+        struct reply_ops reply;
+        uint64_t read_timeout_ms; /* 0: never */
+        enum fill fill;
+
+        atomic_bool stopping; /* reads end in ENODEV */
+        atomic_uint open_files, parked_reads, playing;
+};
+
+enum torrent_state {
+        TORRENT_PENDING, /* its metadata is not known yet */
+        TORRENT_AWAKE,
+        TORRENT_GONE,
+};
+
+/* How far a new torrent's mkdir by the helper is (DESIGN: noticed by inotify). */
+enum announce { ANNOUNCE_NONE, ANNOUNCE_WANTED, ANNOUNCE_SENT };
+
+/* What is known with the metadata. Immutable but for the store's bits. */
+struct content {
+        struct bt_meta *meta;
+        struct tree *tree;
+        struct store *store;
+        uint32_t piece_length, pieces;
+        uint64_t size;
+};
+
+struct parked;
+struct handle;
+
+struct torrent {
+        /* set once at creation */
+        struct torrent_env *env;
+        uint32_t number;      /* part of every inode number; never reused */
+        char hex[BT_HEX_MAX]; /* the info-hash it was added by */
+        struct bt_source *source;
+        time_t added_at;
+        atomic_uint refs;
+
+        /* under registry.lock */
+        char *name;                /* its directory */
+        char alias[2][BT_HEX_MAX]; /* its hashes: v1, v2 */
+        atomic_bool announcing;    /* the helper is about to mkdir its name */
+
+        _Atomic(struct content *) content; /* set once, when the metadata is known */
+        atomic_bool kept;
+        atomic_uint handles;            /* open files */
+        _Atomic uint64_t last_used_ms;  /* when the last one was closed */
+        _Atomic uint64_t last_block_ms; /* when the swarm last gave a block */
+
+        /* the engine's thread only */
+        unsigned tries;        /* for the metadata, this one included */
+        uint64_t try_since_ms; /* 0: between two tries */
+        uint64_t next_try_ms;
+        enum announce announce;
+        unsigned announce_tries;
+        bool removing;
+        uint64_t told_bytes; /* the progress that was last told as an event */
+
+        /* under lock; taken after registry.lock, before store.lock */
+        pthread_mutex_t lock;
+        enum torrent_state state;
+        struct bt_torrent *bt; /* NULL until the session has it */
+        int failed;            /* -errno for those who wait for the metadata; 0: none yet */
+        char problem[240];     /* the last complaint, for the status */
+        struct bt_stats stats;
+        struct wants wants;
+        struct handle *open;         /* (utlist) */
+        struct parked *parked;       /* by time (utlist) … */
+        struct parked *parked_by_id; /* … and by id (uthash) */
+        unsigned parked_count;
+        uint64_t next_id;
+        uint64_t stalled_ms; /* when a read last timed out; 0: not since a block came */
+};
+
+/* Takes source over. -ENOMEM. */
+int torrent_new(struct torrent_env *env, uint32_t number, struct bt_source *source, bool kept,
+                struct torrent **ret);
+struct torrent *torrent_ref(struct torrent *t);
+void torrent_unref(struct torrent *t);
+
+/* Makes tree and store from metadata; the torrent is awake from then on. Once only. -errno; the
+ * torrent stays as it was. */
+int torrent_set_content(struct torrent *t, struct cache *cache, struct bt_meta *meta);
+struct content *torrent_content(struct torrent *t); /* NULL while it is not known */
+/* The session has the torrent: tells it all that is wanted. */
+void torrent_attach(struct torrent *t, struct bt_torrent *bt);
+/* The torrent is gone: answers its reads with err, drops its data, and gives back the session's
+ * handle for bt_torrent_remove. */
+struct bt_torrent *torrent_end(struct torrent *t, int err);
+void torrent_fail(struct torrent *t, int err, const char *why);
+void torrent_problem(struct torrent *t, const char *text);
+void torrent_set_stats(struct torrent *t, const struct bt_stats *stats);
+/* 0: the metadata is there; -EAGAIN: it is being fetched; else why it will not come. */
+int torrent_ready(struct torrent *t);
+
+/* Opens the file at node of the content's tree. The handle holds a reference to t. -ENOMEM. */
+int handle_open(struct torrent *t, uint32_t node, struct handle **ret);
+void handle_close(struct handle *h);
+/* Every piece of the file was there when it was opened. */
+bool handle_is_complete(const struct handle *h);
+struct torrent *handle_torrent(struct handle *h);
+
+enum { READ_NOW = 0, READ_PARKED = 1 };
+/* Reads len bytes at off of the file. READ_NOW: *len_ret bytes (0: end of file) can be taken with
+ * handle_fetch at once. READ_PARKED: request will be answered; *id_ret names it for torrent_arm,
+ * which must follow, and torrent_interrupt. With nonblock: READ_NOW with what there is, or -EAGAIN,
+ * then handle_poll tells when to come back. -EIO: timed out a moment ago; -ENOSPC: the cache has no
+ * room for it; -ENODEV: stopping. tid: the thread that asks, for FLUSH. */
+int handle_read(struct handle *h, uint64_t off, size_t len, bool nonblock, void *request, pid_t tid,
+                size_t *len_ret, uint64_t *id_ret);
+/* Copies bytes that handle_read said are there. Blocking on the disk. -errno. */
+int handle_fetch(struct handle *h, uint64_t off, void *data, size_t len);
+/* Reports POLLIN, POLLERR; when neither is true takes poll_handle (may be NULL) and wakes it later,
+ * else drops it. */
+unsigned handle_poll(struct handle *h, void *poll_handle);
+/* FLUSH by thread tid: releases with EINTR the handle's parked reads whose thread is tid or is
+ * gone. Reads /proc. */
+void handle_flush(struct handle *h, pid_t tid);
+
+/* The parked read may be answered from now on (its interrupt handler is in place). */
+void torrent_arm(struct torrent *t, uint64_t id);
+/* Ends a parked read: the bytes in hand, or EINTR. Nothing happens if it was answered already. */
+void torrent_interrupt(struct torrent *t, uint64_t id);
+
+/* The piece is in the store and verified (store_set came before): answers who waited for it. */
+void torrent_piece_passed(struct torrent *t, uint32_t piece);
+/* A block of the piece was written. */
+void torrent_block_written(struct torrent *t, uint32_t piece);
+/* Once in a while: time-outs, and deadlines for reads that wait too long. O(parked reads of the
+ * torrent). */
+void torrent_tick(struct torrent *t, uint64_t now_ms);
+/* Answers all parked reads with err (> 0). */
+void torrent_release_reads(struct torrent *t, int err);
+
+struct torrent_status {
+        enum torrent_state state;
+        int failed;
+        char problem[240];
+        struct bt_stats stats;
+        unsigned readers, parked_reads;
+        uint64_t length, have_bytes; /* 0, 0 while the metadata is not known */
+};
+void torrent_get_status(struct torrent *t, struct torrent_status *ret);
+
+/* Milliseconds of the clock that all *_ms here count by. */
+uint64_t clock_ms(void);
+
+#endif
