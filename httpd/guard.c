@@ -1,0 +1,148 @@
+#include "guard.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#define HTTP_PORT 80
+/* A DNS name has at most 253 characters; with port and brackets this is enough. */
+#define AUTHORITY_MAX 272
+
+int guard_host_parse(char *text, struct guard_host *ret)
+{
+        struct guard_host host = {.name = text};
+        char *end, *p;
+
+        if (text[0] == '[') {
+                host.name = text + 1;
+                end = strchr(text, ']');
+                if (!end)
+                        return -EINVAL;
+                *end++ = '\0';
+        } else {
+                end = text + strcspn(text, ":");
+        }
+        if (*end == ':') {
+                unsigned port = 0;
+
+                *end++ = '\0';
+                for (p = end; *p >= '0' && *p <= '9' && port <= UINT16_MAX; p++)
+                        port = port * 10 + (unsigned)(*p - '0');
+                if (p == end || *p != '\0' || port == 0 || port > UINT16_MAX)
+                        return -EINVAL;
+                host.port = (uint16_t)port;
+        } else if (*end != '\0') {
+                return -EINVAL;
+        }
+        if (host.name[0] == '\0' || host.name[strcspn(host.name, "/@?# \t[]\\")] != '\0')
+                return -EINVAL;
+        *ret = host;
+        return 0;
+}
+
+static bool is_loopback(const char *name)
+{
+        struct in_addr four;
+        struct in6_addr six;
+
+        if (inet_pton(AF_INET, name, &four) == 1)
+                return ntohl(four.s_addr) >> 24 == IN_LOOPBACKNET;
+        if (inet_pton(AF_INET6, name, &six) == 1)
+                return IN6_IS_ADDR_LOOPBACK(&six);
+        return false;
+}
+
+/* Copies text into buf and parses it. */
+static int parse_copy(const char *text, size_t len, char buf[static AUTHORITY_MAX],
+                      struct guard_host *ret)
+{
+        if (len >= AUTHORITY_MAX)
+                return -EINVAL;
+        memcpy(buf, text, len);
+        buf[len] = '\0';
+        return guard_host_parse(buf, ret);
+}
+
+enum guard_verdict guard_addressed(const struct guard_rules *rules, const struct guard_request *rq)
+{
+        char buf[AUTHORITY_MAX];
+        struct guard_host host;
+        uint16_t port;
+
+        if (rq->header_count >= rq->header_max || rq->host_count != 1)
+                return GUARD_BAD_HEADERS;
+        if (parse_copy(rq->host, strlen(rq->host), buf, &host) < 0)
+                return GUARD_BAD_HEADERS;
+        port = host.port ? host.port : HTTP_PORT;
+
+        for (size_t i = 0; i < rules->host_count; i++)
+                if (strcasecmp(host.name, rules->hosts[i].name) == 0 &&
+                    (rules->hosts[i].port == 0 || rules->hosts[i].port == port))
+                        return GUARD_ALLOW;
+        if (port != rq->port)
+                return GUARD_MISDIRECTED;
+        if (strcasecmp(host.name, "localhost") == 0 || is_loopback(host.name))
+                return GUARD_ALLOW;
+        return GUARD_MISDIRECTED;
+}
+
+/* How many characters of a URI are its origin: scheme://authority. 0: it has none ("null", RFC 6454
+ * §7). */
+static size_t origin_length(const char *uri)
+{
+        const char *sep = strstr(uri, "://");
+
+        if (!sep || sep == uri)
+                return 0;
+        return (size_t)(sep - uri) + 3 + strcspn(sep + 3, "/?#");
+}
+
+/* Whether the origin of uri is the one that the request's Host names, over plain http, as the
+ * sidecar speaks no other. */
+static bool is_own_origin(const char *uri, const char *own_host)
+{
+        static const char scheme[] = "http://";
+        char uri_buf[AUTHORITY_MAX], own_buf[AUTHORITY_MAX];
+        struct guard_host theirs, own;
+        size_t len = origin_length(uri), scheme_len = strlen(scheme);
+
+        if (len <= scheme_len || strncasecmp(uri, scheme, scheme_len) != 0)
+                return false;
+        if (parse_copy(uri + scheme_len, len - scheme_len, uri_buf, &theirs) < 0 ||
+            parse_copy(own_host, strlen(own_host), own_buf, &own) < 0)
+                return false;
+        return strcasecmp(theirs.name, own.name) == 0 &&
+               (theirs.port ? theirs.port : HTTP_PORT) == (own.port ? own.port : HTTP_PORT);
+}
+
+static bool is_listed(const struct guard_rules *rules, const char *uri)
+{
+        size_t len = origin_length(uri);
+
+        for (size_t i = 0; len > 0 && i < rules->origin_count; i++)
+                if (strlen(rules->origins[i]) == len &&
+                    strncasecmp(rules->origins[i], uri, len) == 0)
+                        return true;
+        return false;
+}
+
+enum guard_verdict guard_change(const struct guard_rules *rules, const struct guard_request *rq)
+{
+        /* Origin says more than Referer where both are there. */
+        const char *from = rq->origin ? rq->origin : rq->referer;
+
+        if (rq->origin_count > 1 || rq->referer_count > 1 || rq->sec_fetch_site_count > 1)
+                return GUARD_CROSS_SITE;
+        if (from && is_listed(rules, from))
+                return GUARD_ALLOW;
+        if (from && !is_own_origin(from, rq->host))
+                return GUARD_CROSS_SITE;
+        if (rq->sec_fetch_site && strcmp(rq->sec_fetch_site, "same-origin") != 0 &&
+            strcmp(rq->sec_fetch_site, "none") != 0)
+                return GUARD_CROSS_SITE;
+        return GUARD_ALLOW;
+}

@@ -1,0 +1,50 @@
+/* guard.h: who may ask. Against web pages of other sites: DNS rebinding (Host) and cross-site
+ * requests (Sec-Fetch-Site, Origin, Referer). Pure: no I/O, no clock. */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* A host with a port as in Host or an origin; port 0: any. */
+struct guard_host {
+        const char *name; /* without port, IPv6 literals without brackets */
+        uint16_t port;
+};
+
+struct guard_rules {
+        /* set once */
+        const struct guard_host *hosts; /* names allowed besides loopback addresses and localhost */
+        size_t host_count;
+        const char *const
+                *origins; /* whose pages may change something, as "scheme://host[:port]" */
+        size_t origin_count;
+};
+
+/* What a request says of where it comes from: each value NULL if the header is missing, its count
+ * as often as it came. */
+struct guard_request {
+        const char *host, *origin, *referer, *sec_fetch_site;
+        unsigned host_count, origin_count, referer_count, sec_fetch_site_count;
+        uint16_t port;                   /* of ours, at which it came in */
+        size_t header_count, header_max; /* with as many as max, civetweb may have dropped some */
+};
+
+enum guard_verdict {
+        GUARD_ALLOW,
+        GUARD_BAD_HEADERS, /* 400: no Host, more than one (RFC 9112 §3.2), malformed, or too many
+                              headers to see all */
+        GUARD_MISDIRECTED, /* 421: a Host that is not ours (RFC 9110 §15.5.20) */
+        GUARD_CROSS_SITE,  /* 403: a change asked for by a page of another site */
+};
+
+/* Judges where the request is addressed to; to be asked of every request. */
+enum guard_verdict guard_addressed(const struct guard_rules *rules, const struct guard_request *rq);
+
+/* Judges whether a request that guard_addressed() allowed may change something. Programs (curl,
+ * mpv) send none of the three headers and pass; a browser's page passes if it is our own or one of
+ * rules->origins. */
+enum guard_verdict guard_change(const struct guard_rules *rules, const struct guard_request *rq);
+
+/* Reads NAME[:PORT], also [IPV6][:PORT], into host (name is cut out of text, which is changed).
+ * Port 0 without one. -EINVAL: malformed. */
+int guard_host_parse(char *text, struct guard_host *ret);

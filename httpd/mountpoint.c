@@ -1,0 +1,354 @@
+#include "mountpoint.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/openat2.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/statfs.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "cleanup.h"
+
+#define CONTROL ".magnetfs"
+/* Ten thousand torrents take some 5 MiB of status; nothing sane is larger than this. */
+#define TEXT_MAX   (64u << 20)
+#define TEXT_FIRST 16384u
+/* The mount answers an `add` at once; a .torrent that is cut short is never answered. */
+#define ADD_ANSWER_MS 5000
+/* A pending torrent may take its real name between the readlink and the rmdir. */
+#define REMOVE_TRIES 8
+#define OPEN_TRIES   32
+/* poll() may report bytes that are gone again (evicted) at the read: then wait a little, not spin.
+ */
+#define SPURIOUS_FREE  8
+#define SPURIOUS_PAUSE 20
+
+struct mount {
+        /* set once */
+        char *path;
+
+        /* by the thread of mount_check() only */
+        bool known;
+        dev_t device;
+};
+
+int mount_new(const char *path, struct mount **ret)
+{
+        struct mount *m = calloc(1, sizeof(*m));
+        int r;
+
+        if (!m)
+                return -ENOMEM;
+        /* Not realpath(): that would look at the mount, which may hang. */
+        if (path[0] == '/') {
+                m->path = strdup(path);
+        } else {
+                _cleanup_free_ char *here = getcwd(NULL, 0);
+
+                if (!here) {
+                        r = -errno;
+                        free(m);
+                        return r;
+                }
+                if (asprintf(&m->path, "%s/%s", here, path) < 0)
+                        m->path = NULL;
+        }
+        if (!m->path) {
+                free(m);
+                return -ENOMEM;
+        }
+        *ret = m;
+        return 0;
+}
+
+void mount_free(struct mount *m)
+{
+        if (!m)
+                return;
+        free(m->path);
+        free(m);
+}
+
+const char *mount_path(const struct mount *m)
+{
+        return m->path;
+}
+
+int mount_check(struct mount *m)
+{
+        struct statfs fs;
+        struct stat st;
+
+        /* stat() may be answered from the kernel's cache and tells which file system is here;
+         * statfs() always asks the daemon and tells whether it is alive. */
+        if (stat(m->path, &st) < 0 || statfs(m->path, &fs) < 0)
+                return -errno;
+        if (m->known && st.st_dev != m->device)
+                return -ENODEV;
+        m->known = true;
+        m->device = st.st_dev;
+        return 0;
+}
+
+bool mount_is_gone(int error)
+{
+        return error == -ENOTCONN || error == -ECONNABORTED || error == -ENODEV;
+}
+
+/* Opens a path below the mount; never through a link. */
+static int open_below(int dir, const char *path, int flags, int *ret_fd)
+{
+        struct open_how how = {
+                .flags = (unsigned)(flags | O_CLOEXEC | O_NOFOLLOW),
+                .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS,
+        };
+        long fd = -1;
+
+        /* EAGAIN: a rename somewhere while the path was walked, openat2(2). */
+        for (unsigned i = 0; i < OPEN_TRIES; i++) {
+                fd = syscall(SYS_openat2, dir, path, &how, sizeof(how));
+                if (fd >= 0 || (errno != EINTR && errno != EAGAIN))
+                        break;
+        }
+        if (fd < 0)
+                return -errno;
+        *ret_fd = (int)fd;
+        return 0;
+}
+
+/* Opens a control file, its path below the mount given like for printf. */
+static int __attribute__((format(printf, 4, 5)))
+open_control(const struct mount *m, int flags, int *ret_fd, const char *format, ...)
+{
+        _cleanup_free_ char *path = NULL;
+        _cleanup_close_ int root = -1;
+        va_list ap;
+        int n;
+
+        va_start(ap, format);
+        n = vasprintf(&path, format, ap);
+        va_end(ap);
+        if (n < 0) {
+                path = NULL;
+                return -ENOMEM;
+        }
+        root = open(m->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        if (root < 0)
+                return -errno;
+        return open_below(root, path, flags, ret_fd);
+}
+
+/* read() that waits in poll() with the client; without a client (NULL) it does not wait. timeout_ms
+ * negative: none. */
+static ssize_t read_waiting(int fd, struct client *c, void *buf, size_t len, off_t offset,
+                            int64_t timeout_ms)
+{
+        unsigned spurious = 0;
+
+        for (;;) {
+                ssize_t n = offset < 0 ? read(fd, buf, len) : pread(fd, buf, len, offset);
+                int r;
+
+                if (n >= 0)
+                        return n;
+                if (errno == EINTR)
+                        continue;
+                if (errno != EAGAIN || !c)
+                        return -errno;
+                if (spurious++ < SPURIOUS_FREE) {
+                        r = client_wait(c, fd, POLLIN, timeout_ms);
+                } else {
+                        r = client_wait(c, -1, 0, SPURIOUS_PAUSE);
+                        if (r == -ETIMEDOUT)
+                                r = client_wait(c, fd, POLLIN, timeout_ms);
+                }
+                if (r < 0)
+                        return r;
+        }
+}
+
+/* Reads to the end of the file; the caller frees *ret, which has a NUL behind it. */
+static int read_text(int fd, struct client *c, int64_t timeout_ms, char **ret)
+{
+        _cleanup_free_ char *text = NULL;
+        size_t size = 0, used = 0;
+
+        for (;;) {
+                ssize_t n;
+
+                if (size - used < 2) {
+                        size_t larger = size ? size * 2 : TEXT_FIRST;
+                        char *p;
+
+                        if (larger > TEXT_MAX)
+                                return -EFBIG;
+                        p = realloc(text, larger);
+                        if (!p)
+                                return -ENOMEM;
+                        text = p;
+                        size = larger;
+                }
+                n = read_waiting(fd, c, text + used, size - used - 1, -1, timeout_ms);
+                if (n < 0)
+                        return (int)n;
+                if (n == 0)
+                        break;
+                used += (size_t)n;
+        }
+        text[used] = '\0';
+        *ret = text;
+        text = NULL;
+        return 0;
+}
+
+int mount_status(const struct mount *m, char **ret)
+{
+        _cleanup_close_ int fd = -1;
+        int r;
+
+        r = open_control(m, O_RDONLY | O_NONBLOCK, &fd, CONTROL "/status");
+        return r < 0 ? r : read_text(fd, NULL, 0, ret);
+}
+
+int mount_torrent_status(const struct mount *m, const char *hash, char **ret)
+{
+        _cleanup_close_ int fd = -1;
+        int r;
+
+        r = open_control(m, O_RDONLY | O_NONBLOCK, &fd, CONTROL "/torrents/%s/status", hash);
+        return r < 0 ? r : read_text(fd, NULL, 0, ret);
+}
+
+int mount_torrent_files(const struct mount *m, struct client *c, const char *hash, char **ret)
+{
+        _cleanup_close_ int fd = -1;
+        int r;
+
+        r = open_control(m, O_RDONLY | O_NONBLOCK, &fd, CONTROL "/torrents/%s/files", hash);
+        return r < 0 ? r : read_text(fd, c, -1, ret);
+}
+
+static int write_all(int fd, const char *data, size_t len)
+{
+        while (len > 0) {
+                ssize_t n = write(fd, data, len);
+
+                if (n < 0 && errno == EINTR)
+                        continue;
+                if (n < 0)
+                        return -errno;
+                if (n == 0)
+                        return -EIO;
+                data += n;
+                len -= (size_t)n;
+        }
+        return 0;
+}
+
+int mount_add(const struct mount *m, struct client *c, bool keep, const void *data, size_t len,
+              char **ret)
+{
+        _cleanup_close_ int fd = -1;
+        _cleanup_free_ char *answer = NULL;
+        int r, refused;
+
+        r = open_control(m, O_RDWR | O_NONBLOCK, &fd, CONTROL "/%s",
+                         keep ? "add" : "add-temporary");
+        if (r < 0)
+                return r;
+        refused = write_all(fd, data, len);
+        if (refused < 0 && refused != -EINVAL && refused != -E2BIG)
+                return refused;
+        r = read_text(fd, c, ADD_ANSWER_MS, &answer);
+        if (r == -ETIMEDOUT) /* the mount waits for more of a .torrent */
+                r = -EINVAL;
+        if (r < 0 && refused == 0)
+                return r;
+        *ret = answer;
+        answer = NULL;
+        return refused;
+}
+
+int mount_keep(const struct mount *m, const char *hash, bool keep)
+{
+        _cleanup_close_ int fd = -1;
+        int r;
+
+        r = open_control(m, O_WRONLY | O_NONBLOCK, &fd, CONTROL "/torrents/%s/keep", hash);
+        return r < 0 ? r : write_all(fd, keep ? "1\n" : "0\n", 2);
+}
+
+int mount_remove(const struct mount *m, const char *hash)
+{
+        _cleanup_close_ int root = -1, links = -1;
+        int r;
+
+        root = open(m->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        if (root < 0)
+                return -errno;
+        r = open_below(root, CONTROL "/by-hash", O_PATH | O_DIRECTORY, &links);
+        if (r < 0)
+                return r;
+        for (unsigned i = 0; i < REMOVE_TRIES; i++) {
+                char target[PATH_MAX];
+                const char *name;
+                ssize_t n = readlinkat(links, hash, target, sizeof(target) - 1);
+
+                if (n < 0)
+                        return -errno;
+                target[n] = '\0';
+                name = strrchr(target, '/');
+                name = name ? name + 1 : target;
+                if (name[0] == '\0' || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
+                        return -EBADMSG;
+                if (unlinkat(root, name, AT_REMOVEDIR) == 0)
+                        return 0;
+                if (errno != ENOENT)
+                        return -errno;
+        }
+        return -ENOENT;
+}
+
+static int open_data(const struct mount *m, const char *hash, const char *path, int flags,
+                     int *ret_fd)
+{
+        _cleanup_close_ int data = -1;
+        int r;
+
+        r = open_control(m, O_PATH | O_DIRECTORY, &data, CONTROL "/torrents/%s/data", hash);
+        return r < 0 ? r : open_below(data, path, flags, ret_fd);
+}
+
+int mount_file_stat(const struct mount *m, const char *hash, const char *path, struct stat *ret)
+{
+        _cleanup_close_ int fd = -1;
+        struct stat st;
+        int r;
+
+        r = open_data(m, hash, path, O_PATH, &fd);
+        if (r < 0)
+                return r;
+        if (fstat(fd, &st) < 0)
+                return -errno;
+        if (!S_ISREG(st.st_mode))
+                return -ENOENT;
+        *ret = st;
+        return 0;
+}
+
+int mount_file_open(const struct mount *m, const char *hash, const char *path, int *ret_fd)
+{
+        return open_data(m, hash, path, O_RDONLY | O_NONBLOCK, ret_fd);
+}
+
+ssize_t mount_file_read(int fd, struct client *c, void *buf, size_t len, off_t offset)
+{
+        return read_waiting(fd, c, buf, len, offset, -1);
+}

@@ -1,0 +1,238 @@
+#include "routes.h"
+
+#include <civetweb.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "api.h"
+#include "cleanup.h"
+#include "stream.h"
+#include "torrents.h"
+
+/* /healthz: how long the mount may take, and how long its session's thread may have shown no sign
+ * of life. */
+#define HEALTH_WAIT_MS 1000
+#define HEARTBEAT_MS   5000
+#define ALLOW_MAX      128
+
+enum route_flags {
+        ROUTE_CHANGES = 1 << 0, /* no page of another site may ask for it */
+        ROUTE_MOUNT = 1 << 1,   /* makes calls on the mount */
+        ROUTE_HEAD = 1 << 2,    /* answers HEAD as it answers GET */
+};
+
+struct route {
+        const char *method;
+        const char *pattern; /* {hash}: an info-hash; a last *: all that follows, at least one
+                                character */
+        unsigned flags;
+        int (*handler)(struct request *rq, const struct route_match *match);
+        const char *summary;
+};
+
+static int show_index(struct request *rq, const struct route_match *match);
+static int show_health(struct request *rq, const struct route_match *match);
+
+static const struct route routes[] = {
+        {"GET", "/", ROUTE_HEAD, show_index, "This list"},
+        {"GET", "/add/*", ROUTE_CHANGES | ROUTE_MOUNT, torrents_add_link,
+         "Add a magnet or an info-hash and list its files; ?keep=1 keeps it"},
+        {"GET", "/torrents", ROUTE_MOUNT | ROUTE_HEAD, torrents_list,
+         "All torrents with state and progress"},
+        {"POST", "/torrents", ROUTE_CHANGES | ROUTE_MOUNT, torrents_add_body,
+         "Add a magnet (text or JSON) or a .torrent and list its files"},
+        {"GET", "/torrents/{hash}", ROUTE_MOUNT | ROUTE_HEAD, torrents_show, "One torrent"},
+        {"DELETE", "/torrents/{hash}", ROUTE_CHANGES | ROUTE_MOUNT, torrents_remove,
+         "Remove a torrent and its data"},
+        {"PUT", "/torrents/{hash}/keep", ROUTE_CHANGES | ROUTE_MOUNT, torrents_keep,
+         "Keep a torrent"},
+        {"DELETE", "/torrents/{hash}/keep", ROUTE_CHANGES | ROUTE_MOUNT, torrents_unkeep,
+         "Let a torrent go when it is idle"},
+        {"GET", "/stream/{hash}", ROUTE_MOUNT | ROUTE_HEAD, stream_largest,
+         "The largest media file"},
+        {"GET", "/stream/{hash}/*", ROUTE_MOUNT | ROUTE_HEAD, stream_file,
+         "A file by its path, or by its bare name if that is unique"},
+        {"GET", "/healthz", ROUTE_HEAD, show_health, "Whether the mount answers"},
+};
+
+#define ROUTE_COUNT (sizeof(routes) / sizeof(routes[0]))
+
+static int show_index(struct request *rq, const struct route_match *match)
+{
+        cJSON *json = cJSON_CreateObject(), *list;
+
+        (void)match;
+        cJSON_AddStringToObject(json, "name", "magnetfs");
+        cJSON_AddStringToObject(json, "version", MAGNETFS_VERSION);
+        list = cJSON_AddArrayToObject(json, "routes");
+        for (size_t i = 0; i < ROUTE_COUNT; i++) {
+                cJSON *item = cJSON_CreateObject();
+
+                cJSON_AddStringToObject(item, "method", routes[i].method);
+                cJSON_AddStringToObject(item, "path", routes[i].pattern);
+                cJSON_AddStringToObject(item, "summary", routes[i].summary);
+                cJSON_AddItemToArray(list, item);
+        }
+        return api_json(rq, 200, json);
+}
+
+/* What of the mount's status is told; takes it over. */
+static int answer_health(struct request *rq, cJSON *status)
+{
+        static const char *const told[] = {"heartbeatAge", "uptime", "version", "openFiles",
+                                           "parkedReads"};
+        const cJSON *age = cJSON_GetObjectItemCaseSensitive(status, "heartbeatAge");
+        const cJSON *torrents = cJSON_GetObjectItemCaseSensitive(status, "torrents");
+        cJSON *json;
+
+        if (!cJSON_IsNumber(age) || age->valuedouble > HEARTBEAT_MS) {
+                cJSON_Delete(status);
+                return api_problem(rq, 503, API_RETRY_SOON,
+                                   "The torrent session shows no sign of life");
+        }
+        json = cJSON_CreateObject();
+        cJSON_AddStringToObject(json, "status", "ok");
+        cJSON_AddNumberToObject(json, "torrents", cJSON_GetArraySize(torrents));
+        for (size_t i = 0; i < sizeof(told) / sizeof(told[0]); i++) {
+                cJSON *item = cJSON_DetachItemFromObjectCaseSensitive(status, told[i]);
+
+                if (item && !cJSON_AddItemToObject(json, told[i], item))
+                        cJSON_Delete(item);
+        }
+        cJSON_Delete(status);
+        return api_json(rq, 200, json);
+}
+
+static int show_health(struct request *rq, const struct route_match *match)
+{
+        _cleanup_free_ char *text = NULL;
+        int r;
+
+        (void)match;
+        r = health_status(rq->server->health, HEALTH_WAIT_MS, &text);
+        if (r == -ETIMEDOUT)
+                return api_problem(rq, 503, API_RETRY_SOON, "The mount does not answer");
+        if (r < 0)
+                return api_problem(rq, 503, API_RETRY_SOON, "The mount cannot be read: %s",
+                                   strerrordesc_np(-r));
+        return answer_health(rq, cJSON_Parse(text));
+}
+
+enum match_result {
+        MATCH_NO,
+        MATCH_YES,
+        MATCH_BAD_HASH, /* all but the {hash} matches */
+};
+
+static enum match_result match_pattern(const char *pattern, const char *path,
+                                       struct route_match *ret)
+{
+        static const char hash_mark[] = "{hash}";
+        struct route_match m = {.rest = NULL};
+        enum match_result result = MATCH_YES;
+
+        while (*pattern) {
+                if (strcmp(pattern, "*") == 0) {
+                        if (*path == '\0')
+                                return MATCH_NO;
+                        m.rest = path;
+                        *ret = m;
+                        return result;
+                }
+                if (strncmp(pattern, hash_mark, strlen(hash_mark)) == 0) {
+                        size_t len = strcspn(path, "/");
+
+                        if (len == 0)
+                                return MATCH_NO;
+                        if (uri_info_hash(path, len, m.hash) < 0)
+                                result = MATCH_BAD_HASH;
+                        path += len;
+                        pattern += strlen(hash_mark);
+                        continue;
+                }
+                if (*pattern++ != *path++)
+                        return MATCH_NO;
+        }
+        if (*path != '\0')
+                return MATCH_NO;
+        *ret = m;
+        return result;
+}
+
+static bool is_method(const struct request *rq, const struct route *route)
+{
+        return strcmp(rq->info->request_method, route->method) == 0 ||
+               (rq->head && route->flags & ROUTE_HEAD);
+}
+
+/* Adds a method to an Allow header's value, once. */
+static void allow(char list[static ALLOW_MAX], const char *method)
+{
+        size_t used = strlen(list);
+
+        if (!strstr(list, method))
+                snprintf(list + used, ALLOW_MAX - used, "%s%s", used ? ", " : "", method);
+}
+
+/* For a path that is known, but not for this method (RFC 9110 §15.5.6). */
+static int wrong_method(struct request *rq, const char *allowed)
+{
+        char header[ALLOW_MAX + 16];
+
+        snprintf(header, sizeof(header), "Allow: %s\r\n", allowed);
+        if (strcmp(rq->info->request_method, "OPTIONS") == 0)
+                return request_answer(rq, 204, header, NULL, NULL, 0);
+        return api_problem(rq, 405, header, "Only %s can be asked of this", allowed);
+}
+
+static int run(struct request *rq, const struct route *route, enum match_result result,
+               const struct route_match *match)
+{
+        if (route->flags & ROUTE_CHANGES) {
+                const struct guard_request g = request_guard(rq);
+
+                if (guard_change(&rq->server->guard, &g) != GUARD_ALLOW)
+                        return api_problem(rq, 403, NULL,
+                                           "A page of another site may not ask for this");
+        }
+        if (result == MATCH_BAD_HASH)
+                return api_problem(rq, 404, NULL, "No files available: this is no info-hash");
+        if (route->flags & ROUTE_MOUNT && health_is_stuck(rq->server->health))
+                return api_problem(rq, 503, API_RETRY_SOON, "The mount does not answer");
+        return route->handler(rq, match);
+}
+
+int routes_dispatch(struct request *rq)
+{
+        const struct guard_request g = request_guard(rq);
+        char allowed[ALLOW_MAX] = "";
+
+        switch (guard_addressed(&rq->server->guard, &g)) {
+        case GUARD_ALLOW:
+                break;
+        case GUARD_BAD_HEADERS:
+                return api_problem(rq, 400, NULL,
+                                   "The request needs one Host header and less than %d headers",
+                                   MG_MAX_HEADERS);
+        default:
+                return api_problem(
+                        rq, 421, NULL,
+                        "This Host is not served here; allow it with --allowed-host if it should be");
+        }
+        for (size_t i = 0; i < ROUTE_COUNT; i++) {
+                struct route_match match;
+                enum match_result result = match_pattern(routes[i].pattern, rq->path, &match);
+
+                if (result == MATCH_NO)
+                        continue;
+                if (is_method(rq, &routes[i]))
+                        return run(rq, &routes[i], result, &match);
+                allow(allowed, routes[i].method);
+                if (routes[i].flags & ROUTE_HEAD)
+                        allow(allowed, "HEAD");
+        }
+        if (allowed[0])
+                return wrong_method(rq, allowed);
+        return api_problem(rq, 404, NULL, "There is nothing here; / lists what there is");
+}

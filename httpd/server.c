@@ -1,0 +1,196 @@
+#include "server.h"
+
+#include <arpa/inet.h>
+#include <civetweb.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "api.h"
+#include "client.h"
+#include "log.h"
+#include "request.h"
+#include "routes.h"
+
+/* Accepted connections that may wait for a thread. */
+#define QUEUE_LENGTH "128"
+/* How long civetweb waits for a head, and for a next byte of a body. Each connection holds a thread
+ * meanwhile. */
+#define REQUEST_TIMEOUT_MS "10000"
+/* The whole head: a magnet with a hundred trackers is in it. */
+#define HEAD_MAX "65536"
+
+/* What civetweb said first while it started: the only place where it tells why it could not. Under
+ * the lock. */
+static pthread_mutex_t start_lock = PTHREAD_MUTEX_INITIALIZER;
+static char start_message[256];
+
+bool slots_take(struct slots *s)
+{
+        unsigned used = atomic_load(&s->used);
+
+        while (used < s->limit)
+                if (atomic_compare_exchange_weak(&s->used, &used, used + 1))
+                        return true;
+        return false;
+}
+
+void slots_give(struct slots *s)
+{
+        atomic_fetch_sub(&s->used, 1);
+}
+
+static int init_request(struct request *rq, struct mg_connection *connection)
+{
+        struct server *s = mg_get_user_data(mg_get_context(connection));
+        const struct mg_request_info *info = mg_get_request_info(connection);
+
+        *rq = (struct request){
+                .server = s,
+                .connection = connection,
+                .info = info,
+        };
+        return client_init(&rq->client, info->remote_addr, (uint16_t)info->remote_port,
+                           (uint16_t)info->server_port, s->wake_fd, s->client_timeout_ms);
+}
+
+/* Called for every request that civetweb could read, before it looks at it itself. */
+static int handle(struct mg_connection *connection)
+{
+        struct request rq;
+        int r, status;
+
+        r = init_request(&rq, connection);
+        if (r < 0) {
+                log_debug_errno(r, "A client left before its request was handled: %m");
+                return 499; /* for civetweb's log only: nobody is there */
+        }
+        rq.path = rq.info->local_uri_raw;
+        rq.query = rq.info->query_string;
+        rq.head = strcmp(rq.info->request_method, "HEAD") == 0;
+        atomic_fetch_add(&rq.server->active, 1);
+        status = routes_dispatch(&rq);
+        atomic_fetch_sub(&rq.server->active, 1);
+        return status;
+}
+
+/* Called for what civetweb refuses by itself: there is no request then, only a connection. */
+static int handle_error(struct mg_connection *connection, int status, const char *message)
+{
+        static const struct mg_request_info nothing = {.request_method = "-"};
+        struct request rq;
+
+        if (init_request(&rq, connection) < 0)
+                return 0;
+        rq.info = &nothing;
+        rq.path = "-";
+        if (status == 413) /* it means the head; RFC 6585 §5 */
+                status = 431;
+        api_problem(&rq, status, NULL, "%s", message);
+        client_drain(&rq.client);
+        return 0;
+}
+
+static int handle_log(const struct mg_connection *connection, const char *message)
+{
+        (void)connection;
+        pthread_mutex_lock(&start_lock);
+        if (start_message[0] == '\0')
+                snprintf(start_message, sizeof(start_message), "%s", message);
+        pthread_mutex_unlock(&start_lock);
+        log_debug("civetweb: %s", message);
+        return 1;
+}
+
+static int start_civetweb(struct server *s, const char *port, const char *threads)
+{
+        static const struct mg_callbacks callbacks = {
+                .begin_request = handle,
+                .http_error = handle_error,
+                .log_message = handle_log,
+        };
+        const char *options[] = {
+                "listening_ports",
+                port,
+                "num_threads",
+                threads,
+                "connection_queue",
+                QUEUE_LENGTH,
+                /* Percent-decoding is ours: civetweb's turns %2F into '/' and ends at %00. */
+                "decode_url",
+                "no",
+                "decode_query_string",
+                "no",
+                /* Else it answers preflights before we see them, and allows everybody. */
+                "access_control_allow_methods",
+                "",
+                "access_control_allow_origin",
+                "",
+                "enable_auth_domain_check",
+                "no",
+                "enable_directory_listing",
+                "no",
+                "enable_keep_alive",
+                "no",
+                "tcp_nodelay",
+                "1",
+                "request_timeout_ms",
+                REQUEST_TIMEOUT_MS,
+                "max_request_size",
+                HEAD_MAX,
+                NULL,
+        };
+        struct mg_server_port ports[1];
+
+        mg_init_library(MG_FEATURES_DEFAULT);
+        errno = 0;
+        /* Not mg_start2(): version 1.15 writes through the error code's pointer after nulling it.
+         */
+        s->civetweb = mg_start(&callbacks, s, options);
+        if (!s->civetweb)
+                return errno > 0 ? -errno : -EADDRINUSE;
+        if (mg_get_server_ports(s->civetweb, 1, ports) != 1)
+                return -EADDRNOTAVAIL;
+        s->port = (uint16_t)ports[0].port;
+        return 0;
+}
+
+int server_start(struct server *s, char **ret_reason)
+{
+        struct in_addr address = {.s_addr = htonl(s->address)};
+        unsigned threads = s->streams.limit + s->waits.limit + SERVER_API_THREADS;
+        char text[INET_ADDRSTRLEN], port[INET_ADDRSTRLEN + 8], thread_count[16];
+        int r;
+
+        r = client_limit_files(threads);
+        if (r < 0)
+                log_warning_errno(r, "Cannot set how many files may be open: %m");
+        inet_ntop(AF_INET, &address, text, sizeof(text));
+        snprintf(port, sizeof(port), "%s:%u", text, s->port);
+        snprintf(thread_count, sizeof(thread_count), "%u", threads);
+        r = start_civetweb(s, port, thread_count);
+        if (r < 0 && ret_reason) {
+                pthread_mutex_lock(&start_lock);
+                *ret_reason = strdup(start_message);
+                pthread_mutex_unlock(&start_lock);
+        }
+        return r;
+}
+
+void server_stop(struct server *s, unsigned timeout_ms)
+{
+        static const struct timespec step = {.tv_nsec = 5000000};
+        static const uint64_t one = 1;
+        uint64_t end = client_now_ms() + timeout_ms;
+
+        atomic_store(&s->stopping, true);
+        if (write(s->wake_fd, &one, sizeof(one)) < 0)
+                log_error_errno(-errno, "Cannot wake the requests that wait: %m");
+        while (atomic_load(&s->active) > 0 && client_now_ms() < end)
+                nanosleep(&step, NULL);
+}

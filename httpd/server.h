@@ -1,0 +1,58 @@
+/* server.h: the civetweb server and what all requests share. civetweb is used to accept
+ * connections, to read a request's head and body, and for its threads; every answer is sent by us
+ * (client.h). */
+#pragma once
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "guard.h"
+#include "health.h"
+#include "mountpoint.h"
+
+/* Requests that wait for metadata, and so hold a thread for minutes. */
+#define SERVER_WAITS 64
+/* Threads besides those that wait or stream, so that the API always answers. */
+#define SERVER_API_THREADS 16
+
+/* A count of what may run at the same time. */
+struct slots {
+        _Atomic unsigned used;
+        unsigned limit; /* set once */
+};
+
+/* Takes one of the slots; false: none is left. Any thread; never blocks. */
+bool slots_take(struct slots *s);
+void slots_give(struct slots *s);
+
+struct mg_context;
+
+struct server {
+        /* set once, before the server starts */
+        struct mount *mount;
+        struct health *health;
+        struct guard_rules guard;
+        uint32_t address; /* host order */
+        uint16_t port;    /* 0: the kernel chooses; server_start() puts in which. By the starting
+                             thread only */
+        uint64_t client_timeout_ms;
+        int wake_fd; /* eventfd: readable once the sidecar ends, never read */
+
+        /* set by server_start() */
+        struct mg_context *civetweb;
+
+        /* atomic */
+        struct slots streams, waits;
+        _Atomic unsigned active; /* requests being handled */
+        atomic_bool stopping;
+};
+
+/* Listens and serves from now on; port 0 is replaced by the one the kernel chose. s
+ * must stay. -EADDRINUSE and others: cannot listen, *ret_reason (if not NULL; the caller frees it)
+ * says why. */
+int server_start(struct server *s, char **ret_reason);
+
+/* Wakes every request that waits, and waits at most timeout_ms for all to end. Connections are cut
+ * when the process ends, which it should do at once: civetweb's own stop takes seconds. */
+void server_stop(struct server *s, unsigned timeout_ms);

@@ -1,0 +1,347 @@
+#include "torrents.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api.h"
+#include "cleanup.h"
+#include "files.h"
+#include "media.h"
+#include "uri.h"
+
+#define TORRENT_MAX (32u << 20)
+/* A magnet with a hundred trackers has some 10 KiB; civetweb's limit of a GET is 64 KiB. */
+#define LINK_MAX (128u << 10)
+
+/* Takes one of the places for requests that wait; false: there was none, which was answered. */
+static bool take_wait(struct request *rq)
+{
+        if (slots_take(&rq->server->waits))
+                return true;
+        api_problem(rq, 503, API_RETRY_SOON, "Too many requests are waiting for metadata (%u)",
+                    rq->server->waits.limit);
+        return false;
+}
+
+/* Why the metadata of a torrent is refused, as its status tells it. NULL: unknown. The caller frees
+ * it. */
+static char *refusal(struct request *rq, const char *hash)
+{
+        _cleanup_free_ char *text = NULL;
+        const char *error;
+        char *copy = NULL;
+        cJSON *json;
+
+        if (mount_torrent_status(rq->server->mount, hash, &text) < 0)
+                return NULL;
+        json = cJSON_Parse(text);
+        error = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "error"));
+        if (error)
+                copy = strdup(error);
+        cJSON_Delete(json);
+        return copy;
+}
+
+int torrents_read_files(struct request *rq, const char *hash, struct file_list *ret)
+{
+        _cleanup_free_ char *text = NULL, *why = NULL;
+        int r;
+
+        r = mount_torrent_files(rq->server->mount, &rq->client, hash, &text);
+        if (r == 0)
+                r = files_parse(text, ret);
+        switch (r) {
+        case 0:
+                return 0;
+        case -ENOENT:
+                return api_problem(rq, 404, NULL,
+                                   "No files available: no torrent %s is known here, add it first",
+                                   hash);
+        case -ETIMEDOUT:
+                return api_problem(rq, 504, API_RETRY_LATER,
+                                   "Nobody in the swarm gave the torrent's metadata in time");
+        case -EBADMSG:
+                why = refusal(rq, hash);
+                return api_problem(rq, 502, NULL, "The torrent's metadata is refused%s%s",
+                                   why ? ": " : "", why ? why : "");
+        default:
+                return api_problem_errno(rq, r, "Cannot read the torrent's files");
+        }
+}
+
+static cJSON *describe_file(const struct file_list *list, const struct file_entry *file)
+{
+        _cleanup_free_ char *path = uri_encode_path(file->path), *stream = NULL;
+        cJSON *json = cJSON_CreateObject();
+
+        if (!path || asprintf(&stream, "/stream/%s/%s", list->hash, path) < 0)
+                stream = NULL;
+        cJSON_AddStringToObject(json, "name", file->name);
+        cJSON_AddItemToObject(json, "length", api_number(file->length));
+        cJSON_AddStringToObject(json, "path", file->path);
+        cJSON_AddStringToObject(json, "type", media_type(file->name));
+        if (stream)
+                cJSON_AddStringToObject(json, "stream", stream);
+        return json;
+}
+
+static int answer_files(struct request *rq, const char *hash)
+{
+        struct file_list list;
+        cJSON *json, *files;
+        int status;
+
+        status = torrents_read_files(rq, hash, &list);
+        if (status != 0)
+                return status;
+        json = cJSON_CreateObject();
+        cJSON_AddStringToObject(json, "infoHash", list.hash);
+        cJSON_AddStringToObject(json, "name", list.name);
+        files = cJSON_AddArrayToObject(json, "files");
+        for (size_t i = 0; i < list.count; i++)
+                cJSON_AddItemToArray(files, describe_file(&list, &list.entries[i]));
+        files_free(&list);
+        return api_json(rq, 200, json);
+}
+
+/* Reads the first line of what `add` answered. 0: hash is the torrent; -EINVAL: refused, *ret_why
+ * (if not NULL; the caller frees it) says why. */
+static int parse_answer(const char *answer, char hash[static INFO_HASH_MAX], char **ret_why)
+{
+        cJSON *json = answer ? cJSON_Parse(answer) : NULL;
+        const char *given =
+                cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "infoHash"));
+        const char *error = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "error"));
+        int r = -EINVAL;
+
+        if (given)
+                r = uri_info_hash(given, strlen(given), hash);
+        if (r < 0 && error)
+                *ret_why = strdup(error);
+        cJSON_Delete(json);
+        return r;
+}
+
+/* Adds and answers with the files. The caller holds a place for requests that wait. */
+static int add(struct request *rq, bool keep, const char *data, size_t len, const char *what)
+{
+        _cleanup_free_ char *answer = NULL, *why = NULL;
+        char hash[INFO_HASH_MAX];
+        int r;
+
+        r = mount_add(rq->server->mount, &rq->client, keep, data, len, &answer);
+        if (r < 0 && r != -EINVAL && r != -E2BIG)
+                return api_problem_errno(rq, r, "Cannot add the %s", what);
+        if (parse_answer(answer, hash, &why) < 0 || r < 0)
+                return api_problem(rq, 400, NULL, "%s%s", why ? why : "The mount refuses this ",
+                                   why ? "" : what);
+        return answer_files(rq, hash);
+}
+
+static int add_link(struct request *rq, bool keep, const char *link)
+{
+        _cleanup_free_ char *line = NULL;
+        int n;
+
+        n = asprintf(&line, "%s\n", link);
+        if (n < 0) {
+                line = NULL;
+                return api_problem_errno(rq, -ENOMEM, "Cannot add the magnet");
+        }
+        return add(rq, keep, line, (size_t)n, "magnet");
+}
+
+static int bad_link(struct request *rq)
+{
+        return api_problem(
+                rq, 400, NULL,
+                "Neither a magnet URI (magnet:?xt=urn:btih:...) nor an info-hash (40 or 64 hex digits, or "
+                "32 of base32)");
+}
+
+int torrents_add_link(struct request *rq, const struct route_match *match)
+{
+        _cleanup_free_ char *link = NULL;
+        bool keep;
+        int r, status;
+
+        r = uri_add_target(match->rest, rq->query, &link, &keep);
+        if (r == -EINVAL)
+                return bad_link(rq);
+        if (r < 0)
+                return api_problem_errno(rq, r, "Cannot add the magnet");
+        if (!take_wait(rq))
+                return 503;
+        status = add_link(rq, keep, link);
+        slots_give(&rq->server->waits);
+        return status;
+}
+
+/* Cuts white space off both ends, in place. */
+static char *trim(char *text)
+{
+        static const char space[] = " \t\r\n";
+        size_t len;
+
+        text += strspn(text, space);
+        len = strlen(text);
+        while (len > 0 && strchr(space, text[len - 1]))
+                text[--len] = '\0';
+        return text;
+}
+
+static int add_json(struct request *rq, bool keep, const char *body)
+{
+        cJSON *json = cJSON_Parse(body);
+        const cJSON *keep_item = cJSON_GetObjectItemCaseSensitive(json, "keep");
+        const char *link = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "magnet"));
+        int status;
+
+        if (!link || (keep_item && !cJSON_IsBool(keep_item)))
+                status = api_problem(rq, 400, NULL,
+                                     "The body must be {\"magnet\": string, \"keep\": boolean}");
+        else if (!uri_is_link(link))
+                status = bad_link(rq);
+        else
+                status = add_link(rq, keep_item ? cJSON_IsTrue(keep_item) : keep, link);
+        cJSON_Delete(json);
+        return status;
+}
+
+static int body_problem(struct request *rq, int error, size_t max)
+{
+        switch (error) {
+        case -EFBIG:
+                return api_problem(rq, 413, NULL, "The body is larger than %zu bytes", max);
+        case -ENODATA:
+                return api_problem(rq, 411, NULL, "The body needs a Content-Length");
+        case -EBADMSG:
+                return api_problem(rq, 400, NULL, "The body ended early");
+        case -ETIMEDOUT:
+                return api_problem(rq, 408, NULL, "The body came too slowly");
+        default:
+                return api_problem_errno(rq, error, "Cannot read the body");
+        }
+}
+
+static int add_body(struct request *rq)
+{
+        bool torrent = request_is_type(rq, "application/x-bittorrent");
+        bool json = request_is_type(rq, "application/json");
+        /* What curl -d calls its data, also if it is a magnet. */
+        bool text = request_is_type(rq, "text/plain") ||
+                    !request_header(rq, "Content-Type", NULL) ||
+                    request_is_type(rq, "application/x-www-form-urlencoded");
+        bool keep = uri_query_is(rq->query, "keep", "1");
+        size_t max = torrent ? TORRENT_MAX : LINK_MAX, len;
+        _cleanup_free_ char *body = NULL;
+        char *link;
+        int r;
+
+        if (!torrent && !json && !text)
+                return api_problem(
+                        rq, 415, NULL,
+                        "Send a magnet as text/plain or application/json, or a .torrent as "
+                        "application/x-bittorrent");
+        r = request_body(rq, max, &body, &len);
+        if (r < 0)
+                return body_problem(rq, r, max);
+        if (torrent) {
+                if (len == 0 || body[0] != 'd') /* BEP 3: metainfo is a bencoded dictionary */
+                        return api_problem(rq, 400, NULL, "The body is not a .torrent file");
+                return add(rq, keep, body, len, "torrent file, or it is incomplete");
+        }
+        if (strlen(body) != len)
+                return bad_link(rq);
+        if (json)
+                return add_json(rq, keep, body);
+        link = trim(body);
+        return uri_is_link(link) ? add_link(rq, keep, link) : bad_link(rq);
+}
+
+int torrents_add_body(struct request *rq, const struct route_match *match)
+{
+        int status;
+
+        (void)match;
+        if (!take_wait(rq))
+                return 503;
+        status = add_body(rq);
+        slots_give(&rq->server->waits);
+        return status;
+}
+
+int torrents_list(struct request *rq, const struct route_match *match)
+{
+        _cleanup_free_ char *text = NULL;
+        cJSON *status, *torrents, *json;
+        int r;
+
+        (void)match;
+        r = mount_status(rq->server->mount, &text);
+        if (r < 0)
+                return api_problem_errno(rq, r, "Cannot read the mount's status");
+        status = cJSON_Parse(text);
+        torrents = cJSON_DetachItemFromObjectCaseSensitive(status, "torrents");
+        cJSON_Delete(status);
+        if (!cJSON_IsArray(torrents)) {
+                cJSON_Delete(torrents);
+                return api_problem(rq, 502, NULL, "The mount's status is not understood");
+        }
+        json = cJSON_CreateObject();
+        if (!cJSON_AddItemToObject(json, "torrents", torrents))
+                cJSON_Delete(torrents);
+        return api_json(rq, 200, json);
+}
+
+static int unknown(struct request *rq, int error, const char *hash, const char *what)
+{
+        if (error == -ENOENT)
+                return api_problem(rq, 404, NULL, "No torrent %s is known here", hash);
+        return api_problem_errno(rq, error, "Cannot %s torrent %s", what, hash);
+}
+
+int torrents_show(struct request *rq, const struct route_match *match)
+{
+        _cleanup_free_ char *text = NULL;
+        cJSON *json;
+        int r;
+
+        r = mount_torrent_status(rq->server->mount, match->hash, &text);
+        if (r < 0)
+                return unknown(rq, r, match->hash, "look at");
+        json = cJSON_Parse(text);
+        if (!json)
+                return api_problem(rq, 502, NULL, "The torrent's status is not understood");
+        return api_json(rq, 200, json);
+}
+
+int torrents_remove(struct request *rq, const struct route_match *match)
+{
+        int r = mount_remove(rq->server->mount, match->hash);
+
+        if (r < 0)
+                return unknown(rq, r, match->hash, "remove");
+        return request_answer(rq, 204, NULL, NULL, NULL, 0);
+}
+
+static int set_keep(struct request *rq, const char *hash, bool keep)
+{
+        int r = mount_keep(rq->server->mount, hash, keep);
+
+        if (r < 0)
+                return unknown(rq, r, hash, "change");
+        return request_answer(rq, 204, NULL, NULL, NULL, 0);
+}
+
+int torrents_keep(struct request *rq, const struct route_match *match)
+{
+        return set_keep(rq, match->hash, true);
+}
+
+int torrents_unkeep(struct request *rq, const struct route_match *match)
+{
+        return set_keep(rq, match->hash, false);
+}
