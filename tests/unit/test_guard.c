@@ -1,0 +1,189 @@
+/* test_guard.c: who may ask the sidecar: Host against DNS rebinding, and changes only from our own
+ * pages and programs. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "guard.h"
+
+#define OWN "127.0.0.1:3000"
+
+static const struct guard_host hosts[] = {{"media.lan", 0}, {"box.lan", 8080}};
+static const char *const origins[] = {"https://app.example", "http://localhost:5173"};
+static const struct guard_rules rules = {
+        .hosts = hosts,
+        .host_count = sizeof(hosts) / sizeof(hosts[0]),
+        .origins = origins,
+        .origin_count = sizeof(origins) / sizeof(origins[0]),
+};
+
+struct host_case {
+        const char *rule;
+        uint16_t port;
+        const char *host;
+        unsigned count;
+        size_t headers;
+        enum guard_verdict expected;
+};
+
+static const struct host_case host_cases[] = {
+        {"loopback address and port", 3000, OWN, 1, 5, GUARD_ALLOW},
+        {"all of 127.0.0.0/8", 3000, "127.1.2.3:3000", 1, 5, GUARD_ALLOW},
+        {"localhost", 3000, "localhost:3000", 1, 5, GUARD_ALLOW},
+        {"names are case-insensitive, RFC 9110 §4.2.3", 3000, "LocalHost:3000", 1, 5, GUARD_ALLOW},
+        {"IPv6 loopback", 3000, "[::1]:3000", 1, 5, GUARD_ALLOW},
+        {"allowed name, any port", 3000, "media.lan", 1, 5, GUARD_ALLOW},
+        {"allowed name, another port", 3000, "Media.lan:443", 1, 5, GUARD_ALLOW},
+        {"allowed name with its port", 3000, "box.lan:8080", 1, 5, GUARD_ALLOW},
+        {"allowed name with a wrong port", 3000, "box.lan:3000", 1, 5, GUARD_MISDIRECTED},
+        {"rebound name", 3000, "evil.example:3000", 1, 5, GUARD_MISDIRECTED},
+        {"name that begins like ours", 3000, "localhost.evil.example:3000", 1, 5,
+         GUARD_MISDIRECTED},
+        {"name that begins like an address", 3000, "127.0.0.1.evil.example:3000", 1, 5,
+         GUARD_MISDIRECTED},
+        {"address that is not loopback", 3000, "192.168.1.5:3000", 1, 5, GUARD_MISDIRECTED},
+        {"old spelling of an address", 3000, "127.1:3000", 1, 5, GUARD_MISDIRECTED},
+        {"port must match", 3000, "127.0.0.1:80", 1, 5, GUARD_MISDIRECTED},
+        {"no port is 80, RFC 9110 §4.2.1", 3000, "127.0.0.1", 1, 5, GUARD_MISDIRECTED},
+        {"no port is 80, and we are there", 80, "localhost", 1, 5, GUARD_ALLOW},
+        {"no Host, RFC 9112 §3.2", 3000, NULL, 0, 5, GUARD_BAD_HEADERS},
+        {"two Hosts, RFC 9112 §3.2", 3000, NULL, 2, 5, GUARD_BAD_HEADERS},
+        {"empty Host", 3000, "", 1, 5, GUARD_BAD_HEADERS},
+        {"port that is none", 3000, "127.0.0.1:x", 1, 5, GUARD_BAD_HEADERS},
+        {"empty port", 3000, "127.0.0.1:", 1, 5, GUARD_BAD_HEADERS},
+        {"port too large", 3000, "127.0.0.1:68536", 1, 5, GUARD_BAD_HEADERS},
+        {"user in Host", 3000, "a@127.0.0.1:3000", 1, 5, GUARD_BAD_HEADERS},
+        {"bracket not closed", 3000, "[::1:3000", 1, 5, GUARD_BAD_HEADERS},
+        {"as many headers as civetweb can hold: some may be lost", 3000, OWN, 1, 64,
+         GUARD_BAD_HEADERS},
+        {"one less", 3000, OWN, 1, 63, GUARD_ALLOW},
+};
+
+static void test_addressed(void **state)
+{
+        (void)state;
+        for (size_t i = 0; i < sizeof(host_cases) / sizeof(host_cases[0]); i++) {
+                const struct host_case *c = &host_cases[i];
+                const struct guard_request rq = {.host = c->host,
+                                                 .host_count = c->count,
+                                                 .port = c->port,
+                                                 .header_count = c->headers,
+                                                 .header_max = 64};
+                enum guard_verdict got = guard_addressed(&rules, &rq);
+
+                if (got != c->expected)
+                        fail_msg("%s: %s: %d", c->rule, c->host ? c->host : "(none)", (int)got);
+        }
+}
+
+static void test_long_host(void **state)
+{
+        char host[5000];
+        const struct guard_request rq = {
+                .host = host, .host_count = 1, .port = 3000, .header_count = 1, .header_max = 64};
+
+        (void)state;
+        memset(host, 'a', sizeof(host) - 1);
+        host[sizeof(host) - 1] = '\0';
+        assert_int_equal(guard_addressed(&rules, &rq), GUARD_BAD_HEADERS);
+}
+
+struct change_case {
+        const char *rule;
+        const char *host, *site, *origin, *referer;
+        enum guard_verdict expected;
+};
+
+static const struct change_case change_cases[] = {
+        {"curl, mpv: no header at all", OWN, NULL, NULL, NULL, GUARD_ALLOW},
+        {"typed into the address bar", OWN, "none", NULL, NULL, GUARD_ALLOW},
+        {"our own page", OWN, "same-origin", "http://127.0.0.1:3000", "http://127.0.0.1:3000/",
+         GUARD_ALLOW},
+        {"our own page, only Referer", OWN, "same-origin", NULL, "http://127.0.0.1:3000/x?y",
+         GUARD_ALLOW},
+        {"our own page by an allowed name, no Sec-Fetch", "media.lan", NULL, "http://media.lan",
+         NULL, GUARD_ALLOW},
+        {"the default port may be said, RFC 9110 §4.2.1", "media.lan", NULL, "http://media.lan:80",
+         NULL, GUARD_ALLOW},
+        {"listed origin", OWN, "cross-site", "https://app.example", NULL, GUARD_ALLOW},
+        {"listed origin, only Referer", OWN, "cross-site", NULL, "https://app.example/page",
+         GUARD_ALLOW},
+        {"<img> of another site", OWN, "cross-site", NULL, NULL, GUARD_CROSS_SITE},
+        {"another port of localhost is the same site only", OWN, "same-site", NULL, NULL,
+         GUARD_CROSS_SITE},
+        {"form of another site", OWN, "cross-site", "https://evil.example", NULL, GUARD_CROSS_SITE},
+        {"old browser: Origin alone", OWN, NULL, "https://evil.example", NULL, GUARD_CROSS_SITE},
+        {"old browser: Referer alone", OWN, NULL, NULL, "https://evil.example/", GUARD_CROSS_SITE},
+        {"Origin null, RFC 6454 §7.1", OWN, NULL, "null", NULL, GUARD_CROSS_SITE},
+        {"own host by https is another origin", OWN, NULL, "https://127.0.0.1:3000", NULL,
+         GUARD_CROSS_SITE},
+        {"another port is another origin", OWN, NULL, "http://127.0.0.1:3001", NULL,
+         GUARD_CROSS_SITE},
+        {"another name of ours is another origin", OWN, NULL, "http://localhost:3000", NULL,
+         GUARD_CROSS_SITE},
+        {"origin that begins like a listed one", OWN, NULL, "https://app.example.evil", NULL,
+         GUARD_CROSS_SITE},
+        {"listed origin with another port", OWN, NULL, "https://app.example:444", NULL,
+         GUARD_CROSS_SITE},
+        {"user that looks like a host", OWN, NULL, NULL, "http://127.0.0.1:3000@evil.example/",
+         GUARD_CROSS_SITE},
+        {"Origin counts before Referer", OWN, NULL, "https://evil.example",
+         "http://127.0.0.1:3000/", GUARD_CROSS_SITE},
+        {"own Origin doesn't outweigh Sec-Fetch-Site", OWN, "cross-site", "http://127.0.0.1:3000",
+         NULL, GUARD_CROSS_SITE},
+        {"unknown Sec-Fetch-Site", OWN, "wat", NULL, NULL, GUARD_CROSS_SITE},
+        {"empty Origin", OWN, NULL, "", NULL, GUARD_CROSS_SITE},
+};
+
+static void test_change(void **state)
+{
+        (void)state;
+        for (size_t i = 0; i < sizeof(change_cases) / sizeof(change_cases[0]); i++) {
+                const struct change_case *c = &change_cases[i];
+                const struct guard_request rq = {
+                        .host = c->host,
+                        .host_count = 1,
+                        .sec_fetch_site = c->site,
+                        .sec_fetch_site_count = c->site ? 1 : 0,
+                        .origin = c->origin,
+                        .origin_count = c->origin ? 1 : 0,
+                        .referer = c->referer,
+                        .referer_count = c->referer ? 1 : 0,
+                        .header_max = 64,
+                };
+                enum guard_verdict got = guard_change(&rules, &rq);
+
+                if (got != c->expected)
+                        fail_msg("%s: %d", c->rule, (int)got);
+        }
+}
+
+/* A header that comes twice tells nothing. */
+static void test_duplicates(void **state)
+{
+        const struct guard_request twice[] = {
+                {.host = OWN, .host_count = 1, .origin_count = 2, .header_max = 64},
+                {.host = OWN, .host_count = 1, .referer_count = 2, .header_max = 64},
+                {.host = OWN, .host_count = 1, .sec_fetch_site_count = 2, .header_max = 64},
+        };
+
+        (void)state;
+        for (size_t i = 0; i < sizeof(twice) / sizeof(twice[0]); i++)
+                assert_int_equal(guard_change(&rules, &twice[i]), GUARD_CROSS_SITE);
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(test_addressed),
+                cmocka_unit_test(test_long_host),
+                cmocka_unit_test(test_change),
+                cmocka_unit_test(test_duplicates),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
