@@ -25,6 +25,9 @@ enum { READS_TICK_MS = 200, LIFE_TICK_MS = 1000 };
 enum { RETRY_KEPT_MS = 10 * 60 * 1000 };
 /* Somebody may look a name up between the kernel's forgetting it and the helper's mkdir. */
 enum { ANNOUNCE_TRIES = 20 };
+/* A torrent that somebody waits for and that has no peer for so long tries uTP too; then all do,
+ * until none has been in need for the second time. */
+enum { STARVING_MS = 2000, STARVED_REST_MS = 60000 };
 static const char state_file[] = "session";
 enum { STATE_BYTES_MAX = 4 << 20 };
 
@@ -61,6 +64,7 @@ struct engine {
 
         /* the thread only */
         uint64_t next_life_ms;
+        uint64_t starved_ms; /* when a torrent was last seen in need of peers */
         bool helper_gone;
 
         /* under lock; a leaf: nothing is taken under it */
@@ -501,6 +505,21 @@ static void check_metadata(struct engine *e, struct torrent *t, uint64_t now)
         fail(e, t, -ETIMEDOUT, why);
 }
 
+static void check_peers(struct engine *e, struct torrent *t, uint64_t now)
+{
+        struct torrent_status st;
+
+        torrent_get_status(t, &st);
+        if (st.stats.peers > 0 || st.failed || (torrent_content(t) && st.parked_reads == 0)) {
+                t->needy_ms = 0;
+                return;
+        }
+        if (t->needy_ms == 0)
+                t->needy_ms = now;
+        if (now - t->needy_ms >= STARVING_MS)
+                e->starved_ms = now;
+}
+
 static void check_idle(struct engine *e, struct torrent *t, uint64_t now)
 {
         char name[NAME_BYTES_MAX + 1];
@@ -554,11 +573,15 @@ static void on_timer(struct engine *e)
                 if (!life)
                         continue;
                 check_metadata(e, t, now);
+                check_peers(e, t, now);
                 check_progress(e, t);
                 check_idle(e, t, now);
                 if (t->announce == ANNOUNCE_WANTED)
                         announce(e, t);
         }
+        if (life)
+                bt_session_second_try(e->session,
+                                      e->starved_ms > 0 && now - e->starved_ms < STARVED_REST_MS);
 }
 
 static void on_helper(struct engine *e)

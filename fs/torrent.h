@@ -87,6 +87,7 @@ struct torrent {
         _Atomic uint64_t last_block_ms; /* when the swarm last gave a block */
 
         /* the engine's thread only */
+        uint64_t needy_ms;     /* since when it is waited for and has no peer; 0: it is not */
         unsigned tries;        /* for the metadata, this one included */
         uint64_t try_since_ms; /* 0: between two tries */
         uint64_t next_try_ms;

@@ -161,6 +161,9 @@ int bt_session_close(struct bt_session *s, unsigned timeout_ms);
 int bt_session_event_fd(const struct bt_session *s);
 /* Takes what happened and calls metadata, stats, problem and log for it. One thread only. */
 void bt_dispatch(struct bt_session *s);
+/* Peers are tried over TCP alone; with on, over uTP too, which reaches some that TCP does not. Does
+ * nothing when the settings given to bt_session_new name enable_outgoing_utp. Asynchronous. */
+void bt_session_second_try(struct bt_session *s, bool on);
 /* Asks for stats of the torrents that changed and a sign of life of the network thread; both come
  * with bt_dispatch. Asynchronous. */
 void bt_session_poll(struct bt_session *s);

@@ -55,6 +55,9 @@ struct bt_session {
         uint64_t next_id = 1; // bt_torrent_add's callers: under add_lock
         std::mutex add_lock;
 
+        bool utp_is_set = false; // by the user: set once
+        bool utp = false;        // bt_session_second_try's caller's
+
         lt::io_context *io = nullptr; // the network thread's, set while the session is made
 
         std::mutex events_lock;
@@ -310,6 +313,8 @@ int bt_session_new(const struct bt_callbacks *callbacks, const struct bt_setting
                 int const r = apply_settings(params.settings, settings, n_settings, err);
                 if (r < 0)
                         return r;
+                for (size_t i = 0; i < n_settings; i++)
+                        s->utp_is_set |= std::strcmp(settings[i].name, "enable_outgoing_utp") == 0;
                 auto *const raw = s.get();
                 params.disk_io_constructor =
                         [raw](lt::io_context &io, lt::settings_interface const &, lt::counters &c) {
@@ -369,6 +374,19 @@ void bt_dispatch(struct bt_session *s)
                                 on_alert(*s, a);
                                 return 0;
                         });
+                return 0;
+        });
+}
+
+void bt_session_second_try(struct bt_session *s, bool on)
+{
+        (void)guarded(nullptr, [&] {
+                if (s->utp_is_set || s->utp == on)
+                        return 0;
+                s->utp = on;
+                lt::settings_pack p;
+                p.set_bool(lt::settings_pack::enable_outgoing_utp, on);
+                s->session->apply_settings(std::move(p));
                 return 0;
         });
 }
