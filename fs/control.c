@@ -7,11 +7,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include <cjson/cJSON.h>
 #include <utlist.h>
 
+#include "documents.h"
 #include "intake.h"
 #include "names.h"
 
@@ -21,13 +20,6 @@ enum { INTAKE_BYTES_MAX = 33 << 20 };
 /* A reader of events that does not read loses the oldest. */
 enum { EVENTS_BYTES_MAX = 256 * 1024 };
 
-/* A growing text. */
-struct text {
-        char *data;
-        size_t len, room;
-        bool failed; /* no memory: what is there is no use */
-};
-
 struct doc {
         /* set once */
         struct control *control;
@@ -35,9 +27,7 @@ struct doc {
         struct torrent *torrent; /* a reference, or NULL */
 
         /* under control->lock */
-        struct text text;
-        uint32_t next; /* where the text goes on: a file's number, or the last torrent's */
-        bool begun, whole;
+        struct text_cursor made;
         size_t given; /* of streams: bytes that were read */
         struct intake intake;
         void *request; /* the parked read */
@@ -64,242 +54,34 @@ struct control {
         bool released;
 };
 
-/* ---- text ---- */
+/* ---- open, read ---- */
 
-static void text_add(struct text *t, const char *s, size_t len)
-{
-        if (t->failed)
-                return;
-        if (t->len + len > t->room) {
-                size_t room = t->room ? t->room : 1024;
-                char *grown;
-
-                while (room < t->len + len)
-                        room *= 2;
-                grown = realloc(t->data, room);
-                if (!grown) {
-                        t->failed = true;
-                        return;
-                }
-                t->data = grown;
-                t->room = room;
-        }
-        memcpy(t->data + t->len, s, len);
-        t->len += len;
-}
-
-static void text_adds(struct text *t, const char *s)
-{
-        text_add(t, s, strlen(s));
-}
-
-/* Takes json over. */
-static void text_add_json(struct text *t, cJSON *json)
-{
-        char *s = cJSON_PrintUnformatted(json);
-
-        cJSON_Delete(json);
-        if (s)
-                text_adds(t, s);
-        else
-                t->failed = true;
-        cJSON_free(s);
-}
-
-static void add_hashes(struct registry *reg, struct torrent *t, cJSON *json)
-{
-        char v2[BT_HEX_MAX];
-
-        cJSON_AddStringToObject(json, "infoHash", t->hex);
-        registry_alias(reg, t, 1, v2);
-        if (v2[0])
-                cJSON_AddStringToObject(json, "infoHashV2", v2);
-}
-
-static void add_number_or_null(cJSON *json, const char *name, bool known, double value)
-{
-        if (known)
-                cJSON_AddNumberToObject(json, name, value);
-        else
-                cJSON_AddNullToObject(json, name);
-}
-
-static cJSON *torrent_json(struct control *c, struct torrent *t)
-{
-        struct registry *reg = engine_registry(c->engine);
-        struct content *content = torrent_content(t);
-        char name[NAME_BYTES_MAX + 1] = "";
-        cJSON *json = cJSON_CreateObject();
-        struct torrent_status st;
-
-        torrent_get_status(t, &st);
-        (void)registry_name(reg, t, name);
-        add_hashes(reg, t, json);
-        cJSON_AddStringToObject(json, "name", name);
-        cJSON_AddStringToObject(json, "state", st.state == TORRENT_PENDING ? "pending" : "awake");
-        if (st.failed)
-                cJSON_AddStringToObject(json, "error", st.problem);
-        else
-                cJSON_AddNullToObject(json, "error");
-        /* A tracker's complaint is no failure of the torrent. */
-        if (!st.failed && st.problem[0])
-                cJSON_AddStringToObject(json, "problem", st.problem);
-        cJSON_AddBoolToObject(json, "kept", t->kept);
-        cJSON_AddNumberToObject(json, "addedAt", (double)t->added_at);
-        add_number_or_null(json, "length", content, (double)st.length);
-        cJSON_AddNumberToObject(json, "haveBytes", (double)st.have_bytes);
-        cJSON_AddNumberToObject(json, "progress",
-                                st.length ? (double)st.have_bytes / (double)st.length : 0);
-        add_number_or_null(json, "pieceLength", content, content ? content->piece_length : 0);
-        add_number_or_null(json, "pieces", content, content ? content->pieces : 0);
-        add_number_or_null(json, "fileCount", content, content ? bt_meta_files(content->meta) : 0);
-        cJSON_AddNumberToObject(json, "downloadRate", st.stats.download_rate);
-        cJSON_AddNumberToObject(json, "uploadRate", st.stats.upload_rate);
-        cJSON_AddNumberToObject(json, "peers", st.stats.peers);
-        cJSON_AddNumberToObject(json, "seeds", st.stats.seeds);
-        cJSON_AddNumberToObject(json, "readers", st.readers);
-        cJSON_AddNumberToObject(json, "parkedReads", st.parked_reads);
-        return json;
-}
-
-/* ---- documents that are made as they are read: cheap to open, however many torrents or files
- * there are ---- */
-
-static void begin_status(struct control *c, struct text *text)
-{
-        struct torrent_env *env = engine_env(c->engine);
-        cJSON *json = cJSON_CreateObject(), *session, *cache;
-        struct engine_stats st;
-
-        engine_get_stats(c->engine, &st);
-        cJSON_AddStringToObject(json, "version", MAGNETFS_VERSION);
-        cJSON_AddStringToObject(json, "libtorrent", bt_version());
-        cJSON_AddNumberToObject(json, "pid", getpid());
-        cJSON_AddStringToObject(json, "mountpoint", c->mountpoint);
-        cJSON_AddNumberToObject(json, "uptime", (double)(st.uptime_ms / 1000));
-        cJSON_AddNumberToObject(json, "heartbeatAge", (double)st.heartbeat_age_ms);
-        session = cJSON_AddObjectToObject(json, "session");
-        cJSON_AddNumberToObject(session, "listenPort", st.session.listen_port);
-        cJSON_AddNumberToObject(session, "downloadRate", st.session.download_rate);
-        cJSON_AddNumberToObject(session, "uploadRate", st.session.upload_rate);
-        cJSON_AddNumberToObject(session, "peers", st.session.peers);
-        cJSON_AddNumberToObject(session, "dhtNodes", st.session.dht_nodes);
-        cache = cJSON_AddObjectToObject(json, "cache");
-        cJSON_AddNumberToObject(cache, "usedBytes", (double)st.cache.used_bytes);
-        cJSON_AddNumberToObject(cache, "limitBytes", (double)st.cache.limit_bytes);
-        cJSON_AddNumberToObject(cache, "minFreeBytes", (double)st.cache.min_free_bytes);
-        cJSON_AddNumberToObject(json, "openFiles", atomic_load(&env->open_files));
-        cJSON_AddNumberToObject(json, "parkedReads", atomic_load(&env->parked_reads));
-        text_add_json(text, json);
-        /* The torrents follow one by one inside the same object. */
-        if (!text->failed) {
-                text->len--;
-                text_adds(text, ",\"torrents\":[");
-        }
-}
-
-static bool more_status(struct doc *d)
-{
-        struct torrent *t = registry_next(engine_registry(d->control->engine), d->next);
-
-        if (!t) {
-                text_adds(&d->text, "]}\n");
-                return false;
-        }
-        if (d->next > 0)
-                text_adds(&d->text, ",");
-        d->next = t->number;
-        text_add_json(&d->text, torrent_json(d->control, t));
-        torrent_unref(t);
-        return true;
-}
-
-static void begin_files(struct doc *d)
-{
-        struct registry *reg = engine_registry(d->control->engine);
-        char name[NAME_BYTES_MAX + 1] = "";
-        cJSON *json = cJSON_CreateObject();
-
-        (void)registry_name(reg, d->torrent, name);
-        add_hashes(reg, d->torrent, json);
-        cJSON_AddStringToObject(json, "name", name);
-        text_add_json(&d->text, json);
-        if (!d->text.failed) {
-                d->text.len--;
-                text_adds(&d->text, ",\"files\":[");
-        }
-        d->next = TREE_ROOT + 1;
-}
-
-/* Nodes are numbered in the torrent's order, so walking through them gives its files in that order.
- */
-static bool more_files(struct doc *d)
-{
-        struct content *c = torrent_content(d->torrent);
-        const struct tree_node *n;
-        cJSON *json;
-        char *path;
-        size_t len;
-
-        while ((n = tree_node(c->tree, d->next)) && n->file == TREE_DIRECTORY)
-                d->next++;
-        if (!n) {
-                text_adds(&d->text, "]}\n");
-                return false;
-        }
-        len = tree_path(c->tree, d->next, NULL, 0);
-        path = malloc(len + 1);
-        json = cJSON_CreateObject();
-        if (!path || !json) {
-                free(path);
-                cJSON_Delete(json);
-                d->text.failed = true;
-                return false;
-        }
-        tree_path(c->tree, d->next, path, len + 1);
-        cJSON_AddNumberToObject(json, "index", n->file);
-        cJSON_AddStringToObject(json, "name", n->name);
-        cJSON_AddStringToObject(json, "path", path);
-        cJSON_AddNumberToObject(json, "length", (double)n->size);
-        free(path);
-        if (d->text.len > 0 && d->text.data[d->text.len - 1] == '}')
-                text_adds(&d->text, ",");
-        text_add_json(&d->text, json);
-        d->next++;
-        return true;
-}
-
-static void begin(struct doc *d)
-{
-        d->begun = true;
-        if (d->node.number == 0 && d->node.node == FIXED_STATUS) {
-                begin_status(d->control, &d->text);
-        } else if (d->node.node == CONTROL_FILES) {
-                begin_files(d);
-        } else {
-                d->whole = true;
-                if (d->node.node == CONTROL_STATUS) {
-                        text_add_json(&d->text, torrent_json(d->control, d->torrent));
-                        text_adds(&d->text, "\n");
-                } else if (d->node.node == CONTROL_MAGNET) {
-                        text_adds(&d->text, bt_source_magnet(d->torrent->source));
-                        text_adds(&d->text, "\n");
-                } else if (d->node.node == CONTROL_KEEP) {
-                        text_adds(&d->text, d->torrent->kept ? "1\n" : "0\n");
-                }
-        }
-}
-
-/* Makes the text reach at least to `end`, or be whole. */
+/* Makes the text reach at least to end, or be whole. */
 static void make_until(struct doc *d, uint64_t end)
 {
-        if (!d->begun)
-                begin(d);
-        while (!d->whole && !d->text.failed && d->text.len < end)
-                d->whole = d->node.number == 0 ? !more_status(d) : !more_files(d);
-}
+        struct engine *e = d->control->engine;
+        struct text *text = &d->made.text;
 
-/* ---- open, read ---- */
+        if (d->node.number == 0) {
+                document_status(e, d->control->mountpoint, &d->made, end);
+                return;
+        }
+        if (d->node.node == CONTROL_FILES) {
+                document_files(e, d->torrent, &d->made, end);
+                return;
+        }
+        if (d->made.whole)
+                return;
+        if (d->node.node == CONTROL_STATUS) {
+                document_torrent(e, d->torrent, text);
+        } else if (d->node.node == CONTROL_MAGNET) {
+                text_adds(text, bt_source_magnet(d->torrent->source));
+                text_adds(text, "\n");
+        } else if (d->node.node == CONTROL_KEEP) {
+                text_adds(text, d->torrent->kept ? "1\n" : "0\n");
+        }
+        d->made.whole = true;
+}
 
 static bool is_fixed(const struct doc *d, uint32_t node)
 {
@@ -359,7 +141,7 @@ void doc_close(struct doc *d)
                 c->reply.poll_drop(d->poll_handle);
         intake_clear(&d->intake);
         torrent_unref(d->torrent);
-        free(d->text.data);
+        free(d->made.text.data);
         free(d);
 }
 
@@ -369,8 +151,8 @@ static int readable(const struct doc *d)
         if (d->control->released)
                 return -ENODEV;
         if (is_fixed(d, FIXED_EVENTS))
-                return d->given < d->text.len ? 0 : -EAGAIN;
-        if (d->node.number != 0 && d->node.node == CONTROL_FILES && !d->begun)
+                return d->given < d->made.text.len ? 0 : -EAGAIN;
+        if (d->node.number != 0 && d->node.node == CONTROL_FILES && !d->made.begun)
                 return torrent_ready(d->torrent);
         return 0;
 }
@@ -385,21 +167,21 @@ static int take(struct doc *d, uint64_t off, size_t size, void **data, size_t *l
                 off = d->given;
         else
                 make_until(d, off + size);
-        if (d->text.failed)
+        if (d->made.text.failed)
                 return -ENOMEM;
-        n = off < d->text.len ? d->text.len - (size_t)off : 0;
+        n = off < d->made.text.len ? d->made.text.len - (size_t)off : 0;
         if (n > size)
                 n = size;
         *data = malloc(n ? n : 1);
         if (!*data)
                 return -ENOMEM;
         if (n > 0)
-                memcpy(*data, d->text.data + off, n);
+                memcpy(*data, d->made.text.data + off, n);
         *len = n;
         if (stream) {
                 d->given += n;
-                if (d->given == d->text.len)
-                        d->given = d->text.len = 0;
+                if (d->given == d->made.text.len)
+                        d->given = d->made.text.len = 0;
         }
         return READ_NOW;
 }
@@ -554,27 +336,6 @@ unsigned doc_poll(struct doc *d, void *poll_handle)
 
 /* ---- write ---- */
 
-/* One JSON line, to be read after the write. */
-static void add_result(struct doc *d, struct torrent *t, const char *error)
-{
-        struct registry *reg = engine_registry(d->control->engine);
-        char name[NAME_BYTES_MAX + 1] = "";
-        cJSON *json = cJSON_CreateObject();
-
-        if (t) {
-                (void)registry_name(reg, t, name);
-                add_hashes(reg, t, json);
-                cJSON_AddStringToObject(json, "name", name);
-                cJSON_AddNullToObject(json, "error");
-        } else {
-                cJSON_AddNullToObject(json, "infoHash");
-                cJSON_AddNullToObject(json, "name");
-                cJSON_AddStringToObject(json, "error", error);
-        }
-        text_add_json(&d->text, json);
-        text_adds(&d->text, "\n");
-}
-
 struct sources {
         struct bt_source **list;
         size_t n, room;
@@ -643,7 +404,7 @@ static int take_in(struct doc *d, bool final)
                         continue;
                 }
                 pthread_mutex_lock(&c->lock);
-                add_result(d, t, NULL);
+                document_added(c->engine, t, NULL, &d->made.text);
                 pthread_mutex_unlock(&c->lock);
                 torrent_unref(t);
         }
@@ -651,7 +412,7 @@ static int take_in(struct doc *d, bool final)
         if (r < 0) {
                 intake_clear(&d->intake);
                 pthread_mutex_lock(&c->lock);
-                add_result(d, NULL, err.text);
+                document_added(c->engine, NULL, err.text, &d->made.text);
                 pthread_mutex_unlock(&c->lock);
         }
         return r;
@@ -679,8 +440,9 @@ int doc_write(struct doc *d, const void *data, size_t len)
         if (r < 0) {
                 intake_clear(&d->intake);
                 pthread_mutex_lock(&d->control->lock);
-                add_result(d, NULL,
-                           r == -E2BIG ? "more than 33 MiB in one piece" : "out of memory");
+                document_added(d->control->engine, NULL,
+                               r == -E2BIG ? "more than 33 MiB in one piece" : "out of memory",
+                               &d->made.text);
                 pthread_mutex_unlock(&d->control->lock);
                 return r;
         }
@@ -716,12 +478,12 @@ void control_event(struct control *c, const char *json)
         DL_FOREACH2 (c->docs, d, next_doc) {
                 if (!is_fixed(d, FIXED_EVENTS))
                         continue;
-                if (d->text.len - d->given + len + 1 > EVENTS_BYTES_MAX) {
-                        d->text.len = d->given = 0;
-                        text_adds(&d->text, "{\"event\":\"lost\"}\n");
+                if (d->made.text.len - d->given + len + 1 > EVENTS_BYTES_MAX) {
+                        d->made.text.len = d->given = 0;
+                        text_adds(&d->made.text, "{\"event\":\"lost\"}\n");
                 }
-                text_add(&d->text, json, len);
-                text_adds(&d->text, "\n");
+                text_add(&d->made.text, json, len);
+                text_adds(&d->made.text, "\n");
                 d->marked = waits(d);
         }
         pthread_mutex_unlock(&c->lock);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "engine.h"
+#include "engine_private.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -21,63 +21,8 @@
 
 /* How often parked reads are looked at, and everything else. */
 enum { READS_TICK_MS = 200, LIFE_TICK_MS = 1000 };
-/* A kept torrent whose metadata nobody had is asked for again after this. */
-enum { RETRY_KEPT_MS = 10 * 60 * 1000 };
-/* Somebody may look a name up between the kernel's forgetting it and the helper's mkdir. */
-enum { ANNOUNCE_TRIES = 20 };
-/* A torrent that somebody waits for and that has no peer for so long tries uTP too; then all do,
- * until none has been in need for the second time. */
-enum { STARVING_MS = 2000, STARVED_REST_MS = 60000 };
 static const char state_file[] = "session";
 enum { STATE_BYTES_MAX = 4 << 20 };
-
-enum job_type { JOB_ADD, JOB_REMOVE, JOB_RETRY };
-
-struct job {
-        enum job_type type;
-        struct torrent *torrent; /* a reference */
-        struct bt_torrent *bt;   /* of JOB_REMOVE */
-        struct job *next;
-};
-
-struct passed {
-        struct torrent *torrent; /* a reference */
-        uint32_t piece;
-};
-
-struct engine {
-        struct torrent_env env; /* first: torrents point to it, see engine_of */
-
-        /* set once */
-        struct engine_options options;
-        struct engine_hooks hooks;
-        struct registry *registry;
-        struct cache *cache;
-        struct bt_session *session;
-        uint64_t started_ms;
-        int epoll_fd, wake_fd, timer_fd;
-        pthread_t thread;
-        bool running, abandoned;
-
-        atomic_bool stop;
-        _Atomic uint64_t heartbeat, heartbeat_ms;
-
-        /* the thread only */
-        uint64_t next_life_ms;
-        uint64_t starved_ms; /* when a torrent was last seen in need of peers */
-        bool helper_gone;
-
-        /* under lock; a leaf: nothing is taken under it */
-        pthread_mutex_t lock;
-        struct job *jobs, **jobs_end;
-        struct passed *passed;
-        size_t n_passed, room_passed;
-};
-
-static struct engine *engine_of(struct torrent *t)
-{
-        return (struct engine *)t->env;
-}
 
 static void wake(struct engine *e)
 {
@@ -88,7 +33,7 @@ static void wake(struct engine *e)
 
 /* ---- events ---- */
 
-static void event(struct engine *e, struct torrent *t, const char *name, const char *what)
+void engine_event(struct engine *e, struct torrent *t, const char *name, const char *what)
 {
         struct torrent_status st;
         cJSON *json = cJSON_CreateObject();
@@ -115,12 +60,12 @@ static void event(struct engine *e, struct torrent *t, const char *name, const c
         cJSON_free(text);
 }
 
-static void event_of(struct engine *e, struct torrent *t, const char *what)
+void engine_event_of(struct engine *e, struct torrent *t, const char *what)
 {
         char name[NAME_BYTES_MAX + 1];
 
         if (registry_name(e->registry, t, name))
-                event(e, t, name, what);
+                engine_event(e, t, name, what);
 }
 
 /* ---- jobs from other threads ---- */
@@ -183,7 +128,7 @@ void engine_remove(struct engine *e, struct torrent *t)
         bt = torrent_end(t, EIO);
         if (bt && push_job(e, JOB_REMOVE, t, bt) < 0)
                 bt_torrent_remove(bt);
-        event(e, t, name, "removed");
+        engine_event(e, t, name, "removed");
         e->hooks.changed(t);
 }
 
@@ -294,48 +239,6 @@ static const struct bt_callbacks callbacks = {
 
 /* ---- the engine's thread ---- */
 
-/* The torrent is complete in the tree: lets inotify see it. */
-static void announce(struct engine *e, struct torrent *t)
-{
-        char name[NAME_BYTES_MAX + 1];
-
-        if (e->options.helper_fd < 0 || e->helper_gone || !registry_name(e->registry, t, name)) {
-                t->announce = ANNOUNCE_NONE;
-                return;
-        }
-        e->hooks.forget_name(name);
-        t->announcing = true;
-        if (helper_send(e->options.helper_fd, HELPER_ANNOUNCE, t->number, name) == 0) {
-                t->announce = ANNOUNCE_SENT;
-                t->announce_tries++;
-        } else {
-                t->announcing = false;
-                t->announce = ANNOUNCE_WANTED;
-        }
-}
-
-static void ready(struct engine *e, struct torrent *t)
-{
-        atomic_store(&t->last_used_ms, clock_ms());
-        event_of(e, t, "ready");
-        e->hooks.changed(t);
-        announce(e, t);
-}
-
-static void fail(struct engine *e, struct torrent *t, int err, const char *why)
-{
-        char name[NAME_BYTES_MAX + 1];
-
-        torrent_fail(t, err, why);
-        atomic_store(&t->last_used_ms, clock_ms());
-        t->try_since_ms = 0;
-        t->next_try_ms = clock_ms() + RETRY_KEPT_MS;
-        if (registry_name(e->registry, t, name))
-                log_info("%s (%s): %s", t->hex, name, why);
-        event_of(e, t, "failed");
-        e->hooks.changed(t);
-}
-
 static void on_metadata(void *user, struct bt_meta *meta, const struct bt_error *err)
 {
         struct torrent *t = user, *other = NULL;
@@ -344,7 +247,7 @@ static void on_metadata(void *user, struct bt_meta *meta, const struct bt_error 
         int r;
 
         if (!meta) {
-                fail(e, t, -EBADMSG, err->text);
+                upkeep_fail(e, t, -EBADMSG, err->text);
                 return;
         }
         r = torrent_set_content(t, e->cache, meta);
@@ -355,7 +258,7 @@ static void on_metadata(void *user, struct bt_meta *meta, const struct bt_error 
 
                 errno = -r;
                 snprintf(why, sizeof why, "cannot make its store: %m");
-                fail(e, t, r, why);
+                upkeep_fail(e, t, r, why);
                 return;
         }
         r = registry_rename(e->registry, t, meta, old, &other);
@@ -372,7 +275,7 @@ static void on_metadata(void *user, struct bt_meta *meta, const struct bt_error 
         }
         if (r == 0 && registry_name(e->registry, t, now) && strcmp(old, now) != 0)
                 e->hooks.forget_name(old);
-        ready(e, t);
+        upkeep_ready(e, t);
 }
 
 static void start_torrent(struct engine *e, struct torrent *t)
@@ -382,13 +285,13 @@ static void start_torrent(struct engine *e, struct torrent *t)
         bool gone;
         int r;
 
-        event_of(e, t, "added");
+        engine_event_of(e, t, "added");
         t->tries = 1;
         t->try_since_ms = clock_ms();
         r = bt_torrent_add(e->session, t->source, NULL, torrent_ref(t), &bt, &err);
         if (r < 0) {
                 torrent_unref(t);
-                fail(e, t, r, err.text);
+                upkeep_fail(e, t, r, err.text);
                 return;
         }
         torrent_attach(t, bt);
@@ -401,20 +304,7 @@ static void start_torrent(struct engine *e, struct torrent *t)
         if (gone)
                 bt_torrent_remove(bt);
         else if (torrent_content(t))
-                ready(e, t);
-}
-
-static void try_again(struct torrent *t)
-{
-        struct bt_torrent *bt;
-
-        pthread_mutex_lock(&t->lock);
-        bt = t->bt;
-        pthread_mutex_unlock(&t->lock);
-        /* Only this thread removes from the session, so bt stays valid here. */
-        if (bt)
-                bt_torrent_reannounce(bt);
-        t->try_since_ms = clock_ms();
+                upkeep_ready(e, t);
 }
 
 static void run_jobs(struct engine *e)
@@ -439,7 +329,7 @@ static void run_jobs(struct engine *e)
                         if (torrent_ready(j->torrent) != -EAGAIN && !torrent_content(j->torrent)) {
                                 torrent_fail(j->torrent, 0, "");
                                 j->torrent->tries = 1;
-                                try_again(j->torrent);
+                                upkeep_try_again(j->torrent);
                         }
                         break;
                 }
@@ -466,90 +356,6 @@ static void run_passed(struct engine *e)
         free(list);
 }
 
-static void check_metadata(struct engine *e, struct torrent *t, uint64_t now)
-{
-        struct torrent_status st;
-        char why[512];
-
-        if (torrent_content(t))
-                return;
-        torrent_get_status(t, &st);
-        if (st.failed) {
-                if (t->kept && st.failed == -ETIMEDOUT && t->next_try_ms > 0 &&
-                    now >= t->next_try_ms) {
-                        torrent_fail(t, 0, "");
-                        t->tries = 1;
-                        try_again(t);
-                }
-                return;
-        }
-        if (t->tries == 0)
-                return; /* not with the session yet */
-        if (t->try_since_ms == 0) {
-                if (now >= t->next_try_ms) {
-                        t->tries++;
-                        try_again(t);
-                }
-                return;
-        }
-        if (now - t->try_since_ms < e->options.metadata_timeout_ms)
-                return;
-        if (t->tries <= e->options.retries) {
-                t->try_since_ms = 0;
-                t->next_try_ms = now + e->options.retry_delay_ms;
-                return;
-        }
-        snprintf(why, sizeof why, "nobody had the metadata in %u tries of %llu s%s%s", t->tries,
-                 (unsigned long long)e->options.metadata_timeout_ms / 1000,
-                 st.problem[0] ? "; last: " : "", st.problem);
-        fail(e, t, -ETIMEDOUT, why);
-}
-
-static void check_peers(struct engine *e, struct torrent *t, uint64_t now)
-{
-        struct torrent_status st;
-
-        torrent_get_status(t, &st);
-        if (st.stats.peers > 0 || st.failed || (torrent_content(t) && st.parked_reads == 0)) {
-                t->needy_ms = 0;
-                return;
-        }
-        if (t->needy_ms == 0)
-                t->needy_ms = now;
-        if (now - t->needy_ms >= STARVING_MS)
-                e->starved_ms = now;
-}
-
-static void check_idle(struct engine *e, struct torrent *t, uint64_t now)
-{
-        char name[NAME_BYTES_MAX + 1];
-        int r = torrent_ready(t);
-
-        if (t->kept || t->handles > 0 || r == -EAGAIN || t->removing ||
-            now - t->last_used_ms < e->options.idle_timeout_ms ||
-            !registry_name(e->registry, t, name))
-                return;
-        log_info("%s (%s): idle, removed", t->hex, name);
-        if (e->options.helper_fd >= 0 && !e->helper_gone &&
-            helper_send(e->options.helper_fd, HELPER_REMOVE, t->number, name) == 0) {
-                t->removing = true;
-                return;
-        }
-        engine_remove(e, t);
-        e->hooks.forget_name(name);
-}
-
-static void check_progress(struct engine *e, struct torrent *t)
-{
-        struct content *c = torrent_content(t);
-        uint64_t have = c ? store_have_bytes(c->store) : 0;
-
-        if (have == t->told_bytes)
-                return;
-        t->told_bytes = have;
-        event_of(e, t, "progress");
-}
-
 static void on_timer(struct engine *e)
 {
         uint64_t now = clock_ms(), expired;
@@ -570,55 +376,11 @@ static void on_timer(struct engine *e)
         for (uint32_t n = 0; (t = registry_next(e->registry, n)); torrent_unref(t)) {
                 n = t->number;
                 torrent_tick(t, now);
-                if (!life)
-                        continue;
-                check_metadata(e, t, now);
-                check_peers(e, t, now);
-                check_progress(e, t);
-                check_idle(e, t, now);
-                if (t->announce == ANNOUNCE_WANTED)
-                        announce(e, t);
+                if (life)
+                        upkeep_torrent(e, t, now);
         }
         if (life)
-                bt_session_second_try(e->session,
-                                      e->starved_ms > 0 && now - e->starved_ms < STARVED_REST_MS);
-}
-
-static void on_helper(struct engine *e)
-{
-        struct helper_message m;
-        struct torrent *t;
-        int r;
-
-        while ((r = helper_receive(e->options.helper_fd, &m)) == 0) {
-                if (m.type == HELPER_SIDECAR) {
-                        e->hooks.sidecar(m.err);
-                        continue;
-                }
-                t = registry_by_number(e->registry, m.number);
-                if (!t)
-                        continue;
-                if (m.type == HELPER_ANNOUNCE) {
-                        t->announcing = false;
-                        t->announce = ANNOUNCE_NONE;
-                        if (m.err == EEXIST && t->announce_tries < ANNOUNCE_TRIES)
-                                announce(e, t);
-                        else if (m.err != 0)
-                                log_debug("%s: could not be announced: %s", t->hex,
-                                          strerror(m.err));
-                } else if (m.type == HELPER_REMOVE) {
-                        /* Done already when it went well; a new name or a new reader meanwhile:
-                         * looked at again later. */
-                        t->removing = false;
-                }
-                torrent_unref(t);
-        }
-        if (r == -EAGAIN)
-                return;
-        e->helper_gone = true;
-        epoll_ctl(e->epoll_fd, EPOLL_CTL_DEL, e->options.helper_fd, NULL);
-        if (!e->stop)
-                log_warning("The helper is gone: no sidecar, no inotify events for new torrents");
+                upkeep_session(e, now);
 }
 
 static void *engine_thread(void *arg)
@@ -639,7 +401,7 @@ static void *engine_thread(void *arg)
                         else if (fd == e->timer_fd)
                                 on_timer(e);
                         else if (fd == e->options.helper_fd)
-                                on_helper(e);
+                                upkeep_helper(e);
                         else
                                 bt_dispatch(e->session);
                 }

@@ -16,9 +16,11 @@
 #include <unistd.h>
 
 #include "control.h"
+#include "handle.h"
 #include "log.h"
 #include "names.h"
 #include "nodes.h"
+#include "xattr.h"
 
 /* Seconds the kernel may go by what it was told. What is inside a torrent never changes but for its
  * blocks; names of the root do. */
@@ -593,44 +595,6 @@ static void op_statfs(fuse_req_t req, fuse_ino_t ino)
 
 /* ---- extended attributes ---- */
 
-static const char *const xattrs[] = {"infohash", "progress", "have_bytes",
-                                     "peers",    "state",    "kept"};
-static const char xattr_prefix[] = "user.magnetfs.";
-
-static bool xattr_value(struct torrent *t, struct node n, const char *name, char *out, size_t size)
-{
-        struct content *c = torrent_content(t);
-        const struct tree_node *k = c ? tree_node(c->tree, n.node) : NULL;
-        struct torrent_status st;
-        uint64_t have, length;
-
-        torrent_get_status(t, &st);
-        have = st.have_bytes;
-        length = st.length;
-        if (k && k->file != TREE_DIRECTORY) {
-                have = store_have_in(c->store, k->offset, k->size);
-                length = k->size;
-        }
-        if (strcmp(name, "infohash") == 0)
-                snprintf(out, size, "%s", t->hex);
-        else if (strcmp(name, "progress") == 0)
-                snprintf(out, size, "%.4f", length ? (double)have / (double)length : c ? 1.0 : 0.0);
-        else if (strcmp(name, "have_bytes") == 0)
-                snprintf(out, size, "%llu", (unsigned long long)have);
-        else if (strcmp(name, "peers") == 0)
-                snprintf(out, size, "%u", st.stats.peers);
-        else if (strcmp(name, "state") == 0)
-                snprintf(out, size, "%s",
-                         st.failed                     ? "failed"
-                         : st.state == TORRENT_PENDING ? "pending"
-                                                       : "awake");
-        else if (strcmp(name, "kept") == 0)
-                snprintf(out, size, "%d", t->kept ? 1 : 0);
-        else
-                return false;
-        return true;
-}
-
 static void reply_xattr(fuse_req_t req, const char *value, size_t len, size_t size)
 {
         if (size == 0)
@@ -643,16 +607,9 @@ static void reply_xattr(fuse_req_t req, const char *value, size_t len, size_t si
 
 static void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 {
-        struct node n = node_of(ino);
-        size_t prefix = sizeof xattr_prefix - 1;
-        struct torrent *t = NULL;
-        char value[BT_HEX_MAX + 32];
-        bool found;
+        char value[XATTR_VALUE_MAX];
+        bool found = xattr_get(mount_of(req)->engine, node_of(ino), name, value);
 
-        if (node_is_content(n) && strncmp(name, xattr_prefix, prefix) == 0)
-                t = registry_by_number(engine_registry(mount_of(req)->engine), n.number);
-        found = t && xattr_value(t, n, name + prefix, value, sizeof value);
-        torrent_unref(t);
         if (found)
                 reply_xattr(req, value, strlen(value), size);
         else
@@ -661,14 +618,9 @@ static void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t
 
 static void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 {
-        char names[512];
-        size_t len = 0;
+        char names[XATTR_LIST_MAX];
+        size_t len = xattr_list(node_of(ino), names);
 
-        if (node_is_content(node_of(ino)))
-                for (size_t i = 0; i < sizeof xattrs / sizeof *xattrs; i++)
-                        len += (size_t)snprintf(names + len, sizeof names - len, "%s%s",
-                                                xattr_prefix, xattrs[i]) +
-                               1;
         reply_xattr(req, names, len, size);
 }
 

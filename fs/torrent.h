@@ -32,6 +32,9 @@ struct reply_ops {
         void (*poll_drop)(void *poll_handle);
 };
 
+/* What a read gives besides -errno: what there is at once, or an answer later. */
+enum { READ_NOW = 0, READ_PARKED = 1 };
+
 enum fill { FILL_NONE, FILL_FILE, FILL_TORRENT };
 
 /* What all torrents share. */
@@ -133,29 +136,12 @@ void torrent_set_stats(struct torrent *t, const struct bt_stats *stats);
 /* 0: the metadata is there; -EAGAIN: it is being fetched; else why it will not come. */
 int torrent_ready(struct torrent *t);
 
-/* Opens the file at node of the content's tree. The handle holds a reference to t. -ENOMEM. */
-int handle_open(struct torrent *t, uint32_t node, struct handle **ret);
-void handle_close(struct handle *h);
-/* Every piece of the file was there when it was opened. */
-bool handle_is_complete(const struct handle *h);
-struct torrent *handle_torrent(struct handle *h);
-
-enum { READ_NOW = 0, READ_PARKED = 1 };
-/* Reads len bytes at off of the file. READ_NOW: *len_ret bytes (0: end of file) can be taken with
- * handle_fetch at once. READ_PARKED: request will be answered; *id_ret names it for torrent_arm,
- * which must follow, and torrent_interrupt. With nonblock: READ_NOW with what there is, or -EAGAIN,
- * then handle_poll tells when to come back. -EIO: timed out a moment ago; -ENOSPC: the cache has no
- * room for it; -ENODEV: stopping. tid: the thread that asks, for FLUSH. */
-int handle_read(struct handle *h, uint64_t off, size_t len, bool nonblock, void *request, pid_t tid,
-                size_t *len_ret, uint64_t *id_ret);
-/* Copies bytes that handle_read said are there. Blocking on the disk. -errno. */
-int handle_fetch(struct handle *h, uint64_t off, void *data, size_t len);
-/* Reports POLLIN, POLLERR; when neither is true takes poll_handle (may be NULL) and wakes it later,
- * else drops it. */
-unsigned handle_poll(struct handle *h, void *poll_handle);
-/* FLUSH by thread tid: releases with EINTR the handle's parked reads whose thread is tid or is
- * gone. Reads /proc. */
-void handle_flush(struct handle *h, pid_t tid);
+/* One wish for a piece changes from priority before to after; torrent_tell then tells the session,
+ * in order. Under lock. -ENOMEM, -ENOSPC: no room for it in the cache. */
+int torrent_want(struct torrent *t, uint32_t piece, uint8_t before, uint8_t after);
+/* The order of the batches is what the session goes by, so they leave under the lock; it only
+ * queues them. */
+void torrent_tell(struct torrent *t);
 
 /* The parked read may be answered from now on (its interrupt handler is in place). */
 void torrent_arm(struct torrent *t, uint64_t id);

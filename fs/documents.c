@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: MIT */
+#include "documents.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cjson/cJSON.h>
+
+#include "names.h"
+
+void text_add(struct text *t, const char *s, size_t len)
+{
+        if (t->failed)
+                return;
+        if (t->len + len > t->room) {
+                size_t room = t->room ? t->room : 1024;
+                char *grown;
+
+                while (room < t->len + len)
+                        room *= 2;
+                grown = realloc(t->data, room);
+                if (!grown) {
+                        t->failed = true;
+                        return;
+                }
+                t->data = grown;
+                t->room = room;
+        }
+        memcpy(t->data + t->len, s, len);
+        t->len += len;
+}
+
+void text_adds(struct text *t, const char *s)
+{
+        text_add(t, s, strlen(s));
+}
+
+/* Takes json over. */
+static void text_add_json(struct text *t, cJSON *json)
+{
+        char *s = cJSON_PrintUnformatted(json);
+
+        cJSON_Delete(json);
+        if (s)
+                text_adds(t, s);
+        else
+                t->failed = true;
+        cJSON_free(s);
+}
+
+static void add_hashes(struct registry *reg, struct torrent *t, cJSON *json)
+{
+        char v2[BT_HEX_MAX];
+
+        cJSON_AddStringToObject(json, "infoHash", t->hex);
+        registry_alias(reg, t, 1, v2);
+        if (v2[0])
+                cJSON_AddStringToObject(json, "infoHashV2", v2);
+}
+
+static void add_number_or_null(cJSON *json, const char *name, bool known, double value)
+{
+        if (known)
+                cJSON_AddNumberToObject(json, name, value);
+        else
+                cJSON_AddNullToObject(json, name);
+}
+
+static cJSON *torrent_json(struct engine *e, struct torrent *t)
+{
+        struct registry *reg = engine_registry(e);
+        struct content *content = torrent_content(t);
+        char name[NAME_BYTES_MAX + 1] = "";
+        cJSON *json = cJSON_CreateObject();
+        struct torrent_status st;
+
+        torrent_get_status(t, &st);
+        (void)registry_name(reg, t, name);
+        add_hashes(reg, t, json);
+        cJSON_AddStringToObject(json, "name", name);
+        cJSON_AddStringToObject(json, "state", st.state == TORRENT_PENDING ? "pending" : "awake");
+        if (st.failed)
+                cJSON_AddStringToObject(json, "error", st.problem);
+        else
+                cJSON_AddNullToObject(json, "error");
+        /* A tracker's complaint is no failure of the torrent. */
+        if (!st.failed && st.problem[0])
+                cJSON_AddStringToObject(json, "problem", st.problem);
+        cJSON_AddBoolToObject(json, "kept", t->kept);
+        cJSON_AddNumberToObject(json, "addedAt", (double)t->added_at);
+        add_number_or_null(json, "length", content, (double)st.length);
+        cJSON_AddNumberToObject(json, "haveBytes", (double)st.have_bytes);
+        cJSON_AddNumberToObject(json, "progress",
+                                st.length ? (double)st.have_bytes / (double)st.length : 0);
+        add_number_or_null(json, "pieceLength", content, content ? content->piece_length : 0);
+        add_number_or_null(json, "pieces", content, content ? content->pieces : 0);
+        add_number_or_null(json, "fileCount", content, content ? bt_meta_files(content->meta) : 0);
+        cJSON_AddNumberToObject(json, "downloadRate", st.stats.download_rate);
+        cJSON_AddNumberToObject(json, "uploadRate", st.stats.upload_rate);
+        cJSON_AddNumberToObject(json, "peers", st.stats.peers);
+        cJSON_AddNumberToObject(json, "seeds", st.stats.seeds);
+        cJSON_AddNumberToObject(json, "readers", st.readers);
+        cJSON_AddNumberToObject(json, "parkedReads", st.parked_reads);
+        return json;
+}
+
+static void begin_status(struct engine *e, const char *mountpoint, struct text *text)
+{
+        struct torrent_env *env = engine_env(e);
+        cJSON *json = cJSON_CreateObject(), *session, *cache;
+        struct engine_stats st;
+
+        engine_get_stats(e, &st);
+        cJSON_AddStringToObject(json, "version", MAGNETFS_VERSION);
+        cJSON_AddStringToObject(json, "libtorrent", bt_version());
+        cJSON_AddNumberToObject(json, "pid", getpid());
+        cJSON_AddStringToObject(json, "mountpoint", mountpoint);
+        cJSON_AddNumberToObject(json, "uptime", (double)(st.uptime_ms / 1000));
+        cJSON_AddNumberToObject(json, "heartbeatAge", (double)st.heartbeat_age_ms);
+        session = cJSON_AddObjectToObject(json, "session");
+        cJSON_AddNumberToObject(session, "listenPort", st.session.listen_port);
+        cJSON_AddNumberToObject(session, "downloadRate", st.session.download_rate);
+        cJSON_AddNumberToObject(session, "uploadRate", st.session.upload_rate);
+        cJSON_AddNumberToObject(session, "peers", st.session.peers);
+        cJSON_AddNumberToObject(session, "dhtNodes", st.session.dht_nodes);
+        cache = cJSON_AddObjectToObject(json, "cache");
+        cJSON_AddNumberToObject(cache, "usedBytes", (double)st.cache.used_bytes);
+        cJSON_AddNumberToObject(cache, "limitBytes", (double)st.cache.limit_bytes);
+        cJSON_AddNumberToObject(cache, "minFreeBytes", (double)st.cache.min_free_bytes);
+        cJSON_AddNumberToObject(json, "openFiles", atomic_load(&env->open_files));
+        cJSON_AddNumberToObject(json, "parkedReads", atomic_load(&env->parked_reads));
+        text_add_json(text, json);
+        /* The torrents follow one by one inside the same object. */
+        if (!text->failed) {
+                text->len--;
+                text_adds(text, ",\"torrents\":[");
+        }
+}
+
+static bool more_status(struct engine *e, struct text_cursor *d)
+{
+        struct torrent *t = registry_next(engine_registry(e), d->next);
+
+        if (!t) {
+                text_adds(&d->text, "]}\n");
+                return false;
+        }
+        if (d->next > 0)
+                text_adds(&d->text, ",");
+        d->next = t->number;
+        text_add_json(&d->text, torrent_json(e, t));
+        torrent_unref(t);
+        return true;
+}
+
+static void begin_files(struct engine *e, struct torrent *torrent, struct text_cursor *d)
+{
+        struct registry *reg = engine_registry(e);
+        char name[NAME_BYTES_MAX + 1] = "";
+        cJSON *json = cJSON_CreateObject();
+
+        (void)registry_name(reg, torrent, name);
+        add_hashes(reg, torrent, json);
+        cJSON_AddStringToObject(json, "name", name);
+        text_add_json(&d->text, json);
+        if (!d->text.failed) {
+                d->text.len--;
+                text_adds(&d->text, ",\"files\":[");
+        }
+        d->next = TREE_ROOT + 1;
+}
+
+/* Nodes are numbered in the torrent's order, so walking through them gives its files in that order.
+ */
+static bool more_files(struct torrent *torrent, struct text_cursor *d)
+{
+        struct content *c = torrent_content(torrent);
+        const struct tree_node *n;
+        cJSON *json;
+        char *path;
+        size_t len;
+
+        while ((n = tree_node(c->tree, d->next)) && n->file == TREE_DIRECTORY)
+                d->next++;
+        if (!n) {
+                text_adds(&d->text, "]}\n");
+                return false;
+        }
+        len = tree_path(c->tree, d->next, NULL, 0);
+        path = malloc(len + 1);
+        json = cJSON_CreateObject();
+        if (!path || !json) {
+                free(path);
+                cJSON_Delete(json);
+                d->text.failed = true;
+                return false;
+        }
+        tree_path(c->tree, d->next, path, len + 1);
+        cJSON_AddNumberToObject(json, "index", n->file);
+        cJSON_AddStringToObject(json, "name", n->name);
+        cJSON_AddStringToObject(json, "path", path);
+        cJSON_AddNumberToObject(json, "length", (double)n->size);
+        free(path);
+        if (d->text.len > 0 && d->text.data[d->text.len - 1] == '}')
+                text_adds(&d->text, ",");
+        text_add_json(&d->text, json);
+        d->next++;
+        return true;
+}
+
+void document_status(struct engine *e, const char *mountpoint, struct text_cursor *c, uint64_t end)
+{
+        if (!c->begun)
+                begin_status(e, mountpoint, &c->text);
+        c->begun = true;
+        while (!c->whole && !c->text.failed && c->text.len < end)
+                c->whole = !more_status(e, c);
+}
+
+void document_files(struct engine *e, struct torrent *torrent, struct text_cursor *c, uint64_t end)
+{
+        if (!c->begun)
+                begin_files(e, torrent, c);
+        c->begun = true;
+        while (!c->whole && !c->text.failed && c->text.len < end)
+                c->whole = !more_files(torrent, c);
+}
+
+void document_torrent(struct engine *e, struct torrent *torrent, struct text *text)
+{
+        text_add_json(text, torrent_json(e, torrent));
+        text_adds(text, "\n");
+}
+
+void document_added(struct engine *e, struct torrent *t, const char *error, struct text *text)
+{
+        struct registry *reg = engine_registry(e);
+        char name[NAME_BYTES_MAX + 1] = "";
+        cJSON *json = cJSON_CreateObject();
+
+        if (t) {
+                (void)registry_name(reg, t, name);
+                add_hashes(reg, t, json);
+                cJSON_AddStringToObject(json, "name", name);
+                cJSON_AddNullToObject(json, "error");
+        } else {
+                cJSON_AddNullToObject(json, "infoHash");
+                cJSON_AddNullToObject(json, "name");
+                cJSON_AddStringToObject(json, "error", error);
+        }
+        text_add_json(text, json);
+        text_adds(text, "\n");
+}

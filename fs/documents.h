@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT */
+/* documents.h: the JSON texts of .magnetfs. Long ones are made piece by piece as they are read, so
+ * that opening one is cheap however many torrents or files there are. Any thread. */
+#ifndef FS_DOCUMENTS_H
+#define FS_DOCUMENTS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine.h"
+
+/* A growing text. */
+struct text {
+        char *data;
+        size_t len, room;
+        bool failed; /* no memory: what is there is no use */
+};
+
+/* Where a long text goes on. */
+struct text_cursor {
+        struct text text;
+        uint32_t next; /* a file's node, or the number of the last torrent */
+        bool begun, whole;
+};
+
+void text_add(struct text *t, const char *s, size_t len);
+void text_adds(struct text *t, const char *s);
+
+/* Makes the text reach at least to end, or be whole: of all torrents, of one torrent's files (its
+ * metadata must be known). */
+void document_status(struct engine *e, const char *mountpoint, struct text_cursor *c, uint64_t end);
+void document_files(struct engine *e, struct torrent *torrent, struct text_cursor *c, uint64_t end);
+/* One torrent's status, and a newline. */
+void document_torrent(struct engine *e, struct torrent *torrent, struct text *text);
+/* What became of one line written to add: torrent, or NULL and why. */
+void document_added(struct engine *e, struct torrent *torrent, const char *error,
+                    struct text *text);
+
+#endif

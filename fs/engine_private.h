@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MIT */
+/* engine_private.h: the inside of the engine, for engine.c and upkeep.c alone. */
+#ifndef FS_ENGINE_PRIVATE_H
+#define FS_ENGINE_PRIVATE_H
+
+#include <pthread.h>
+
+#include "engine.h"
+
+enum job_type { JOB_ADD, JOB_REMOVE, JOB_RETRY };
+
+struct job {
+        enum job_type type;
+        struct torrent *torrent; /* a reference */
+        struct bt_torrent *bt;   /* of JOB_REMOVE */
+        struct job *next;
+};
+
+struct passed {
+        struct torrent *torrent; /* a reference */
+        uint32_t piece;
+};
+
+struct engine {
+        struct torrent_env env; /* first: torrents point to it, see engine_of */
+
+        /* set once */
+        struct engine_options options;
+        struct engine_hooks hooks;
+        struct registry *registry;
+        struct cache *cache;
+        struct bt_session *session;
+        uint64_t started_ms;
+        int epoll_fd, wake_fd, timer_fd;
+        pthread_t thread;
+        bool running, abandoned;
+
+        atomic_bool stop;
+        _Atomic uint64_t heartbeat, heartbeat_ms;
+
+        /* the thread only */
+        uint64_t next_life_ms;
+        uint64_t starved_ms; /* when a torrent was last seen in need of peers */
+        bool helper_gone;
+
+        /* under lock; a leaf: nothing is taken under it */
+        pthread_mutex_t lock;
+        struct job *jobs, **jobs_end;
+        struct passed *passed;
+        size_t n_passed, room_passed;
+};
+
+static inline struct engine *engine_of(struct torrent *t)
+{
+        return (struct engine *)t->env;
+}
+
+/* Tells those who read events, and the command of --on-event, what happened to a torrent (of that
+ * name). Any thread. */
+void engine_event(struct engine *e, struct torrent *t, const char *name, const char *what);
+void engine_event_of(struct engine *e, struct torrent *t, const char *what);
+
+/* ---- upkeep.c; the engine's thread only ---- */
+
+/* The torrent's metadata is there and its tree complete. */
+void upkeep_ready(struct engine *e, struct torrent *t);
+/* Its metadata will not come; err is a negative errno for those who wait. */
+void upkeep_fail(struct engine *e, struct torrent *t, int err, const char *why);
+/* Starts another try to fetch the metadata. */
+void upkeep_try_again(struct torrent *t);
+/* Every LIFE_TICK_MS for each torrent: metadata, need of peers, progress, idleness, announcement.
+ */
+void upkeep_torrent(struct engine *e, struct torrent *t, uint64_t now_ms);
+/* … and then once for all of them. */
+void upkeep_session(struct engine *e, uint64_t now_ms);
+/* The helper has something to say. */
+void upkeep_helper(struct engine *e);
+
+#endif

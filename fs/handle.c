@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: MIT */
+#define HASH_NONFATAL_OOM 1
+#include "handle.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <utlist.h>
+
+#include "parked.h"
+
+/* What one reader, and all together, may want ahead. More than 2,048 blocks (32 MiB) in pieces
+ * begun and libtorrent finishes those before it looks at priorities. */
+#define WINDOW_MAX_BYTES   (32ull << 20)
+#define WINDOW_LEAST_BYTES (4ull << 20)
+#define WINDOWS_MAX_BYTES  (256ull << 20)
+/* After a time-out reads fail at once for so long, or until a block arrives: a scanner must not
+ * wait anew for each read. */
+enum { STALL_MS = 10000 };
+
+static void plan_changed(void *arg, uint32_t piece, uint8_t before, uint8_t after)
+{
+        /* No room for a piece of the window is no failure: the read that needs it will hear of it.
+         */
+        (void)torrent_want(arg, piece, before, after);
+}
+
+int handle_open(struct torrent *t, uint32_t node, struct handle **ret)
+{
+        struct content *c = torrent_content(t);
+        const struct tree_node *n = tree_node(c->tree, node);
+        struct handle *h = calloc(1, sizeof *h);
+
+        if (!h)
+                return -ENOMEM;
+        h->torrent = torrent_ref(t);
+        h->content = c;
+        h->layout = (struct layout){n->offset, n->size, c->piece_length};
+        if (n->size == 0) {
+                h->complete = true;
+        } else {
+                uint32_t first, end;
+
+                layout_pieces(&h->layout, 0, n->size, &first, &end);
+                h->complete = store_first_missing(c->store, first, end) == end;
+        }
+        atomic_fetch_add(&t->handles, 1);
+        atomic_fetch_add(&t->env->open_files, 1);
+        pthread_mutex_lock(&t->lock);
+        DL_APPEND(t->open, h);
+        pthread_mutex_unlock(&t->lock);
+        *ret = h;
+        return 0;
+}
+
+void handle_close(struct handle *h)
+{
+        struct torrent *t = h->torrent;
+        const struct plan nothing = {0};
+        struct parked *watch;
+        void *poll_handle;
+
+        pthread_mutex_lock(&t->lock);
+        watch = h->watch;
+        if (watch)
+                parked_remove(t, watch);
+        poll_handle = h->poll_handle;
+        if (h->reader.playing)
+                atomic_fetch_sub(&t->env->playing, 1);
+        plan_diff(&h->reader.plan, &nothing, plan_changed, t);
+        torrent_tell(t);
+        DL_DELETE(t->open, h);
+        pthread_mutex_unlock(&t->lock);
+
+        if (poll_handle)
+                t->env->reply.poll_drop(poll_handle);
+        free(watch);
+        free(h);
+        atomic_store(&t->last_used_ms, clock_ms());
+        atomic_fetch_sub(&t->handles, 1);
+        atomic_fetch_sub(&t->env->open_files, 1);
+        torrent_unref(t);
+}
+
+bool handle_is_complete(const struct handle *h)
+{
+        return h->complete;
+}
+
+struct torrent *handle_torrent(struct handle *h)
+{
+        return h->torrent;
+}
+
+int handle_fetch(struct handle *h, uint64_t off, void *data, size_t len)
+{
+        return store_read(h->content->store, h->layout.offset + off, data, len);
+}
+
+static uint64_t window_max(struct torrent_env *env)
+{
+        unsigned playing = atomic_load_explicit(&env->playing, memory_order_relaxed);
+        uint64_t share = WINDOWS_MAX_BYTES / (playing ? playing : 1);
+
+        if (share > WINDOW_MAX_BYTES)
+                return WINDOW_MAX_BYTES;
+        return share < WINDOW_LEAST_BYTES ? WINDOW_LEAST_BYTES : share;
+}
+
+static void touch(struct handle *h, uint64_t off, size_t len)
+{
+        struct torrent_env *env = h->torrent->env;
+        struct plan before = h->reader.plan;
+        bool was_playing = h->reader.playing;
+
+        reader_touch(&h->reader, &h->layout, off, len, clock_ms(), window_max(env),
+                     env->fill == FILL_FILE);
+        if (h->reader.playing && !was_playing)
+                atomic_fetch_add(&env->playing, 1);
+        else if (!h->reader.playing && was_playing)
+                atomic_fetch_sub(&env->playing, 1);
+        plan_diff(&before, &h->reader.plan, plan_changed, h->torrent);
+}
+
+/* Whether a read that misses a piece must fail at once. Under t->lock. */
+static int refusal(struct torrent *t)
+{
+        if (atomic_load(&t->env->stopping))
+                return -ENODEV;
+        if (t->state == TORRENT_GONE)
+                return -EIO;
+        if (t->stalled_ms > 0 && clock_ms() < t->stalled_ms + STALL_MS)
+                return -EIO;
+        return 0;
+}
+
+/* Under t->lock: what becomes of a read whose piece `missing` is not there. */
+static int read_missing(struct handle *h, uint64_t off, size_t len, uint32_t first, uint32_t end,
+                        uint32_t missing, bool nonblock, void *request, pid_t tid, size_t *len_ret,
+                        uint64_t *id_ret)
+{
+        struct torrent *t = h->torrent;
+        uint64_t at = (uint64_t)missing * h->layout.piece_length, start = h->layout.offset + off;
+        struct parked *p;
+        int r;
+
+        if (nonblock && at > start) {
+                *len_ret = (size_t)(at - start);
+                return READ_NOW;
+        }
+        r = h->error ? -h->error : refusal(t);
+        h->error = 0;
+        if (r < 0)
+                return r;
+        r = parked_add(h, off, len, first, end, missing, nonblock ? NULL : request, tid, &p);
+        if (r < 0)
+                return r;
+        if (nonblock)
+                return -EAGAIN;
+        *id_ret = p->id;
+        return READ_PARKED;
+}
+
+int handle_read(struct handle *h, uint64_t off, size_t len, bool nonblock, void *request, pid_t tid,
+                size_t *len_ret, uint64_t *id_ret)
+{
+        struct torrent *t = h->torrent;
+        struct parked *old = NULL;
+        uint32_t first, end, missing;
+        int r = READ_NOW;
+
+        if (off >= h->layout.size || len == 0) {
+                *len_ret = 0;
+                return READ_NOW;
+        }
+        if (len > h->layout.size - off)
+                len = (size_t)(h->layout.size - off);
+        *len_ret = len;
+        if (h->complete)
+                return READ_NOW;
+
+        layout_pieces(&h->layout, off, len, &first, &end);
+        pthread_mutex_lock(&t->lock);
+        if (h->watch) {
+                old = h->watch;
+                parked_remove(t, old);
+        }
+        if (t->state != TORRENT_GONE)
+                touch(h, off, len);
+        missing = store_first_missing(h->content->store, first, end);
+        if (missing < end)
+                r = read_missing(h, off, len, first, end, missing, nonblock, request, tid, len_ret,
+                                 id_ret);
+        torrent_tell(t);
+        pthread_mutex_unlock(&t->lock);
+        free(old);
+        return r;
+}
+
+unsigned handle_poll(struct handle *h, void *poll_handle)
+{
+        struct torrent *t = h->torrent;
+        void *drop = NULL;
+        unsigned events;
+
+        pthread_mutex_lock(&t->lock);
+        /* No watch: the bytes last asked for are there, or nothing was asked for yet, which a read
+         * will find out. */
+        events = h->error ? POLLIN | POLLERR : h->watch ? 0 : POLLIN;
+        drop = h->poll_handle;
+        h->poll_handle = NULL;
+        if (events == 0)
+                h->poll_handle = poll_handle;
+        pthread_mutex_unlock(&t->lock);
+        if (drop)
+                t->env->reply.poll_drop(drop);
+        if (events != 0 && poll_handle)
+                t->env->reply.poll_drop(poll_handle);
+        return events;
+}
+
+/* A thread that is no more, or a zombie, reads no answer. 0 is a thread of another pid namespace:
+ * it can't be looked up. */
+static bool thread_is_gone(pid_t tid)
+{
+        char path[32], text[512];
+        const char *p;
+        ssize_t n;
+        int fd;
+
+        if (tid <= 0)
+                return false;
+        snprintf(path, sizeof path, "/proc/%d/stat", tid);
+        fd = open(path, O_RDONLY | O_CLOEXEC);
+        if (fd < 0)
+                return errno == ENOENT;
+        n = read(fd, text, sizeof text - 1);
+        close(fd);
+        if (n <= 0)
+                return true;
+        text[n] = '\0';
+        p = strrchr(text, ')');
+        return p && p[1] == ' ' && (p[2] == 'Z' || p[2] == 'X');
+}
+
+void handle_flush(struct handle *h, pid_t tid)
+{
+        enum { ROUND = 64 };
+        struct torrent *t = h->torrent;
+        uint64_t after = 0, ids[ROUND];
+        pid_t tids[ROUND];
+        size_t n;
+
+        if (h->complete)
+                return;
+        /* /proc is asked without the lock; ids rise, so each round begins behind the last. */
+        do {
+                struct parked *p;
+
+                n = 0;
+                pthread_mutex_lock(&t->lock);
+                DL_FOREACH2 (h->parked, p, hnext) {
+                        if (p->id > after && n < ROUND) {
+                                ids[n] = p->id;
+                                tids[n++] = p->tid;
+                        }
+                }
+                pthread_mutex_unlock(&t->lock);
+                for (size_t i = 0; i < n; i++) {
+                        after = ids[i];
+                        if (tids[i] == tid || thread_is_gone(tids[i]))
+                                torrent_interrupt(t, ids[i]);
+                }
+        } while (n == ROUND);
+}

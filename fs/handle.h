@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+/* handle.h: one open file of a torrent: reading, polling, flushing. Knows no FUSE. Any thread;
+ * nothing waits for pieces. */
+#ifndef FS_HANDLE_H
+#define FS_HANDLE_H
+
+#include "torrent.h"
+
+struct handle;
+
+/* Opens the file at node of the content's tree. The handle holds a reference to t. -ENOMEM. */
+int handle_open(struct torrent *t, uint32_t node, struct handle **ret);
+void handle_close(struct handle *h);
+/* Every piece of the file was there when it was opened. */
+bool handle_is_complete(const struct handle *h);
+struct torrent *handle_torrent(struct handle *h);
+
+/* Reads len bytes at off of the file. READ_NOW: *len_ret bytes (0: end of file) can be taken with
+ * handle_fetch at once. READ_PARKED: request will be answered; *id_ret names it for torrent_arm,
+ * which must follow, and torrent_interrupt. With nonblock: READ_NOW with what there is, or -EAGAIN,
+ * then handle_poll tells when to come back. -EIO: timed out a moment ago; -ENOSPC: the cache has no
+ * room for it; -ENODEV: stopping. tid: the thread that asks, for FLUSH. */
+int handle_read(struct handle *h, uint64_t off, size_t len, bool nonblock, void *request, pid_t tid,
+                size_t *len_ret, uint64_t *id_ret);
+/* Copies bytes that handle_read said are there. Blocking on the disk. -errno. */
+int handle_fetch(struct handle *h, uint64_t off, void *data, size_t len);
+/* Reports POLLIN, POLLERR; when neither is true takes poll_handle (may be NULL) and wakes it later,
+ * else drops it. */
+unsigned handle_poll(struct handle *h, void *poll_handle);
+/* FLUSH by thread tid: releases with EINTR the handle's parked reads whose thread is tid or is
+ * gone. Reads /proc. */
+void handle_flush(struct handle *h, pid_t tid);
+
+#endif

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT */
+/* parked.h: reads that wait for pieces, and what handle.c and parked.c share of an open file.
+ * Internal to torrent, handle and parked. All under torrent->lock but where it says so. */
+#ifndef FS_PARKED_H
+#define FS_PARKED_H
+
+#include "handle.h"
+#include "torrent.h"
+
+/* A read, or a poll of a non-blocking handle, that waits for its first missing piece. */
+struct parked {
+        /* set once */
+        uint64_t id;
+        void *request; /* NULL: a poll's watch */
+        pid_t tid;
+        struct handle *handle;
+        uint64_t off; /* in the file */
+        size_t len;
+        uint32_t first, end; /* its pieces */
+        uint64_t since_ms;
+
+        /* under torrent->lock */
+        uint32_t waits_for;
+        bool armed;
+        int outcome; /* answered before it was armed: > 0 an errno, OUTCOME_DATA; else 0 */
+        struct parked *prev, *next;   /* of the torrent */
+        struct parked *hprev, *hnext; /* of the handle */
+        struct parked *pprev, *pnext; /* of the piece; after that: of those to be answered */
+        UT_hash_handle hh;
+};
+enum { OUTCOME_DATA = -1 };
+
+struct handle {
+        /* set once */
+        struct torrent *torrent;
+        struct content *content;
+        struct layout layout;
+        bool complete;
+
+        /* under torrent->lock */
+        struct reader reader;
+        struct parked *parked; /* (utlist) */
+        struct parked *watch;  /* the poll's */
+        void *poll_handle;
+        int error; /* of the watch: > 0 */
+        struct handle *prev, *next;
+};
+
+/* Parks a read (or, request NULL, a poll's watch) of [off, off + len) of the file, in pieces
+ * [first, end), whose first missing one is missing. -ENOMEM, -ENOSPC. */
+int parked_add(struct handle *h, uint64_t off, size_t len, uint32_t first, uint32_t end,
+               uint32_t missing, void *request, pid_t tid, struct parked **ret);
+/* Takes p out of every list; it is the caller's then. */
+void parked_remove(struct torrent *t, struct parked *p);
+/* Settles all with err (> 0): puts them on the list answer. */
+void parked_release(struct torrent *t, int err, struct parked **answer);
+/* Tells the session what changed, unlocks t, then answers the reads and wakes the polls on the
+ * list. */
+void parked_unlock_and_answer(struct torrent *t, struct parked *answer);
+
+#endif

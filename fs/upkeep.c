@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: MIT */
+/* upkeep.c: what happens to torrents as time goes by. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+
+#include "engine_private.h"
+#include "helper.h"
+#include "log.h"
+
+/* A kept torrent whose metadata nobody had is asked for again after this. */
+enum { RETRY_KEPT_MS = 10 * 60 * 1000 };
+/* Somebody may look a name up between the kernel's forgetting it and the helper's mkdir. */
+enum { ANNOUNCE_TRIES = 20 };
+/* A torrent that somebody waits for and that has no peer for so long tries uTP too; then all do,
+ * until none has been in need for the second time. */
+enum { STARVING_MS = 2000, STARVED_REST_MS = 60000 };
+
+/* The torrent is complete in the tree: lets inotify see it. */
+static void announce(struct engine *e, struct torrent *t)
+{
+        char name[NAME_BYTES_MAX + 1];
+
+        if (e->options.helper_fd < 0 || e->helper_gone || !registry_name(e->registry, t, name)) {
+                t->announce = ANNOUNCE_NONE;
+                return;
+        }
+        e->hooks.forget_name(name);
+        t->announcing = true;
+        if (helper_send(e->options.helper_fd, HELPER_ANNOUNCE, t->number, name) == 0) {
+                t->announce = ANNOUNCE_SENT;
+                t->announce_tries++;
+        } else {
+                t->announcing = false;
+                t->announce = ANNOUNCE_WANTED;
+        }
+}
+
+void upkeep_ready(struct engine *e, struct torrent *t)
+{
+        atomic_store(&t->last_used_ms, clock_ms());
+        engine_event_of(e, t, "ready");
+        e->hooks.changed(t);
+        announce(e, t);
+}
+
+void upkeep_fail(struct engine *e, struct torrent *t, int err, const char *why)
+{
+        char name[NAME_BYTES_MAX + 1];
+
+        torrent_fail(t, err, why);
+        atomic_store(&t->last_used_ms, clock_ms());
+        t->try_since_ms = 0;
+        t->next_try_ms = clock_ms() + RETRY_KEPT_MS;
+        if (registry_name(e->registry, t, name))
+                log_info("%s (%s): %s", t->hex, name, why);
+        engine_event_of(e, t, "failed");
+        e->hooks.changed(t);
+}
+
+void upkeep_try_again(struct torrent *t)
+{
+        struct bt_torrent *bt;
+
+        pthread_mutex_lock(&t->lock);
+        bt = t->bt;
+        pthread_mutex_unlock(&t->lock);
+        /* Only this thread removes from the session, so bt stays valid here. */
+        if (bt)
+                bt_torrent_reannounce(bt);
+        t->try_since_ms = clock_ms();
+}
+
+static void check_metadata(struct engine *e, struct torrent *t, uint64_t now)
+{
+        struct torrent_status st;
+        char why[512];
+
+        if (torrent_content(t))
+                return;
+        torrent_get_status(t, &st);
+        if (st.failed) {
+                if (t->kept && st.failed == -ETIMEDOUT && t->next_try_ms > 0 &&
+                    now >= t->next_try_ms) {
+                        torrent_fail(t, 0, "");
+                        t->tries = 1;
+                        upkeep_try_again(t);
+                }
+                return;
+        }
+        if (t->tries == 0)
+                return; /* not with the session yet */
+        if (t->try_since_ms == 0) {
+                if (now >= t->next_try_ms) {
+                        t->tries++;
+                        upkeep_try_again(t);
+                }
+                return;
+        }
+        if (now - t->try_since_ms < e->options.metadata_timeout_ms)
+                return;
+        if (t->tries <= e->options.retries) {
+                t->try_since_ms = 0;
+                t->next_try_ms = now + e->options.retry_delay_ms;
+                return;
+        }
+        snprintf(why, sizeof why, "nobody had the metadata in %u tries of %llu s%s%s", t->tries,
+                 (unsigned long long)e->options.metadata_timeout_ms / 1000,
+                 st.problem[0] ? "; last: " : "", st.problem);
+        upkeep_fail(e, t, -ETIMEDOUT, why);
+}
+
+static void check_peers(struct engine *e, struct torrent *t, uint64_t now)
+{
+        struct torrent_status st;
+
+        torrent_get_status(t, &st);
+        if (st.stats.peers > 0 || st.failed || (torrent_content(t) && st.parked_reads == 0)) {
+                t->needy_ms = 0;
+                return;
+        }
+        if (t->needy_ms == 0)
+                t->needy_ms = now;
+        if (now - t->needy_ms >= STARVING_MS)
+                e->starved_ms = now;
+}
+
+static void check_idle(struct engine *e, struct torrent *t, uint64_t now)
+{
+        char name[NAME_BYTES_MAX + 1];
+        int r = torrent_ready(t);
+
+        if (t->kept || t->handles > 0 || r == -EAGAIN || t->removing ||
+            now - t->last_used_ms < e->options.idle_timeout_ms ||
+            !registry_name(e->registry, t, name))
+                return;
+        log_info("%s (%s): idle, removed", t->hex, name);
+        if (e->options.helper_fd >= 0 && !e->helper_gone &&
+            helper_send(e->options.helper_fd, HELPER_REMOVE, t->number, name) == 0) {
+                t->removing = true;
+                return;
+        }
+        engine_remove(e, t);
+        e->hooks.forget_name(name);
+}
+
+static void check_progress(struct engine *e, struct torrent *t)
+{
+        struct content *c = torrent_content(t);
+        uint64_t have = c ? store_have_bytes(c->store) : 0;
+
+        if (have == t->told_bytes)
+                return;
+        t->told_bytes = have;
+        engine_event_of(e, t, "progress");
+}
+
+void upkeep_helper(struct engine *e)
+{
+        struct helper_message m;
+        struct torrent *t;
+        int r;
+
+        while ((r = helper_receive(e->options.helper_fd, &m)) == 0) {
+                if (m.type == HELPER_SIDECAR) {
+                        e->hooks.sidecar(m.err);
+                        continue;
+                }
+                t = registry_by_number(e->registry, m.number);
+                if (!t)
+                        continue;
+                if (m.type == HELPER_ANNOUNCE) {
+                        t->announcing = false;
+                        t->announce = ANNOUNCE_NONE;
+                        if (m.err == EEXIST && t->announce_tries < ANNOUNCE_TRIES)
+                                announce(e, t);
+                        else if (m.err != 0)
+                                log_debug("%s: could not be announced: %s", t->hex,
+                                          strerror(m.err));
+                } else if (m.type == HELPER_REMOVE) {
+                        /* Done already when it went well; a new name or a new reader meanwhile:
+                         * looked at again later. */
+                        t->removing = false;
+                }
+                torrent_unref(t);
+        }
+        if (r == -EAGAIN)
+                return;
+        e->helper_gone = true;
+        epoll_ctl(e->epoll_fd, EPOLL_CTL_DEL, e->options.helper_fd, NULL);
+        if (!e->stop)
+                log_warning("The helper is gone: no sidecar, no inotify events for new torrents");
+}
+
+void upkeep_torrent(struct engine *e, struct torrent *t, uint64_t now)
+{
+        check_metadata(e, t, now);
+        check_peers(e, t, now);
+        check_progress(e, t);
+        check_idle(e, t, now);
+        if (t->announce == ANNOUNCE_WANTED)
+                announce(e, t);
+}
+
+void upkeep_session(struct engine *e, uint64_t now)
+{
+        bt_session_second_try(e->session,
+                              e->starved_ms > 0 && now - e->starved_ms < STARVED_REST_MS);
+}

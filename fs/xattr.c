@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT */
+#include "xattr.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const char *const xattrs[] = {"infohash", "progress", "have_bytes",
+                                     "peers",    "state",    "kept"};
+static const char xattr_prefix[] = "user.magnetfs.";
+
+static bool value_of(struct torrent *t, struct node n, const char *name, char *out, size_t size)
+{
+        struct content *c = torrent_content(t);
+        const struct tree_node *k = c ? tree_node(c->tree, n.node) : NULL;
+        struct torrent_status st;
+        uint64_t have, length;
+
+        torrent_get_status(t, &st);
+        have = st.have_bytes;
+        length = st.length;
+        if (k && k->file != TREE_DIRECTORY) {
+                have = store_have_in(c->store, k->offset, k->size);
+                length = k->size;
+        }
+        if (strcmp(name, "infohash") == 0)
+                snprintf(out, size, "%s", t->hex);
+        else if (strcmp(name, "progress") == 0)
+                snprintf(out, size, "%.4f", length ? (double)have / (double)length : c ? 1.0 : 0.0);
+        else if (strcmp(name, "have_bytes") == 0)
+                snprintf(out, size, "%llu", (unsigned long long)have);
+        else if (strcmp(name, "peers") == 0)
+                snprintf(out, size, "%u", st.stats.peers);
+        else if (strcmp(name, "state") == 0)
+                snprintf(out, size, "%s",
+                         st.failed                     ? "failed"
+                         : st.state == TORRENT_PENDING ? "pending"
+                                                       : "awake");
+        else if (strcmp(name, "kept") == 0)
+                snprintf(out, size, "%d", t->kept ? 1 : 0);
+        else
+                return false;
+        return true;
+}
+
+bool xattr_get(struct engine *e, struct node n, const char *name, char value[XATTR_VALUE_MAX])
+{
+        size_t prefix = sizeof xattr_prefix - 1;
+        struct torrent *t = NULL;
+        bool found;
+
+        if (node_is_content(n) && strncmp(name, xattr_prefix, prefix) == 0)
+                t = registry_by_number(engine_registry(e), n.number);
+        found = t && value_of(t, n, name + prefix, value, XATTR_VALUE_MAX);
+        torrent_unref(t);
+        return found;
+}
+
+size_t xattr_list(struct node n, char names[XATTR_LIST_MAX])
+{
+        size_t len = 0;
+
+        if (!node_is_content(n))
+                return 0;
+        for (size_t i = 0; i < sizeof xattrs / sizeof *xattrs; i++)
+                len += (size_t)snprintf(names + len, XATTR_LIST_MAX - len, "%s%s", xattr_prefix,
+                                        xattrs[i]) +
+                       1;
+        return len;
+}
