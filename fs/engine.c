@@ -54,7 +54,8 @@ void engine_event(struct engine *e, struct torrent *t, const char *name, const c
         if (!text)
                 return;
         e->hooks.event(text);
-        if (e->options.on_event &&
+        /* A process for each second of a download would be no help to anybody. */
+        if (e->options.on_event && strcmp(what, "progress") != 0 &&
             helper_send(e->options.helper_fd, HELPER_EVENT, t->number, text) < 0)
                 log_warning("The helper is busy; --on-event misses: %s", text);
         cJSON_free(text);
@@ -70,13 +71,14 @@ void engine_event_of(struct engine *e, struct torrent *t, const char *what)
 
 /* ---- jobs from other threads ---- */
 
-static int push_job(struct engine *e, enum job_type type, struct torrent *t, struct bt_torrent *bt)
+static int push_job(struct engine *e, enum job_type type, struct torrent *t, struct bt_torrent *bt,
+                    struct bt_source *source)
 {
         struct job *j = calloc(1, sizeof *j);
 
         if (!j)
                 return -ENOMEM;
-        *j = (struct job){.type = type, .torrent = torrent_ref(t), .bt = bt};
+        *j = (struct job){.type = type, .torrent = torrent_ref(t), .bt = bt, .source = source};
         pthread_mutex_lock(&e->lock);
         *e->jobs_end = j;
         e->jobs_end = &j->next;
@@ -94,10 +96,10 @@ int engine_add(struct engine *e, struct bt_source *source, bool kept, struct tor
         r = registry_add(e->registry, &e->env, source, kept, &t);
         if (r == -EEXIST) {
                 if (kept)
-                        engine_set_kept(e, t, true);
-                r = torrent_ready(t);
-                if (r < 0 && r != -EAGAIN)
-                        (void)push_job(e, JOB_RETRY, t, NULL);
+                        t->kept = true;
+                atomic_store(&t->last_used_ms, clock_ms());
+                if (push_job(e, JOB_MERGE, t, NULL, source) < 0)
+                        bt_source_free(source);
                 *ret = t;
                 return 0;
         }
@@ -106,7 +108,7 @@ int engine_add(struct engine *e, struct bt_source *source, bool kept, struct tor
         if (meta)
                 r = torrent_set_content(t, e->cache, meta);
         if (r >= 0)
-                r = push_job(e, JOB_ADD, t, NULL);
+                r = push_job(e, JOB_ADD, t, NULL, NULL);
         if (r < 0) {
                 registry_remove(e->registry, t);
                 (void)torrent_end(t, EIO);
@@ -115,6 +117,12 @@ int engine_add(struct engine *e, struct bt_source *source, bool kept, struct tor
         }
         *ret = t;
         return 0;
+}
+
+bool engine_is_idle(const struct engine *e, struct torrent *t)
+{
+        return !t->kept && t->handles == 0 && torrent_ready(t) != -EAGAIN &&
+               clock_ms() - t->last_used_ms >= e->options.idle_timeout_ms;
 }
 
 void engine_remove(struct engine *e, struct torrent *t)
@@ -126,7 +134,7 @@ void engine_remove(struct engine *e, struct torrent *t)
                 return;
         registry_remove(e->registry, t);
         bt = torrent_end(t, EIO);
-        if (bt && push_job(e, JOB_REMOVE, t, bt) < 0)
+        if (bt && push_job(e, JOB_REMOVE, t, bt, NULL) < 0)
                 bt_torrent_remove(bt);
         engine_event(e, t, name, "removed");
         e->hooks.changed(t);
@@ -307,6 +315,26 @@ static void start_torrent(struct engine *e, struct torrent *t)
                 upkeep_ready(e, t);
 }
 
+/* Added once more: takes over what else the new source knows, and tries again if the old one has
+ * failed. */
+static void merge(struct torrent *t, struct bt_source *source)
+{
+        int r = torrent_ready(t);
+        struct bt_torrent *bt;
+
+        pthread_mutex_lock(&t->lock);
+        bt = t->bt;
+        pthread_mutex_unlock(&t->lock);
+        /* Only this thread removes from the session, so bt stays valid here. */
+        if (bt)
+                bt_torrent_merge(bt, source);
+        if (r < 0 && r != -EAGAIN && r != -ENOENT) {
+                torrent_fail(t, 0, "");
+                t->tries = 1;
+                upkeep_try_again(t);
+        }
+}
+
 static void run_jobs(struct engine *e)
 {
         struct job *j, *next;
@@ -325,14 +353,11 @@ static void run_jobs(struct engine *e)
                 case JOB_REMOVE:
                         bt_torrent_remove(j->bt);
                         break;
-                case JOB_RETRY:
-                        if (torrent_ready(j->torrent) != -EAGAIN && !torrent_content(j->torrent)) {
-                                torrent_fail(j->torrent, 0, "");
-                                j->torrent->tries = 1;
-                                upkeep_try_again(j->torrent);
-                        }
+                case JOB_MERGE:
+                        merge(j->torrent, j->source);
                         break;
                 }
+                bt_source_free(j->source);
                 torrent_unref(j->torrent);
                 free(j);
         }
@@ -580,6 +605,7 @@ void engine_free(struct engine *e)
         for (j = e->jobs; j; j = next) {
                 next = j->next;
                 torrent_unref(j->torrent);
+                bt_source_free(j->source);
                 free(j);
         }
         for (size_t i = 0; i < e->n_passed; i++)

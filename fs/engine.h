@@ -60,13 +60,16 @@ struct torrent_env *engine_env(struct engine *e);
 const struct bt_limits *engine_limits(struct engine *e);
 bool engine_loopback_peers(const struct engine *e);
 
-/* Adds a torrent of source (taken over in any case); one that is known is not added again, but a
- * temporary one may become kept. *ret is a reference. -ENOMEM, -E2BIG and what torrent_set_content
+/* Adds a torrent of source (taken over in any case); one that is known is not added again, but
+ * learns the source's trackers, web seeds and peers, tries again if it had failed, and may become
+ * kept. *ret is a reference. -ENOMEM, -E2BIG and what torrent_set_content
  * gives. Any thread; does not wait for the session. */
 int engine_add(struct engine *e, struct bt_source *source, bool kept, struct torrent **ret);
 /* Removes a torrent with its data; its directory must be on its way out (rmdir). Any thread;
  * deletes a file. */
 void engine_remove(struct engine *e, struct torrent *t);
+/* Temporary, and nobody has used it for the idle time. Any thread. */
+bool engine_is_idle(const struct engine *e, struct torrent *t);
 void engine_set_kept(struct engine *e, struct torrent *t, bool kept);
 
 struct engine_stats {

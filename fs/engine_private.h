@@ -7,12 +7,13 @@
 
 #include "engine.h"
 
-enum job_type { JOB_ADD, JOB_REMOVE, JOB_RETRY };
+enum job_type { JOB_ADD, JOB_REMOVE, JOB_MERGE };
 
 struct job {
         enum job_type type;
-        struct torrent *torrent; /* a reference */
-        struct bt_torrent *bt;   /* of JOB_REMOVE */
+        struct torrent *torrent;  /* a reference */
+        struct bt_torrent *bt;    /* of JOB_REMOVE */
+        struct bt_source *source; /* of JOB_MERGE */
         struct job *next;
 };
 

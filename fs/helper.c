@@ -22,6 +22,9 @@
 
 /* A sidecar that dies is started again, not at once when it dies at once. */
 enum { RESTART_FIRST_MS = 100, RESTART_MOST_MS = 10000, RESTART_FORGET_MS = 60000 };
+/* A signal that reached the helper reached magnetfs and the sidecar too (^C): time to end, not to
+ * start the sidecar again. */
+enum { ENDING_MS = 3000 };
 /* How long the sidecar may take to end before it is killed. */
 enum { SIDECAR_END_MS = 1000 };
 /* on_event commands at the same time; further events are dropped with a warning. */
@@ -35,10 +38,14 @@ struct helper {
 
         pid_t sidecar;
         bool sidecar_wanted;
+        int said_fd; /* what the sidecar says on stderr; -1: it has ours */
+        char said[1024];
+        size_t n_said;
         int ready_fd;  /* the sidecar writes to its other end when it listens; -1 */
         bool answered; /* its first start was answered */
         uint64_t started_ms, restart_at_ms;
         unsigned delay_ms;
+        uint64_t not_before_ms; /* no start before that */
 
         pid_t events[EVENTS_MAX];
         unsigned n_events;
@@ -104,9 +111,10 @@ static void start_sidecar(struct helper *h)
 {
         enum { ARGS_MAX = 256 };
         char *argv[ARGS_MAX], number[16];
-        int ready[2] = {-1, -1}, n = 0;
+        int ready[2] = {-1, -1}, said[2] = {-1, -1}, n = 0;
 
-        if (pipe2(ready, O_CLOEXEC) < 0) {
+        if (pipe2(ready, O_CLOEXEC) < 0 ||
+            (h->options->detaches && pipe2(said, O_CLOEXEC | O_NONBLOCK) < 0)) {
                 log_error_errno(errno, "Cannot make a pipe for the sidecar: %m");
                 return;
         }
@@ -128,6 +136,8 @@ static void start_sidecar(struct helper *h)
                 if (getppid() == 1)
                         _exit(1);
                 fcntl(ready[1], F_SETFD, 0);
+                if (said[1] >= 0)
+                        dup2(said[1], STDERR_FILENO);
                 execv(argv[0], argv);
                 log_error_errno(errno, "Cannot start %s: %m", argv[0]);
                 _exit(127);
@@ -136,6 +146,13 @@ static void start_sidecar(struct helper *h)
         if (h->ready_fd >= 0)
                 close(h->ready_fd);
         h->ready_fd = ready[0];
+        if (said[1] >= 0) {
+                close(said[1]);
+                if (h->said_fd >= 0)
+                        close(h->said_fd);
+                h->said_fd = said[0];
+                h->n_said = 0;
+        }
         if (h->sidecar < 0)
                 log_error_errno(errno, "Cannot fork for the sidecar: %m");
 }
@@ -164,6 +181,8 @@ static void sidecar_ended(struct helper *h, int status)
         else if (h->delay_ms < RESTART_MOST_MS)
                 h->delay_ms *= 2;
         h->restart_at_ms = now + h->delay_ms;
+        if (h->restart_at_ms < h->not_before_ms)
+                h->restart_at_ms = h->not_before_ms;
         log_info("The sidecar ended (%s %d); it is started again in %u ms",
                  WIFSIGNALED(status) ? "signal" : "exit code",
                  WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status), h->delay_ms);
@@ -213,6 +232,55 @@ static void run_event(struct helper *h, const char *json)
                 h->events[h->n_events++] = pid;
 }
 
+static void on_ready(struct helper *h)
+{
+        char byte;
+
+        if (read(h->ready_fd, &byte, 1) == 1) {
+                sidecar_first(h, 0);
+                log_info("The sidecar listens");
+        }
+        close(h->ready_fd);
+        h->ready_fd = -1;
+}
+
+/* Passes the sidecar's lines on. */
+static void on_said(struct helper *h)
+{
+        ssize_t n = read(h->said_fd, h->said + h->n_said, sizeof h->said - 1 - h->n_said);
+        char *newline, *line = h->said;
+
+        if (n <= 0) {
+                if (n < 0 && (errno == EAGAIN || errno == EINTR))
+                        return;
+                close(h->said_fd);
+                h->said_fd = -1;
+                return;
+        }
+        h->n_said += (size_t)n;
+        h->said[h->n_said] = '\0';
+        while ((newline = strchr(line, '\n'))) {
+                *newline = '\0';
+                log_relay(line);
+                line = newline + 1;
+        }
+        h->n_said -= (size_t)(line - h->said);
+        memmove(h->said, line, h->n_said);
+        if (h->n_said == sizeof h->said - 1)
+                h->n_said = 0; /* no line is that long */
+}
+
+static void detach(void)
+{
+        int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+        log_to_syslog();
+        if (null < 0)
+                return;
+        dup2(null, STDERR_FILENO);
+        close(null);
+}
+
 /* false: time to end. */
 static bool on_message(struct helper *h)
 {
@@ -242,21 +310,12 @@ static bool on_message(struct helper *h)
         case HELPER_EVENT:
                 run_event(h, m.text);
                 return true;
+        case HELPER_DETACH:
+                detach();
+                return true;
         default:
                 return false;
         }
-}
-
-static void on_ready(struct helper *h)
-{
-        char byte;
-
-        if (read(h->ready_fd, &byte, 1) == 1) {
-                sidecar_first(h, 0);
-                log_info("The sidecar listens");
-        }
-        close(h->ready_fd);
-        h->ready_fd = -1;
 }
 
 static void end_sidecar(struct helper *h)
@@ -280,10 +339,14 @@ static void end_sidecar(struct helper *h)
 
 static void helper_main(const struct helper_options *o, int fd)
 {
-        struct helper h = {.options = o, .fd = fd, .ready_fd = -1};
+        struct helper h = {.options = o, .fd = fd, .ready_fd = -1, .said_fd = -1};
         sigset_t set;
 
         prctl(PR_SET_NAME, "magnetfs-helper");
+        /* Above all the locks: a killed magnetfs must not seem to hold them still. */
+        if (fd > STDERR_FILENO + 1)
+                close_range(STDERR_FILENO + 1, (unsigned)fd - 1, 0);
+        close_range((unsigned)fd + 1, ~0u, 0);
         /* ^C in a terminal reaches the whole process group; the helper ends when magnetfs says so
          * or is gone. */
         sigemptyset(&set);
@@ -295,9 +358,10 @@ static void helper_main(const struct helper_options *o, int fd)
         h.signal_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
 
         for (;;) {
-                struct pollfd p[3] = {{.fd = fd, .events = POLLIN},
+                struct pollfd p[4] = {{.fd = fd, .events = POLLIN},
                                       {.fd = h.signal_fd, .events = POLLIN},
-                                      {.fd = h.ready_fd, .events = POLLIN}};
+                                      {.fd = h.ready_fd, .events = POLLIN},
+                                      {.fd = h.said_fd, .events = POLLIN}};
                 struct signalfd_siginfo info;
                 int timeout = -1;
 
@@ -308,16 +372,19 @@ static void helper_main(const struct helper_options *o, int fd)
                         if (timeout > HEARTBEAT_MS)
                                 timeout = HEARTBEAT_MS;
                 }
-                if (poll(p, 3, timeout) < 0 && errno != EINTR)
+                if (poll(p, 4, timeout) < 0 && errno != EINTR)
                         break;
                 if (p[1].revents)
                         while (read(h.signal_fd, &info, sizeof info) == (ssize_t)sizeof info)
-                                ;
+                                if (info.ssi_signo != SIGCHLD)
+                                        h.not_before_ms = clock_ms() + ENDING_MS;
+                if (p[3].revents)
+                        on_said(&h);
                 if (p[2].revents)
                         on_ready(&h);
-                reap(&h);
                 if (p[0].revents && !on_message(&h))
                         break;
+                reap(&h);
                 if (h.sidecar_wanted && h.sidecar <= 0 && clock_ms() >= h.restart_at_ms)
                         start_sidecar(&h);
         }

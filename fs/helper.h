@@ -19,6 +19,7 @@ struct helper_options {
         const char *mountpoint;
         char *const *sidecar; /* argv of the sidecar, NULL: none; "--ready-fd N" is added */
         const char *on_event; /* a shell command, or NULL */
+        bool detaches;        /* HELPER_DETACH will come: what the sidecar says goes through here */
 };
 
 /* Messages over a SOCK_SEQPACKET pair. An answer has the type and number of what it answers. */
@@ -27,6 +28,7 @@ enum helper_type {
         HELPER_REMOVE = 'R',   /* rmdir name; answer: err */
         HELPER_SIDECAR = 'S',  /* start it; answer: err 0 once it listens */
         HELPER_EVENT = 'E',    /* run on_event; name is the JSON line; no answer */
+        HELPER_DETACH = 'D',   /* stderr is no longer ours: log to syslog; no answer */
         HELPER_QUIT = 'Q',     /* end, the sidecar first */
 };
 enum { HELPER_TEXT_MAX = 2048 };

@@ -4,9 +4,11 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdatomic.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/uio.h>
 #include <syslog.h>
 #include <unistd.h>
 
@@ -84,4 +86,15 @@ int log_error_errno(int err, const char *format, ...)
         log_va(LOG_LEVEL_ERROR, format, ap);
         va_end(ap);
         return -err;
+}
+
+void log_relay(const char *line)
+{
+        if (use_syslog)
+                syslog(LOG_INFO, "%s", line);
+        else
+                (void)!writev(STDERR_FILENO,
+                              (const struct iovec[]){{(void *)(uintptr_t)line, strlen(line)},
+                                                     {(void *)(uintptr_t) "\n", 1}},
+                              2);
 }

@@ -20,6 +20,9 @@ void log_message(enum log_level level, const char *format, ...)
  * `return log_error_errno(…)`. */
 int log_error_errno(int err, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* Passes on a line that another program has written for its own log. */
+void log_relay(const char *line);
+
 #define log_error(...)   log_message(LOG_LEVEL_ERROR, __VA_ARGS__)
 #define log_warning(...) log_message(LOG_LEVEL_WARNING, __VA_ARGS__)
 #define log_info(...)    log_message(LOG_LEVEL_INFO, __VA_ARGS__)

@@ -58,13 +58,12 @@ static void on_sidecar(int err)
         (void)!write(program.sidecar_fd, &value, sizeof value);
 }
 
-static int check(struct program *p)
+/* What can be said of the command line without looking at the machine. */
+static int check_usage(struct program *p)
 {
         struct options *o = &p->options;
         const char *why = parse_listen(o->http, p->addr, &p->port);
         struct bt_error err = {0};
-        uint64_t kernel_s;
-        int r;
 
         if (!o->no_http && why) {
                 log_error("--http %s: %s", o->http, why);
@@ -74,6 +73,15 @@ static int check(struct program *p)
                 log_error("--set: %s", err.text);
                 return -EINVAL;
         }
+        return 0;
+}
+
+static int check(struct program *p)
+{
+        struct options *o = &p->options;
+        uint64_t kernel_s;
+        int r;
+
         kernel_s = startup_request_timeout_s();
         if (kernel_s > 0 && (o->read_timeout_s == 0 || o->read_timeout_s >= kernel_s)) {
                 o->read_timeout_s = kernel_s > 1 ? kernel_s / 2 : 1;
@@ -181,6 +189,7 @@ static void tell_ready(struct program *p)
                 close(fd);
         }
         if (p->done_fd >= 0) {
+                (void)helper_send(p->helper_fd, HELPER_DETACH, 0, NULL);
                 log_to_syslog();
                 dup2(STDIN_FILENO, STDERR_FILENO);
                 (void)!write(p->done_fd, "\0", 1);
@@ -191,7 +200,9 @@ static void tell_ready(struct program *p)
 
 static int start_helper(struct program *p)
 {
-        struct helper_options h = {.mountpoint = p->mountpoint, .on_event = p->options.on_event};
+        struct helper_options h = {.mountpoint = p->mountpoint,
+                                   .on_event = p->options.on_event,
+                                   .detaches = !p->options.foreground};
         int r;
 
         if (!p->options.no_http) {
@@ -322,8 +333,11 @@ static int take_signals(struct program *p)
 
 static int run(struct program *p)
 {
-        int r = check(p);
+        int r;
 
+        if (check_usage(p) < 0)
+                return EXIT_USAGE;
+        r = check(p);
         if (r == 0 && !p->options.foreground)
                 r = daemonise(p);
         if (r == 0)

@@ -27,6 +27,8 @@
 #define TIMEOUT_ATTR       1.0
 #define TIMEOUT_ENTRY      3600.0
 #define TIMEOUT_ENTRY_ROOT 1.0
+/* A hash of .magnetfs may be removed and added again by any way; asking costs nothing. */
+#define TIMEOUT_ENTRY_CONTROL 0.0
 /* Cached reads that are parked count against this; at the kernel's default of 12 they would block
  * every other cached read. */
 #define MAX_BACKGROUND 65535
@@ -137,15 +139,19 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
                                   FUSE_CAP_SPLICE_READ);
 }
 
+static double entry_timeout(uint64_t parent)
+{
+        if (node_is_content(node_of(parent)))
+                return TIMEOUT_ENTRY;
+        return parent == NODE_ROOT ? TIMEOUT_ENTRY_ROOT : TIMEOUT_ENTRY_CONTROL;
+}
+
 static int fill_entry(struct mount *m, uint64_t parent, uint64_t ino, struct fuse_entry_param *e)
 {
-        struct node p = node_of(parent);
-
         *e = (struct fuse_entry_param){.ino = ino,
                                        .generation = 1,
                                        .attr_timeout = TIMEOUT_ATTR,
-                                       .entry_timeout = node_is_content(p) ? TIMEOUT_ENTRY
-                                                                           : TIMEOUT_ENTRY_ROOT};
+                                       .entry_timeout = entry_timeout(parent)};
         return node_stat(&m->nodes, ino, &e->attr);
 }
 
@@ -253,10 +259,15 @@ static void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
                 fuse_reply_err(req, ENOENT);
                 return;
         }
-        log_info("%s (%s): removed", t->hex, name);
-        engine_remove(m->engine, t);
+        if (fuse_req_ctx(req)->pid == m->helper && !engine_is_idle(m->engine, t)) {
+                /* The helper removes what is idle; somebody came back meanwhile. */
+                fuse_reply_err(req, EBUSY);
+        } else {
+                log_info("%s (%s): removed", t->hex, name);
+                engine_remove(m->engine, t);
+                fuse_reply_err(req, 0);
+        }
         torrent_unref(t);
-        fuse_reply_err(req, 0);
 }
 
 static void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)

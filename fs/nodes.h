@@ -11,7 +11,8 @@
 
 #include "engine.h"
 
-/* An inode number is kind << 60 | torrent's number << 24 | node. */
+/* An inode number is kind << 60 | torrent's number << 24 | node. The node of a torrent's file is
+ * the same in every mount: the sidecar's ETags go by that. */
 enum node_kind {
         NODE_TREE,    /* a torrent's directories and files; number 0: the fixed nodes */
         NODE_CONTROL, /* torrents/<hash>/ and its files */

@@ -77,13 +77,17 @@ void reader_touch(struct reader *r, const struct layout *l, uint64_t off, uint64
         uint32_t first, end;
 
         if (!in_row) {
-                r->run_bytes = 0;
                 r->playing = false;
                 r->sample_ms = 0;
         }
-        if (!in_row || off + len > r->position)
+        /* Bytes that were read before are no progress: a probe reads the head again and again. */
+        if (!in_row) {
+                r->run_bytes = len;
                 r->position = off + len;
-        r->run_bytes += len;
+        } else if (off + len > r->position) {
+                r->run_bytes += off + len - r->position;
+                r->position = off + len;
+        }
         measure(r, len, now_ms);
         if (r->run_bytes >= PLAY_AFTER_BYTES)
                 r->playing = true;

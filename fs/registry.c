@@ -176,7 +176,6 @@ int registry_add(struct registry *r, struct torrent_env *env, struct bt_source *
         if (e) {
                 *ret = torrent_ref(e->torrent);
                 result = -EEXIST;
-                bt_source_free(source);
         } else if (r->next_number == 0) {
                 result = -ENOSPC;
                 bt_source_free(source);

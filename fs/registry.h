@@ -14,8 +14,8 @@ struct registry;
 int registry_new(struct registry **ret);
 void registry_free(struct registry *r); /* drops its references */
 
-/* Adds a torrent of source (taken over in any case) under a name nobody has. -EEXIST: one of its
- * hashes is known; *ret is that torrent then. -ENOMEM. */
+/* Adds a torrent of source under a name nobody has; source is taken over but for -EEXIST: one of
+ * its hashes is known, *ret is that torrent then. -ENOMEM. */
 int registry_add(struct registry *r, struct torrent_env *env, struct bt_source *source, bool kept,
                  struct torrent **ret);
 void registry_remove(struct registry *r, struct torrent *t);

@@ -13,6 +13,7 @@
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -209,12 +210,15 @@ static char *absolute(const char *path)
 int startup_mountpoint(const char *path, char **ret)
 {
         char type[64], *full = absolute(path);
+        struct statvfs v;
         struct stat st;
         int r;
 
         if (!full)
                 return log_error_errno(errno, "Cannot find the mountpoint %s: %m", path);
-        r = stat(full, &st) < 0 ? errno : 0;
+        /* statfs always asks; stat may still be answered from the kernel's cache of a dead mount.
+         */
+        r = statvfs(full, &v) < 0 || stat(full, &st) < 0 ? errno : 0;
         if (r == ENOTCONN || r == ECONNABORTED) {
                 mounted_type(full, type, sizeof type);
                 if (strcmp(type, "fuse.magnetfs") != 0) {

@@ -16,6 +16,8 @@
 
 static const char suffix[] = ".pieces";
 
+/* A block of the file system's own for so many pieces of a store. */
+enum { PIECES_PER_MAP_BLOCK = 32 };
 /* How long a look at the disk's free space holds. */
 enum { FREE_SAMPLE_MS = 500 };
 
@@ -48,6 +50,7 @@ struct store {
         /* under lock; taken before cache.lock */
         pthread_mutex_t lock;
         uint64_t *reserved, *written; /* bitmaps */
+        uint32_t n_reserved;
 };
 
 static uint64_t now_ms(void)
@@ -80,12 +83,22 @@ static uint64_t piece_bytes(const struct store *s, uint32_t piece)
         return left < s->piece_length ? left : s->piece_length;
 }
 
-/* What a piece takes on the disk: whole blocks of the file system. */
+/* What a piece takes on the disk: the blocks of the file system that it lies in. Where pieces are
+ * no whole number of blocks two of them count the block they share. */
 static uint64_t piece_room(const struct store *s, uint32_t piece)
 {
-        uint64_t b = s->cache->block_bytes;
+        uint64_t b = s->cache->block_bytes, start = (uint64_t)piece * s->piece_length;
+        uint64_t end = start + piece_bytes(s, piece);
 
-        return (piece_bytes(s, piece) + b - 1) / b * b;
+        return (end + b - 1) / b * b - start / b * b;
+}
+
+/* What the file system may take besides to find n pieces again: its map of extents. ext4 has 340 in
+ * a block; a piece is one, or a few where it came in parts. */
+static uint64_t map_room(const struct store *s, uint32_t n)
+{
+        return (uint64_t)((n + PIECES_PER_MAP_BLOCK - 1) / PIECES_PER_MAP_BLOCK) *
+               s->cache->block_bytes;
 }
 
 int cache_new(int dir_fd, uint64_t limit_bytes, uint64_t min_free_bytes, struct cache **ret)
@@ -155,8 +168,9 @@ static int cache_take(struct cache *c, uint64_t bytes)
                         c->free_at_ms = now;
                 }
         }
-        if (c->reserved_bytes + bytes > c->limit_bytes ||
-            c->pending_bytes + bytes + c->min_free_bytes > c->free_bytes) {
+        if (c->limit_bytes < bytes || c->reserved_bytes > c->limit_bytes - bytes ||
+            c->free_bytes < c->min_free_bytes ||
+            c->free_bytes - c->min_free_bytes < c->pending_bytes + bytes) {
                 r = -ENOSPC;
         } else {
                 c->reserved_bytes += bytes;
@@ -230,6 +244,8 @@ void store_discard(struct store *s)
                         if (!store_has(s, i))
                                 pending += piece_room(s, i);
                 }
+                room += map_room(s, s->n_reserved);
+                pending += map_room(s, s->n_reserved);
                 (void)unlinkat(s->cache->dir_fd, s->name, 0);
         }
         pthread_mutex_unlock(&s->lock);
@@ -253,6 +269,12 @@ void store_free(struct store *s)
         free(s);
 }
 
+/* What the map grows by with the piece after n. */
+static uint64_t map_step(const struct store *s, uint32_t n)
+{
+        return map_room(s, n + 1) - map_room(s, n);
+}
+
 static int reserve_locked(struct store *s, uint32_t piece)
 {
         int r;
@@ -261,9 +283,11 @@ static int reserve_locked(struct store *s, uint32_t piece)
                 return -ESTALE;
         if (bit(s->reserved, piece))
                 return 0;
-        r = cache_take(s->cache, piece_room(s, piece));
-        if (r == 0)
+        r = cache_take(s->cache, piece_room(s, piece) + map_step(s, s->n_reserved));
+        if (r == 0) {
                 bit_set(s->reserved, piece);
+                s->n_reserved++;
+        }
         return r;
 }
 
@@ -279,16 +303,20 @@ int store_reserve(struct store *s, uint32_t piece)
 
 void store_release(struct store *s, uint32_t piece)
 {
+        uint64_t room = 0;
         bool give_back;
 
         pthread_mutex_lock(&s->lock);
         give_back = !s->discarded && bit(s->reserved, piece) && !bit(s->written, piece) &&
                     !store_has(s, piece);
-        if (give_back)
+        if (give_back) {
                 bit_clear(s->reserved, piece);
+                s->n_reserved--;
+                room = piece_room(s, piece) + map_step(s, s->n_reserved);
+        }
         pthread_mutex_unlock(&s->lock);
         if (give_back)
-                cache_give_back(s->cache, piece_room(s, piece), piece_room(s, piece));
+                cache_give_back(s->cache, room, room);
 }
 
 static int pwrite_all(int fd, const char *p, size_t len, off_t at)

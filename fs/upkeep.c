@@ -126,14 +126,11 @@ static void check_peers(struct engine *e, struct torrent *t, uint64_t now)
                 e->starved_ms = now;
 }
 
-static void check_idle(struct engine *e, struct torrent *t, uint64_t now)
+static void check_idle(struct engine *e, struct torrent *t)
 {
         char name[NAME_BYTES_MAX + 1];
-        int r = torrent_ready(t);
 
-        if (t->kept || t->handles > 0 || r == -EAGAIN || t->removing ||
-            now - t->last_used_ms < e->options.idle_timeout_ms ||
-            !registry_name(e->registry, t, name))
+        if (t->removing || !engine_is_idle(e, t) || !registry_name(e->registry, t, name))
                 return;
         log_info("%s (%s): idle, removed", t->hex, name);
         if (e->options.helper_fd >= 0 && !e->helper_gone &&
@@ -198,7 +195,7 @@ void upkeep_torrent(struct engine *e, struct torrent *t, uint64_t now)
         check_metadata(e, t, now);
         check_peers(e, t, now);
         check_progress(e, t);
-        check_idle(e, t, now);
+        check_idle(e, t);
         if (t->announce == ANNOUNCE_WANTED)
                 announce(e, t);
 }

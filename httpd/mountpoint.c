@@ -343,6 +343,13 @@ int mount_file_stat(const struct mount *m, const char *hash, const char *path, s
         return 0;
 }
 
+uint64_t mount_file_number(const struct stat *st)
+{
+        enum { FILE_BITS = 24 }; /* above them: the torrent's number in this mount */
+
+        return st->st_ino & ((1u << FILE_BITS) - 1);
+}
+
 int mount_file_open(const struct mount *m, const char *hash, const char *path, int *ret_fd)
 {
         return open_data(m, hash, path, O_RDONLY | O_NONBLOCK, ret_fd);

@@ -10,6 +10,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 
@@ -57,6 +58,10 @@ int mount_remove(const struct mount *m, const char *hash);
 /* What stat() says of a torrent's file; opens nothing. -ENOENT, also for what is not a regular
  * file. */
 int mount_file_stat(const struct mount *m, const char *hash, const char *path, struct stat *ret);
+
+/* The file's number in its torrent, the same in every mount of it: the low bits of its inode
+ * number. */
+uint64_t mount_file_number(const struct stat *st);
 
 /* Opens a torrent's file for mount_file_read(), through no link and not out of data/. Doesn't wait
  * for data. */

@@ -32,8 +32,8 @@ struct subject {
         struct range range;
 };
 
-static int subject_init(struct request *rq, const struct file_list *list,
-                        const struct file_entry *file, struct subject *ret)
+static int subject_init(struct request *rq, const char *hash, const struct file_entry *file,
+                        struct subject *ret)
 {
         struct subject s = {0};
         unsigned if_range_count;
@@ -42,11 +42,11 @@ static int subject_init(struct request *rq, const struct file_list *list,
         struct tm tm;
         int r;
 
-        r = mount_file_stat(rq->server->mount, list->hash, file->path, &st);
+        r = mount_file_stat(rq->server->mount, hash, file->path, &st);
         if (r < 0)
                 return r;
         s.size = (uint64_t)st.st_size;
-        snprintf(s.etag, sizeof(s.etag), "\"%s-%" PRIu64 "\"", list->hash, file->index);
+        snprintf(s.etag, sizeof(s.etag), "\"%s-%" PRIu64 "\"", hash, mount_file_number(&st));
         if (gmtime_r(&st.st_mtim.tv_sec, &tm))
                 strftime(s.modified, sizeof(s.modified), "%a, %d %b %Y %H:%M:%S GMT", &tm);
         if_range = request_header(rq, "If-Range", &if_range_count);
@@ -133,7 +133,7 @@ static int send_body(struct request *rq, int fd, const struct range *range)
 
 /* Tells why a stream ended early. What the world does to us is no fault: clients leave, swarms dry
  * up. */
-static void log_end(int error, const struct file_list *list, const struct file_entry *file)
+static void log_end(int error, const char *hash, const struct file_entry *file)
 {
         enum log_level level = LOG_LEVEL_WARNING;
 
@@ -141,19 +141,17 @@ static void log_end(int error, const struct file_list *list, const struct file_e
                 level = LOG_LEVEL_DEBUG;
         else if (error == CLIENT_STALLED || error == -EIO)
                 level = LOG_LEVEL_INFO;
-        log_line_errno(level, error, "Stream of %s file %" PRIu64 " ended early: %m", list->hash,
-                       file->index);
+        log_line_errno(level, error, "Stream of %s/%s ended early: %m", hash, file->path);
 }
 
-static int send_file(struct request *rq, const struct file_list *list,
-                     const struct file_entry *file)
+static int send_file(struct request *rq, const char *hash, const struct file_entry *file)
 {
         _cleanup_close_ int fd = -1;
         struct subject s;
         char unsatisfied[64];
         int r, status;
 
-        r = subject_init(rq, list, file, &s);
+        r = subject_init(rq, hash, file, &s);
         if (r < 0)
                 return api_problem_errno(rq, r, "Cannot find the file in the mount");
         if (s.range.kind == RANGE_UNSATISFIABLE) {
@@ -164,7 +162,7 @@ static int send_file(struct request *rq, const struct file_list *list,
         }
         status = s.range.kind == RANGE_PART ? 206 : 200;
         if (!rq->head) {
-                r = mount_file_open(rq->server->mount, list->hash, file->path, &fd);
+                r = mount_file_open(rq->server->mount, hash, file->path, &fd);
                 if (r < 0)
                         return api_problem_errno(rq, r, "Cannot open the file in the mount");
         }
@@ -174,7 +172,7 @@ static int send_file(struct request *rq, const struct file_list *list,
         if (r == 0 && !rq->head)
                 r = send_body(rq, fd, &s.range);
         if (r < 0)
-                log_end(r, list, file);
+                log_end(r, hash, file);
         return status;
 }
 
@@ -192,14 +190,31 @@ static int ambiguous(struct request *rq, const struct file_list *list, const cha
                                 "Several files of the torrent have this name: ask by path");
 }
 
+/* A path needs no list of the files, which may be long. -ENOENT: it is none, but may be a name. */
+static int answer_path(struct request *rq, const char *hash, char *path)
+{
+        const char *slash = strrchr(path, '/');
+        const struct file_entry file = {
+                .name = slash ? path + strlen(path) - strlen(slash) + 1 : path, .path = path};
+        struct stat st;
+        int r = mount_file_stat(rq->server->mount, hash, path, &st);
+
+        return r < 0 ? r : send_file(rq, hash, &file);
+}
+
 /* path NULL: the largest media file. */
-static int answer(struct request *rq, const char *hash, const char *path)
+static int answer(struct request *rq, const char *hash, char *path)
 {
         const struct file_entry *file = NULL;
         struct file_list list;
         size_t matches;
         int status;
 
+        status = path ? answer_path(rq, hash, path) : -ENOENT;
+        if (status >= 0)
+                return status;
+        if (status != -ENOENT)
+                return api_problem_errno(rq, status, "Cannot find the file in the mount");
         status = torrents_read_files(rq, hash, &list);
         if (status != 0)
                 return status;
@@ -215,13 +230,13 @@ static int answer(struct request *rq, const char *hash, const char *path)
         else if (matches > 1)
                 status = ambiguous(rq, &list, path);
         else
-                status = send_file(rq, &list, file);
+                status = send_file(rq, list.hash, file);
         files_free(&list);
         return status;
 }
 
 /* A HEAD waits at most for metadata and sends no file, so it takes no stream's place. */
-static int answer_in_slot(struct request *rq, const char *hash, const char *path)
+static int answer_in_slot(struct request *rq, const char *hash, char *path)
 {
         struct slots *slots = rq->head ? &rq->server->waits : &rq->server->streams;
         int status;

@@ -200,6 +200,8 @@ struct bt_want {
 /* Changes what is wanted, in order. A piece that is no longer urgent loses its deadline first, as
  * libtorrent would otherwise leave it at priority 1. Asynchronous. */
 void bt_torrent_want(struct bt_torrent *t, const struct bt_want *want, size_t n);
+/* Adds the trackers, web seeds and peers of src, which is of the same torrent. Asynchronous. */
+void bt_torrent_merge(struct bt_torrent *t, const struct bt_source *src);
 /* Announces to trackers and the DHT now. Asynchronous. */
 void bt_torrent_reannounce(struct bt_torrent *t);
 /* Leaves the upload-only mode that a failed write of the store put the torrent in. Asynchronous. */

@@ -522,6 +522,25 @@ void bt_torrent_want(struct bt_torrent *t, const struct bt_want *want, size_t n)
         });
 }
 
+void bt_torrent_merge(struct bt_torrent *t, const struct bt_source *src)
+{
+        (void)guarded(nullptr, [&] {
+                auto const &p = src->params;
+                // Which of them it knows already libtorrent finds out by itself.
+                for (std::size_t i = 0; i < p.trackers.size(); i++) {
+                        lt::announce_entry a(p.trackers[i]);
+                        if (i < p.tracker_tiers.size())
+                                a.tier = std::uint8_t(p.tracker_tiers[i]);
+                        t->handle.add_tracker(a);
+                }
+                for (auto const &u : p.url_seeds)
+                        t->handle.add_url_seed(u);
+                for (auto const &e : p.peers)
+                        t->handle.connect_peer(e);
+                return 0;
+        });
+}
+
 void bt_torrent_reannounce(struct bt_torrent *t)
 {
         (void)guarded(nullptr, [&] {
