@@ -21,6 +21,8 @@
 
 /* How often parked reads are looked at, and everything else. */
 enum { READS_TICK_MS = 200, LIFE_TICK_MS = 1000 };
+/* A temporary torrent whose metadata nobody had stays so long, for its error to be read. */
+enum { FAILED_LINGER_MS = 3000 };
 static const char state_file[] = "session";
 enum { STATE_BYTES_MAX = 4 << 20 };
 
@@ -121,8 +123,14 @@ int engine_add(struct engine *e, struct bt_source *source, bool kept, struct tor
 
 bool engine_is_idle(const struct engine *e, struct torrent *t)
 {
-        return !t->kept && t->handles == 0 && torrent_ready(t) != -EAGAIN &&
-               clock_ms() - t->last_used_ms >= e->options.idle_timeout_ms;
+        uint64_t timeout_ms = e->options.idle_timeout_ms;
+        int r = torrent_ready(t);
+
+        if (t->kept || t->handles > 0 || r == -EAGAIN)
+                return false;
+        if (r < 0 && timeout_ms > FAILED_LINGER_MS)
+                timeout_ms = FAILED_LINGER_MS;
+        return clock_ms() - t->last_used_ms >= timeout_ms;
 }
 
 void engine_remove(struct engine *e, struct torrent *t)

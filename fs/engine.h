@@ -68,7 +68,8 @@ int engine_add(struct engine *e, struct bt_source *source, bool kept, struct tor
 /* Removes a torrent with its data; its directory must be on its way out (rmdir). Any thread;
  * deletes a file. */
 void engine_remove(struct engine *e, struct torrent *t);
-/* Temporary, and nobody has used it for the idle time. Any thread. */
+/* Temporary, and nobody has used it for the idle time (for a moment, if its metadata did not come).
+ * Any thread. */
 bool engine_is_idle(const struct engine *e, struct torrent *t);
 void engine_set_kept(struct engine *e, struct torrent *t, bool kept);
 

@@ -11,6 +11,8 @@ enum { DEPTH_MAX = 200, STRING_DIGITS_MAX = 10 };
 
 int intake_add(struct intake *in, const void *data, size_t len, size_t max)
 {
+        if (len == 0)
+                return 0;
         if (in->taken > 0) {
                 memmove(in->data, in->data + in->taken, in->len - in->taken);
                 in->len -= in->taken;

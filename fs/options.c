@@ -2,6 +2,7 @@
 #include "options.h"
 
 #include <arpa/inet.h>
+#include <ctype.h>
 #include <errno.h>
 #include <limits.h>
 #include <pwd.h>
@@ -113,7 +114,7 @@ bool parse_size(const char *text, uint64_t *ret)
 
         errno = 0;
         v = strtoull(text, &end, 10);
-        if (errno || end == text || text[0] == '-')
+        if (errno || end == text || !isdigit((unsigned char)text[0]))
                 return false;
         if (*end) {
                 unit = strchr(units, *end >= 'a' ? *end - 32 : *end);
@@ -140,7 +141,7 @@ const char *parse_listen(const char *text, char addr[64], uint16_t *port)
         addr[colon - text] = '\0';
         errno = 0;
         n = strtoul(colon + 1, &end, 10);
-        if (errno || end == colon + 1 || *end || n == 0 || n > 65535)
+        if (errno || !isdigit((unsigned char)colon[1]) || *end || n == 0 || n > 65535)
                 return "the port is not a number from 1 to 65535";
         if (inet_pton(AF_INET, addr, &a) != 1)
                 return "the address is not an IPv4 address";
@@ -172,7 +173,7 @@ static bool set_number(const struct option *opt, const char *value, uint64_t *re
 
         errno = 0;
         v = strtoull(value, &end, 10);
-        if (errno || end == value || *end || value[0] == '-' || v < opt->least || v > opt->most) {
+        if (errno || !isdigit((unsigned char)value[0]) || *end || v < opt->least || v > opt->most) {
                 fprintf(stderr, "magnetfs: --%s takes a number from %llu to %llu, not \"%s\"\n",
                         opt->name, (unsigned long long)opt->least, (unsigned long long)opt->most,
                         value);
@@ -286,6 +287,8 @@ static bool set_mount_option(struct options *o, const char *item)
 
         if (!opt)
                 return is_ignored(item) || add_fuse_option(o, item);
+        if (opt->type == TYPE_FLAG && item[len])
+                return complain("-o %s takes no value", opt->name);
         if (opt->type != TYPE_FLAG && !item[len])
                 return complain("-o %s needs a value", item);
         return set(o, opt, item[len] ? item + len + 1 : NULL);

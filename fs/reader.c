@@ -85,7 +85,8 @@ void reader_touch(struct reader *r, const struct layout *l, uint64_t off, uint64
                 r->run_bytes = len;
                 r->position = off + len;
         } else if (off + len > r->position) {
-                r->run_bytes += off + len - r->position;
+                /* … and those that were skipped weren't read. */
+                r->run_bytes += off > r->position ? len : off + len - r->position;
                 r->position = off + len;
         }
         measure(r, len, now_ms);

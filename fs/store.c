@@ -374,7 +374,8 @@ int store_read(struct store *s, uint64_t offset, void *data, size_t len)
                 len -= (size_t)n;
                 offset += (uint64_t)n;
         }
-        return 0;
+        /* Cut while it was read, and grown again by a late write: what came may be a hole. */
+        return s->discarded ? -ESTALE : 0;
 }
 
 void store_set(struct store *s, uint32_t piece)

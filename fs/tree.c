@@ -26,14 +26,15 @@ struct tree {
 struct entry {
         UT_hash_handle hh;
         uint32_t node;
-        uint32_t next_number;
+        uint32_t next_number; /* in counters: the one to try; 0: new */
+        bool is_taken;        /* in taken: false while new */
         size_t key_len;
         char key[]; /* parent, then the name */
 };
 
 struct build {
         struct tree *tree;
-        struct entry *directories, *taken;
+        struct entry *directories, *taken, *counters;
 };
 
 enum { POOL_BYTES = 64 * 1024 };
@@ -131,25 +132,28 @@ static int add_named(struct build *b, uint32_t parent, const char *raw, size_t r
 {
         char clean[NAME_BYTES_MAX + 1], name[NAME_BYTES_MAX + 1];
         size_t len = name_clean(raw, raw_len, clean);
-        struct entry *first = entry_new(parent, clean, len), *e;
+        struct entry *e = entry_new(parent, clean, len), *counter;
 
-        if (!first || !(first = entry_add(&b->taken, first)))
+        if (!e || !(e = entry_add(&b->taken, e)))
                 return -ENOMEM;
         memcpy(name, clean, len + 1);
-        /* next_number: 0 when the name is new, else the number to try, so that thousands of one
-         * name stay linear. */
-        while (first->next_number > 0) {
-                len = name_numbered(clean, first->next_number++, name);
-                e = entry_new(parent, name, len);
-                if (!e || !(e = entry_add(&b->taken, e)))
+        if (e->is_taken) {
+                /* Who would get the same names counts together, so that thousands of one name stay
+                 * linear, also where a number takes the place of what told long names apart. */
+                len = name_numbered(clean, UINT32_MAX, name);
+                counter = entry_new(parent, name, len);
+                if (!counter || !(counter = entry_add(&b->counters, counter)))
                         return -ENOMEM;
-                if (e->next_number == 0) {
-                        e->next_number = 2;
-                        break;
-                }
+                if (counter->next_number == 0)
+                        counter->next_number = 2;
+                do {
+                        len = name_numbered(clean, counter->next_number++, name);
+                        e = entry_new(parent, name, len);
+                        if (!e || !(e = entry_add(&b->taken, e)))
+                                return -ENOMEM;
+                } while (e->is_taken);
         }
-        if (first->next_number == 0)
-                first->next_number = 2;
+        e->is_taken = true;
         return add_node(b->tree, parent, name, len, ret);
 }
 
@@ -239,6 +243,7 @@ int tree_new(const struct tree_file *files, size_t n, struct tree **ret)
                 r = sort_children(b.tree);
         entries_free(&b.directories);
         entries_free(&b.taken);
+        entries_free(&b.counters);
         if (r < 0) {
                 tree_free(b.tree);
                 return r;

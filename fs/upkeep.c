@@ -186,7 +186,7 @@ void upkeep_helper(struct engine *e)
                 return;
         e->helper_gone = true;
         epoll_ctl(e->epoll_fd, EPOLL_CTL_DEL, e->options.helper_fd, NULL);
-        if (!e->stop)
+        if (!e->env.stopping)
                 log_warning("The helper is gone: no sidecar, no inotify events for new torrents");
 }
 

@@ -29,6 +29,7 @@
 #include <deque>
 #include <functional>
 #include <thread>
+#include <utility>
 
 namespace
 {
@@ -55,6 +56,9 @@ struct storage {
         std::shared_ptr<void> keep; // libtorrent's torrent: files lives as long as it
         // Which hashes libtorrent asks for; learned from its first question.
         std::atomic<bool> v1{true}, v2{false};
+        // Network thread only: the piece whose writes go nowhere, and what waits for its hash.
+        int anchor = -1;
+        std::function<void()> held;
 };
 
 struct running_hash {
@@ -137,7 +141,9 @@ class worker
         std::thread m_thread; // last: starts when the rest is there
 };
 
-class store_disk final : public lt::disk_interface, public lt::buffer_allocator_interface
+class store_disk final : public lt::disk_interface,
+                         public lt::buffer_allocator_interface,
+                         public anchor_disk
 {
       public:
         store_disk(lt::io_context &io, torrent_table &torrents) : m_io(io), m_torrents(torrents)
@@ -159,6 +165,7 @@ class store_disk final : public lt::disk_interface, public lt::buffer_allocator_
                 s->files = &p.files;
                 s->keep = torrent;
                 lt::storage_index_t const i(m_next++);
+                m_by_id[id_of_save_path(p.path)] = s;
                 m_storages.emplace(i, std::move(s));
                 return {i, *this};
         }
@@ -167,6 +174,9 @@ class store_disk final : public lt::disk_interface, public lt::buffer_allocator_
         {
                 auto const s = take(i);
                 m_storages.erase(i);
+                if (s->owner)
+                        m_by_id.erase(s->owner->id);
+                answer_held(*s);
                 for (auto &w : m_workers)
                         w->push([s](worker &self) {
                                 for (auto h = self.hashes.begin(); h != self.hashes.end();)
@@ -204,6 +214,10 @@ class store_disk final : public lt::disk_interface, public lt::buffer_allocator_
                          std::function<void(lt::storage_error const &)> handler,
                          lt::disk_job_flags_t) override
         {
+                if (take(i)->anchor == int(r.piece)) {
+                        boost::asio::post(m_io, [handler] { handler(lt::storage_error()); });
+                        return false;
+                }
                 std::shared_ptr<char> const copy(
                         static_cast<char *>(std::malloc(std::size_t(r.length))), std::free);
                 if (!copy) {
@@ -240,6 +254,10 @@ class store_disk final : public lt::disk_interface, public lt::buffer_allocator_
                 bool const v1 = bool(flags & lt::disk_interface::v1_hash);
                 // Not copied until v2 is filled: v2 points into a vector that the handler owns.
                 auto const h = std::make_shared<decltype(handler)>(std::move(handler));
+                if (auto const s = take(i); s->anchor == int(piece)) {
+                        s->held = [h, piece] { (*h)(piece, lt::sha1_hash(), lt::storage_error()); };
+                        return;
+                }
                 on_piece(i, piece, [this, s = take(i), piece, v2, v1, h](worker &self) {
                         lt::sha1_hash sum;
                         int const e = hash(self, *s, piece, v1, v2, sum);
@@ -309,8 +327,9 @@ class store_disk final : public lt::disk_interface, public lt::buffer_allocator_
                         boost::asio::post(m_io, std::move(handler));
         }
 
-        void async_stop_torrent(lt::storage_index_t, std::function<void()> handler) override
+        void async_stop_torrent(lt::storage_index_t i, std::function<void()> handler) override
         {
+                answer_held(*take(i)); // what waits for a hash keeps the torrent alive
                 if (handler)
                         boost::asio::post(m_io, std::move(handler));
         }
@@ -366,6 +385,20 @@ class store_disk final : public lt::disk_interface, public lt::buffer_allocator_
         {
         }
 
+        void hold(uint64_t id, int piece) override
+        {
+                if (auto const s = m_by_id.find(id); s != m_by_id.end())
+                        s->second->anchor = piece;
+        }
+
+        void release(uint64_t id) override
+        {
+                if (auto const s = m_by_id.find(id); s != m_by_id.end()) {
+                        s->second->anchor = -1;
+                        answer_held(*s->second);
+                }
+        }
+
         void free_disk_buffer(char *b) override
         {
                 std::free(b);
@@ -381,6 +414,12 @@ class store_disk final : public lt::disk_interface, public lt::buffer_allocator_
                       std::function<void(worker &)> job)
         {
                 m_workers[std::size_t(int(piece)) % m_workers.size()]->push(std::move(job));
+        }
+
+        void answer_held(storage &s)
+        {
+                if (s.held)
+                        boost::asio::post(m_io, std::exchange(s.held, nullptr));
         }
 
         void wake_observers()
@@ -482,6 +521,7 @@ class store_disk final : public lt::disk_interface, public lt::buffer_allocator_
         // Network thread only.
         std::uint32_t m_next = 0;
         std::unordered_map<lt::storage_index_t, std::shared_ptr<storage>> m_storages;
+        std::unordered_map<uint64_t, std::shared_ptr<storage>> m_by_id;
 
         std::atomic<long> m_queued_bytes{0};
         std::mutex m_observers_lock;
@@ -492,8 +532,10 @@ class store_disk final : public lt::disk_interface, public lt::buffer_allocator_
 
 } // namespace
 
-std::unique_ptr<lt::disk_interface> make_disk(lt::io_context &io, lt::counters &,
-                                              torrent_table &torrents)
+std::unique_ptr<lt::disk_interface> make_disk(lt::io_context &io, torrent_table &torrents,
+                                              anchor_disk **anchors)
 {
-        return std::make_unique<store_disk>(io, torrents);
+        auto disk = std::make_unique<store_disk>(io, torrents);
+        *anchors = disk.get();
+        return disk;
 }

@@ -22,6 +22,7 @@
 #include <mutex>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #if LIBTORRENT_VERSION_MAJOR != 2 || LIBTORRENT_VERSION_MINOR != 0
@@ -79,6 +80,50 @@ int make_meta(std::shared_ptr<lt::torrent_info const> ti, bt_limits const &limit
 
 lt::load_torrent_limits to_lt(bt_limits const &limits);
 
+// The part of the disk that knows about anchors (anchor.hpp). Network thread only.
+struct anchor_disk {
+        // What is written to the piece goes nowhere, and the answer to its hash is kept back.
+        virtual void hold(uint64_t id, int piece) = 0;
+        // Answers the hash that was kept back: wrong, so that the piece becomes an ordinary missing
+        // one.
+        virtual void release(uint64_t id) = 0;
+        virtual ~anchor_disk() = default;
+};
+
+// Which pieces are wanted, and the one that keeps the interest of peers while none is (anchor.cpp).
+// Network thread only.
+class anchor
+{
+      public:
+        // The metadata is there; nothing is wanted yet and the files are not checked.
+        void begin(lt::torrent_handle const &h, anchor_disk *disk, uint64_t id);
+        // libtorrent takes pieces from here on.
+        void files_checked();
+        // Changes what is wanted.
+        void want(std::vector<bt_want> const &list);
+        // Somebody has given the piece.
+        void passed(int piece);
+        // A peer that does not answer cancelled requests has come (+1) or gone (-1): no deadlines
+        // while there is one, as libtorrent cancels for them.
+        void mute_peer(int change);
+
+      private:
+        using priorities = std::vector<std::pair<lt::piece_index_t, lt::download_priority_t>>;
+        int choose(int but) const;
+        void drop(int piece, priorities &changes);
+        void hold();
+
+        lt::torrent_handle m_handle;
+        anchor_disk *m_disk = nullptr;
+        uint64_t m_id = 0;
+        int m_pieces = 0;
+        int m_piece = -1;    // the anchor; -1: none
+        bool m_held = false; // … and the disk holds it
+        bool m_checked = false;
+        int m_mute_peers = 0;
+        std::unordered_set<int> m_wanted;
+};
+
 // One added torrent: what libtorrent's storage, plugin and alerts know it by. released() is called
 // when the last of them lets go.
 struct bt_torrent : std::enable_shared_from_this<bt_torrent> {
@@ -91,6 +136,8 @@ struct bt_torrent : std::enable_shared_from_this<bt_torrent> {
 
         // Set by the network thread in bt_torrent_add's call, read by others after that returned.
         lt::torrent_handle handle;
+
+        class anchor anchor; // the network thread's
 
         std::atomic<bool> added{false}; // user is ours until released(); before, a failed add
                                         // leaves it to the caller
@@ -116,8 +163,8 @@ class torrent_table
 std::string save_path_of(uint64_t id);
 uint64_t id_of_save_path(std::string const &path); // 0: none of ours
 
-std::unique_ptr<lt::disk_interface> make_disk(lt::io_context &io, lt::counters &counters,
-                                              torrent_table &torrents);
+std::unique_ptr<lt::disk_interface> make_disk(lt::io_context &io, torrent_table &torrents,
+                                              anchor_disk **anchors);
 
 // The settings every session starts from (settings.cpp says why each), then the user's.
 lt::settings_pack default_settings();

@@ -20,8 +20,9 @@ namespace
 // A magnet is a link that people paste: more of each than this is an attack, not a swarm.
 constexpr std::size_t magnet_list_max = 100;
 constexpr std::size_t magnet_bytes_max = 64 * 1024;
-// libtorrent's own defaults for bencode: tokens and nesting.
-constexpr int decode_tokens_max = 3'000'000;
+// Bencode: a file takes eight tokens (bt_default_limits.files of them fit); nesting as libtorrent
+// has it.
+constexpr int decode_tokens_max = 5'000'000;
 constexpr int decode_depth_max = 200;
 
 std::string safe_component(lt::string_view s)
@@ -130,6 +131,32 @@ bool is_bare_hash(std::string const &s)
         return ((s.size() == 40 || s.size() == 64) && all(hex)) || (s.size() == 32 && all(base32));
 }
 
+// Whether connecting to a leads back here. An IPv6 address may hold one of IPv4 (RFC 4291
+// §2.5.5.2), and the unspecified one means this host (RFC 1122 §3.2.1.3).
+bool is_this_host(lt::address a)
+{
+        if (a.is_v6() && a.to_v6().is_v4_mapped())
+                a = boost::asio::ip::make_address_v4(boost::asio::ip::v4_mapped, a.to_v6());
+        return a.is_loopback() || a.is_unspecified();
+}
+
+// libtorrent takes what is no hex digit for zeros (aux::from_hex), and so another torrent.
+bool has_bad_hash(std::string const &uri)
+{
+        for (char const *prefix : {"urn:btih:", "urn:btmh:"}) {
+                for (auto at = uri.find(prefix); at != std::string::npos;
+                     at = uri.find(prefix, at)) {
+                        at += 9;
+                        auto const value = uri.substr(at, uri.find('&', at) - at);
+                        if ((value.size() == 40 || value.size() == 68) &&
+                            !std::all_of(value.begin(), value.end(),
+                                         [](unsigned char c) { return std::isxdigit(c) != 0; }))
+                                return true;
+                }
+        }
+        return false;
+}
+
 template <typename V> void keep_first(V &v)
 {
         if (v.size() > magnet_list_max)
@@ -199,7 +226,11 @@ int make_meta(std::shared_ptr<lt::torrent_info const> ti, bt_limits const &limit
         m->hash = to_hash(ti->info_hashes());
         m->name = ti->name();
         m->files.reserve(std::size_t(fs.num_files()));
-        bool directory = fs.num_files() > 1;
+        int shown = 0;
+        for (auto i : fs.file_range())
+                shown += fs.pad_file_at(i) ? 0 : 1;
+        // A v2 torrent of one file has a pad behind it, which is libtorrent's own.
+        bool directory = shown > 1;
         for (auto i : fs.file_range()) {
                 auto const flags = fs.file_flags(i);
                 std::string path = fs.file_path(i);
@@ -207,7 +238,7 @@ int make_meta(std::shared_ptr<lt::torrent_info const> ti, bt_limits const &limit
                 // name.
                 if (auto const slash = path.find('/'); slash != std::string::npos) {
                         path.erase(0, slash + 1);
-                        directory = true;
+                        directory |= !fs.pad_file_at(i);
                 }
                 m->files.push_back({std::move(path), uint64_t(fs.file_offset(i)),
                                     uint64_t(fs.file_size(i)), fs.pad_file_at(i),
@@ -332,6 +363,9 @@ int bt_source_from_magnet(const char *text, size_t len, bool loopback_peers, str
                 if (uri.size() < 8 || lt::string_view(uri).substr(0, 8) != "magnet:?")
                         return fail(err, -EINVAL, "not a magnet URI nor an info-hash");
 
+                if (has_bad_hash(uri))
+                        return fail(err, -EINVAL, "bad magnet: the info-hash is not hexadecimal");
+
                 lt::error_code ec;
                 auto s = std::make_unique<bt_source>();
                 s->params = lt::parse_magnet_uri(uri, ec);
@@ -347,7 +381,7 @@ int bt_source_from_magnet(const char *text, size_t len, bool loopback_peers, str
                 if (!loopback_peers)
                         p.peers.erase(std::remove_if(p.peers.begin(), p.peers.end(),
                                                      [](lt::tcp::endpoint const &e) {
-                                                             return e.address().is_loopback();
+                                                             return is_this_host(e.address());
                                                      }),
                                       p.peers.end());
                 keep_first(p.peers);

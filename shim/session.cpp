@@ -6,6 +6,7 @@
 #include <libtorrent/entry.hpp>
 #include <libtorrent/extensions.hpp>
 #include <libtorrent/peer_connection_handle.hpp>
+#include <libtorrent/peer_request.hpp>
 #include <libtorrent/session_params.hpp>
 #include <libtorrent/session_stats.hpp>
 #include <libtorrent/torrent_flags.hpp>
@@ -17,6 +18,7 @@
 #include <condition_variable>
 #include <cstdlib>
 #include <cstring>
+#include <map>
 #include <thread>
 
 #include <sys/eventfd.h>
@@ -58,7 +60,8 @@ struct bt_session {
         bool utp_is_set = false; // by the user: set once
         bool utp = false;        // bt_session_second_try's caller's
 
-        lt::io_context *io = nullptr; // the network thread's, set while the session is made
+        anchor_disk *anchors = nullptr; // the session's disk; network thread only
+        lt::io_context *io = nullptr;   // the network thread's, set while the session is made
 
         std::mutex events_lock;
         std::vector<metadata_event> events; // under events_lock
@@ -91,12 +94,89 @@ struct bt_session {
 namespace
 {
 
-// libtorrent tells peers that a torrent without wanted pieces only uploads, and seeds hang up on
-// hearing it. magnetfs will want pieces as soon as somebody reads: never say so.
-struct handshake_plugin final : lt::peer_plugin {
+// What happens on one connection to a peer.
+struct peer_watch final : lt::peer_plugin {
+        std::shared_ptr<bt_torrent> const t;
+        lt::peer_connection_handle peer;
+        bool mute = false;                                       // counted in the anchor
+        std::map<std::pair<int, int>, lt::time_point> cancelled; // piece, start: not answered yet
+
+        peer_watch(std::shared_ptr<bt_torrent> torrent, lt::peer_connection_handle c)
+            : t(std::move(torrent)), peer(std::move(c))
+        {
+        }
+
+        // libtorrent tells peers that a torrent without wanted pieces only uploads, and seeds hang
+        // up on hearing it. magnetfs will want pieces as soon as somebody reads: never say so.
         void add_handshake(lt::entry &handshake) override
         {
                 handshake.dict().erase("upload_only");
+        }
+
+        // BEP 6 has every cancelled request answered. Transmission before 4.0 does not, and
+        // libtorrent waits for the answer for ever: some cancelled requests and the peer is never
+        // asked for anything again.
+        bool on_extension_handshake(lt::bdecode_node const &) override
+        {
+                auto const id = peer.pid();
+                if (id[0] == '-' && id[1] == 'T' && id[2] == 'R' && id[3] < '4')
+                        is_mute();
+                return true;
+        }
+
+        void sent_cancel(lt::peer_request const &r) override
+        {
+                cancelled[{int(r.piece), r.start}] = lt::clock_type::now();
+        }
+
+        bool on_reject(lt::peer_request const &r) override
+        {
+                cancelled.erase({int(r.piece), r.start});
+                return false;
+        }
+
+        bool on_piece(lt::peer_request const &r, lt::span<char const>) override
+        {
+                if (!cancelled.empty())
+                        cancelled.erase({int(r.piece), r.start});
+                return false;
+        }
+
+        bool on_choke() override
+        {
+                cancelled.clear();
+                return false;
+        }
+
+        // Another one that does not answer: a new connection to it forgets what was cancelled.
+        void tick() override
+        {
+                auto const late = lt::clock_type::now() - cancel_answer_time;
+                for (auto const &c : cancelled) {
+                        if (c.second > late)
+                                continue;
+                        cancelled.clear();
+                        is_mute();
+                        peer.disconnect(lt::errors::timed_out, lt::operation_t::bittorrent);
+                        return;
+                }
+        }
+
+        void on_disconnect(lt::error_code const &) override
+        {
+                if (mute)
+                        t->anchor.mute_peer(-1);
+                mute = false;
+        }
+
+      private:
+        static constexpr auto cancel_answer_time = std::chrono::seconds(10);
+
+        void is_mute()
+        {
+                if (!mute)
+                        t->anchor.mute_peer(+1);
+                mute = true;
         }
 };
 
@@ -114,17 +194,29 @@ struct torrent_watch final : lt::torrent_plugin {
         {
                 if (c.type() != lt::connection_type::bittorrent)
                         return {};
-                return std::make_shared<handshake_plugin>();
+                return std::make_shared<peer_watch>(t, c);
         }
 
         void on_piece_pass(lt::piece_index_t p) override
         {
                 t->callbacks->piece_passed(t->user, uint32_t(int(p)));
+                (void)guarded(nullptr, [&] {
+                        t->anchor.passed(int(p));
+                        return 0;
+                });
         }
 
         void on_piece_failed(lt::piece_index_t p) override
         {
                 t->callbacks->piece_failed(t->user, uint32_t(int(p)));
+        }
+
+        void on_files_checked() override
+        {
+                (void)guarded(nullptr, [&] {
+                        t->anchor.files_checked();
+                        return 0;
+                });
         }
 
         // The first state after downloading_metadata: the info dictionary is there and no piece was
@@ -137,6 +229,7 @@ struct torrent_watch final : lt::torrent_plugin {
                 if (!info || !info->is_valid())
                         return;
                 t->wants_metadata = false;
+                t->anchor.begin(handle, t->session->anchors, t->id);
                 auto *const s_ = t->session;
                 {
                         std::lock_guard<std::mutex> const l(s_->events_lock);
@@ -317,10 +410,11 @@ int bt_session_new(const struct bt_callbacks *callbacks, const struct bt_setting
                         s->utp_is_set |= std::strcmp(settings[i].name, "enable_outgoing_utp") == 0;
                 auto *const raw = s.get();
                 params.disk_io_constructor =
-                        [raw](lt::io_context &io, lt::settings_interface const &, lt::counters &c) {
-                                raw->io = &io;
-                                return make_disk(io, c, raw->torrents);
-                        };
+                        [raw](lt::io_context &io, lt::settings_interface const &,
+                              lt::counters &) -> std::unique_ptr<lt::disk_interface> {
+                        raw->io = &io;
+                        return make_disk(io, raw->torrents, &raw->anchors);
+                };
                 s->session = std::make_unique<lt::session>(std::move(params));
                 s->session->set_alert_notify([raw] { raw->wake(); });
                 *ret = s.release();
@@ -463,6 +557,10 @@ int bt_torrent_add(struct bt_session *s, const struct bt_source *src, const uint
                 p.extensions.push_back(
                         [t](lt::torrent_handle const &h,
                             lt::client_data_t) -> std::shared_ptr<lt::torrent_plugin> {
+                                // With its metadata the torrent has begun already: this is still
+                                // before its files are checked.
+                                if (!t->wants_metadata)
+                                        t->anchor.begin(h, t->session->anchors, t->id);
                                 return std::make_shared<torrent_watch>(t, h);
                         });
                 s->torrents.insert(t);
@@ -497,27 +595,13 @@ void bt_torrent_want(struct bt_torrent *t, const struct bt_want *want, size_t n)
                 std::vector<bt_want> list(want, want + n);
                 // One job for all, on the network thread, where the handle's calls run at once and
                 // in order.
-                boost::asio::post(*t->session->io, [h = t->handle, list = std::move(list)] {
-                        (void)guarded(nullptr, [&] {
-                                std::vector<std::pair<lt::piece_index_t, lt::download_priority_t>>
-                                        prios;
-                                prios.reserve(list.size());
-                                for (auto const &w : list) {
-                                        lt::piece_index_t const p(static_cast<int>(w.piece));
-                                        if (!w.urgent)
-                                                h.reset_piece_deadline(p);
-                                        prios.emplace_back(p, lt::download_priority_t(w.priority));
-                                }
-                                h.prioritize_pieces(prios);
-                                for (auto const &w : list)
-                                        if (w.urgent)
-                                                h.set_piece_deadline(
-                                                        lt::piece_index_t(
-                                                                static_cast<int>(w.piece)),
-                                                        0);
-                                return 0;
-                        });
-                });
+                boost::asio::post(*t->session->io,
+                                  [t = t->shared_from_this(), list = std::move(list)] {
+                                          (void)guarded(nullptr, [&] {
+                                                  t->anchor.want(list);
+                                                  return 0;
+                                          });
+                                  });
                 return 0;
         });
 }

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: MIT
+// anchor.cpp: keeps peers at the ready while nobody reads.
+//
+// A torrent in which no piece is wanted is finished to libtorrent: it tells its peers that it is
+// not interested. Seeds of libtorrent's kind then hang up; others choke, and unchoke again in
+// rounds of ten seconds (Transmission: a read of 1.6 MB in 64 KiB pieces never ended within a
+// minute); and the connection's slow start is over, so the next read begins with two requests in
+// flight.
+//
+// So one missing piece, the anchor, is always wanted and never asked for: libtorrent is given zeros
+// for it by add_piece(), our disk swallows them and keeps the answer to the piece's hash back. For
+// the picker the piece is complete and being checked, for the peers' interest it is missing. When a
+// reader wants the anchor itself another piece takes its place and the hash is answered, wrong,
+// which blames nobody, as no peer has sent it; the piece is then missing like any other.
+#include "internal.hpp"
+
+#include <cstdlib>
+
+void anchor::begin(lt::torrent_handle const &h, anchor_disk *disk, uint64_t id)
+{
+        auto const info = h.torrent_file();
+        if (!info || !info->is_valid() || m_disk)
+                return;
+        m_handle = h;
+        m_disk = disk;
+        m_id = id;
+        m_pieces = info->num_pieces();
+        m_piece = choose(-1);
+        if (m_piece >= 0)
+                m_handle.piece_priority(lt::piece_index_t(m_piece), lt::low_priority);
+}
+
+void anchor::files_checked()
+{
+        m_checked = true;
+        hold();
+}
+
+// Any missing piece that nobody wants will do; each next one is an eighth further on, away from a
+// reader that comes along.
+int anchor::choose(int but) const
+{
+        int const start = m_piece < 0 ? m_pieces / 8 : (m_piece + 1 + m_pieces / 8) % m_pieces;
+        for (int i = 0; i < m_pieces; i++) {
+                int const p = (start + i) % m_pieces;
+                if (p != but && m_wanted.count(p) == 0 &&
+                    !m_handle.have_piece(lt::piece_index_t(p)))
+                        return p;
+        }
+        return -1;
+}
+
+// add_piece() does not look at what it is given but hands it to the disk, so one zeroed region that
+// is never touched serves.
+void anchor::hold()
+{
+        if (m_piece < 0 || m_held || !m_checked)
+                return;
+        auto const info = m_handle.torrent_file();
+        int const size = info ? info->piece_size(lt::piece_index_t(m_piece)) : 0;
+        std::unique_ptr<char, void (*)(void *)> const zeros(
+                static_cast<char *>(std::calloc(1, std::size_t(size))), std::free);
+        if (!zeros || size <= 0)
+                return;
+        m_disk->hold(m_id, m_piece);
+        m_held = true;
+        m_handle.add_piece(lt::piece_index_t(m_piece), zeros.get());
+}
+
+// The anchor becomes an ordinary piece; another one takes its place.
+void anchor::drop(int piece, priorities &changes)
+{
+        bool const was_held = m_held;
+        m_piece = choose(piece);
+        m_held = false;
+        if (m_piece >= 0)
+                changes.emplace_back(lt::piece_index_t(m_piece), lt::low_priority);
+        if (was_held)
+                m_disk->release(m_id);
+}
+
+void anchor::want(std::vector<bt_want> const &list)
+{
+        if (!m_disk)
+                return;
+        priorities changes;
+        changes.reserve(list.size() + 1);
+        for (auto const &w : list) {
+                int const p = int(w.piece);
+                if (w.priority > 0)
+                        m_wanted.insert(p);
+                else
+                        m_wanted.erase(p);
+        }
+        if (m_piece < 0 || m_wanted.count(m_piece) > 0)
+                drop(m_piece, changes);
+        for (auto const &w : list) {
+                lt::piece_index_t const p(static_cast<int>(w.piece));
+                if (!w.urgent)
+                        m_handle.reset_piece_deadline(p);
+                changes.emplace_back(p, int(w.piece) == m_piece
+                                                ? lt::low_priority
+                                                : lt::download_priority_t(w.priority));
+        }
+        m_handle.prioritize_pieces(changes);
+        hold();
+        for (auto const &w : list)
+                if (w.urgent && m_mute_peers == 0)
+                        m_handle.set_piece_deadline(lt::piece_index_t(static_cast<int>(w.piece)),
+                                                    0);
+}
+
+void anchor::passed(int piece)
+{
+        m_wanted.erase(piece);
+        if (piece != m_piece || !m_disk)
+                return;
+        priorities changes;
+        drop(piece, changes);
+        m_handle.prioritize_pieces(changes);
+        hold();
+}
+
+void anchor::mute_peer(int change)
+{
+        m_mute_peers += change;
+}

@@ -1,0 +1,594 @@
+/* test_reader.c: what an open file wants: probe and play, windows, and the difference of two plans.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "reader.h"
+
+#define N(a) (sizeof(a) / sizeof *(a))
+#define KIB  UINT64_C(1024)
+#define MIB  (1024 * KIB)
+#define GIB  (1024 * MIB)
+
+/* What reader.c and DESIGN.md promise. */
+#define PLAY_AFTER   (2 * MIB)
+#define WINDOW_START (4 * MIB)
+#define WINDOW_MAX   (32 * MIB)
+
+static uint32_t rng = 123456789u;
+
+static uint32_t next(void)
+{
+        rng ^= rng << 13;
+        rng ^= rng >> 17;
+        rng ^= rng << 5;
+        return rng;
+}
+
+static uint64_t below(uint64_t n)
+{
+        return ((uint64_t)next() << 32 | next()) % n;
+}
+
+struct layout_case {
+        const char *rule;
+        struct layout layout;
+        uint64_t off, len;
+        uint32_t first, end;
+};
+
+static const struct layout_case layout_cases[] = {
+        {"the first byte", {0, 100, 10}, 0, 1, 0, 1},
+        {"a whole piece", {0, 100, 10}, 0, 10, 0, 1},
+        {"one byte more", {0, 100, 10}, 0, 11, 0, 2},
+        {"the last byte of a piece", {0, 100, 10}, 9, 1, 0, 1},
+        {"across a border", {0, 100, 10}, 9, 2, 0, 2},
+        {"the file begins inside a piece", {7, 100, 10}, 0, 3, 0, 1},
+        {"… and reaches the next", {7, 100, 10}, 0, 4, 0, 2},
+        {"… its end", {7, 100, 10}, 99, 1, 10, 11},
+        {"beyond 4 GiB", {5 * GIB, 5 * GIB, 16384}, 5 * GIB - 1, 1, 655359, 655360},
+        {"a piece of 1 GiB", {3 * GIB, 3 * GIB, 1 << 30}, GIB, GIB, 4, 5},
+};
+
+static void test_layout(void **state)
+{
+        (void)state;
+        for (size_t i = 0; i < N(layout_cases); i++) {
+                const struct layout_case *c = &layout_cases[i];
+                uint32_t first, end;
+
+                layout_pieces(&c->layout, c->off, c->len, &first, &end);
+                if (first != c->first || end != c->end)
+                        fail_msg("%s: [%u, %u)", c->rule, first, end);
+        }
+}
+
+/* One past the last piece that is wanted at all. */
+static uint32_t plan_end(const struct plan *p)
+{
+        uint32_t end = 0;
+
+        for (unsigned i = 0; i < p->n; i++)
+                if (p->range[i].end > end)
+                        end = p->range[i].end;
+        return end;
+}
+
+/* What holds of every plan: ranges without overlap that fall in priority, the read's pieces on top,
+ * nothing outside the file, nothing before the read, nothing beyond the bound. */
+static void check_plan(const struct reader *r, const struct layout *l, uint64_t off, uint64_t len,
+                       uint64_t window_max, bool fill, const char *rule)
+{
+        const struct plan *p = &r->plan;
+        uint32_t first, end, file_first, file_end;
+        /* A read behind the position still leaves the window where it is. */
+        uint64_t from = r->position > off + len ? r->position : off + len;
+        uint64_t limit = l->offset + from + window_max;
+
+        layout_pieces(l, off, len, &first, &end);
+        layout_pieces(l, 0, l->size, &file_first, &file_end);
+        if (p->n < 1 || p->n > PLAN_RANGES_MAX || p->range[0].first != first ||
+            p->range[0].end != end || p->range[0].priority != PRIORITY_BLOCKED)
+                fail_msg("%s: the read is [%u, %u), the plan begins with [%u, %u) at %u", rule,
+                         first, end, p->range[0].first, p->range[0].end, p->range[0].priority);
+        for (unsigned i = 1; i < p->n; i++) {
+                const struct plan_range *a = &p->range[i - 1], *b = &p->range[i];
+
+                if (b->first >= b->end || b->first != a->end)
+                        fail_msg("%s: [%u, %u) follows on [%u, %u)", rule, b->first, b->end,
+                                 a->first, a->end);
+                if (b->priority > a->priority || b->priority < PRIORITY_LEAST ||
+                    b->priority >= PRIORITY_BLOCKED)
+                        fail_msg("%s: priority %u follows on %u", rule, b->priority, a->priority);
+        }
+        if (p->range[0].first < file_first || plan_end(p) > file_end)
+                fail_msg("%s: piece %u of %u is wanted", rule, plan_end(p) - 1, file_end);
+        if (fill) {
+                if (plan_end(p) != file_end)
+                        fail_msg("%s: filled up to %u of %u", rule, plan_end(p), file_end);
+        } else if (plan_end(p) > end && (uint64_t)(plan_end(p) - 1) * l->piece_length >= limit) {
+                fail_msg("%s: piece %u lies beyond the bound of %llu", rule, plan_end(p) - 1,
+                         (unsigned long long)window_max);
+        }
+        if (!r->playing && !fill && p->n != 1)
+                fail_msg("%s: a probe wants %u ranges", rule, p->n);
+}
+
+struct step {
+        uint64_t off, len;
+        bool playing;
+};
+
+enum { STEPS_MAX = 10 };
+
+struct play_case {
+        const char *rule;
+        struct step step[STEPS_MAX];
+};
+
+static const struct play_case play_cases[] = {
+        {"a first read is a probe", {{0, 128 * KIB, false}}},
+        {"2 MiB less a byte are a probe", {{0, 2 * MIB - 1, false}}},
+        {"2 MiB in a row play", {{0, MIB, false}, {MIB, MIB, true}}},
+        {"… in one read", {{0, 2 * MIB, true}}},
+        {"… from anywhere", {{GIB, MIB, false}, {GIB + MIB, MIB, true}}},
+        {"ffprobe: head, tail, head",
+         {{0, MIB, false}, {2 * GIB - MIB, MIB, false}, {MIB, MIB, false}}},
+        {"going far forward starts anew",
+         {{0, 2 * MIB, true}, {GIB, MIB, false}, {GIB + MIB, MIB, true}}},
+        {"going far back starts anew",
+         {{GIB, 2 * MIB, true}, {GIB - 100 * MIB, MIB, false}, {GIB - 99 * MIB, MIB, true}}},
+        {"to the beginning too", {{GIB, 2 * MIB, true}, {0, 4 * KIB, false}}},
+        {"a small hop forward is no jump",
+         {{0, 2 * MIB, true}, {2 * MIB + 512 * KIB, 128 * KIB, true}}},
+        {"reads of two threads change places",
+         {{0, 2 * MIB, true}, {2 * MIB + 128 * KIB, 128 * KIB, true}, {2 * MIB, 128 * KIB, true}}},
+        {"a small step back is no jump",
+         {{0, 2 * MIB, true}, {2 * MIB - 64 * KIB, 64 * KIB, true}}},
+        {"just past the slack is a jump", {{0, 2 * MIB, true}, {3 * MIB + 1, KIB, false}}},
+        {"… backwards", {{0, 2 * MIB, true}, {2 * MIB - 512 * KIB - 1, KIB, false}}},
+        {"a run that was broken counts from the break",
+         {{0, MIB, false}, {GIB, MIB + KIB, false}, {0, MIB, false}, {MIB, MIB, true}}},
+        {"what was skipped was not read", {{MIB, MIB, false}, {3 * MIB, MIB - 1, false}}},
+        {"the very end", {{2 * GIB - 1, 1, false}}},
+};
+
+static void test_play(void **state)
+{
+        static const struct layout l = {
+                .offset = 3 * MIB + 5, .size = 2 * GIB, .piece_length = 1 << 20};
+
+        (void)state;
+        for (size_t i = 0; i < N(play_cases); i++) {
+                const struct play_case *c = &play_cases[i];
+                struct reader r = {0};
+
+                for (unsigned k = 0; k < STEPS_MAX && c->step[k].len > 0; k++) {
+                        const struct step *s = &c->step[k];
+
+                        reader_touch(&r, &l, s->off, s->len, 1000 + k, WINDOW_MAX, false);
+                        if (r.playing != s->playing)
+                                fail_msg("%s: after step %u it %s", c->rule, k + 1,
+                                         r.playing ? "plays" : "probes");
+                        check_plan(&r, &l, s->off, s->len, WINDOW_MAX, false, c->rule);
+                }
+        }
+}
+
+/* 2 MiB in a row: the same bytes again and again get no further. A scanner that reads a header
+ * forty times must not fetch 4 MiB behind it. */
+static void test_rereading_is_no_row(void **state)
+{
+        static const struct layout l = {.size = GIB, .piece_length = 1 << 18};
+        struct reader r = {0};
+
+        (void)state;
+        for (unsigned i = 0; i < 40; i++) {
+                reader_touch(&r, &l, 0, 64 * KIB, 1000 + i, WINDOW_MAX, false);
+                if (r.playing)
+                        fail_msg("plays after reading the first 64 KiB %u times", i + 1);
+        }
+}
+
+/* A probe wants what it touches and no more. */
+static void test_probe_wants_no_more(void **state)
+{
+        static const struct layout l = {.offset = 100, .size = GIB, .piece_length = 1 << 18};
+        struct reader r = {0};
+
+        (void)state;
+        reader_touch(&r, &l, 0, 64 * KIB, 1, WINDOW_MAX, false);
+        assert_int_equal(r.plan.n, 1);
+        assert_int_equal(plan_priority(&r.plan, 0), PRIORITY_BLOCKED);
+        assert_int_equal(plan_priority(&r.plan, 1), PRIORITY_NONE);
+        /* the end of the file */
+        reader_touch(&r, &l, GIB - 64 * KIB, 64 * KIB, 2, WINDOW_MAX, false);
+        assert_int_equal(r.plan.n, 1);
+        assert_int_equal(plan_priority(&r.plan, 0), PRIORITY_NONE);
+        assert_int_equal(plan_priority(&r.plan, 4095), PRIORITY_BLOCKED);
+        assert_int_equal(plan_priority(&r.plan, 4096), PRIORITY_BLOCKED); /* 100 bytes of it */
+        assert_int_equal(plan_priority(&r.plan, 4097), PRIORITY_NONE);
+}
+
+/* Reads on at bytes_per_s for seconds; gives back how many bytes the window holds. */
+static uint64_t play(struct reader *r, const struct layout *l, uint64_t *at, uint64_t *now_ms,
+                     uint64_t bytes_per_s, unsigned seconds, uint64_t window_max)
+{
+        const uint64_t len = bytes_per_s / 20;
+
+        for (unsigned i = 0; i < seconds * 20; i++) {
+                reader_touch(r, l, *at, len, *now_ms, window_max, false);
+                check_plan(r, l, *at, len, window_max, false, "playing");
+                *at += len;
+                *now_ms += 50;
+        }
+        return (uint64_t)plan_end(&r->plan) * l->piece_length - l->offset - *at;
+}
+
+/* The window: 4 MiB, then ten seconds of the handle's own rate within its bound. */
+static void test_window_grows(void **state)
+{
+        static const struct layout l = {.size = 20 * GIB, .piece_length = 1 << 14};
+        struct reader r = {0};
+        uint64_t at = 0, now = 5000, window;
+
+        (void)state;
+        reader_touch(&r, &l, 0, PLAY_AFTER, now, WINDOW_MAX, false);
+        at = PLAY_AFTER;
+        window = (uint64_t)plan_end(&r.plan) * l.piece_length - at;
+        assert_int_equal(window, WINDOW_START);
+
+        /* 100 KiB/s: ten seconds are less than the least window */
+        window = play(&r, &l, &at, &now, 100 * KIB, 20, WINDOW_MAX);
+        assert_in_range(window, WINDOW_START, WINDOW_START + l.piece_length);
+        /* 1 MiB/s: 10 MiB, once the mean has followed */
+        window = play(&r, &l, &at, &now, MIB, 30, WINDOW_MAX);
+        assert_in_range(window, 9 * MIB, 11 * MIB);
+        /* 2 MiB/s: 20 MiB */
+        window = play(&r, &l, &at, &now, 2 * MIB, 30, WINDOW_MAX);
+        assert_in_range(window, 18 * MIB, 22 * MIB);
+        /* 50 MiB/s: the bound */
+        window = play(&r, &l, &at, &now, 50 * MIB, 10, WINDOW_MAX);
+        assert_in_range(window, WINDOW_MAX, WINDOW_MAX + l.piece_length);
+        /* others play too: a tighter bound holds at once, also below the least window */
+        window = play(&r, &l, &at, &now, 50 * MIB, 1, 8 * MIB);
+        assert_in_range(window, 8 * MIB, 8 * MIB + l.piece_length);
+        window = play(&r, &l, &at, &now, 50 * MIB, 1, MIB);
+        assert_in_range(window, MIB, MIB + l.piece_length);
+        /* no room for a window: the read alone */
+        reader_touch(&r, &l, at, MIB, now, 0, false);
+        assert_int_equal(r.plan.n, 1);
+        /* … and slow again */
+        at += MIB;
+        window = play(&r, &l, &at, &now, MIB, 40, WINDOW_MAX);
+        assert_in_range(window, 9 * MIB, 11 * MIB);
+}
+
+/* A pause of a day is no rate of zero that stays. */
+static void test_pause(void **state)
+{
+        static const struct layout l = {.size = 20 * GIB, .piece_length = 1 << 14};
+        struct reader r = {0};
+        uint64_t at = 0, now = 5000, window;
+
+        (void)state;
+        (void)play(&r, &l, &at, &now, 2 * MIB, 30, WINDOW_MAX);
+        now += 86400000;
+        window = play(&r, &l, &at, &now, 2 * MIB, 10, WINDOW_MAX);
+        assert_in_range(window, 18 * MIB, 22 * MIB);
+}
+
+/* A seek lowers the old window at once and begins as a probe. */
+static void test_jump_drops_window(void **state)
+{
+        static const struct layout l = {.size = 2 * GIB, .piece_length = 1 << 18};
+        struct reader r = {0};
+        uint64_t at = 0, now = 1;
+        uint32_t old_end;
+
+        (void)state;
+        (void)play(&r, &l, &at, &now, 2 * MIB, 5, WINDOW_MAX);
+        old_end = plan_end(&r.plan);
+        reader_touch(&r, &l, GIB, 128 * KIB, now, WINDOW_MAX, false);
+        for (uint32_t piece = 0; piece <= old_end; piece++)
+                assert_int_equal(plan_priority(&r.plan, piece), PRIORITY_NONE);
+        assert_int_equal(plan_end(&r.plan), 4096 + 1);
+        /* back again: as new */
+        reader_touch(&r, &l, 0, 128 * KIB, now, WINDOW_MAX, false);
+        assert_int_equal(plan_end(&r.plan), 1);
+        assert_int_equal(plan_priority(&r.plan, 4096), PRIORITY_NONE);
+}
+
+/* Each band behind the read is twice as long as the one before and one step less urgent. */
+static void test_bands(void **state)
+{
+        static const struct layout l = {.size = 2 * GIB, .piece_length = 1 << 14};
+        /* a window of 4 MiB is 256 pieces: 8, 16, 32, 64, 128, 256 from its start */
+        static const uint32_t ends[] = {8, 16, 32, 64, 128, 256};
+        struct reader r = {0};
+        uint32_t from = 2 * 1024 / 16;
+
+        (void)state;
+        reader_touch(&r, &l, 0, 2 * MIB, 1, WINDOW_MAX, false);
+        assert_int_equal(r.plan.n, 7);
+        for (unsigned i = 0; i < N(ends); i++) {
+                assert_int_equal(r.plan.range[i + 1].end, from + ends[i]);
+                assert_int_equal(r.plan.range[i + 1].priority, 6 - i);
+        }
+        assert_int_equal(plan_priority(&r.plan, from + 256), PRIORITY_NONE);
+
+        /* large pieces: bands that would be empty vanish, the whole window is still there */
+        {
+                static const struct layout large = {.size = 2 * GIB, .piece_length = 1 << 22};
+                struct reader s = {0};
+
+                reader_touch(&s, &large, 0, 2 * MIB, 1, WINDOW_MAX, false);
+                check_plan(&s, &large, 0, 2 * MIB, WINDOW_MAX, false, "large pieces");
+                assert_int_equal(plan_end(&s.plan), 2); /* 2 + 4 MiB */
+        }
+}
+
+/* At the end of the file the window ends, also with a last piece that is short or shared. */
+static void test_last_piece(void **state)
+{
+        static const uint32_t lengths[] = {1 << 14, 1 << 20, 1 << 24, 1000003};
+
+        (void)state;
+        for (size_t i = 0; i < N(lengths); i++) {
+                for (uint64_t tail = 0; tail < 4; tail++) {
+                        struct layout l = {.offset = 12345,
+                                           .size = 10 * MIB + tail * 7,
+                                           .piece_length = lengths[i]};
+                        struct reader r = {0};
+                        uint32_t first, end;
+
+                        layout_pieces(&l, 0, l.size, &first, &end);
+                        for (uint64_t off = 0; off < l.size; off += 128 * KIB) {
+                                uint64_t len = l.size - off < 128 * KIB ? l.size - off : 128 * KIB;
+
+                                reader_touch(&r, &l, off, len, off, WINDOW_MAX, false);
+                                check_plan(&r, &l, off, len, WINDOW_MAX, false, "to the end");
+                                if (off + len > PLAY_AFTER + 10 * MIB - WINDOW_START)
+                                        assert_int_equal(plan_end(&r.plan), end);
+                        }
+                }
+        }
+
+        /* a file smaller than a piece, one of a single byte */
+        {
+                static const struct layout tiny = {
+                        .offset = 5 * MIB - 1, .size = 1, .piece_length = 1 << 20};
+                struct reader r = {0};
+
+                reader_touch(&r, &tiny, 0, 1, 1, WINDOW_MAX, true);
+                assert_int_equal(r.plan.n, 1);
+                assert_int_equal(r.plan.range[0].first, 4);
+                assert_int_equal(r.plan.range[0].end, 5);
+        }
+}
+
+/* fill: the rest of the file with the least priority, for a probe too. */
+static void test_fill(void **state)
+{
+        static const struct layout l = {.offset = 1, .size = GIB, .piece_length = 1 << 16};
+        struct reader r = {0};
+
+        (void)state;
+        reader_touch(&r, &l, 0, 64 * KIB - 1, 1, WINDOW_MAX, true);
+        check_plan(&r, &l, 0, 64 * KIB - 1, WINDOW_MAX, true, "fill");
+        assert_false(r.playing);
+        assert_int_equal(plan_priority(&r.plan, 1), PRIORITY_LEAST);
+        assert_int_equal(plan_priority(&r.plan, 16384), PRIORITY_LEAST);
+        assert_int_equal(plan_priority(&r.plan, 16385), PRIORITY_NONE);
+        reader_touch(&r, &l, 64 * KIB, 2 * MIB, 2, WINDOW_MAX, true);
+        assert_true(r.playing);
+        assert_int_equal(r.plan.n, PLAN_RANGES_MAX);
+        check_plan(&r, &l, 64 * KIB, 2 * MIB, WINDOW_MAX, true, "fill behind a window");
+}
+
+static void test_touch_fuzz(void **state)
+{
+        (void)state;
+        for (unsigned round = 0; round < 3000; round++) {
+                struct layout l = {.offset = round % 3 ? below(10 * GIB) : 0,
+                                   .size = 1 + below(round % 2 ? 100 * GIB : 20 * MIB),
+                                   .piece_length = 1u << (14 + next() % 11)};
+                struct reader r = {0};
+                uint64_t now = 1, at = 0;
+
+                if (next() % 4 == 0)
+                        l.piece_length = 1 + next() % (4 << 20);
+                for (unsigned k = 0; k < 30; k++) {
+                        uint64_t max = below(4) ? WINDOW_MAX : below(WINDOW_MAX);
+                        bool fill = next() % 5 == 0;
+                        uint64_t len;
+
+                        if (next() % 6 == 0 || at >= l.size)
+                                at = below(l.size);
+                        len = 1 + below(MIB);
+                        if (len > l.size - at)
+                                len = l.size - at;
+                        now += below(400);
+                        reader_touch(&r, &l, at, len, now, max, fill);
+                        check_plan(&r, &l, at, len, max, fill, "fuzz");
+                        at += len;
+                        if (next() % 8 == 0 && at > 100 * KIB)
+                                at -= below(100 * KIB);
+                }
+        }
+}
+
+/* ---- plan_diff ---- */
+
+enum { PIECES = 120 };
+
+struct seen {
+        const char *rule;
+        const struct plan *before, *after;
+        bool changed[PIECES];
+        int last;
+};
+
+static void changed(void *arg, uint32_t piece, uint8_t before, uint8_t after)
+{
+        struct seen *s = arg;
+        /* dropped ones come first */
+        int rank = after == PRIORITY_NONE ? PRIORITY_BLOCKED + 1 : after;
+
+        if (piece >= PIECES || s->changed[piece])
+                fail_msg("%s: piece %u twice or out of range", s->rule, piece);
+        s->changed[piece] = true;
+        if (before != plan_priority(s->before, piece) || after != plan_priority(s->after, piece) ||
+            before == after)
+                fail_msg("%s: piece %u goes from %u to %u", s->rule, piece, before, after);
+        if (rank > s->last)
+                fail_msg("%s: piece %u at %u comes late", s->rule, piece, after);
+        s->last = rank;
+}
+
+static void check_diff(const struct plan *before, const struct plan *after, const char *rule)
+{
+        struct seen s = {
+                .rule = rule, .before = before, .after = after, .last = PRIORITY_BLOCKED + 1};
+
+        plan_diff(before, after, changed, &s);
+        for (uint32_t i = 0; i < PIECES; i++)
+                if (s.changed[i] != (plan_priority(before, i) != plan_priority(after, i)))
+                        fail_msg("%s: piece %u from %u to %u: %s", rule, i,
+                                 plan_priority(before, i), plan_priority(after, i),
+                                 s.changed[i] ? "told" : "not told");
+}
+
+/* Up to eight ranges without overlap, in any order, with any priority. */
+static struct plan random_plan(void)
+{
+        struct plan p = {.n = next() % (PLAN_RANGES_MAX + 1)};
+        uint32_t at = 0;
+
+        for (unsigned i = 0; i < p.n; i++) {
+                uint32_t first = at + next() % 10, end = first + 1 + next() % 5;
+
+                p.range[i] = (struct plan_range){first, end, (uint8_t)(1 + next() % 7)};
+                at = end;
+        }
+        for (unsigned i = 1; i < p.n; i++) {
+                unsigned k = next() % (i + 1);
+                struct plan_range t = p.range[i];
+
+                p.range[i] = p.range[k];
+                p.range[k] = t;
+        }
+        return p;
+}
+
+static void test_diff(void **state)
+{
+        static const struct plan empty = {.n = 0};
+
+        (void)state;
+        for (unsigned round = 0; round < 20000; round++) {
+                struct plan a = random_plan(), b = random_plan();
+
+                check_diff(&a, &b, "two plans");
+                check_diff(&a, &a, "the same plan");
+                check_diff(&empty, &a, "from nothing");
+                check_diff(&a, &empty, "to nothing");
+        }
+        check_diff(&empty, &empty, "nothing");
+}
+
+/* The plans of a reader as it goes along: the table that hears of the differences alone knows what
+ * the last plan says. */
+static void test_diff_of_reader(void **state)
+{
+        static const struct layout l = {
+                .offset = 77, .size = (PIECES - 1) * 256 * KIB, .piece_length = 1 << 18};
+
+        (void)state;
+        for (unsigned round = 0; round < 500; round++) {
+                struct reader r = {0};
+                uint64_t at = 0;
+
+                for (unsigned k = 0; k < 40; k++) {
+                        struct plan before = r.plan;
+                        uint64_t len;
+
+                        if (next() % 10 == 0 || at >= l.size)
+                                at = below(l.size);
+                        len = 1 + below(512 * KIB);
+                        if (len > l.size - at)
+                                len = l.size - at;
+                        reader_touch(&r, &l, at, len, 1 + k * 100, WINDOW_MAX, round % 4 == 0);
+                        check_diff(&before, &r.plan, "a reader");
+                        at += len;
+                }
+        }
+}
+
+static void count(void *arg, uint32_t piece, uint8_t before, uint8_t after)
+{
+        (void)piece;
+        (void)before;
+        (void)after;
+        ++*(unsigned *)arg;
+}
+
+/* The cost is the number of pieces that change: a filled file of four thousand million pieces that
+ * moves by one is no loop over them. */
+static void test_diff_cost(void **state)
+{
+        const struct plan a = {.n = 2, .range = {{0, 1, 7}, {1, UINT32_MAX, 1}}};
+        const struct plan b = {.n = 3, .range = {{1, 2, 7}, {2, 3, 6}, {3, UINT32_MAX, 1}}};
+        unsigned n = 0;
+
+        (void)state;
+        plan_diff(&a, &b, count, &n);
+        assert_int_equal(n, 3);
+}
+
+/* On its way to the reader a piece changes its priority a few times, not once a read. */
+static void test_log_bands_are_cheap(void **state)
+{
+        static const struct layout l = {.size = 256 * MIB, .piece_length = 1 << 14};
+        struct reader r = {0};
+        unsigned n = 0;
+
+        (void)state;
+        for (uint64_t at = 0; at < l.size; at += 16 * KIB) {
+                struct plan before = r.plan;
+
+                reader_touch(&r, &l, at, 16 * KIB, 1000 + at / 16384, WINDOW_MAX, false);
+                plan_diff(&before, &r.plan, count, &n);
+        }
+        /* wanted, six steps up, dropped */
+        assert_true(n <= 8 * (l.size / l.piece_length));
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(test_layout),
+                cmocka_unit_test(test_play),
+                cmocka_unit_test(test_rereading_is_no_row),
+                cmocka_unit_test(test_probe_wants_no_more),
+                cmocka_unit_test(test_window_grows),
+                cmocka_unit_test(test_pause),
+                cmocka_unit_test(test_jump_drops_window),
+                cmocka_unit_test(test_bands),
+                cmocka_unit_test(test_last_piece),
+                cmocka_unit_test(test_fill),
+                cmocka_unit_test(test_touch_fuzz),
+                cmocka_unit_test(test_diff),
+                cmocka_unit_test(test_diff_of_reader),
+                cmocka_unit_test(test_diff_cost),
+                cmocka_unit_test(test_log_bands_are_cheap),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,912 @@
+/* test_store.c: the sparse files, what is in them, and the bound on all of them together. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "store.h"
+
+#define N(a) (sizeof(a) / sizeof *(a))
+#define HEX  "0123456789abcdef0123456789abcdef01234567"
+#define MIB  (UINT64_C(1) << 20)
+
+struct fixture {
+        char path[64];
+        int fd;
+        uint64_t block;
+};
+
+static int setup(void **state)
+{
+        struct fixture *f = calloc(1, sizeof *f);
+        struct statvfs v;
+
+        if (!f)
+                return -1;
+        strcpy(f->path, "/tmp/magnetfs-test-store-XXXXXX");
+        if (!mkdtemp(f->path))
+                return -1;
+        f->fd = open(f->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (f->fd < 0 || fstatvfs(f->fd, &v) < 0)
+                return -1;
+        f->block = v.f_frsize;
+        *state = f;
+        return 0;
+}
+
+/* Names in the folder, besides "." and "..". */
+static unsigned entries(const struct fixture *f)
+{
+        DIR *d = opendir(f->path);
+        unsigned n = 0;
+
+        assert_non_null(d);
+        while (readdir(d))
+                n++;
+        closedir(d);
+        return n - 2;
+}
+
+/* What a test leaves behind has failed, but must not stay. */
+static int teardown(void **state)
+{
+        struct fixture *f = *state;
+        unsigned left = entries(f);
+        DIR *d = opendir(f->path);
+        struct dirent *e;
+
+        while (d && (e = readdir(d)))
+                if (unlinkat(f->fd, e->d_name, 0) < 0)
+                        (void)unlinkat(f->fd, e->d_name, AT_REMOVEDIR);
+        if (d)
+                closedir(d);
+        close(f->fd);
+        rmdir(f->path);
+        free(f);
+        return left > 0 ? -1 : 0;
+}
+
+static struct cache *new_cache(const struct fixture *f, uint64_t limit)
+{
+        struct cache *c = NULL;
+
+        assert_int_equal(cache_new(f->fd, limit, 0, &c), 0);
+        return c;
+}
+
+static struct store *new_store(struct cache *c, uint64_t size, uint32_t piece_length)
+{
+        struct store *s = NULL;
+
+        assert_int_equal(store_new(c, HEX, size, piece_length, &s), 0);
+        return s;
+}
+
+static uint64_t used(struct cache *c)
+{
+        struct cache_stats st;
+
+        cache_stats(c, &st);
+        return st.used_bytes;
+}
+
+/* What the pieces of a store take besides: a block for the file system's own map, for each 32. */
+static uint64_t map_bytes(const struct fixture *f, uint32_t pieces)
+{
+        return (uint64_t)((pieces + 31) / 32) * f->block;
+}
+
+static uint32_t rng = 77777777u;
+
+static uint32_t next(void)
+{
+        rng ^= rng << 13;
+        rng ^= rng >> 17;
+        rng ^= rng << 5;
+        return rng;
+}
+
+static void test_accounting(void **state)
+{
+        struct fixture *f = *state;
+        struct cache *c = new_cache(f, 100 * MIB);
+        struct store *s = new_store(c, 10 * 65536 + 1, 65536);
+        const uint64_t map = map_bytes(f, 1);
+        struct cache_stats st;
+        char data[65536], back[65536];
+
+        memset(data, 'x', sizeof data);
+        cache_stats(c, &st);
+        assert_true(st.used_bytes == 0 && st.limit_bytes == 100 * MIB && st.min_free_bytes == 0);
+
+        /* reserved once, however often it is asked for */
+        assert_int_equal(store_reserve(s, 0), 0);
+        assert_int_equal(store_reserve(s, 0), 0);
+        assert_int_equal(used(c), map + 65536);
+        assert_int_equal(store_reserve(s, 1), 0);
+        assert_int_equal(used(c), map + 2 * 65536);
+        /* given back once */
+        store_release(s, 1);
+        assert_int_equal(used(c), map + 65536);
+        store_release(s, 1);
+        store_release(s, 5);
+        assert_int_equal(used(c), map + 65536);
+
+        /* what was written to stays, also unverified */
+        assert_int_equal(store_write(s, 0, 16384, data, 16384), 0);
+        store_release(s, 0);
+        assert_int_equal(used(c), map + 65536);
+        assert_false(store_has(s, 0));
+        assert_int_equal(store_have_bytes(s), 0);
+
+        /* a write without room reserves it */
+        assert_int_equal(store_write(s, 2, 0, data, 100), 0);
+        assert_int_equal(used(c), map + 2 * 65536);
+
+        /* verified: counted once */
+        store_set(s, 0);
+        store_set(s, 0);
+        assert_true(store_has(s, 0));
+        assert_false(store_has(s, 2));
+        assert_int_equal(store_have_bytes(s), 65536);
+        store_release(s, 0);
+        assert_int_equal(used(c), map + 2 * 65536);
+        assert_int_equal(store_reserve(s, 0), 0);
+        assert_int_equal(used(c), map + 2 * 65536);
+
+        /* the last piece has one byte and takes a block */
+        assert_int_equal(store_reserve(s, 10), 0);
+        assert_int_equal(used(c), map + 2 * 65536 + f->block);
+        store_release(s, 10);
+        assert_int_equal(used(c), map + 2 * 65536);
+        assert_int_equal(store_write(s, 10, 0, "y", 1), 0);
+        store_set(s, 10);
+        assert_int_equal(store_have_bytes(s), 65536 + 1);
+        assert_int_equal(used(c), map + 2 * 65536 + f->block);
+
+        /* bytes are where they were put; what was never written reads as zeros */
+        assert_int_equal(store_read(s, 16384, back, 16384), 0);
+        assert_memory_equal(back, data, 16384);
+        assert_int_equal(store_read(s, UINT64_C(10) * 65536, back, 1), 0);
+        assert_int_equal(back[0], 'y');
+        memset(data, 0, sizeof data);
+        assert_int_equal(store_read(s, UINT64_C(4) * 65536, back, 65536), 0);
+        assert_memory_equal(back, data, 65536);
+
+        store_free(s);
+        assert_int_equal(used(c), 0);
+        cache_free(c);
+}
+
+struct write_case {
+        const char *rule;
+        uint32_t piece, offset;
+        size_t len;
+        int expected;
+};
+
+/* Pieces of 1000 bytes, the fourth and last of 1. */
+static const struct write_case write_cases[] = {
+        {"a whole piece", 0, 0, 1000, 0},
+        {"the end of one", 1, 999, 1, 0},
+        {"nothing at its end", 1, 1000, 0, 0},
+        {"one byte more than a piece", 0, 0, 1001, -EIO},
+        {"across the border", 0, 999, 2, -EIO},
+        {"behind a piece", 0, 1000, 1, -EIO},
+        {"the last byte", 3, 0, 1, 0},
+        {"one more", 3, 0, 2, -EIO},
+        {"behind it", 3, 1, 1, -EIO},
+        {"no such piece", 4, 0, 1, -EIO},
+        {"far from any", UINT32_MAX, 0, 1, -EIO},
+        {"an offset of 32 bits", 0, UINT32_MAX, 2, -EIO},
+};
+
+static void test_write_bounds(void **state)
+{
+        static const char data[2000];
+        struct fixture *f = *state;
+        struct cache *c = new_cache(f, 100 * MIB);
+
+        for (size_t i = 0; i < N(write_cases); i++) {
+                const struct write_case *w = &write_cases[i];
+                struct store *s = new_store(c, 3001, 1000);
+                int r = store_write(s, w->piece, w->offset, data, w->len);
+
+                if (r != w->expected)
+                        fail_msg("%s: %d", w->rule, r);
+                if (r < 0 && used(c) != 0)
+                        fail_msg("%s: took room", w->rule);
+                store_free(s);
+        }
+        {
+                struct store *s = new_store(c, 3001, 1000);
+                char back[2];
+
+                assert_int_equal(store_read(s, 3000, back, 1), 0);
+                assert_int_equal(store_read(s, 3000, back, 2), -EIO);
+                assert_int_equal(store_read(s, 3001, back, 1), -EIO);
+                assert_int_equal(store_read(s, 3001, back, 0), 0);
+                /* setting what isn't there is nothing */
+                store_set(s, 4);
+                store_set(s, UINT32_MAX);
+                assert_int_equal(store_have_bytes(s), 0);
+                store_free(s);
+        }
+        cache_free(c);
+}
+
+/* The bound holds over all stores, and what is given back can be had again. */
+static void test_bound(void **state)
+{
+        struct fixture *f = *state;
+        const uint64_t map = map_bytes(f, 1);
+        struct cache *c = new_cache(f, 8 * 65536 + 2 * map);
+        struct store *a = new_store(c, 8 * 65536, 65536), *b = NULL;
+        char byte = 1;
+
+        assert_int_equal(store_new(c, "b" HEX, 8 * 65536, 65536, &b), 0);
+        for (uint32_t i = 0; i < 8; i++)
+                assert_int_equal(store_reserve(i % 2 ? a : b, i), 0);
+        assert_int_equal(used(c), 8 * 65536 + 2 * map);
+        assert_int_equal(store_reserve(a, 0), -ENOSPC);
+        assert_int_equal(store_reserve(b, 1), -ENOSPC);
+        /* what is reserved stays so */
+        assert_int_equal(store_reserve(a, 1), 0);
+        /* a write can't go around it, and takes nothing */
+        assert_int_equal(store_write(a, 2, 0, &byte, 1), -ENOSPC);
+        assert_int_equal(used(c), 8 * 65536 + 2 * map);
+        store_release(a, 2);
+        assert_int_equal(used(c), 8 * 65536 + 2 * map);
+
+        store_release(b, 0);
+        assert_int_equal(store_write(a, 2, 0, &byte, 1), 0);
+        assert_int_equal(store_reserve(b, 0), -ENOSPC);
+
+        /* one discarded: the other has its room at once */
+        store_discard(a);
+        assert_int_equal(used(c), 3 * 65536 + map);
+        for (uint32_t i = 0; i < 8; i++)
+                assert_int_equal(store_reserve(b, i), 0);
+        store_free(a);
+        assert_int_equal(used(c), 8 * 65536 + map);
+        store_free(b);
+        assert_int_equal(used(c), 0);
+        cache_free(c);
+}
+
+/* A bound that is no multiple of a piece is not passed by one; one smaller than a piece holds none.
+ */
+static void test_bound_between(void **state)
+{
+        struct fixture *f = *state;
+        struct cache *c = new_cache(f, 2 * 65536 + 65535);
+        struct store *s = new_store(c, 8 * 65536 + 5, 65536);
+
+        assert_int_equal(store_reserve(s, 0), 0);
+        assert_int_equal(store_reserve(s, 1), 0);
+        assert_int_equal(store_reserve(s, 2), -ENOSPC);
+        /* the short last one still fits */
+        assert_int_equal(store_reserve(s, 8), 0);
+        store_free(s);
+        cache_free(c);
+
+        c = new_cache(f, 65535);
+        s = new_store(c, 65536, 65536);
+        assert_int_equal(store_reserve(s, 0), -ENOSPC);
+        assert_int_equal(used(c), 0);
+        store_free(s);
+        cache_free(c);
+}
+
+/* Counted in blocks of the file system: what is used is never less than the blocks that hold what
+ * was written, also where a piece begins inside a block. */
+static void test_blocks(void **state)
+{
+        static const uint32_t lengths[] = {16384, 65536, 1000, 4097, 5000, 16385, 20000, 65535};
+        static const char data[65536];
+        struct fixture *f = *state;
+
+        for (size_t k = 0; k < N(lengths); k++) {
+                enum { PIECES = 64 };
+                struct cache *c = new_cache(f, 1000 * MIB);
+                struct store *s = new_store(c, (uint64_t)lengths[k] * PIECES, lengths[k]);
+                uint64_t blocks = 0, counted = 0; /* blocks below counted are in blocks already */
+
+                for (uint32_t i = 0; i < PIECES; i += 3) {
+                        uint64_t first = (uint64_t)i * lengths[k] / f->block;
+                        uint64_t end = ((uint64_t)(i + 1) * lengths[k] - 1) / f->block + 1;
+
+                        assert_int_equal(store_write(s, i, 0, data, lengths[k]), 0);
+                        blocks += end - (first > counted ? first : counted);
+                        counted = end;
+                        if (used(c) < blocks * f->block) {
+                                uint64_t u = used(c);
+
+                                store_free(s);
+                                cache_free(c);
+                                fail_msg("pieces of %u: %llu bytes of blocks, %llu counted",
+                                         lengths[k], (unsigned long long)(blocks * f->block),
+                                         (unsigned long long)u);
+                        }
+                }
+                store_free(s);
+                cache_free(c);
+        }
+}
+
+/* min_free: what must stay free on the disk. */
+static void test_min_free(void **state)
+{
+        struct fixture *f = *state;
+        struct statvfs v;
+        uint64_t disk_free;
+        struct cache *c = NULL;
+        struct store *s;
+
+        assert_int_equal(fstatvfs(f->fd, &v), 0);
+        disk_free = (uint64_t)v.f_bavail * v.f_frsize;
+        assert_int_equal(cache_new(f->fd, 1000 * MIB, disk_free + 100 * MIB, &c), 0);
+        s = new_store(c, 10 * MIB, MIB);
+        assert_int_equal(store_reserve(s, 0), -ENOSPC);
+        assert_int_equal(store_write(s, 0, 0, "x", 1), -ENOSPC);
+        assert_int_equal(used(c), 0);
+        store_free(s);
+        cache_free(c);
+
+        /* what is reserved and not on the disk yet counts against it */
+        assert_true(disk_free > 1000 * MIB);
+        assert_int_equal(cache_new(f->fd, UINT64_MAX, disk_free - 500 * MIB, &c), 0);
+        s = new_store(c, 10000 * MIB, 100 * MIB);
+        assert_int_equal(store_reserve(s, 0), 0);
+        {
+                uint32_t n = 1;
+
+                while (n < 100 && store_reserve(s, n) == 0)
+                        n++;
+                /* others use the disk too */
+                assert_in_range(n, 2, 9);
+                store_release(s, 0);
+                assert_int_equal(used(c), (n - 1) * 100 * MIB + map_bytes(f, 1));
+        }
+        store_free(s);
+        cache_free(c);
+}
+
+/* More than any disk has: nothing fits, the sum does not wrap. */
+static void test_min_free_of_all(void **state)
+{
+        static const uint64_t values[] = {UINT64_MAX, UINT64_MAX - 4096, UINT64_MAX - MIB + 1,
+                                          UINT64_MAX / 2};
+        struct fixture *f = *state;
+
+        for (size_t i = 0; i < N(values); i++) {
+                struct cache *c = NULL;
+                struct store *s;
+                int r;
+
+                assert_int_equal(cache_new(f->fd, 1000 * MIB, values[i], &c), 0);
+                s = new_store(c, 10 * MIB, MIB);
+                r = store_reserve(s, 0);
+                store_free(s);
+                cache_free(c);
+                if (r != -ENOSPC)
+                        fail_msg("min_free %llu: %d", (unsigned long long)values[i], r);
+        }
+}
+
+struct model {
+        uint32_t pieces, piece_length;
+        uint64_t size;
+        bool *has;
+};
+
+static uint64_t model_bytes(const struct model *m, uint64_t offset, uint64_t len)
+{
+        uint64_t sum = 0;
+
+        for (uint64_t p = offset / m->piece_length; len > 0 && p * m->piece_length < offset + len;
+             p++) {
+                uint64_t from = p * m->piece_length, to = from + m->piece_length;
+
+                if (to > m->size)
+                        to = m->size;
+                if (from < offset)
+                        from = offset;
+                if (to > offset + len)
+                        to = offset + len;
+                sum += m->has[p] ? to - from : 0;
+        }
+        return sum;
+}
+
+/* first_missing and have_in against brute force, around words of 64 and the short last piece. */
+static void test_bitmap(void **state)
+{
+        static const uint32_t counts[] = {1, 2, 63, 64, 65, 127, 128, 129, 200, 256};
+        struct fixture *f = *state;
+        struct cache *c = new_cache(f, 1000 * MIB);
+
+        for (size_t k = 0; k < 4 * N(counts); k++) {
+                struct model m = {.pieces = counts[k % N(counts)], .piece_length = 1000};
+                /* few, half, nearly all, all */
+                uint32_t share = (uint32_t[]){10, 50, 95, 100}[k / N(counts)];
+                struct store *s;
+                uint64_t have = 0;
+
+                m.size = (uint64_t)(m.pieces - 1) * 1000 + 1 + next() % 1000;
+                m.has = calloc(m.pieces, sizeof *m.has);
+                assert_non_null(m.has);
+                s = new_store(c, m.size, 1000);
+                for (uint32_t i = 0; i < m.pieces; i++) {
+                        if (next() % 100 >= share)
+                                continue;
+                        m.has[i] = true;
+                        store_set(s, i);
+                }
+                for (uint32_t i = 0; i < m.pieces; i++)
+                        assert_true(store_has(s, i) == m.has[i]);
+                for (uint32_t first = 0; first <= m.pieces; first++) {
+                        for (uint32_t end = first; end <= m.pieces; end++) {
+                                uint32_t expected = first, got;
+
+                                while (expected < end && m.has[expected])
+                                        expected++;
+                                got = store_first_missing(s, first, end);
+                                if (got != expected)
+                                        fail_msg("%u pieces: the first missing of [%u, %u) is %u, "
+                                                 "not %u",
+                                                 m.pieces, first, end, got, expected);
+                        }
+                }
+                for (unsigned round = 0; round < 2000; round++) {
+                        uint64_t offset = next() % m.size, len = next() % (m.size - offset + 1);
+                        uint64_t got, expected;
+
+                        if (round == 0)
+                                offset = 0, len = m.size;
+                        got = store_have_in(s, offset, len);
+                        expected = model_bytes(&m, offset, len);
+                        if (got != expected)
+                                fail_msg("%u pieces: %llu of [%llu, +%llu), not %llu", m.pieces,
+                                         (unsigned long long)got, (unsigned long long)offset,
+                                         (unsigned long long)len, (unsigned long long)expected);
+                        if (round == 0)
+                                have = got;
+                }
+                assert_int_equal(store_have_in(s, 0, 0), 0);
+                assert_int_equal(store_have_in(s, m.size, 0), 0);
+                assert_int_equal(store_have_bytes(s), have);
+                store_free(s);
+                free(m.has);
+        }
+        cache_free(c);
+}
+
+/* Beyond 4 GiB nothing wraps. */
+static void test_large(void **state)
+{
+        struct fixture *f = *state;
+        struct cache *c = new_cache(f, 1000 * MIB);
+        uint64_t size = 5000 * MIB + 1;
+        struct store *s = new_store(c, size, 1 << 20);
+        char back[3] = "";
+
+        assert_int_equal(store_write(s, 4999, (1 << 20) - 2, "ab", 2), 0);
+        assert_int_equal(store_write(s, 5000, 0, "c", 1), 0);
+        store_set(s, 4999);
+        store_set(s, 5000);
+        assert_int_equal(store_read(s, 5000 * MIB - 2, back, 3), 0);
+        assert_memory_equal(back, "abc", 3);
+        assert_true(store_have_in(s, 0, size) == MIB + 1);
+        assert_true(store_have_in(s, 4999 * MIB + 5, MIB - 4) == MIB - 4);
+        assert_true(store_have_bytes(s) == MIB + 1);
+        assert_int_equal(store_first_missing(s, 4999, 5001), 5001);
+        store_free(s);
+        cache_free(c);
+}
+
+static void test_discard(void **state)
+{
+        struct fixture *f = *state;
+        struct cache *c = new_cache(f, 100 * MIB);
+        struct store *s = new_store(c, 10 * MIB, MIB), *again;
+        char byte = 1;
+        struct stat st;
+
+        assert_int_equal(entries(f), 1);
+        assert_int_equal(fstatat(f->fd, HEX ".pieces", &st, 0), 0);
+        assert_true(st.st_size == 10 * MIB);
+        assert_int_equal(st.st_mode & 07777, 0600);
+        assert_int_equal(store_write(s, 0, 0, &byte, 1), 0);
+        store_set(s, 0);
+        assert_int_equal(store_reserve(s, 1), 0);
+        store_discard(s);
+        assert_int_equal(entries(f), 0);
+        assert_int_equal(used(c), 0);
+        store_discard(s);
+        assert_int_equal(used(c), 0);
+        assert_int_equal(store_write(s, 2, 0, &byte, 1), -ESTALE);
+        assert_int_equal(store_read(s, 0, &byte, 1), -ESTALE);
+        assert_int_equal(store_reserve(s, 3), -ESTALE);
+        /* room that is gone isn't given back twice */
+        store_release(s, 1);
+        store_set(s, 1);
+        assert_int_equal(used(c), 0);
+
+        /* the same torrent anew, while a handle still holds the old one */
+        again = new_store(c, 10 * MIB, MIB);
+        byte = 7;
+        assert_int_equal(store_write(again, 0, 0, &byte, 1), 0);
+        store_free(s);
+        assert_int_equal(entries(f), 1);
+        assert_int_equal(used(c), MIB + map_bytes(f, 1));
+        assert_int_equal(store_read(again, 0, &byte, 1), 0);
+        assert_int_equal(byte, 7);
+        store_free(again);
+        store_free(NULL);
+        cache_free(c);
+        cache_free(NULL);
+}
+
+/* What an earlier run left goes; what isn't its own stays. */
+static void test_leftovers(void **state)
+{
+        static const struct {
+                const char *name;
+                bool stays;
+        } names[] = {
+                {HEX ".pieces", false},
+                {"a" HEX ".pieces", false},
+                {"lock", true},
+                {"session", true},
+                {HEX ".pieces.bak", true},
+                {HEX "pieces", true},
+                {".pieces", true},
+                {HEX, true},
+        };
+        struct fixture *f = *state;
+        struct cache *c = NULL;
+        struct stat st;
+
+        for (size_t i = 0; i < N(names); i++) {
+                int fd = openat(f->fd, names[i].name, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+                assert_true(fd >= 0);
+                assert_int_equal(write(fd, "x", 1), 1);
+                close(fd);
+        }
+        /* a link goes itself, not what it names; a folder is no store */
+        assert_int_equal(symlinkat("lock", f->fd, "ab.pieces"), 0);
+        assert_int_equal(mkdirat(f->fd, "cd.pieces", 0700), 0);
+        assert_int_equal(cache_new(f->fd, 100 * MIB, 0, &c), 0);
+        assert_int_equal(used(c), 0);
+        for (size_t i = 0; i < N(names); i++) {
+                bool stays = fstatat(f->fd, names[i].name, &st, 0) == 0;
+
+                if (stays != names[i].stays)
+                        fail_msg("%s %s", names[i].name, stays ? "stays" : "goes");
+                (void)unlinkat(f->fd, names[i].name, 0);
+        }
+        assert_true(fstatat(f->fd, "ab.pieces", &st, AT_SYMLINK_NOFOLLOW) < 0);
+        assert_int_equal(unlinkat(f->fd, "cd.pieces", AT_REMOVEDIR), 0);
+        cache_free(c);
+}
+
+static void test_errors(void **state)
+{
+        struct fixture *f = *state;
+        struct cache *c = (struct cache *)(uintptr_t)1;
+        struct store *s = (struct store *)(uintptr_t)1;
+        struct rlimit old, small;
+        int fd;
+
+        assert_int_equal(cache_new(-1, MIB, 0, &c), -EBADF);
+        fd = openat(f->fd, "file", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+        assert_true(fd >= 0);
+        assert_int_equal(cache_new(fd, MIB, 0, &c), -ENOTDIR);
+        assert_true(c == (struct cache *)(uintptr_t)1);
+        close(fd);
+        assert_int_equal(unlinkat(f->fd, "file", 0), 0);
+
+        c = new_cache(f, 100 * MIB);
+        /* a file system that can't hold it: nothing is left there */
+        assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+        small = (struct rlimit){.rlim_cur = MIB, .rlim_max = old.rlim_max};
+        signal(SIGXFSZ, SIG_IGN);
+        assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+        assert_int_equal(store_new(c, HEX, 2 * MIB, 65536, &s), -EFBIG);
+        assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+        assert_true(s == (struct store *)(uintptr_t)1);
+        assert_int_equal(entries(f), 0);
+
+        /* a link of the store's name is not followed */
+        assert_int_equal(symlinkat("/etc/passwd", f->fd, HEX ".pieces"), 0);
+        assert_int_equal(store_new(c, HEX, 2 * MIB, 65536, &s), -ELOOP);
+        assert_int_equal(unlinkat(f->fd, HEX ".pieces", 0), 0);
+        cache_free(c);
+}
+
+/* Random calls on three stores against a model of who has room. */
+static void test_fuzz(void **state)
+{
+        enum { STORES = 3, PIECES = 70, LENGTH = 16384, ROOM = 100 };
+        static const char data[LENGTH];
+        struct fixture *f = *state;
+        struct cache *c = new_cache(f, (uint64_t)ROOM * LENGTH);
+        struct store *s[STORES] = {NULL};
+        bool reserved[STORES][PIECES] = {{false}}, written[STORES][PIECES] = {{false}},
+             has[STORES][PIECES] = {{false}};
+        unsigned n[STORES] = {0}; /* reserved */
+        uint64_t sum = 0;
+
+        for (unsigned round = 0; round < 60000; round++) {
+                unsigned k = next() % STORES;
+                uint32_t p = next() % PIECES;
+                uint64_t step;
+                int expected, r = 0;
+
+                if (!s[k]) {
+                        char hex[] = HEX;
+
+                        hex[0] = (char)('0' + k);
+                        assert_int_equal(
+                                store_new(c, hex, (uint64_t)PIECES * LENGTH, LENGTH, &s[k]), 0);
+                }
+                step = LENGTH + map_bytes(f, n[k] + 1) - map_bytes(f, n[k]);
+                expected = reserved[k][p] || sum + step <= (uint64_t)ROOM * LENGTH ? 0 : -ENOSPC;
+                switch (next() % 5) {
+                case 0:
+                case 1:
+                        if (next() % 2) {
+                                r = store_reserve(s[k], p);
+                        } else {
+                                r = store_write(s[k], p, 0, data, 1 + next() % LENGTH);
+                                written[k][p] |= r == 0;
+                        }
+                        if (r == 0 && !reserved[k][p]) {
+                                reserved[k][p] = true;
+                                n[k]++;
+                                sum += step;
+                        }
+                        break;
+                case 2:
+                        if (written[k][p]) {
+                                store_set(s[k], p);
+                                has[k][p] = true;
+                        }
+                        continue;
+                case 3:
+                        store_release(s[k], p);
+                        if (reserved[k][p] && !written[k][p]) {
+                                reserved[k][p] = false;
+                                n[k]--;
+                                sum -= LENGTH + map_bytes(f, n[k] + 1) - map_bytes(f, n[k]);
+                        }
+                        expected = 0;
+                        break;
+                default:
+                        if (next() % 300 > 0)
+                                continue;
+                        for (uint32_t i = 0; i < PIECES; i++) {
+                                assert_true(store_has(s[k], i) == has[k][i]);
+                                reserved[k][i] = written[k][i] = has[k][i] = false;
+                        }
+                        sum -= (uint64_t)n[k] * LENGTH + map_bytes(f, n[k]);
+                        n[k] = 0;
+                        if (next() % 2)
+                                store_discard(s[k]);
+                        store_free(s[k]);
+                        s[k] = NULL;
+                        assert_int_equal(used(c), sum);
+                        continue;
+                }
+                if (r != expected)
+                        fail_msg("round %u: %d, not %d", round, r, expected);
+                if (used(c) != sum || sum > (uint64_t)ROOM * LENGTH)
+                        fail_msg("round %u: %llu used, not %llu", round,
+                                 (unsigned long long)used(c), (unsigned long long)sum);
+        }
+        for (unsigned k = 0; k < STORES; k++)
+                store_free(s[k]);
+        assert_int_equal(used(c), 0);
+        cache_free(c);
+}
+
+/* ---- threads ---- */
+
+struct shared {
+        struct cache *cache;
+        struct store *store;
+        atomic_bool stop;
+        _Atomic unsigned wrong;
+};
+
+enum { T_PIECES = 256, T_LENGTH = 16384, T_ROOM = 200 };
+
+/* The bytes of a piece say which it is. */
+static void *writer(void *arg)
+{
+        struct shared *sh = arg;
+        char data[T_LENGTH];
+
+        for (uint32_t i = 0; i < T_PIECES; i++) {
+                memset(data, (int)(i % 255 + 1), sizeof data);
+                if (store_reserve(sh->store, i) == 0 && i % 3 == 0)
+                        store_release(sh->store, i);
+                if (store_write(sh->store, i, 0, data, T_LENGTH / 2) == 0 &&
+                    store_write(sh->store, i, T_LENGTH / 2, data, T_LENGTH / 2) == 0)
+                        store_set(sh->store, i);
+        }
+        return NULL;
+}
+
+static void *reader(void *arg)
+{
+        struct shared *sh = arg;
+        char data[T_LENGTH];
+
+        for (unsigned round = 0; !atomic_load(&sh->stop); round++) {
+                uint32_t i = round * 7919 % T_PIECES;
+                struct cache_stats st;
+
+                if (store_has(sh->store, i)) {
+                        int r = store_read(sh->store, (uint64_t)i * T_LENGTH, data, sizeof data);
+
+                        if (r == 0 && (data[0] != (char)(i % 255 + 1) ||
+                                       memcmp(data, data + 1, sizeof data - 1) != 0))
+                                atomic_fetch_add(&sh->wrong, 1);
+                        if (r < 0 && r != -ESTALE)
+                                atomic_fetch_add(&sh->wrong, 1);
+                }
+                (void)store_first_missing(sh->store, 0, T_PIECES);
+                (void)store_have_in(sh->store, 0, (uint64_t)T_PIECES * T_LENGTH);
+                cache_stats(sh->cache, &st);
+                if (st.used_bytes > st.limit_bytes)
+                        atomic_fetch_add(&sh->wrong, 1);
+        }
+        return NULL;
+}
+
+/* Two write the same pieces, two read: a piece that is there reads as what it is, the bound holds.
+ */
+static void test_threads(void **state)
+{
+        struct fixture *f = *state;
+
+        for (unsigned round = 0; round < 8; round++) {
+                struct shared sh = {.cache = new_cache(f, (uint64_t)T_ROOM * T_LENGTH)};
+                pthread_t w[2], r[2];
+
+                sh.store = new_store(sh.cache, (uint64_t)T_PIECES * T_LENGTH, T_LENGTH);
+                for (unsigned i = 0; i < 2; i++) {
+                        assert_int_equal(pthread_create(&r[i], NULL, reader, &sh), 0);
+                        assert_int_equal(pthread_create(&w[i], NULL, writer, &sh), 0);
+                }
+                for (unsigned i = 0; i < 2; i++)
+                        pthread_join(w[i], NULL);
+                if (round % 2)
+                        store_discard(sh.store); /* under the readers' feet */
+                atomic_store(&sh.stop, true);
+                for (unsigned i = 0; i < 2; i++)
+                        pthread_join(r[i], NULL);
+                assert_int_equal(atomic_load(&sh.wrong), 0);
+                /* full, but for what is less than a piece */
+                if (round % 2)
+                        assert_int_equal(used(sh.cache), 0);
+                else
+                        assert_in_range(used(sh.cache), (T_ROOM - 1) * T_LENGTH - f->block,
+                                        T_ROOM * T_LENGTH);
+                store_free(sh.store);
+                assert_int_equal(used(sh.cache), 0);
+                cache_free(sh.cache);
+        }
+}
+
+/* Writes and reads of a store while it is discarded: a read says -ESTALE or gives what was written,
+ * never the zeros of a hole; no room is left taken. A long read makes a race more likely. */
+enum { R_PIECES = 8, R_LENGTH = 4 << 20 };
+
+static void *late_writer(void *arg)
+{
+        struct shared *sh = arg;
+        char data[16384];
+
+        memset(data, 1, sizeof data);
+        for (uint32_t i = 1;; i = i % (R_PIECES - 1) + 1)
+                if (store_write(sh->store, i, 0, data, sizeof data) == -ESTALE)
+                        break;
+        return NULL;
+}
+
+static void *late_reader(void *arg)
+{
+        struct shared *sh = arg;
+        char *data = malloc(R_LENGTH);
+
+        while (data) {
+                int r = store_read(sh->store, 0, data, R_LENGTH);
+
+                if (r == -ESTALE)
+                        break;
+                if (r != 0 || data[0] != 1 || memcmp(data, data + 1, R_LENGTH - 1) != 0)
+                        atomic_fetch_add(&sh->wrong, 1);
+        }
+        free(data);
+        return NULL;
+}
+
+static void test_discard_race(void **state)
+{
+        struct fixture *f = *state;
+        char *data = malloc(R_LENGTH);
+        unsigned wrong = 0;
+
+        assert_non_null(data);
+        memset(data, 1, R_LENGTH);
+        for (unsigned round = 0; round < 60; round++) {
+                struct shared sh = {.cache = new_cache(f, 1000 * MIB)};
+                pthread_t w[2], r[2];
+
+                sh.store = new_store(sh.cache, (uint64_t)R_PIECES * R_LENGTH, R_LENGTH);
+                assert_int_equal(store_write(sh.store, 0, 0, data, R_LENGTH), 0);
+                store_set(sh.store, 0);
+                for (unsigned i = 0; i < 2; i++) {
+                        assert_int_equal(pthread_create(&r[i], NULL, late_reader, &sh), 0);
+                        assert_int_equal(pthread_create(&w[i], NULL, late_writer, &sh), 0);
+                }
+                /* whenever, but while they are at it */
+                for (unsigned i = 0; i < 20000 * (round % 10); i++)
+                        (void)used(sh.cache);
+                store_discard(sh.store);
+                for (unsigned i = 0; i < 2; i++) {
+                        pthread_join(w[i], NULL);
+                        pthread_join(r[i], NULL);
+                }
+                wrong += atomic_load(&sh.wrong);
+                assert_int_equal(used(sh.cache), 0);
+                store_free(sh.store);
+                cache_free(sh.cache);
+        }
+        free(data);
+        if (wrong > 0)
+                fail_msg("%u reads of a discarded store gave a hole", wrong);
+}
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+        const struct CMUnitTest tests[] = {
+                T(test_accounting),
+                T(test_write_bounds),
+                T(test_bound),
+                T(test_bound_between),
+                T(test_blocks),
+                T(test_min_free),
+                T(test_min_free_of_all),
+                T(test_bitmap),
+                T(test_large),
+                T(test_discard),
+                T(test_leftovers),
+                T(test_errors),
+                T(test_fuzz),
+                T(test_threads),
+                T(test_discard_race),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
