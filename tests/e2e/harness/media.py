@@ -1,0 +1,42 @@
+"""Real media, made by ffmpeg."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+SECONDS = 8
+
+
+def _ffmpeg(*arguments: str) -> None:
+    subprocess.run(
+        ["ffmpeg", "-nostdin", "-hide_banner", "-loglevel", "error", "-y", *arguments],
+        check=True,
+        stdin=subprocess.DEVNULL,
+        timeout=120,
+    )
+
+
+def make_mp4(folder: Path) -> Path:
+    """An mp4 of several MB with its index (moov) at the end, as recorders leave it."""
+    target = folder / "clip.mp4"
+    if not target.exists():
+        _ffmpeg(
+            *("-f", "lavfi", "-i", f"testsrc2=size=640x360:rate=25:duration={SECONDS}"),
+            *("-f", "lavfi", "-i", f"sine=frequency=440:duration={SECONDS}"),
+            *("-c:v", "libx264", "-preset", "ultrafast", "-b:v", "4M", "-minrate", "4M"),
+            *("-maxrate", "4M", "-bufsize", "4M", "-x264-params", "nal-hrd=cbr"),
+            *("-pix_fmt", "yuv420p", "-g", "25", "-c:a", "aac", "-fflags", "+bitexact"),
+            str(target),
+        )
+        data = target.read_bytes()
+        assert data.rindex(b"moov") > data.index(b"mdat"), "the index must come last"
+    return target
+
+
+def make_mkv(folder: Path) -> Path:
+    """The same streams as Matroska, its cues at the end."""
+    target = folder / "clip.mkv"
+    if not target.exists():
+        _ffmpeg("-i", str(make_mp4(folder)), "-c", "copy", str(target))
+    return target

@@ -1,0 +1,95 @@
+"""Reading through the mount: comparing, parking, and readers as processes of their own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from harness import waiting
+from harness.torrents import Torrent, iter_chunks
+
+
+def read_exactly(fd: int, offset: int, length: int) -> bytes:
+    """pread(2) until length bytes or the end of the file are there."""
+    parts = []
+    while length > 0:
+        part = os.pread(fd, length, offset)
+        if not part:
+            break
+        parts.append(part)
+        offset += len(part)
+        length -= len(part)
+    return b"".join(parts)
+
+
+def assert_same(path: Path, torrent: Torrent, name: str) -> None:
+    """Reads a file of the mount from start to end and compares every byte with the torrent's."""
+    file = torrent.file(name)
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        assert os.fstat(fd).st_size == file.length
+        for offset, length in iter_chunks(file.length):
+            got = read_exactly(fd, offset, length)
+            if got != torrent.read(name, offset, length):
+                raise AssertionError(f"{name}: differs within {length} bytes at {offset}")
+        assert os.pread(fd, 1, file.length) == b""
+    finally:
+        os.close(fd)
+
+
+class Parked:
+    """A process with threads that read where nothing comes (see parked_process.py)."""
+
+    def __init__(self, path: Path, count: int = 1, stride: int = 0) -> None:
+        self._said = b""
+        self._process = subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("parked_process.py"))]
+            + [str(path), str(count), str(stride)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+        )
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def line(self, timeout: float) -> str:
+        """The next line it says, or "" when it says none in time."""
+        assert self._process.stdout
+        fd = self._process.stdout.fileno()
+        end = time.monotonic() + timeout
+        while b"\n" not in self._said:
+            left = end - time.monotonic()
+            if left <= 0 or not waiting.readable(fd, left):
+                return ""
+            part = os.read(fd, 65536)
+            if not part:
+                return ""
+            self._said += part
+        line, _, self._said = self._said.partition(b"\n")
+        return line.decode()
+
+    def do(self, action: str) -> None:
+        """dup, fork, spawn or run: what must not disturb the parked read."""
+        assert self._process.stdin
+        self._process.stdin.write(action.encode() + b"\n")
+        self._process.stdin.flush()
+        assert self.line(10) == f"did {action}"
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe:
+                pipe.close()
+
+    def __enter__(self) -> Parked:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.kill()

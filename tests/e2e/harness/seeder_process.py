@@ -1,0 +1,113 @@
+"""A python-libtorrent seeder in a process of its own: it can be frozen, its CPU is not the test's.
+
+One JSON object a line on stdin, one answer a line on stdout; ends with its stdin.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import Any
+
+import libtorrent as lt
+
+READY_S = 10.0
+
+
+def open_session() -> lt.session:
+    """Loopback alone. A session on 0.0.0.0 could not reach peers on 127.0.0.1."""
+    return lt.session(
+        {
+            "listen_interfaces": "127.0.0.1:0",
+            "enable_dht": False,
+            "enable_lsd": False,
+            "enable_upnp": False,
+            "enable_natpmp": False,
+            "allow_multiple_connections_per_ip": True,
+            # It answers uTP and dials TCP: over loopback uTP is many times slower.
+            "enable_incoming_utp": True,
+            "enable_outgoing_utp": False,
+            "connections_limit": 500,
+            "tick_interval": 100,
+            "alert_mask": lt.alert.category_t.status_notification,
+        }
+    )
+
+
+class Seeder:
+    def __init__(self) -> None:
+        self.session = open_session()
+        self.handles: dict[str, Any] = {}
+
+    def add(
+        self, info_hash: str, torrent: str, blob: str, upload_limit: int, announce: str | None
+    ) -> dict[str, Any]:
+        """Seeds the blob: all files of the torrent, mapped onto that one file, unchecked."""
+        info = lt.torrent_info(torrent)
+        name = blob.rpartition("/")[2]
+        if not info.info_hashes().has_v2():
+            storage = lt.file_storage()
+            storage.set_piece_length(info.piece_length())
+            storage.add_file(name, info.total_size())
+            info.remap_files(storage)
+        params = lt.add_torrent_params()
+        params.ti = info
+        params.save_path = blob.rpartition("/")[0]
+        params.flags |= lt.torrent_flags.seed_mode
+        params.trackers = [announce] if announce else []
+        params.flags &= ~lt.torrent_flags.auto_managed
+        params.flags &= ~lt.torrent_flags.paused
+        handle = self.session.add_torrent(params)
+        handle.set_upload_limit(upload_limit)
+        self.handles[info_hash] = handle
+        self._wait_checked(handle)
+        return {"port": self.session.listen_port()}
+
+    def _wait_checked(self, handle: Any) -> None:
+        """Until then it hangs up on peers, though its status says that it seeds."""
+        end = time.monotonic() + READY_S
+        while time.monotonic() < end:
+            self.session.wait_for_alert(100)
+            for alert in self.session.pop_alerts():
+                if isinstance(alert, lt.torrent_checked_alert) and alert.handle == handle:
+                    return
+        raise TimeoutError("the torrent does not get ready")
+
+    def hello(self) -> dict[str, Any]:
+        return {"port": self.session.listen_port()}
+
+    def limit(self, info_hash: str, upload_limit: int) -> dict[str, Any]:
+        self.handles[info_hash].set_upload_limit(upload_limit)
+        return {}
+
+    def connect(self, info_hash: str, port: int) -> dict[str, Any]:
+        """Dials a peer, as a seed does that got its address from a tracker."""
+        self.handles[info_hash].connect_peer(("127.0.0.1", port))
+        return {}
+
+    def stats(self, info_hash: str) -> dict[str, Any]:
+        status = self.handles[info_hash].status()
+        return {
+            "sent": status.total_payload_upload,
+            "peers": status.num_peers,
+            "seeding": bool(status.is_seeding),
+            "error": status.errc.message() if status.errc.value() else None,
+        }
+
+
+def main() -> None:
+    seeder = Seeder()
+    for line in sys.stdin:
+        request = json.loads(line)
+        command = request.pop("cmd")
+        try:
+            answer = {"ok": True, **getattr(seeder, command)(**request)}
+        except Exception as problem:  # the test reports it, with the command it sent
+            answer = {"ok": False, "error": repr(problem)}
+        sys.stdout.write(json.dumps(answer) + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

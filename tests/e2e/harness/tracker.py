@@ -1,0 +1,135 @@
+"""Trackers: a real one, and one that breaks on purpose."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import re
+import socket
+import subprocess
+import threading
+from pathlib import Path
+from urllib.parse import quote
+
+from harness import waiting
+from harness.ports import free_port
+
+
+class OpenTracker:
+    """opentracker on loopback, HTTP and UDP on one port."""
+
+    def __init__(self, folder: Path, info_hashes: list[str]) -> None:
+        self.port = free_port()
+        folder.mkdir(parents=True)
+        os.chmod(folder, 0o755)
+        # Debian's build serves listed torrents only; as root it looks for the list after chroot(2).
+        (folder / "whitelist").write_text("".join(f"{h}\n" for h in info_hashes))
+        whitelist = "/whitelist" if os.geteuid() == 0 else str(folder / "whitelist")
+        self._log = open(folder / "log", "wb")
+        self._process = subprocess.Popen(
+            ["opentracker", "-i", "127.0.0.1", "-p", str(self.port), "-P", str(self.port)]
+            + ["-d", str(folder), "-w", whitelist],
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=self._log,
+            start_new_session=True,
+            cwd=folder,
+        )
+        try:
+            waiting.until("opentracker listens", self._listens)
+        except BaseException:
+            self.close()
+            raise
+
+    def _listens(self) -> bool:
+        if self._process.poll() is not None:
+            raise AssertionError("opentracker ended at once")
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/announce"
+
+    @property
+    def udp_url(self) -> str:
+        return f"udp://127.0.0.1:{self.port}/announce"
+
+    def _seeds(self, info_hash: str) -> int:
+        """What the tracker's scrape says (BEP 48): "complete" is how many have everything."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        try:
+            connection.request("GET", "/scrape?info_hash=" + quote(bytes.fromhex(info_hash)))
+            body = connection.getresponse().read()
+        finally:
+            connection.close()
+        found = re.search(rb"8:completei(\d+)e", body)
+        return int(found.group(1)) if found else 0
+
+    def wait_for_seed(self, info_hash: str, timeout: float = 20.0) -> None:
+        """Waits until a seeder has announced itself."""
+        waiting.until("the seeder's announce", lambda: self._seeds(info_hash), timeout)
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        self._log.close()
+
+
+class HangingTracker:
+    """A tracker that answers its first requests, without peers, and leaves all later ones hanging.
+
+    A client that waits for the answer to its last words ("stopped") waits for ever.
+    """
+
+    def __init__(self, answers: int = 0) -> None:
+        self._answers = answers
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self._lock = threading.Lock()
+        self._connections: list[socket.socket] = []  # under _lock
+        self._requests: list[bytes] = []  # under _lock
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/announce"
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:  # closed
+                return
+            with self._lock:
+                self._connections.append(connection)
+            threading.Thread(target=self._hear, args=(connection,), daemon=True).start()
+
+    def _hear(self, connection: socket.socket) -> None:
+        try:
+            request = connection.recv(65536)
+            if not request:
+                return
+            with self._lock:
+                self._requests.append(request)
+                answer = len(self._requests) <= self._answers
+            if answer:
+                body = b"d8:intervali1800e5:peers0:e"
+                head = b"HTTP/1.0 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body)
+                connection.sendall(head + body)
+                connection.close()
+        except OSError:  # the client left first
+            pass
+
+    def requests(self) -> int:
+        with self._lock:
+            return len(self._requests)
+
+    def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._thread.join(5)
+        with self._lock:
+            for connection in self._connections:
+                connection.close()

@@ -1,0 +1,114 @@
+"""transmission-daemon as the second, independent kind of seeder."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from harness import waiting
+from harness.ports import free_port
+from harness.torrents import Torrent
+
+SEEDING = 6  # TR_STATUS_SEED of its RPC
+
+
+class Transmission:
+    """A transmission-daemon with a folder of its own, everything on loopback."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._rpc_port = free_port()
+        self.port = free_port()
+        self._session_id = ""
+        downloads = folder / "downloads"
+        downloads.mkdir(parents=True)
+        settings = {
+            "bind-address-ipv4": "127.0.0.1",
+            "bind-address-ipv6": "::1",
+            "dht-enabled": False,
+            "download-dir": str(downloads),
+            "lpd-enabled": False,
+            "peer-port": self.port,
+            "pex-enabled": False,
+            "port-forwarding-enabled": False,
+            "ratio-limit-enabled": False,
+            "rpc-bind-address": "127.0.0.1",
+            "rpc-port": self._rpc_port,
+        }
+        (folder / "settings.json").write_text(json.dumps(settings))
+        self._log = open(folder / "log", "wb")
+        self._process = subprocess.Popen(
+            ["transmission-daemon", "--foreground", "--config-dir", str(folder)],
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=self._log,
+            start_new_session=True,
+        )
+        try:
+            waiting.until("transmission-daemon answers", self._answers, 20.0)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def peer(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def _answers(self) -> bool:
+        if self._process.poll() is not None:
+            raise AssertionError((self._folder / "log").read_text(errors="replace"))
+        try:
+            self._rpc("session-get")
+            return True
+        except ConnectionError:
+            return False
+
+    def _rpc(self, method: str, **arguments: Any) -> dict[str, Any]:
+        body = json.dumps({"method": method, "arguments": arguments})
+        for _ in range(2):  # the first answer, 409, brings the session id
+            connection = http.client.HTTPConnection("127.0.0.1", self._rpc_port, timeout=10)
+            try:
+                headers = {"X-Transmission-Session-Id": self._session_id}
+                connection.request("POST", "/transmission/rpc", body, headers)
+                response = connection.getresponse()
+                text = response.read()
+            finally:
+                connection.close()
+            if response.status != 409:
+                break
+            self._session_id = response.headers["X-Transmission-Session-Id"]
+        answer = json.loads(text)
+        if answer["result"] != "success":
+            raise AssertionError(f"transmission-daemon: {method}: {answer['result']}")
+        return answer["arguments"]
+
+    def seed(self, torrent: Torrent, timeout: float = 30.0) -> Transmission:
+        """Adds the torrent with its data in place and waits until it is verified.
+
+        On disk it writes some characters otherwise than they are (? becomes _): avoid those.
+        """
+        torrent.lay_out(self._folder / "downloads")
+        self._rpc("torrent-add", metainfo=base64.b64encode(torrent.metainfo).decode())
+
+        def seeding() -> bool:
+            found = self._rpc("torrent-get", fields=["hashString", "status", "percentDone"])
+            for entry in found["torrents"]:
+                if entry["hashString"] == torrent.info_hash:
+                    return entry["status"] == SEEDING and entry["percentDone"] == 1
+            return False
+
+        waiting.until(f"transmission-daemon seeds {torrent.name}", seeding, timeout)
+        return self
+
+    def sent(self, torrent: Torrent) -> int:
+        found = self._rpc("torrent-get", fields=["hashString", "uploadedEver"])["torrents"]
+        return next(e["uploadedEver"] for e in found if e["hashString"] == torrent.info_hash)
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        self._log.close()

@@ -1,0 +1,182 @@
+"""What is read is fetched, for each reader, and nothing else: the seeder counts what it sent."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+from typing import Callable
+
+import pytest
+
+from harness import waiting
+from harness.mount import Magnetfs
+from harness.reading import assert_same, read_exactly
+from harness.seeder import Seeder
+from harness.torrents import KIB, MIB, Torrent, TorrentMaker
+
+PIECE = 256 * KIB
+WINDOW = 32 * MIB  # DESIGN.md: at most this much ahead of one reader
+SLACK = 4 * PIECE  # pieces at the borders of what was read
+
+
+@pytest.fixture(scope="module")
+def movie(torrents: TorrentMaker) -> Torrent:
+    return torrents.single("movie.mkv", 200 * MIB, seed=51, piece_length=PIECE)
+
+
+def sent_in_all(seeder: Seeder, torrent: Torrent) -> int:
+    """What the seeder has sent once nothing more is under way."""
+    return waiting.settled("the seeder's bytes", lambda: seeder.sent(torrent))
+
+
+def test_a_probe_costs_the_pieces_it_touches(fs: Magnetfs, seeder: Seeder, movie: Torrent) -> None:
+    path = fs.add_torrent(movie, seeder.seed(movie)) / "movie.mkv"
+    assert sent_in_all(seeder, movie) == 0, "nobody has read anything yet"
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        assert read_exactly(fd, 100 * MIB, 64 * KIB) == movie.read("movie.mkv", 100 * MIB, 64 * KIB)
+        assert sent_in_all(seeder, movie) <= 2 * PIECE
+        straddling = 50 * MIB - 32 * KIB
+        assert read_exactly(fd, straddling, 64 * KIB) == movie.read(
+            "movie.mkv", straddling, 64 * KIB
+        )
+        assert sent_in_all(seeder, movie) <= 5 * PIECE
+    finally:
+        os.close(fd)
+
+
+def test_a_scan_of_stat_and_listings_costs_nothing(
+    fs: Magnetfs, seeder: Seeder, movie: Torrent
+) -> None:
+    directory = fs.add_torrent(movie, seeder.seed(movie))
+    for parent, _, names in os.walk(directory):
+        for name in names:
+            path = Path(parent) / name
+            os.stat(path)
+            os.close(os.open(path, os.O_RDONLY))
+            for attribute in os.listxattr(path):
+                os.getxattr(path, attribute)
+    assert sent_in_all(seeder, movie) == 0
+
+
+def test_a_reader_that_stops_costs_no_more_than_its_window(
+    fs: Magnetfs, seeder: Seeder, movie: Torrent
+) -> None:
+    path = fs.add_torrent(movie, seeder.seed(movie)) / "movie.mkv"
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        assert read_exactly(fd, 0, 20 * MIB) == movie.read("movie.mkv", 0, 20 * MIB)
+        sent = sent_in_all(seeder, movie)
+        assert 20 * MIB <= sent <= 20 * MIB + WINDOW + SLACK, f"{sent / MIB:.1f} MiB sent"
+    finally:
+        os.close(fd)
+    assert sent_in_all(seeder, movie) == sent, "a closed file wants nothing"
+
+
+def test_closing_lowers_what_only_that_reader_wanted(
+    fs: Magnetfs, seeder: Seeder, movie: Torrent
+) -> None:
+    """A slow swarm: the window is still on its way when the reader goes."""
+    path = fs.add_torrent(movie, seeder.seed(movie, upload_limit=4 * MIB)) / "movie.mkv"
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        assert read_exactly(fd, 0, 6 * MIB) == movie.read("movie.mkv", 0, 6 * MIB)
+    finally:
+        os.close(fd)
+    seeder.limit(movie, 0)
+    sent = sent_in_all(seeder, movie)
+    # what was asked for already may come: a second of the link, and pieces begun
+    assert sent <= 6 * MIB + 8 * MIB + SLACK, f"{sent / MIB:.1f} MiB sent for 6 MiB read"
+
+
+def test_two_places_of_one_file_are_read_at_once(
+    fs: Magnetfs, seeder: Seeder, movie: Torrent
+) -> None:
+    path = fs.add_torrent(movie, seeder.seed(movie, upload_limit=12 * MIB)) / "movie.mkv"
+    length = 12 * MIB
+    results: dict[int, bytes] = {}
+    finished: list[int] = []
+
+    def read_at(offset: int) -> None:
+        fd = os.open(path, os.O_RDONLY)
+        try:
+            parts = []
+            for at in range(offset, offset + length, 128 * KIB):
+                parts.append(read_exactly(fd, at, 128 * KIB))
+                progress[offset] = at - offset
+            results[offset] = b"".join(parts)
+        finally:
+            finished.append(offset)
+            others[offset] = dict(progress)
+            os.close(fd)
+
+    progress = {0: 0, 120 * MIB: 0}
+    others: dict[int, dict[int, int]] = {}
+    threads = [threading.Thread(target=read_at, args=(offset,)) for offset in progress]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(40)
+        assert not thread.is_alive(), f"a reader starves: {progress}"
+    for offset in progress:
+        assert results[offset] == movie.read("movie.mkv", offset, length)
+    first = finished[0]
+    other = next(offset for offset in progress if offset != first)
+    assert others[first][other] >= length // 8, "the other one stood still all the while"
+    sent = sent_in_all(seeder, movie)
+    assert 2 * length <= sent <= 2 * (length + WINDOW) + SLACK, f"{sent / MIB:.1f} MiB sent"
+
+
+def test_two_readers_of_one_place_fetch_it_once(
+    fs: Magnetfs, seeder: Seeder, torrents: TorrentMaker
+) -> None:
+    torrent = torrents.single("both.bin", 16 * MIB, seed=52)
+    path = fs.add_torrent(torrent, seeder.seed(torrent, upload_limit=8 * MIB)) / "both.bin"
+    problems: list[BaseException] = []
+
+    def read_all() -> None:
+        try:
+            assert_same(path, torrent, "both.bin")
+        except BaseException as problem:  # a thread's failure is the test's
+            problems.append(problem)
+
+    threads = [threading.Thread(target=read_all) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(50)
+    assert not problems and not any(thread.is_alive() for thread in threads), problems
+    assert seeder.sent(torrent) <= torrent.length + SLACK
+
+
+def test_a_jump_drops_the_old_window(fs: Magnetfs, seeder: Seeder, movie: Torrent) -> None:
+    path = fs.add_torrent(movie, seeder.seed(movie, upload_limit=6 * MIB)) / "movie.mkv"
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        read_exactly(fd, 0, 6 * MIB)
+        assert read_exactly(fd, 150 * MIB, 64 * KIB) == movie.read("movie.mkv", 150 * MIB, 64 * KIB)
+        before = seeder.sent(movie)
+        seeder.limit(movie, 0)
+        after = sent_in_all(seeder, movie)
+        assert after - before <= 8 * MIB + SLACK, f"{(after - before) / MIB:.1f} MiB for a probe"
+    finally:
+        os.close(fd)
+
+
+@pytest.mark.parametrize("fill", ["file", "torrent"])
+def test_fill_fetches_what_it_says(
+    magnetfs: Callable[..., Magnetfs], seeder: Seeder, torrents: TorrentMaker, fill: str
+) -> None:
+    torrent = torrents.multi("filled", [("one.bin", 6 * MIB), ("two.bin", 6 * MIB)], seed=53)
+    fs = magnetfs("--read-timeout", "20", "--fill", fill)
+    directory = fs.add_torrent(torrent, seeder.seed(torrent))
+    fd = os.open(directory / "one.bin", os.O_RDONLY)
+    try:
+        assert len(read_exactly(fd, 0, 4096)) == 4096
+        wanted = 6 * MIB if fill == "file" else torrent.length
+        waiting.until("the fill", lambda: fs.torrent(torrent.info_hash)["haveBytes"] >= wanted, 30)
+        if fill == "file":
+            assert sent_in_all(seeder, torrent) <= 6 * MIB + SLACK
+    finally:
+        os.close(fd)
