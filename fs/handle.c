@@ -3,16 +3,14 @@
 #include "handle.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <utlist.h>
 
 #include "parked.h"
+#include "threads.h"
 
 /* What one reader, and all together, may want ahead. More than 2,048 blocks (32 MiB) in pieces
  * begun and libtorrent finishes those before it looks at priorities. */
@@ -222,30 +220,6 @@ unsigned handle_poll(struct handle *h, void *poll_handle)
         if (events != 0 && poll_handle)
                 t->env->reply.poll_drop(poll_handle);
         return events;
-}
-
-/* A thread that is no more, or a zombie, reads no answer. 0 is a thread of another pid namespace:
- * it can't be looked up. */
-static bool thread_is_gone(pid_t tid)
-{
-        char path[32], text[512];
-        const char *p;
-        ssize_t n;
-        int fd;
-
-        if (tid <= 0)
-                return false;
-        snprintf(path, sizeof path, "/proc/%d/stat", tid);
-        fd = open(path, O_RDONLY | O_CLOEXEC);
-        if (fd < 0)
-                return errno == ENOENT;
-        n = read(fd, text, sizeof text - 1);
-        close(fd);
-        if (n <= 0)
-                return true;
-        text[n] = '\0';
-        p = strrchr(text, ')');
-        return p && p[1] == ' ' && (p[2] == 'Z' || p[2] == 'X');
 }
 
 void handle_flush(struct handle *h, pid_t tid)

@@ -300,7 +300,8 @@ static void end_all(struct program *p)
         alarm(EXIT_S);
         if (p->engine)
                 engine_release_reads(p->engine);
-        /* Before the mount goes: without it the sidecar would end by itself and be started again. */
+        /* Before the mount goes: without it the sidecar would end by itself and be started again.
+         */
         if (p->helper > 0)
                 (void)helper_send(p->helper_fd, HELPER_QUIT, 0, NULL);
         if (p->mount)

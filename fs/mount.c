@@ -388,7 +388,7 @@ static void on_interrupt(fuse_req_t req, void *data)
         t = registry_by_number(engine_registry(the_mount->engine), number);
         if (!t)
                 return; /* its reads have been answered when it was removed */
-        torrent_interrupt(t, value & ID_MASK);
+        torrent_interrupt_if_signalled(t, value & ID_MASK);
         torrent_unref(t);
 }
 

@@ -8,6 +8,8 @@
 
 #include <utlist.h>
 
+#include "threads.h"
+
 /* A read that plays is ahead of its requests; when it has waited so long its piece gets a deadline
  * all the same. */
 enum { OVERDUE_MS = 400 };
@@ -231,6 +233,46 @@ void torrent_interrupt(struct torrent *t, uint64_t id)
         parked_unlock_and_answer(t, answer);
 }
 
+void torrent_interrupt_if_signalled(struct torrent *t, uint64_t id)
+{
+        struct parked *p;
+        pid_t tid = 0;
+
+        pthread_mutex_lock(&t->lock);
+        HASH_FIND(hh, t->parked_by_id, &id, sizeof id, p);
+        if (p) {
+                tid = p->tid;
+                p->poked = true;
+        }
+        pthread_mutex_unlock(&t->lock);
+        if (p && thread_is_signalled(tid))
+                torrent_interrupt(t, id);
+}
+
+/* There is one FUSE_INTERRUPT for each request: a signal that does matter later has to be looked
+ * for. */
+static void check_poked(struct torrent *t)
+{
+        enum { ROUND = 64 };
+        uint64_t after = 0, ids[ROUND];
+        struct parked *p;
+        size_t n;
+
+        do {
+                n = 0;
+                pthread_mutex_lock(&t->lock);
+                DL_FOREACH (t->parked, p) {
+                        if (p->poked && p->id > after && n < ROUND)
+                                ids[n++] = p->id;
+                }
+                pthread_mutex_unlock(&t->lock);
+                for (size_t i = 0; i < n; i++) {
+                        after = ids[i];
+                        torrent_interrupt_if_signalled(t, ids[i]);
+                }
+        } while (n == ROUND);
+}
+
 void torrent_piece_passed(struct torrent *t, uint32_t piece)
 {
         struct parked *p, *tmp, *answer = NULL;
@@ -268,12 +310,14 @@ void torrent_tick(struct torrent *t, uint64_t now)
 {
         struct parked *p, *tmp, *answer = NULL;
         uint32_t forgotten = UINT32_MAX;
+        bool poked = false;
 
         pthread_mutex_lock(&t->lock);
         DL_FOREACH_SAFE (t->parked, p, tmp) {
                 struct want *want = wants_find(&t->wants, p->waits_for);
                 uint64_t since = p->since_ms;
 
+                poked |= p->poked;
                 if (!want)
                         continue;
                 if (store_has(t->content->store, p->waits_for)) {
@@ -293,6 +337,8 @@ void torrent_tick(struct torrent *t, uint64_t now)
         parked_unlock_and_answer(t, answer);
         if (forgotten != UINT32_MAX)
                 torrent_piece_passed(t, forgotten);
+        if (poked)
+                check_poked(t);
 }
 
 void parked_release(struct torrent *t, int err, struct parked **answer)

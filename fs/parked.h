@@ -22,6 +22,7 @@ struct parked {
         /* under torrent->lock */
         uint32_t waits_for;
         bool armed;
+        bool poked;  /* the kernel sent an interrupt for a signal that its thread ignores */
         int outcome; /* answered before it was armed: > 0 an errno, OUTCOME_DATA; else 0 */
         struct parked *prev, *next;   /* of the torrent */
         struct parked *hprev, *hnext; /* of the handle */

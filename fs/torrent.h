@@ -147,6 +147,9 @@ void torrent_tell(struct torrent *t);
 void torrent_arm(struct torrent *t, uint64_t id);
 /* Ends a parked read: the bytes in hand, or EINTR. Nothing happens if it was answered already. */
 void torrent_interrupt(struct torrent *t, uint64_t id);
+/* The same for FUSE_INTERRUPT, once the reading thread has a signal that it does not ignore. Reads
+ * /proc. */
+void torrent_interrupt_if_signalled(struct torrent *t, uint64_t id);
 
 /* The piece is in the store and verified (store_set came before): answers who waited for it. */
 void torrent_piece_passed(struct torrent *t, uint32_t piece);

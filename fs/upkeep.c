@@ -67,8 +67,10 @@ void upkeep_try_again(struct torrent *t)
         bt = t->bt;
         pthread_mutex_unlock(&t->lock);
         /* Only this thread removes from the session, so bt stays valid here. */
-        if (bt)
+        if (bt) {
                 bt_torrent_reannounce(bt);
+                bt_torrent_merge(bt, t->source); /* calls its x.pe peers again */
+        }
         t->try_since_ms = clock_ms();
 }
 

@@ -94,6 +94,8 @@ int client_init(struct client *c, const char *remote_addr, uint16_t remote_port,
                 if (!is_connection(fd, &addr, remote_port, local_port))
                         continue;
                 *c = (struct client){.fd = fd, .wake_fd = wake_fd, .stall_ms = stall_ms};
+                /* The end of what is there goes out at once: more may take the swarm a while. */
+                set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
                 set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
                 set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, KEEP_IDLE_S);
                 set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, KEEP_INTERVAL_S);

@@ -14,14 +14,17 @@
 // which blames nobody, as no peer has sent it; the piece is then missing like any other.
 #include "internal.hpp"
 
+#include <boost/asio/post.hpp>
+
 #include <cstdlib>
 
-void anchor::begin(lt::torrent_handle const &h, anchor_disk *disk, uint64_t id)
+void anchor::begin(lt::torrent_handle const &h, lt::io_context *io, anchor_disk *disk, uint64_t id)
 {
         auto const info = h.torrent_file();
         if (!info || !info->is_valid() || m_disk)
                 return;
         m_handle = h;
+        m_io = io;
         m_disk = disk;
         m_id = id;
         m_pieces = info->num_pieces();
@@ -79,18 +82,36 @@ void anchor::drop(int piece, priorities &changes)
                 m_disk->release(m_id);
 }
 
+// Takes back what was asked of peers: what is still wanted is asked for again at once, the rest
+// does not come in vain. libtorrent has no call for it, but does so before the first deadline; the
+// anchor takes that deadline, and loses it when the requests are gone.
+void anchor::cancel_requests()
+{
+        if (m_piece < 0 || !m_held || m_mute_peers > 0)
+                return;
+        m_handle.set_piece_deadline(lt::piece_index_t(m_piece), 0);
+        boost::asio::post(*m_io, [h = m_handle, p = m_piece] {
+                (void)guarded(nullptr, [&] {
+                        h.reset_piece_deadline(lt::piece_index_t(p));
+                        return 0;
+                });
+        });
+}
+
 void anchor::want(std::vector<bt_want> const &list)
 {
         if (!m_disk)
                 return;
         priorities changes;
         changes.reserve(list.size() + 1);
+        bool dropped = false, urgent = false;
         for (auto const &w : list) {
                 int const p = int(w.piece);
+                urgent |= w.urgent;
                 if (w.priority > 0)
                         m_wanted.insert(p);
                 else
-                        m_wanted.erase(p);
+                        dropped |= m_wanted.erase(p) > 0;
         }
         if (m_piece < 0 || m_wanted.count(m_piece) > 0)
                 drop(m_piece, changes);
@@ -104,6 +125,8 @@ void anchor::want(std::vector<bt_want> const &list)
         }
         m_handle.prioritize_pieces(changes);
         hold();
+        if (dropped && !urgent)
+                cancel_requests();
         for (auto const &w : list)
                 if (w.urgent && m_mute_peers == 0)
                         m_handle.set_piece_deadline(lt::piece_index_t(static_cast<int>(w.piece)),

@@ -96,7 +96,7 @@ class anchor
 {
       public:
         // The metadata is there; nothing is wanted yet and the files are not checked.
-        void begin(lt::torrent_handle const &h, anchor_disk *disk, uint64_t id);
+        void begin(lt::torrent_handle const &h, lt::io_context *io, anchor_disk *disk, uint64_t id);
         // libtorrent takes pieces from here on.
         void files_checked();
         // Changes what is wanted.
@@ -112,8 +112,10 @@ class anchor
         int choose(int but) const;
         void drop(int piece, priorities &changes);
         void hold();
+        void cancel_requests();
 
         lt::torrent_handle m_handle;
+        lt::io_context *m_io = nullptr;
         anchor_disk *m_disk = nullptr;
         uint64_t m_id = 0;
         int m_pieces = 0;

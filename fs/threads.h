@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT */
+/* threads.h: what /proc tells of a thread that waits in a read. Blocking on /proc only; any thread.
+ */
+#ifndef FS_THREADS_H
+#define FS_THREADS_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+/* It is no more, or a zombie: it takes no answer. A thread of another pid namespace (0) counts as
+ * being there. */
+bool thread_is_gone(pid_t tid);
+/* A signal is pending that it will notice: handled or deadly, not blocked, not ignored. Also true
+ * when that can't be told.
+ *
+ * The kernel sends FUSE_INTERRUPT for any signal that wakes the reader, ignored ones too: a SIGCHLD
+ * that comes while the thread which forks has signals blocked (posix_spawn and vfork do) wakes
+ * another one. No local file system fails a read for that. */
+bool thread_is_signalled(pid_t tid);
+
+#endif
