@@ -296,7 +296,11 @@ class store_disk final : public lt::disk_interface,
                 on_piece(i, piece,
                          [this, s = take(i), piece, handler = std::move(handler)](worker &self) {
                                  self.hashes.erase({s.get(), int(piece)});
-                                 boost::asio::post(m_io, [handler, piece] { handler(piece); });
+                                 boost::asio::post(m_io, [s, handler, piece] {
+                                         handler(piece);
+                                         if (s->owner)
+                                                 s->owner->anchor.restored(int(piece));
+                                 });
                          });
         }
 

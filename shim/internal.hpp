@@ -22,7 +22,6 @@
 #include <mutex>
 #include <string>
 #include <unordered_map>
-#include <unordered_set>
 #include <vector>
 
 #if LIBTORRENT_VERSION_MAJOR != 2 || LIBTORRENT_VERSION_MINOR != 0
@@ -90,19 +89,25 @@ struct anchor_disk {
         virtual ~anchor_disk() = default;
 };
 
+struct bt_torrent;
+
 // Which pieces are wanted, and the one that keeps the interest of peers while none is (anchor.cpp).
 // Network thread only.
 class anchor
 {
       public:
         // The metadata is there; nothing is wanted yet and the files are not checked.
-        void begin(lt::torrent_handle const &h, lt::io_context *io, anchor_disk *disk, uint64_t id);
+        void begin(bt_torrent &t, lt::torrent_handle const &h, lt::io_context *io,
+                   anchor_disk *disk);
         // libtorrent takes pieces from here on.
         void files_checked();
         // Changes what is wanted.
         void want(std::vector<bt_want> const &list);
         // Somebody has given the piece.
         void passed(int piece);
+        // Its hash was wrong, or it was the anchor: the piece is missing again, and nobody has been
+        // asked.
+        void restored(int piece);
         // A peer that does not answer cancelled requests has come (+1) or gone (-1): no deadlines
         // while there is one, as libtorrent cancels for them.
         void mute_peer(int change);
@@ -113,6 +118,8 @@ class anchor
         void drop(int piece, priorities &changes);
         void hold();
         void cancel_requests();
+        void kick(int piece, lt::download_priority_t priority);
+        void look_again();
 
         lt::torrent_handle m_handle;
         lt::io_context *m_io = nullptr;
@@ -123,7 +130,8 @@ class anchor
         bool m_held = false; // … and the disk holds it
         bool m_checked = false;
         int m_mute_peers = 0;
-        std::unordered_set<int> m_wanted;
+        std::weak_ptr<bt_torrent> m_owner;
+        std::unordered_map<int, lt::download_priority_t> m_wanted; // missing ones
 };
 
 // One added torrent: what libtorrent's storage, plugin and alerts know it by. released() is called

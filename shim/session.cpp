@@ -229,7 +229,7 @@ struct torrent_watch final : lt::torrent_plugin {
                 if (!info || !info->is_valid())
                         return;
                 t->wants_metadata = false;
-                t->anchor.begin(handle, t->session->io, t->session->anchors, t->id);
+                t->anchor.begin(*t, handle, t->session->io, t->session->anchors);
                 auto *const s_ = t->session;
                 {
                         std::lock_guard<std::mutex> const l(s_->events_lock);
@@ -554,14 +554,15 @@ int bt_torrent_add(struct bt_session *s, const struct bt_source *src, const uint
                                 if (have[i / 8] & (1u << (i % 8)))
                                         p.have_pieces.set_bit(lt::piece_index_t(i));
                 }
-                p.extensions.push_back([t](lt::torrent_handle const &h, lt::client_data_t)
-                                               -> std::shared_ptr<lt::torrent_plugin> {
-                        // With its metadata the torrent has begun already: this is still
-                        // before its files are checked.
-                        if (!t->wants_metadata)
-                                t->anchor.begin(h, t->session->io, t->session->anchors, t->id);
-                        return std::make_shared<torrent_watch>(t, h);
-                });
+                p.extensions.push_back(
+                        [t](lt::torrent_handle const &h,
+                            lt::client_data_t) -> std::shared_ptr<lt::torrent_plugin> {
+                                // With its metadata the torrent has begun already: this is still
+                                // before its files are checked.
+                                if (!t->wants_metadata)
+                                        t->anchor.begin(*t, h, t->session->io, t->session->anchors);
+                                return std::make_shared<torrent_watch>(t, h);
+                        });
                 s->torrents.insert(t);
                 lt::error_code ec;
                 t->handle = s->session->add_torrent(std::move(p), ec);
