@@ -1,0 +1,189 @@
+"""Many of something at once, and files that are complete."""
+
+from __future__ import annotations
+
+import gc
+import os
+import shutil
+import threading
+import time
+from contextlib import ExitStack, closing
+from typing import Sequence
+
+from harness.reading import Parked
+from harness.torrents import KIB, MIB, Torrent
+
+import content
+from readers import FileReader, Reader, read_on, sweep
+from step import Samples, Step, join
+from subjects import Mount
+
+PARKED_EACH = 250  # parked reads a process
+STATS = 2000
+TORRENTS_LINK_MBIT = 400.0
+HOT_READS = 3
+AWAKE_S = 1.0  # for what the engine does once a second with so many
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    return sorted(values)[min(len(values) - 1, int(len(values) * share))]
+
+
+def stat_times(paths: Sequence[str]) -> list[float]:
+    times = []
+    gc.disable()
+    try:
+        for path in paths:
+            began = time.perf_counter()
+            os.stat(path)
+            times.append(time.perf_counter() - began)
+    finally:
+        gc.enable()
+    return times
+
+
+def run_parked(step: Step) -> Samples:
+    plan = step.plan
+    healthy = [
+        step.bench.torrents.single(f"healthy-{n}.bin", plan.healthy, seed=10 + n, piece_length=MIB)
+        for n in range(2)
+    ]
+    swarm = step.swarm(healthy, None)
+    groups = plan.parked // PARKED_EACH
+    piece = 64 * KIB
+    lengths = {f"waiting-{n}.bin": PARKED_EACH * piece for n in range(groups)}
+    lengths.update({f"small-{n}.bin": 10 for n in range(2 * STATS)})
+    lonely = content.peerless("lonely", lengths, piece)
+    mount: Mount = step.subject("--read-timeout", "0")
+
+    def rate(torrent: Torrent) -> float:
+        mount.add(torrent, swarm.magnet(torrent))
+        began = time.monotonic()
+        read_on(step.reader(mount, torrent), torrent.length)
+        return torrent.length / (time.monotonic() - began) / 1e6
+
+    alone = rate(healthy[0])
+    mount.fs.add(lonely.metainfo)
+    mount.fs.files(lonely.info_hash)
+    paths = [str(mount.path(lonely, f"small-{n}.bin")) for n in range(2 * STATS)]
+    calm = stat_times(paths[:STATS])
+    before = mount.usage()["magnetfs"].rss
+    began = time.monotonic()
+    with ExitStack() as parked:
+        for number in range(groups):
+            path = mount.path(lonely, f"waiting-{number}.bin")
+            parked.enter_context(Parked(path, PARKED_EACH, stride=piece))
+        count = groups * PARKED_EACH
+        mount.fs.wait_parked(count, timeout=120)
+        took = time.monotonic() - began
+        time.sleep(AWAKE_S)
+        grown = mount.usage()["magnetfs"].rss - before
+        times = stat_times(paths[STATS:])
+        beside = rate(healthy[1])
+        left = mount.fs.status()["parkedReads"]
+        if left != count:
+            raise OSError(f"{count} reads were parked, {left} are")
+    began = time.monotonic()
+    mount.fs.wait_parked(0, timeout=60)
+    return {
+        "parked": count,
+        "took": took,
+        "grown": grown / 1e6,
+        "calm": percentile(calm, 0.99) * 1e6,
+        "stat": percentile(times, 0.99) * 1e6,
+        "alone": alone,
+        "beside": beside,
+        "share": beside / alone,
+        "gone": time.monotonic() - began,
+    }
+
+
+def run_torrents(step: Step) -> Samples:
+    plan = step.plan
+    one = step.bench.torrents.single("one.bin", 16 * MIB, seed=20, piece_length=64 * KIB)
+    torrents = content.siblings(one, plan.torrents)
+    swarm = step.swarm(torrents, None, check=False)
+    mount: Mount = step.subject()
+    began = time.monotonic()
+    mount.fs.add("\n".join(swarm.magnet(torrent) for torrent in torrents))
+    for torrent in torrents:
+        mount.fs.files(torrent.info_hash, 60)
+    known = time.monotonic() - began
+    swarm.limit(TORRENTS_LINK_MBIT)
+    readers = [step.reader(mount, torrent) for torrent in torrents]
+    rates = [0.0] * len(torrents)
+    firsts = [0.0] * len(torrents)
+    problems: list[BaseException] = []
+    gate = threading.Barrier(len(torrents) + 1)
+    until = 0.0
+
+    def read(number: int) -> None:
+        got = (0, until)
+
+        def note(now: float, total: int) -> None:
+            nonlocal got
+            if now <= until:
+                got = (total, now)
+
+        try:
+            gate.wait(30)
+            done = sweep(readers[number], 0, one.length, until, each=note)
+            # One that has all before the time is over is measured by its own time.
+            took = got[1] - done.began if got[0] == one.length else plan.torrents_s
+            rates[number] = got[0] / took / 1e3
+            firsts[number] = done.first_s
+        except BaseException as problem:
+            problems.append(problem)
+
+    threads = [step.thread(lambda n=n: read(n)) for n in range(len(torrents))]
+    until = time.monotonic() + plan.torrents_s
+    gate.wait(30)
+    join(threads, problems)
+    mean = sum(rates) / len(rates)
+    return {
+        "known": known,
+        "first": max(firsts),
+        "sum": sum(rates) / 1e3,
+        "mean": mean,
+        "slowest": min(rates),
+        "share": min(rates) / mean,
+    }
+
+
+# -- hot -------------------------------------------------------------------------------------------
+
+
+def timed_rate(reader: Reader, length: int) -> float:
+    began = time.monotonic()
+    read_on(reader, length)
+    return length / (time.monotonic() - began) / 1e6
+
+
+def hot_rates(reader: Reader, length: int) -> list[float]:
+    """The pages are all there; the first read since they came is slower for the kernel's sake."""
+    read_on(reader, length)
+    return [timed_rate(reader, length) for _ in range(HOT_READS)]
+
+
+def run_hot(step: Step) -> Samples:
+    torrent = step.bench.torrents.single("hot.bin", step.plan.hot, seed=30, piece_length=MIB)
+    if step.kind == "file":
+        copy = step.folder / "copy.bin"
+        shutil.copyfile(torrent.blob, copy)
+        with closing(FileReader(copy)) as reader:
+            rates = hot_rates(reader, torrent.length)
+        copy.unlink()
+        return {"hot": rates, "cold": rates}
+    swarm = step.swarm([torrent], None)
+    subject: Mount = step.subject()
+    subject.add(torrent, swarm.magnet(torrent))
+    with closing(subject.reader(torrent)) as reader:
+        read_on(reader, torrent.length)
+    cold = []
+    for _ in range(HOT_READS):
+        with closing(FileReader(subject.path(torrent))) as cache:
+            os.posix_fadvise(cache.fd, 0, 0, os.POSIX_FADV_DONTNEED)
+        with closing(subject.reader(torrent)) as reader:
+            cold.append(timed_rate(reader, torrent.length))
+    with closing(subject.reader(torrent)) as reader:
+        return {"hot": hot_rates(reader, torrent.length), "cold": cold}

@@ -1,0 +1,206 @@
+"""The scenarios: what is measured, with whom, and which figures come of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Callable
+
+from scale import TORRENTS_LINK_MBIT, run_hot, run_parked, run_torrents
+from step import Plan, Samples, Step
+from streaming import (
+    FROZEN_LINK_MBIT,
+    JUMP_RATE,
+    PLAY_LINK_MBIT,
+    PLAY_RATE,
+    SEEK_BYTES,
+    SEEK_LINK_MBIT,
+    run_frozen,
+    run_jump,
+    run_open,
+    run_play,
+    run_seek,
+    run_two_readers,
+    run_whole,
+)
+from subjects import OURS
+
+
+@dataclass(frozen=True)
+class Figure:
+    key: str
+    head: str  # the column's
+    digits: int = 2
+    ratio: bool = False  # also as a multiple of the reference's figure in the same round
+    most: bool = False  # the maximum of all is what counts, not the median
+
+
+@dataclass(frozen=True)
+class Scenario:
+    name: str
+    what: str
+    run: Callable[[Step], Samples]
+    subjects: tuple[str, ...]
+    figures: tuple[Figure, ...]
+    limit_s: Callable[[Plan], float]  # what one step may take before it counts as hung
+    reference: str = ""
+
+
+ALL = ("plain", "mount", "stream", "btfs", "webtorrent")
+STREAMERS = ALL[1:]
+# What the link takes for the tail and a second of the film.
+PLAY_FLOOR_S = (PLAY_RATE + SEEK_BYTES) * 8 / 1e6 / PLAY_LINK_MBIT
+SLOW = 12.0  # how many times as long as it should take a step may take, for the slow peers
+
+SCENARIOS = (
+    Scenario(
+        "open",
+        "From the add of a magnet to its first 64 KiB; one seeder, the link as fast as it goes,"
+        " 1 MiB pieces. plain: to its first verified piece. btfs, webtorrent: from the"
+        " program's start.",
+        run_open,
+        ALL,
+        (
+            Figure("first", "add to first 64 KiB, s", 3, ratio=True),
+            Figure("known", "of that until the files are known, s", 3),
+        ),
+        lambda plan: 60 + plan.size / 5e6,
+        "plain",
+    ),
+    Scenario(
+        "whole",
+        "The whole file in order, from the add to the last byte. CPU and peak memory of magnetfs"
+        " (stream: CPU with the sidecar's); waste: what the seeder sent beyond the file's length.",
+        run_whole,
+        ALL,
+        (
+            Figure("rate", "MB/s", 0, ratio=True),
+            Figure("cpu", "CPU s", 2, ratio=True),
+            Figure("peak", "peak RSS, MB", 0),
+            Figure("waste", "waste, %", 2),
+        ),
+        lambda plan: 90 + plan.size / 2e6,
+        "plain",
+    ),
+    Scenario(
+        "seek",
+        f"64 KiB at far places, never touched before, {SEEK_LINK_MBIT:g} Mbit/s, from an idle"
+        " reader: nothing is on its way when it seeks. Physical limit: 0.55 s for a piece, 1.08 s"
+        " for two.",
+        run_seek,
+        STREAMERS,
+        (
+            Figure("took", "seek, s", 3),
+            Figure("worst", "worst of a run, s", 3),
+            Figure("straddle", "of two pieces, s", 3),
+            Figure("waste", "waste, %", 2),
+        ),
+        lambda plan: 60 + SLOW * plan.seeks,
+    ),
+    Scenario(
+        "jump",
+        f"The same after playing for some seconds at {JUMP_RATE * 8 / 1e6:g} Mbit/s over"
+        f" {SEEK_LINK_MBIT:g} Mbit/s. In vain: what the seeder sent from the jump on that the jump"
+        " did not ask for (stream: with what the sidecar read on before the connection closed).",
+        run_jump,
+        STREAMERS,
+        (
+            Figure("took", "jump, s", 3),
+            Figure("worst", "worst of a run, s", 3),
+            Figure("vain", "in vain, MB", 2),
+        ),
+        lambda plan: 60 + (plan.jump_play_s * 4 + 30) * plan.jumps,
+    ),
+    Scenario(
+        "play",
+        f"A paced reader: the last 64 KiB, then from the head on at {PLAY_RATE * 8 / 1e6:g} Mbit/s"
+        f" with one second in hand, over {PLAY_LINK_MBIT:g} Mbit/s, 64 KiB pieces. Start: add to"
+        f" first second of data; the link alone takes {PLAY_FLOOR_S:.2f} s for that and the tail.",
+        run_play,
+        STREAMERS,
+        (
+            Figure("tail", "add to tail, s", 3),
+            Figure("start", "start, s", 3),
+            Figure("stalls", "stalls", 0),
+            Figure("stalled", "stalled in all, s", 2),
+            Figure("worst", "longest, s", 2),
+            Figure("waste", "waste, %", 2),
+        ),
+        lambda plan: 120 + plan.play_s * 3,
+    ),
+    Scenario(
+        "two-readers",
+        f"Two readers as fast as they get bytes, at the head and in the middle of one file, over"
+        f" {SEEK_LINK_MBIT:g} Mbit/s.",
+        run_two_readers,
+        OURS,
+        (
+            Figure("first", "head, Mbit/s", 2),
+            Figure("second", "middle, Mbit/s", 2),
+            Figure("slower", "slower / faster", 2),
+            Figure("sum", "both, Mbit/s", 2),
+        ),
+        lambda plan: 90 + plan.two_s * 3,
+    ),
+    Scenario(
+        "frozen",
+        f"Two seeders share {FROZEN_LINK_MBIT:g} Mbit/s; one of them is stopped (SIGSTOP) while a"
+        " reader takes all it gets. Gap: the longest time without the end of a read.",
+        run_frozen,
+        OURS,
+        (
+            Figure("before", "worst gap before, s", 2),
+            Figure("after", "worst gap after, s", 2),
+            Figure("rate", "rate after, Mbit/s", 1),
+            Figure("share", "sent by the one that froze, %", 0),
+        ),
+        lambda plan: 150 + plan.freeze_after_s + plan.freeze_s,
+    ),
+    Scenario(
+        "parked",
+        "Reads of a torrent nobody has, each parked; stat of names never looked up before, and"
+        " another torrent read whole beside them and alone (as fast as it goes).",
+        run_parked,
+        ("mount",),
+        (
+            Figure("parked", "parked reads", 0),
+            Figure("took", "to park them, s", 1),
+            Figure("grown", "RSS growth, MB", 1),
+            Figure("calm", "stat p99 before, µs", 0),
+            Figure("stat", "stat p99 beside, µs", 0),
+            Figure("alone", "other torrent alone, MB/s", 0),
+            Figure("beside", "beside, MB/s", 0),
+            Figure("share", "beside / alone", 2),
+            Figure("gone", "to be rid of them, s", 2),
+        ),
+        lambda plan: 240,
+    ),
+    Scenario(
+        "torrents",
+        f"Many torrents awake, each read by one reader at once, over {TORRENTS_LINK_MBIT:g} Mbit/s"
+        " from one seeder; rates over the whole time, the wait for the first byte included.",
+        run_torrents,
+        ("mount",),
+        (
+            Figure("known", "all their files known, s", 2),
+            Figure("first", "last first 64 KiB, s", 2),
+            Figure("sum", "all, MB/s", 1),
+            Figure("mean", "mean, kB/s", 0),
+            Figure("slowest", "slowest, kB/s", 0),
+            Figure("share", "slowest / mean", 2),
+        ),
+        lambda plan: 180,
+    ),
+    Scenario(
+        "hot",
+        "A file that is complete. Cold: not in the page cache, so all through the daemon; hot: all"
+        " in it. As multiples of a plain file's hot read. stream has no page cache of its own.",
+        run_hot,
+        ("file", *OURS),
+        (
+            Figure("cold", "cold, MB/s", 0, ratio=True),
+            Figure("hot", "hot, MB/s", 0, ratio=True),
+        ),
+        lambda plan: 120 + plan.hot / 5e6,
+        "file",
+    ),
+)

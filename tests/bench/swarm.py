@@ -1,0 +1,230 @@
+"""The private swarm: where the peers meet, how fast their link is, and the seeders.
+
+As root two network namespaces joined by a veth pair; nothing else is in them, so nothing can leave.
+They have no names: they are gone with the last process in them, however that ended. Otherwise all
+meet on loopback and the seeders hold the rate down by themselves, which is coarser.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Sequence
+
+from harness import seeder, waiting
+from harness.mount import SWARM_OPTIONS
+from harness.torrents import Torrent
+
+CLONE_NEWNET = 0x40000000  # sched.h
+STILL_S = 0.4  # a seeder that sent nothing for so long has nothing more to send
+
+# As in the measurements of the peers: `tc … tbf rate R burst 32k latency 400ms`.
+BURST = "32k"
+QUEUE = "400ms"
+
+QUIET = (
+    *("--set", "enable_dht=0"),
+    *("--set", "enable_lsd=0"),
+    *("--set", "enable_upnp=0"),
+    *("--set", "enable_natpmp=0"),
+)
+
+
+class Network:
+    """Where seeders and clients meet. This base is loopback."""
+
+    what = (
+        "loopback; rates are held by the seeders, who after a rest send a burst: where a rate is"
+        " named (seek, jump, play, two-readers, frozen, torrents) the figures"
+        " only compare with one another"
+    )
+    shapes = False  # can limit the link itself
+    client = "127.0.0.1"
+    magnetfs_options: Sequence[str] = SWARM_OPTIONS
+
+    def seed_address(self, number: int) -> str:
+        return f"127.0.0.{number + 1}"
+
+    def seed_command(self) -> list[str]:
+        """What is put before a command that is to run on the seeders' side."""
+        return []
+
+    def limit(self, mbit: float | None) -> None:
+        """The rate of the link from the seeders to the client; None: as fast as it goes."""
+
+
+class Namespaces(Network):
+    """This process, and all it starts, is the client's side; the seeders are on the other."""
+
+    what = "two network namespaces joined by a veth pair; rates by tc tbf, burst 32k, latency 400ms"
+    shapes = True
+    client = "10.77.0.2"
+    magnetfs_options = QUIET
+
+    def __init__(self) -> None:
+        """Raises OSError or CalledProcessError where that can't be had; then nothing changed."""
+        home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            self._join(home)
+        except BaseException:
+            _setns(home)
+            raise
+        finally:
+            os.close(home)
+
+    def _join(self, home: int) -> None:
+        _unshare()
+        self._far = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        self._far_path = f"/proc/{os.getpid()}/fd/{self._far}"
+        _setns(home)
+        _unshare()
+        _run("ip", "link", "add", "near", "type", "veth", "peer", "name", "far")
+        _run("ip", "link", "set", "far", "netns", self._far_path)
+        for number in range(2):
+            self._far_run("ip", "address", "add", self.seed_address(number) + "/24", "dev", "far")
+        _run("ip", "address", "add", self.client + "/24", "dev", "near")
+        for device in ("lo", "near"):
+            _run("ip", "link", "set", device, "up")
+        for device in ("lo", "far"):
+            self._far_run("ip", "link", "set", device, "up")
+        self.limit(1)  # a kernel without tbf: say so now
+        self.limit(None)
+
+    def seed_address(self, number: int) -> str:
+        return f"10.77.0.{(1, 3)[number]}"
+
+    def seed_command(self) -> list[str]:
+        return ["nsenter", f"--net={self._far_path}"]
+
+    def _far_run(self, *command: str) -> None:
+        _run(*self.seed_command(), *command)
+
+    def limit(self, mbit: float | None) -> None:
+        subprocess.run(
+            [*self.seed_command(), "tc", "qdisc", "del", "dev", "far", "root"],
+            stderr=subprocess.DEVNULL,
+            check=False,  # there may be none
+            timeout=10,
+        )
+        if mbit is not None:
+            rate = ["rate", f"{round(mbit * 1e6)}bit", "burst", BURST, "latency", QUEUE]
+            self._far_run("tc", "qdisc", "add", "dev", "far", "root", "tbf", *rate)
+
+
+def _unshare() -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(CLONE_NEWNET) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"unshare: {os.strerror(number)}")
+
+
+def _setns(fd: int) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.setns(fd, CLONE_NEWNET) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"setns: {os.strerror(number)}")
+
+
+def _run(*command: str) -> None:
+    subprocess.run(command, check=True, capture_output=True, text=True, timeout=10)
+
+
+def join_network() -> tuple[Network, str]:
+    """The best network there is, and why it isn't the other one ("" if it is)."""
+    if os.geteuid() != 0:
+        return Network(), "not root"
+    try:
+        return Namespaces(), ""
+    except (OSError, subprocess.SubprocessError) as problem:
+        said = getattr(problem, "stderr", None) or problem
+        return Network(), f"no namespaces: {said}".strip()
+
+
+class Seeder(seeder.Seeder):
+    """A seeder on the far side of the network, with what it sends counted."""
+
+    def __init__(self, network: Network, number: int) -> None:
+        self.address = network.seed_address(number)
+        self._process = subprocess.Popen(
+            [*network.seed_command(), sys.executable]
+            + [str(Path(__file__).with_name("seed_process.py")), self.address],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+        )
+        try:
+            self.port: int = self._ask("hello")["port"]
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def peer(self) -> str:
+        return f"{self.address}:{self.port}"
+
+    def check(self, torrent: Torrent) -> None:
+        """Hashes all of it now, so that no run pays for that while it is measured."""
+        if not self._ask("check", info_hash=torrent.info_hash)["seeding"]:
+            raise OSError(f"{torrent.name}: the data on disk is not what the torrent says")
+
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+
+class Swarm:
+    """The seeders of one round."""
+
+    def __init__(self, network: Network, count: int) -> None:
+        self._network = network
+        self._torrents: list[Torrent] = []
+        self.seeders: list[Seeder] = []
+        try:
+            for number in range(count):
+                self.seeders.append(Seeder(network, number))
+        except BaseException:
+            self.close()
+            raise
+
+    def seed(self, torrents: Sequence[Torrent], check: bool = True) -> None:
+        for torrent in torrents:
+            if torrent in self._torrents:
+                continue
+            for one in self.seeders:
+                one.seed(torrent)
+                if check:
+                    one.check(torrent)
+            self._torrents.append(torrent)
+
+    def limit(self, mbit: float | None) -> None:
+        """Sets the rate of the link all seeders share."""
+        if self._network.shapes:
+            self._network.limit(mbit)
+            return
+        each = 0 if mbit is None else mbit * 1e6 / 8 / len(self.seeders) / len(self._torrents)
+        for torrent in self._torrents:
+            for one in self.seeders:
+                one.limit(torrent, round(each))
+
+    def magnet(self, torrent: Torrent) -> str:
+        return torrent.magnet(*self.seeders)
+
+    def sent(self, torrent: Torrent) -> int:
+        """Payload bytes all seeders have sent for it."""
+        return sum(one.sent(torrent) for one in self.seeders)
+
+    def settled(self, torrent: Torrent, timeout: float = 30.0) -> int:
+        """sent(), once nothing more is on its way."""
+        return waiting.settled("sent bytes", lambda: self.sent(torrent), STILL_S, timeout)
+
+    @property
+    def alive(self) -> bool:
+        return all(one.alive for one in self.seeders)
+
+    def close(self) -> None:
+        for one in self.seeders:
+            one.close()
+        self._network.limit(None)
