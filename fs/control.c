@@ -172,6 +172,12 @@ static int take(struct doc *d, uint64_t off, size_t size, void **data, size_t *l
         n = off < d->made.text.len ? d->made.text.len - (size_t)off : 0;
         if (n > size)
                 n = size;
+        if (is_fixed(d, FIXED_EVENTS)) { /* one event a read */
+                const char *newline = memchr(d->made.text.data + off, '\n', n);
+
+                if (newline)
+                        n = (size_t)(newline - (d->made.text.data + off)) + 1;
+        }
         *data = malloc(n ? n : 1);
         if (!*data)
                 return -ENOMEM;

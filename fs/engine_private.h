@@ -41,7 +41,7 @@ struct engine {
 
         /* the thread only */
         uint64_t next_life_ms;
-        uint64_t starved_ms; /* when a torrent was last seen in need of peers */
+        uint64_t second_try_ms; /* when uTP was last let in; 0: never */
         bool helper_gone;
 
         /* under lock; a leaf: nothing is taken under it */

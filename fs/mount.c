@@ -15,6 +15,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <utlist.h>
+
 #include "control.h"
 #include "handle.h"
 #include "log.h"
@@ -36,6 +38,8 @@
 #define ID_BITS 40
 #define ID_MASK ((1ull << ID_BITS) - 1)
 
+struct open_file;
+
 struct mount {
         /* set once */
         struct engine *engine;
@@ -50,6 +54,7 @@ struct mount {
         atomic_bool stopping;
 
         /* the loop's thread only */
+        struct open_file *files; /* (utlist) */
         char *buffer;
         size_t buffer_size;
 };
@@ -120,7 +125,18 @@ static struct mount *mount_of(fuse_req_t req)
 struct open_file {
         struct handle *handle;
         struct doc *doc;
+        struct open_file *prev, *next; /* of the mount; the loop's thread only */
 };
+
+static void file_close(struct mount *m, struct open_file *f)
+{
+        DL_DELETE(m->files, f);
+        if (f->handle)
+                handle_close(f->handle);
+        else
+                doc_close(f->doc);
+        free(f);
+}
 
 static struct open_file *file_of(struct fuse_file_info *fi)
 {
@@ -365,13 +381,9 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
                 return;
         }
         fi->fh = (uint64_t)(uintptr_t)f;
-        if (fuse_reply_open(req, fi) < 0) { /* interrupted: there will be no release */
-                if (f->handle)
-                        handle_close(f->handle);
-                else
-                        doc_close(f->doc);
-                free(f);
-        }
+        DL_APPEND(m->files, f);
+        if (fuse_reply_open(req, fi) < 0)
+                file_close(m, f); /* interrupted: there will be no release */
 }
 
 static void on_interrupt(fuse_req_t req, void *data)
@@ -504,14 +516,8 @@ static void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 
 static void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-        struct open_file *f = file_of(fi);
-
         (void)ino;
-        if (f->handle)
-                handle_close(f->handle);
-        else
-                doc_close(f->doc);
-        free(f);
+        file_close(mount_of(req), file_of(fi));
         fuse_reply_err(req, 0);
 }
 
@@ -806,6 +812,9 @@ void mount_free(struct mount *m)
 {
         if (!m)
                 return;
+        /* Files that were open when the mount went are never released. */
+        while (m->files)
+                file_close(m, m->files);
         if (m->session)
                 fuse_session_destroy(m->session);
         control_free(m->control);

@@ -11,11 +11,12 @@
 
 /* A kept torrent whose metadata nobody had is asked for again after this. */
 enum { RETRY_KEPT_MS = 10 * 60 * 1000 };
+/* A torrent that somebody waits for and that reaches none of the peers it knows for so long tries
+ * uTP too. The session can only try it for all torrents at once, which slows down others that
+ * connect meanwhile: so for a moment, and not often. */
+enum { STARVING_MS = 2000, SECOND_TRY_MS = 3000, SECOND_TRY_REST_MS = 30000 };
 /* Somebody may look a name up between the kernel's forgetting it and the helper's mkdir. */
 enum { ANNOUNCE_TRIES = 20 };
-/* A torrent that somebody waits for and that has no peer for so long tries uTP too; then all do,
- * until none has been in need for the second time. */
-enum { STARVING_MS = 2000, STARVED_REST_MS = 60000 };
 
 /* The torrent is complete in the tree: lets inotify see it. */
 static void announce(struct engine *e, struct torrent *t)
@@ -118,14 +119,18 @@ static void check_peers(struct engine *e, struct torrent *t, uint64_t now)
         struct torrent_status st;
 
         torrent_get_status(t, &st);
-        if (st.stats.peers > 0 || st.failed || (torrent_content(t) && st.parked_reads == 0)) {
+        if (st.stats.peers > 0 || st.stats.known_peers == 0 || st.failed ||
+            (torrent_content(t) && st.parked_reads == 0)) {
                 t->needy_ms = 0;
                 return;
         }
         if (t->needy_ms == 0)
                 t->needy_ms = now;
-        if (now - t->needy_ms >= STARVING_MS)
-                e->starved_ms = now;
+        if (now - t->needy_ms >= STARVING_MS &&
+            (e->second_try_ms == 0 || now - e->second_try_ms >= SECOND_TRY_REST_MS)) {
+                e->second_try_ms = now;
+                log_debug("%s: reaches no peer, tries uTP", t->hex);
+        }
 }
 
 static void check_idle(struct engine *e, struct torrent *t)
@@ -205,5 +210,5 @@ void upkeep_torrent(struct engine *e, struct torrent *t, uint64_t now)
 void upkeep_session(struct engine *e, uint64_t now)
 {
         bt_session_second_try(e->session,
-                              e->starved_ms > 0 && now - e->starved_ms < STARVED_REST_MS);
+                              e->second_try_ms > 0 && now - e->second_try_ms < SECOND_TRY_MS);
 }

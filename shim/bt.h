@@ -108,6 +108,7 @@ struct bt_torrent;
 struct bt_stats {
         uint32_t download_rate, upload_rate; /* payload bytes per second */
         uint32_t peers, seeds;
+        uint32_t known_peers;          /* connected or not */
         uint64_t downloaded, uploaded; /* payload bytes in this session */
 };
 

@@ -262,6 +262,7 @@ void on_state_update(bt_session &s, lt::state_update_alert const &a)
                 b.upload_rate = uint32_t(std::max(0, st.upload_payload_rate));
                 b.peers = uint32_t(std::max(0, st.num_peers));
                 b.seeds = uint32_t(std::max(0, st.num_seeds));
+                b.known_peers = uint32_t(std::max(0, st.list_peers));
                 b.downloaded = uint64_t(st.total_payload_download);
                 b.uploaded = uint64_t(st.total_payload_upload);
                 s.rates[t->id] = {b.download_rate, b.upload_rate};

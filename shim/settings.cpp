@@ -43,6 +43,8 @@ lt::settings_pack default_settings()
         // bt_session_second_try says so.
         p.set_bool(sp::enable_outgoing_utp, false);
         p.set_int(sp::mixed_mode_algorithm, sp::prefer_tcp);
+        // Seconds until a peer that could not be reached is tried again, then over uTP perhaps.
+        p.set_int(sp::min_reconnect_time, 10);
 
         // Exit must not wait for trackers that hang.
         p.set_int(sp::stop_tracker_timeout, 1);
