@@ -185,7 +185,7 @@ def test_a_peer_known_to_a_tracker_alone_is_found(
     tracker = opentracker([torrent.info_hash])
     url = tracker.url if scheme == "http" else tracker.udp_url
     seeder.seed(torrent, announce=url)
-    tracker.wait_for_seed(torrent.info_hash)
+    tracker.wait_for_seed(torrent.info_hash, lambda: seeder.announce(torrent))
     fs.add(torrent.magnet(trackers=[url]))
     assert fs.files(torrent.info_hash)[0]["length"] == torrent.length
     assert_same(fs.directory(torrent) / "tracked.bin", torrent, "tracked.bin")

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import random
 import socket
+
+# Below those that the kernel hands out to connections: what is free now stays so until it is used.
+FIRST, LAST = 20000, 32000
 
 
 def free_port() -> int:
-    """A TCP port nobody listens on now; the kernel seldom hands out the same one again soon."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port that nobody has, for TCP and UDP."""
+    while True:
+        port = random.randint(FIRST, LAST)
+        try:
+            for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+                with socket.socket(socket.AF_INET, kind) as probe:
+                    probe.bind(("127.0.0.1", port))
+        except OSError:
+            continue
+        return port

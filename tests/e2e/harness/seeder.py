@@ -64,6 +64,10 @@ class Seeder:
     def limit(self, torrent: Torrent, upload_limit: int) -> None:
         self._ask("limit", info_hash=torrent.info_hash, upload_limit=upload_limit)
 
+    def announce(self, torrent: Torrent) -> None:
+        """Tells its trackers again: a lost datagram is repeated only after 15 s."""
+        self._ask("announce", info_hash=torrent.info_hash)
+
     def connect(self, torrent: Torrent, port: int) -> None:
         self._ask("connect", info_hash=torrent.info_hash, port=port)
 

@@ -86,6 +86,11 @@ class Seeder:
         self.handles[info_hash].connect_peer(("127.0.0.1", port))
         return {}
 
+    def announce(self, info_hash: str) -> dict[str, Any]:
+        """Tells its trackers again, now."""
+        self.handles[info_hash].force_reannounce()
+        return {}
+
     def stats(self, info_hash: str) -> dict[str, Any]:
         status = self.handles[info_hash].status()
         return {

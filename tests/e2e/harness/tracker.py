@@ -8,11 +8,15 @@ import re
 import socket
 import subprocess
 import threading
+import time
 from pathlib import Path
+from typing import Callable
 from urllib.parse import quote
 
 from harness import waiting
 from harness.ports import free_port
+
+AGAIN_S = 4.0  # an announce over UDP takes milliseconds when nothing is lost
 
 
 class OpenTracker:
@@ -66,9 +70,20 @@ class OpenTracker:
         found = re.search(rb"8:completei(\d+)e", body)
         return int(found.group(1)) if found else 0
 
-    def wait_for_seed(self, info_hash: str, timeout: float = 20.0) -> None:
-        """Waits until a seeder has announced itself."""
-        waiting.until("the seeder's announce", lambda: self._seeds(info_hash), timeout)
+    def wait_for_seed(
+        self, info_hash: str, announce_again: Callable[[], None], timeout: float = 30.0
+    ) -> None:
+        """Waits until a seeder has announced itself; a datagram may get lost on a busy machine."""
+        end = time.monotonic() + timeout
+        while True:
+            try:
+                return waiting.until(
+                    "the seeder's announce", lambda: self._seeds(info_hash), AGAIN_S
+                )
+            except waiting.DeadlineExceeded:
+                if time.monotonic() > end:
+                    raise
+                announce_again()
 
     def close(self) -> None:
         self._process.kill()
