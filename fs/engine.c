@@ -165,6 +165,8 @@ static int on_write(void *user, uint32_t piece, uint32_t offset, const void *dat
 
         if (r == 0)
                 torrent_block_written(t, piece);
+        else
+                t->write_failed = true;
         return r;
 }
 

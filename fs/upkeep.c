@@ -149,6 +149,22 @@ static void check_idle(struct engine *e, struct torrent *t)
         e->hooks.forget_name(name);
 }
 
+/* After a failed write the session asks for nothing more of the torrent until it is told to. */
+static void check_writes(struct torrent *t)
+{
+        struct bt_torrent *bt;
+
+        if (!atomic_exchange(&t->write_failed, false))
+                return;
+        log_info("%s: a piece could not be written; is the disk full?", t->hex);
+        torrent_release_reads(t, ENOSPC);
+        pthread_mutex_lock(&t->lock);
+        bt = t->bt;
+        pthread_mutex_unlock(&t->lock);
+        if (bt)
+                bt_torrent_resume_writes(bt);
+}
+
 static void check_progress(struct engine *e, struct torrent *t)
 {
         struct content *c = torrent_content(t);
@@ -201,6 +217,7 @@ void upkeep_torrent(struct engine *e, struct torrent *t, uint64_t now)
 {
         check_metadata(e, t, now);
         check_peers(e, t, now);
+        check_writes(t);
         check_progress(e, t);
         check_idle(e, t);
         if (t->announce == ANNOUNCE_WANTED)
