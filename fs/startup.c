@@ -15,9 +15,13 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "log.h"
+
+/* The sidecar of a killed magnetfs needs a moment to notice. */
+enum { PORT_WAIT_MS = 3000, PORT_PAUSE_MS = 20 };
 
 static int make_folders(const char *path)
 {
@@ -293,6 +297,7 @@ int startup_fuse(void)
 
 int startup_port(const char *addr, uint16_t port)
 {
+        const struct timespec pause = {.tv_nsec = PORT_PAUSE_MS * 1000000L};
         struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(port)};
         int one = 1, r = 0, fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
@@ -300,8 +305,15 @@ int startup_port(const char *addr, uint16_t port)
                 return log_error_errno(errno, "Cannot make a socket: %m");
         (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
         inet_pton(AF_INET, addr, &a.sin_addr);
-        if (bind(fd, (struct sockaddr *)&a, sizeof a) < 0) {
+        for (int waited = 0; bind(fd, (struct sockaddr *)&a, sizeof a) < 0;
+             waited += PORT_PAUSE_MS) {
                 r = errno;
+                if (r != EADDRINUSE || waited >= PORT_WAIT_MS)
+                        break;
+                (void)nanosleep(&pause, NULL);
+                r = 0;
+        }
+        if (r > 0) {
                 if (r == EADDRINUSE)
                         log_error(
                                 "Another program listens on %s:%u; choose another port with --http, or --no-http",

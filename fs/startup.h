@@ -19,7 +19,8 @@ void startup_sign(int lock_fd);
 int startup_mountpoint(const char *path, char **ret);
 /* /dev/fuse is there and may be used. */
 int startup_fuse(void);
-/* Whether somebody listens on the sidecar's port. */
+/* The sidecar's port is free. Blocks for up to 3 s while it is not: the sidecar of a killed
+ * magnetfs may be on its way out. */
 int startup_port(const char *addr, uint16_t port);
 /* The kernel's own bound on FUSE requests in seconds, 0: none. When it is hit the kernel aborts the
  * whole mount, so reads must end before. */

@@ -103,10 +103,11 @@ install_packages() {
         trap - EXIT
 }
 
-# build LOG [PRESET]: configures and builds; only what changed when it was built before.
+# build LOG TESTS [PRESET]: configures and builds; only what changed when it was built before.
+# TESTS=OFF leaves out the unit tests, whose library only TEST_PACKAGES has.
 build() {
-        local log=$1 preset=${2:-release}
-        logged "$log" cmake --preset "$preset"
+        local log=$1 tests=$2 preset=${3:-release}
+        logged "$log" cmake --preset "$preset" -DBUILD_TESTING="$tests"
         logged "$log" cmake --build --preset "$preset"
 }
 

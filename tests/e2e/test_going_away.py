@@ -6,6 +6,7 @@ import errno
 import os
 import signal
 import socket
+import threading
 import subprocess
 import time
 from pathlib import Path
@@ -148,6 +149,23 @@ def test_a_reader_parked_at_kill_9_is_freed(
         said = [reader.line(5) for _ in range(3)]
         assert all(line in ("failed ENOTCONN", "failed ECONNABORTED") for line in said), said
     fs.start()
+
+
+def test_a_start_after_kill_9_waits_for_the_port_of_the_old_sidecar(
+    magnetfs: Callable[..., Magnetfs],
+) -> None:
+    fs = magnetfs(allow=[r"stale|dead|killed|last time"])
+    sidecar = fs.sidecar()
+    assert sidecar
+    os.kill(sidecar, signal.SIGSTOP)
+    fs.kill()
+    late = threading.Timer(0.5, os.kill, (sidecar, signal.SIGCONT))
+    late.start()
+    try:
+        fs.start()
+    finally:
+        late.join()
+    assert fs.web and fs.web.get("/healthz").status == 200
 
 
 def test_a_killed_sidecar_is_started_again_and_the_mount_does_not_notice(
