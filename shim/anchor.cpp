@@ -122,6 +122,26 @@ void anchor::restored(int piece)
                 kick(piece, w->second);
 }
 
+std::vector<int> anchor::awaited() const
+{
+        std::vector<int> pieces;
+        for (auto const &w : m_wanted)
+                if (w.second == lt::top_priority)
+                        pieces.push_back(w.first);
+        return pieces;
+}
+
+void anchor::ask_again(int piece)
+{
+        if (m_mute_peers > 0) {
+                look_again();
+                return;
+        }
+        lt::piece_index_t const p(piece);
+        m_handle.reset_piece_deadline(p);
+        m_handle.set_piece_deadline(p, 0);
+}
+
 void anchor::want(std::vector<bt_want> const &list)
 {
         if (!m_disk)

@@ -90,6 +90,7 @@ struct anchor_disk {
 };
 
 struct bt_torrent;
+class swarm; // swarm.hpp
 
 // Which pieces are wanted, and the one that keeps the interest of peers while none is (anchor.cpp).
 // Network thread only.
@@ -108,6 +109,15 @@ class anchor
         // Its hash was wrong, or it was the anchor: the piece is missing again, and nobody has been
         // asked.
         void restored(int piece);
+        // Somebody wants pieces that are missing.
+        bool wants_pieces() const
+        {
+                return !m_wanted.empty();
+        }
+        // Those that a reader waits for.
+        std::vector<int> awaited() const;
+        // Nobody is asked for some of its blocks any more: asks all peers, before everything else.
+        void ask_again(int piece);
         // A peer that does not answer cancelled requests has come (+1) or gone (-1): no deadlines
         // while there is one, as libtorrent cancels for them.
         void mute_peer(int change);
@@ -147,13 +157,15 @@ struct bt_torrent : std::enable_shared_from_this<bt_torrent> {
         // Set by the network thread in bt_torrent_add's call, read by others after that returned.
         lt::torrent_handle handle;
 
-        class anchor anchor; // the network thread's
+        class anchor anchor;          // the network thread's
+        std::unique_ptr<swarm> peers; // the network thread's
 
         std::atomic<bool> added{false}; // user is ours until released(); before, a failed add
                                         // leaves it to the caller
         std::atomic<bool> removed{
                 false}; // by bt_torrent_remove: no callbacks of bt_dispatch any more
 
+        bt_torrent();
         ~bt_torrent();
 };
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // session.cpp: the libtorrent session; its alerts and its plugin become the callbacks of bt.h.
-#include "internal.hpp"
+#include "swarm.hpp"
 
 #include <libtorrent/alert_types.hpp>
 #include <libtorrent/entry.hpp>
@@ -98,12 +98,25 @@ namespace
 struct peer_watch final : lt::peer_plugin {
         std::shared_ptr<bt_torrent> const t;
         lt::peer_connection_handle peer;
+        class conduct conduct;
         bool mute = false;                                       // counted in the anchor
         std::map<std::pair<int, int>, lt::time_point> cancelled; // piece, start: not answered yet
 
         peer_watch(std::shared_ptr<bt_torrent> torrent, lt::peer_connection_handle c)
-            : t(std::move(torrent)), peer(std::move(c))
+            : t(std::move(torrent)), peer(c), conduct(std::move(c))
         {
+                t->peers->came(conduct, peer.remote(), peer.is_outgoing());
+        }
+
+        bool on_handshake(lt::span<char const>) override
+        {
+                t->peers->shook_hands(conduct);
+                return true;
+        }
+
+        void sent_request(lt::peer_request const &r) override
+        {
+                conduct.asked(r);
         }
 
         // libtorrent tells peers that a torrent without wanted pieces only uploads, and seeds hang
@@ -126,17 +139,21 @@ struct peer_watch final : lt::peer_plugin {
 
         void sent_cancel(lt::peer_request const &r) override
         {
+                conduct.answered(r, false);
                 cancelled[{int(r.piece), r.start}] = lt::clock_type::now();
         }
 
         bool on_reject(lt::peer_request const &r) override
         {
+                conduct.answered(r, false);
                 cancelled.erase({int(r.piece), r.start});
                 return false;
         }
 
         bool on_piece(lt::peer_request const &r, lt::span<char const>) override
         {
+                conduct.answered(r, true);
+                t->peers->gave(conduct);
                 if (!cancelled.empty())
                         cancelled.erase({int(r.piece), r.start});
                 return false;
@@ -144,6 +161,7 @@ struct peer_watch final : lt::peer_plugin {
 
         bool on_choke() override
         {
+                conduct.choked();
                 cancelled.clear();
                 return false;
         }
@@ -164,6 +182,7 @@ struct peer_watch final : lt::peer_plugin {
 
         void on_disconnect(lt::error_code const &) override
         {
+                t->peers->left(conduct);
                 if (mute)
                         t->anchor.mute_peer(-1);
                 mute = false;
@@ -328,6 +347,10 @@ void on_alert(bt_session &s, lt::alert const *a)
 }
 
 } // namespace
+
+bt_torrent::bt_torrent() : peers(std::make_unique<swarm>())
+{
+}
 
 bt_torrent::~bt_torrent()
 {
@@ -560,6 +583,7 @@ int bt_torrent_add(struct bt_session *s, const struct bt_source *src, const uint
                             lt::client_data_t) -> std::shared_ptr<lt::torrent_plugin> {
                                 // With its metadata the torrent has begun already: this is still
                                 // before its files are checked.
+                                t->peers->begin(*t, h, t->session->io);
                                 if (!t->wants_metadata)
                                         t->anchor.begin(*t, h, t->session->io, t->session->anchors);
                                 return std::make_shared<torrent_watch>(t, h);
@@ -600,6 +624,7 @@ void bt_torrent_want(struct bt_torrent *t, const struct bt_want *want, size_t n)
                                   [t = t->shared_from_this(), list = std::move(list)] {
                                           (void)guarded(nullptr, [&] {
                                                   t->anchor.want(list);
+                                                  t->peers->wake();
                                                   return 0;
                                           });
                                   });

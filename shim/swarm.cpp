@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: MIT
+// swarm.cpp: peers that stop, and peers that go.
+//
+// libtorrent gives a peer several seconds before it asks another for the same block, and looks at
+// that once a second (one of two seeds frozen: a gap of 2.5 s, now and then of 9). It calls a peer
+// that is gone again after min_reconnect_time, ten seconds and more with each failure. A reader who
+// waits is worth more than that.
+#include "swarm.hpp"
+
+#include <libtorrent/peer_info.hpp>
+#include <libtorrent/torrent_flags.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <limits>
+
+using std::chrono::milliseconds;
+
+namespace
+{
+
+// How often the swarm is looked at while pieces are wanted and there are peers; without any.
+constexpr auto tick_time = milliseconds(125);
+constexpr auto lonely_tick_time = milliseconds(500);
+// A peer that has given nothing for so long, and its quickest answer twice, holds things up …
+constexpr auto stall_time = milliseconds(500);
+// … if another one gave so many blocks in the last ticks. Without such a one, it is all there is.
+constexpr unsigned lively_blocks = 4;
+// Peers that are gone are called again after so long, and each time so long after that.
+constexpr auto call_after = milliseconds(500);
+constexpr auto call_again_after = milliseconds(1500);
+// So many addresses are kept for it.
+constexpr std::size_t addresses_max = 50;
+
+} // namespace
+
+void conduct::asked(lt::peer_request const &r)
+{
+        m_asked[{int(r.piece), r.start}] = lt::clock_type::now();
+}
+
+void conduct::answered(lt::peer_request const &r, bool with_data)
+{
+        auto const now = lt::clock_type::now();
+        auto const i = m_asked.find({int(r.piece), r.start});
+        if (i != m_asked.end()) {
+                if (with_data)
+                        m_quickest = std::min(m_quickest, now - i->second);
+                m_asked.erase(i);
+        }
+        if (!with_data)
+                return;
+        m_last_block = now;
+        m_blocks[m_tick]++;
+}
+
+bool conduct::stalls(int piece, lt::time_point now) const
+{
+        if (m_quickest == lt::time_duration::max())
+                return false; // it has given nothing ever: maybe it is just far away
+        auto const patience = stall_time + 2 * m_quickest;
+        auto const first = m_asked.lower_bound({piece, 0});
+        return first != m_asked.end() && first->first.first == piece &&
+               now - first->second > patience && now - m_last_block > patience;
+}
+
+unsigned conduct::recent() const
+{
+        unsigned sum = 0;
+        for (unsigned n : m_blocks)
+                sum += n;
+        return sum;
+}
+
+void conduct::tick()
+{
+        m_tick = unsigned((m_tick + 1) % m_blocks.size());
+        m_blocks[m_tick] = 0;
+}
+
+void swarm::begin(bt_torrent &t, lt::torrent_handle const &h, lt::io_context *io)
+{
+        m_torrent = &t;
+        m_handle = h;
+        m_timer = std::make_unique<boost::asio::steady_timer>(*io);
+}
+
+swarm::address *swarm::find(lt::tcp::endpoint const &at)
+{
+        auto const i = std::find_if(m_called.begin(), m_called.end(),
+                                    [&](address const &a) { return a.at == at; });
+        return i == m_called.end() ? nullptr : &*i;
+}
+
+void swarm::came(conduct &c, lt::tcp::endpoint const &remote, bool outgoing)
+{
+        m_peers.emplace(&c, remote);
+        if (!outgoing || find(remote))
+                return;
+        if (m_called.size() == addresses_max) {
+                auto const worst = std::find_if(m_called.begin(), m_called.end(),
+                                                [](address const &a) { return !a.good; });
+                m_called.erase(worst == m_called.end() ? m_called.begin() : worst);
+        }
+        m_called.push_back({remote, false});
+}
+
+void swarm::shook_hands(conduct &c)
+{
+        c.shook_hands = true;
+}
+
+void swarm::gave(conduct &c)
+{
+        auto const p = m_peers.find(&c);
+        if (p == m_peers.end())
+                return;
+        if (auto *const a = find(p->second))
+                a->good = true;
+}
+
+void swarm::left(conduct &c)
+{
+        m_peers.erase(&c);
+}
+
+void swarm::wake()
+{
+        if (m_awake || !m_timer)
+                return;
+        m_awake = true;
+        m_alone_since = {};
+        arm(tick_time);
+}
+
+void swarm::arm(lt::time_duration in)
+{
+        m_timer->expires_after(in);
+        m_timer->async_wait(
+                [owner = m_torrent->weak_from_this()](boost::system::error_code const &ec) {
+                        auto const t = owner.lock();
+                        if (ec || !t)
+                                return;
+                        (void)guarded(nullptr, [&] {
+                                t->peers->tick();
+                                return 0;
+                        });
+                });
+}
+
+void swarm::tick()
+{
+        if (!m_torrent->anchor.wants_pieces() || m_torrent->removed) {
+                m_awake = false;
+                return;
+        }
+        auto const now = lt::clock_type::now();
+        drop_stalled(now);
+        for (auto const &p : m_peers)
+                p.first->tick();
+        call_again(now);
+        arm(m_peers.empty() ? lonely_tick_time : tick_time);
+}
+
+// What a stalled peer was asked for becomes free when its connection is closed, and only then.
+void swarm::drop_stalled(lt::time_point now)
+{
+        for (int const piece : m_torrent->anchor.awaited()) {
+                std::vector<conduct *> stalled;
+                bool lively = false;
+                for (auto const &p : m_peers) {
+                        lively |= p.first->recent() >= lively_blocks;
+                        if (p.first->stalls(piece, now))
+                                stalled.push_back(p.first);
+                }
+                if (stalled.empty() || !lively)
+                        continue;
+                for (auto *const c : stalled)
+                        c->peer().disconnect(lt::errors::timed_out, lt::operation_t::bittorrent);
+                m_torrent->anchor.ask_again(piece);
+        }
+}
+
+// Nobody is there: calls those who were. libtorrent calls a peer that went after
+// min_reconnect_time, later with each failure, and after three never. A tracker that names it takes
+// a failure off, and leaving the upload mode forgets when each was called last.
+void swarm::call_again(lt::time_point now)
+{
+        constexpr int max_failcount = 3; // libtorrent's default
+        for (auto const &p : m_peers)
+                if (p.first->shook_hands) {
+                        m_alone_since = {};
+                        return;
+                }
+        if (m_alone_since == lt::time_point{})
+                m_alone_since = now;
+        if (now - m_alone_since < call_after || now - m_called_at < call_again_after ||
+            std::none_of(m_called.begin(), m_called.end(), [](address const &a) { return a.good; }))
+                return;
+        m_called_at = now;
+        for (auto const &a : m_called)
+                for (int i = 0; i < max_failcount; i++)
+                        m_handle.connect_peer(a.at, lt::peer_info::tracker, {});
+        m_handle.set_flags(lt::torrent_flags::upload_mode);
+        m_handle.unset_flags(lt::torrent_flags::upload_mode);
+}

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: MIT
+// swarm.hpp: how the peers of a torrent behave while somebody waits for its bytes.
+#pragma once
+
+#include "internal.hpp"
+
+#include <libtorrent/peer_connection_handle.hpp>
+#include <libtorrent/peer_request.hpp>
+#include <libtorrent/time.hpp>
+
+#include <boost/asio/steady_timer.hpp>
+
+#include <array>
+#include <map>
+#include <set>
+#include <vector>
+
+// What one peer was asked for and when it last gave something. Network thread only.
+class conduct
+{
+      public:
+        explicit conduct(lt::peer_connection_handle c) : m_peer(std::move(c))
+        {
+        }
+
+        void asked(lt::peer_request const &r);
+        void answered(lt::peer_request const &r, bool with_data);
+        void choked()
+        {
+                m_asked.clear();
+        }
+        // Whether it holds requests for the piece and has given nothing for longer than its own
+        // pace explains.
+        bool stalls(int piece, lt::time_point now) const;
+        // Blocks it gave in the last ticks.
+        unsigned recent() const;
+        void tick();
+
+        lt::peer_connection_handle &peer()
+        {
+                return m_peer;
+        }
+        bool shook_hands = false;
+
+      private:
+        lt::peer_connection_handle m_peer;
+        std::map<std::pair<int, int>, lt::time_point> m_asked; // piece, start: not answered yet
+        lt::time_point m_last_block;
+        lt::time_duration m_quickest = lt::time_duration::max(); // from a request to its answer
+        std::array<unsigned, 4> m_blocks{}; // a count for each of the last ticks
+        unsigned m_tick = 0;
+};
+
+// All peers of a torrent. While pieces are wanted it looks several times a second whether one of
+// them holds back what a reader waits for, and calls those that are gone. Network thread only.
+class swarm
+{
+      public:
+        // Before the first peer; t outlives this.
+        void begin(bt_torrent &t, lt::torrent_handle const &h, lt::io_context *io);
+        void came(conduct &c, lt::tcp::endpoint const &remote, bool outgoing);
+        void shook_hands(conduct &c);
+        void gave(conduct &c);
+        void left(conduct &c);
+        // Pieces are wanted from here on; the swarm finds out by itself when none is any more.
+        void wake();
+
+      private:
+        struct address {
+                lt::tcp::endpoint at;
+                bool good; // it gave blocks
+        };
+        void arm(lt::time_duration in);
+        void tick();
+        void drop_stalled(lt::time_point now);
+        void call_again(lt::time_point now);
+        address *find(lt::tcp::endpoint const &at);
+
+        bt_torrent *m_torrent = nullptr;
+        lt::torrent_handle m_handle;
+        std::unique_ptr<boost::asio::steady_timer> m_timer;
+        bool m_awake = false;
+        std::map<conduct *, lt::tcp::endpoint> m_peers;
+        std::vector<address> m_called; // those we connected to ourselves, the latest last
+        lt::time_point m_alone_since, m_called_at;
+};
