@@ -345,10 +345,10 @@ static int open_content(struct mount *m, struct node n, struct fuse_file_info *f
         torrent_unref(t);
         if (r < 0)
                 return r;
-        /* All there: through the page cache, and the kernel keeps it. Else direct: a reader can be
-         * interrupted, and the kernel's read-ahead asks for nothing that nobody reads. data/ never
-         * goes through the cache. */
-        fi->keep_cache = n.kind == NODE_TREE && handle_is_complete(f->handle);
+        /* All there: through the page cache, and the kernel keeps it; under data/ too, as no read
+         * waits any more. Else direct: a reader can be interrupted, and the kernel's read-ahead
+         * asks for nothing that nobody reads. */
+        fi->keep_cache = handle_is_complete(f->handle);
         fi->direct_io = !fi->keep_cache;
         return 0;
 }

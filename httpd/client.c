@@ -19,6 +19,9 @@
 #define FILES_BASE 128
 /* A connection has its socket, a file of the mount, and for a moment a directory or two. */
 #define FILES_EACH 4
+/* What the kernel may hold for a client, which it counts twice: without a bound it grows to
+ * megabytes, read from the swarm on behalf of a player that then jumps elsewhere. */
+#define SEND_BUFFER (256 << 10)
 /* How often a wait looks at the connection's health. */
 #define WATCH_MS 1000
 /* For how long a peer may leave unanswered what it must answer. A zero-window probe is sent at
@@ -96,6 +99,7 @@ int client_init(struct client *c, const char *remote_addr, uint16_t remote_port,
                 *c = (struct client){.fd = fd, .wake_fd = wake_fd, .stall_ms = stall_ms};
                 /* The end of what is there goes out at once: more may take the swarm a while. */
                 set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+                set_option(fd, SOL_SOCKET, SO_SNDBUF, SEND_BUFFER);
                 set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
                 set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, KEEP_IDLE_S);
                 set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, KEEP_INTERVAL_S);
