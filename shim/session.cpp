@@ -581,11 +581,18 @@ int bt_torrent_add(struct bt_session *s, const struct bt_source *src, const uint
                 p.extensions.push_back(
                         [t](lt::torrent_handle const &h,
                             lt::client_data_t) -> std::shared_ptr<lt::torrent_plugin> {
-                                // With its metadata the torrent has begun already: this is still
-                                // before its files are checked.
                                 t->peers->begin(*t, h, t->session->io);
-                                if (!t->wants_metadata)
+                                // With its metadata the torrent has begun already, and for want of
+                                // a check its files count as checked: no plugin is told any more.
+                                if (!t->wants_metadata) {
                                         t->anchor.begin(*t, h, t->session->io, t->session->anchors);
+                                        boost::asio::post(*t->session->io, [t] {
+                                                (void)guarded(nullptr, [&] {
+                                                        t->anchor.files_checked();
+                                                        return 0;
+                                                });
+                                        });
+                                }
                                 return std::make_shared<torrent_watch>(t, h);
                         });
                 s->torrents.insert(t);

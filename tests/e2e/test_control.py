@@ -243,6 +243,18 @@ def test_shells_and_cp_can_write_the_control_files(
     assert kept == {second.info_hash: True, NOBODY: True, album.info_hash: False}
 
 
+@pytest.mark.parametrize("form", ["magnet", "torrent"])
+def test_nothing_is_downloaded_that_nobody_reads(
+    fs: Magnetfs, seeder: Seeder, second: Torrent, form: str
+) -> None:
+    fs.add(second.magnet() if form == "magnet" else second.metainfo)
+    seeder.seed(second).connect(second, fs.bt_port)
+    fs.files(second.info_hash)
+    waiting.until("a peer", lambda: fs.torrent(second.info_hash)["peers"] > 0)
+    assert waiting.settled("what was sent", lambda: seeder.sent(second)) == 0
+    assert fs.torrent(second.info_hash)["haveBytes"] == 0
+
+
 def test_the_same_torrent_twice_is_one_directory(
     fs: Magnetfs, seeder: Seeder, album: Torrent
 ) -> None:
