@@ -215,6 +215,11 @@ static void on_piece_failed(void *user, uint32_t piece)
         log_info("%s: piece %u came with a wrong hash and is fetched again", t->hex, piece);
 }
 
+static void on_piece_cleared(void *user, uint32_t piece)
+{
+        torrent_piece_cleared(user, piece);
+}
+
 static void on_released(void *user)
 {
         torrent_unref(user);
@@ -248,6 +253,7 @@ static const struct bt_callbacks callbacks = {
         .read = on_read,
         .piece_passed = on_piece_passed,
         .piece_failed = on_piece_failed,
+        .piece_cleared = on_piece_cleared,
         .released = on_released,
         .metadata = on_metadata,
         .stats = on_stats,
@@ -399,6 +405,7 @@ static void on_timer(struct engine *e)
         bool life = now >= e->next_life_ms;
 
         (void)!read(e->timer_fd, &expired, sizeof expired);
+        cache_sample(e->cache);
         bt_session_get_stats(e->session, &s);
         if (s.heartbeat != e->heartbeat) {
                 e->heartbeat = s.heartbeat;

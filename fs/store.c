@@ -11,15 +11,12 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
-#include <time.h>
 #include <unistd.h>
 
 static const char suffix[] = ".pieces";
 
 /* A block of the file system's own for so many pieces of a store. */
 enum { PIECES_PER_MAP_BLOCK = 32 };
-/* How long a look at the disk's free space holds. */
-enum { FREE_SAMPLE_MS = 500 };
 
 struct cache {
         /* set once */
@@ -30,8 +27,8 @@ struct cache {
         pthread_mutex_t lock;
         uint64_t reserved_bytes;
         uint64_t pending_bytes; /* of these, not known to be on the disk yet */
-        uint64_t free_bytes;    /* on the disk, when it was last asked */
-        uint64_t free_at_ms;
+        uint64_t free_bytes;    /* on the disk when it was last asked, less what came there since */
+        uint64_t settled_bytes; /* all that ever ceased to be pending by coming there */
 };
 
 struct store {
@@ -52,14 +49,6 @@ struct store {
         uint64_t *reserved, *written; /* bitmaps */
         uint32_t n_reserved;
 };
-
-static uint64_t now_ms(void)
-{
-        struct timespec t;
-
-        clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
-        return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
 
 static bool bit(const uint64_t *map, uint32_t i)
 {
@@ -134,6 +123,7 @@ int cache_new(int dir_fd, uint64_t limit_bytes, uint64_t min_free_bytes, struct 
         c->limit_bytes = limit_bytes;
         c->min_free_bytes = min_free_bytes;
         c->block_bytes = v.f_frsize ? v.f_frsize : 4096;
+        c->free_bytes = (uint64_t)v.f_bavail * v.f_frsize;
         pthread_mutex_init(&c->lock, NULL);
         *ret = c;
         return 0;
@@ -154,20 +144,33 @@ void cache_stats(struct cache *c, struct cache_stats *ret)
         pthread_mutex_unlock(&c->lock);
 }
 
+/* a - b, or 0 */
+static uint64_t less(uint64_t a, uint64_t b)
+{
+        return a > b ? a - b : 0;
+}
+
+void cache_sample(struct cache *c)
+{
+        struct statvfs v;
+        uint64_t before;
+
+        pthread_mutex_lock(&c->lock);
+        before = c->settled_bytes;
+        pthread_mutex_unlock(&c->lock);
+        if (fstatvfs(c->dir_fd, &v) < 0)
+                return;
+        pthread_mutex_lock(&c->lock);
+        /* What settled meanwhile may have come to the disk behind our look. */
+        c->free_bytes = less((uint64_t)v.f_bavail * v.f_frsize, c->settled_bytes - before);
+        pthread_mutex_unlock(&c->lock);
+}
+
 static int cache_take(struct cache *c, uint64_t bytes)
 {
-        uint64_t now = now_ms();
         int r = 0;
 
         pthread_mutex_lock(&c->lock);
-        if (c->free_at_ms == 0 || now - c->free_at_ms >= FREE_SAMPLE_MS) {
-                struct statvfs v;
-
-                if (fstatvfs(c->dir_fd, &v) == 0) {
-                        c->free_bytes = (uint64_t)v.f_bavail * v.f_frsize;
-                        c->free_at_ms = now;
-                }
-        }
         if (c->limit_bytes < bytes || c->reserved_bytes > c->limit_bytes - bytes ||
             c->free_bytes < c->min_free_bytes ||
             c->free_bytes - c->min_free_bytes < c->pending_bytes + bytes) {
@@ -185,8 +188,16 @@ static void cache_give_back(struct cache *c, uint64_t bytes, uint64_t pending)
         pthread_mutex_lock(&c->lock);
         c->reserved_bytes -= bytes;
         c->pending_bytes -= pending;
-        if (bytes > 0)
-                c->free_at_ms = 0; /* the disk has changed too */
+        pthread_mutex_unlock(&c->lock);
+}
+
+/* Pending bytes are on the disk now. */
+static void cache_settle(struct cache *c, uint64_t bytes)
+{
+        pthread_mutex_lock(&c->lock);
+        c->pending_bytes -= bytes;
+        c->settled_bytes += bytes;
+        c->free_bytes = less(c->free_bytes, bytes);
         pthread_mutex_unlock(&c->lock);
 }
 
@@ -253,6 +264,7 @@ void store_discard(struct store *s)
                 /* Open handles keep the file; its blocks go now. */
                 (void)!ftruncate(s->fd, 0);
                 cache_give_back(s->cache, room, pending);
+                cache_sample(s->cache);
         }
 }
 
@@ -317,6 +329,22 @@ void store_release(struct store *s, uint32_t piece)
         pthread_mutex_unlock(&s->lock);
         if (give_back)
                 cache_give_back(s->cache, room, room);
+}
+
+void store_clear(struct store *s, uint32_t piece)
+{
+        bool clear;
+
+        pthread_mutex_lock(&s->lock);
+        clear = !s->discarded && piece < s->pieces && bit(s->written, piece) &&
+                !store_has(s, piece);
+        pthread_mutex_unlock(&s->lock);
+        if (!clear || fallocate(s->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                                (off_t)piece * s->piece_length, (off_t)piece_bytes(s, piece)) < 0)
+                return; /* no holes here: what is there keeps its room */
+        pthread_mutex_lock(&s->lock);
+        bit_clear(s->written, piece);
+        pthread_mutex_unlock(&s->lock);
 }
 
 static int pwrite_all(int fd, const char *p, size_t len, off_t at)
@@ -391,7 +419,7 @@ void store_set(struct store *s, uint32_t piece)
                 atomic_fetch_add(&s->have_bytes, piece_bytes(s, piece));
         pthread_mutex_unlock(&s->lock);
         if (pending)
-                cache_give_back(s->cache, 0, piece_room(s, piece));
+                cache_settle(s->cache, piece_room(s, piece));
 }
 
 bool store_has(const struct store *s, uint32_t piece)

@@ -27,21 +27,28 @@ struct cache_stats {
 };
 void cache_stats(struct cache *c, struct cache_stats *ret);
 
+/* Looks how much is free on the disk: room is given by the last look, so it is to be called a few
+ * times a second. Any thread; blocking: with no lock held. */
+void cache_sample(struct cache *c);
+
 /* Makes an empty store for a torrent of size bytes, named by hex. -errno, -EFBIG when the file
  * system can't hold such a file. */
 int store_new(struct cache *c, const char *hex, uint64_t size, uint32_t piece_length,
               struct store **ret);
 /* Deletes the store's file and gives its room back at once. Later reads and writes fail with
- * -ESTALE. Any thread. */
+ * -ESTALE. Any thread; blocking. */
 void store_discard(struct store *s);
 /* Frees what store_discard left; no other call may run. Discards first if that was not done. */
 void store_free(struct store *s);
 
-/* Room for one piece: 0, also when it is reserved already; -ENOSPC at the bound or when the disk is
- * that full. Any thread. */
+/* Room for one piece: 0, also when it is reserved already; -ENOSPC at the bound or when the disk
+ * was that full at the last cache_sample(). Any thread; no I/O. */
 int store_reserve(struct store *s, uint32_t piece);
-/* Gives room back, unless something of the piece was written since. Any thread. */
+/* Gives room back, unless something of the piece was written since. Any thread; no I/O. */
 void store_release(struct store *s, uint32_t piece);
+/* Takes what was written of a piece that is not verified off the disk again; its room stays
+ * reserved until store_release. Not at the same time as a write of that piece. Blocking. */
+void store_clear(struct store *s, uint32_t piece);
 
 /* Raw bytes of a piece. A write without room reserves it. -errno; -ENOSPC; -EIO past the end. Disk
  * threads; blocking. */

@@ -222,6 +222,22 @@ void torrent_block_written(struct torrent *t, uint32_t piece)
         pthread_mutex_unlock(&t->lock);
 }
 
+void torrent_piece_cleared(struct torrent *t, uint32_t piece)
+{
+        struct content *c = torrent_content(t);
+        struct want *want;
+
+        if (!c)
+                return;
+        store_clear(c->store, piece);
+        /* The room of a piece goes with its last wish; that may have gone before. */
+        pthread_mutex_lock(&t->lock);
+        want = wants_find(&t->wants, piece);
+        if (!want || !want->reserved)
+                store_release(c->store, piece);
+        pthread_mutex_unlock(&t->lock);
+}
+
 struct bt_torrent *torrent_end(struct torrent *t, int err)
 {
         struct parked *answer = NULL;

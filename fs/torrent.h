@@ -156,6 +156,9 @@ void torrent_interrupt_if_signalled(struct torrent *t, uint64_t id);
 void torrent_piece_passed(struct torrent *t, uint32_t piece);
 /* A block of the piece was written. */
 void torrent_block_written(struct torrent *t, uint32_t piece);
+/* What was written of the piece is worth nothing (a write failed, the hash was wrong): takes it out
+ * of the store. Blocking, for the disk threads. */
+void torrent_piece_cleared(struct torrent *t, uint32_t piece);
 /* Once in a while: time-outs, and deadlines for reads that wait too long. O(parked reads of the
  * torrent). */
 void torrent_tick(struct torrent *t, uint64_t now_ms);

@@ -127,6 +127,10 @@ struct bt_callbacks {
         /* The piece's hash was wrong; its bytes will be written again. Network thread: must not
          * block. */
         void (*piece_failed)(void *user, uint32_t piece);
+        /* What was written of the piece is worth nothing: a write of it failed or its hash was
+         * wrong. All of it will be written again, or nothing. From the disk threads, in order with
+         * the piece's other calls. */
+        void (*piece_cleared)(void *user, uint32_t piece);
         /* The last callback for user: nothing of the torrent is left. Any thread. */
         void (*released)(void *user);
 

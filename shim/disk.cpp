@@ -296,6 +296,9 @@ class store_disk final : public lt::disk_interface,
                 on_piece(i, piece,
                          [this, s = take(i), piece, handler = std::move(handler)](worker &self) {
                                  self.hashes.erase({s.get(), int(piece)});
+                                 if (s->owner)
+                                         s->owner->callbacks->piece_cleared(s->owner->user,
+                                                                            uint32_t(int(piece)));
                                  boost::asio::post(m_io, [s, handler, piece] {
                                          handler(piece);
                                          if (s->owner)

@@ -563,6 +563,65 @@ static void test_discard(void **state)
         cache_free(NULL);
 }
 
+/* What was written of a piece that isn't verified goes, and nothing else; its room is given back
+ * after. */
+static void test_clear(void **state)
+{
+        enum { LENGTH = 3 * 65536 + 1000, SIZE = 2 * LENGTH + 500 };
+        struct fixture *f = *state;
+        struct cache *c = new_cache(f, 100 * MIB);
+        struct store *s = new_store(c, SIZE, LENGTH);
+        char *data = malloc(SIZE), *back = malloc(SIZE);
+        struct stat before, after;
+        uint64_t one;
+
+        assert_true(data && back);
+        memset(data, 'x', SIZE);
+        for (uint32_t i = 0; i < 3; i++)
+                assert_int_equal(store_write(s, i, 0, data, i < 2 ? LENGTH : 500), 0);
+        store_set(s, 0);
+        one = used(c);
+        assert_int_equal(fstatat(f->fd, HEX ".pieces", &before, 0), 0);
+
+        /* verified, or no such piece: nothing happens */
+        store_clear(s, 0);
+        store_clear(s, 3);
+        store_clear(s, UINT32_MAX);
+        assert_int_equal(store_read(s, 0, back, SIZE), 0);
+        assert_memory_equal(back, data, SIZE);
+
+        store_clear(s, 1);
+        memset(data + LENGTH, 0, LENGTH);
+        assert_int_equal(store_read(s, 0, back, SIZE), 0);
+        assert_memory_equal(back, data, SIZE);
+        assert_int_equal(fstatat(f->fd, HEX ".pieces", &after, 0), 0);
+        assert_true(after.st_blocks * 512 <= before.st_blocks * 512 - LENGTH / 2);
+        assert_int_equal(after.st_size, SIZE);
+        /* its room stays until it is given back, once */
+        assert_int_equal(used(c), one);
+        store_release(s, 1);
+        assert_true(used(c) <= one - LENGTH);
+        one = used(c);
+        store_release(s, 1);
+        assert_int_equal(used(c), one);
+
+        /* and the piece can come again */
+        memset(data + LENGTH, 'y', LENGTH);
+        assert_int_equal(store_write(s, 1, 0, data + LENGTH, LENGTH), 0);
+        store_set(s, 1);
+        store_clear(s, 1);
+        assert_int_equal(store_read(s, 0, back, SIZE), 0);
+        assert_memory_equal(back, data, SIZE);
+
+        store_discard(s);
+        store_clear(s, 2);
+        assert_int_equal(used(c), 0);
+        store_free(s);
+        cache_free(c);
+        free(data);
+        free(back);
+}
+
 /* What an earlier run left goes; what isn't its own stays. */
 static void test_leftovers(void **state)
 {
@@ -891,20 +950,11 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
         const struct CMUnitTest tests[] = {
-                T(test_accounting),
-                T(test_write_bounds),
-                T(test_bound),
-                T(test_bound_between),
-                T(test_blocks),
-                T(test_min_free),
-                T(test_min_free_of_all),
-                T(test_bitmap),
-                T(test_large),
-                T(test_discard),
-                T(test_leftovers),
-                T(test_errors),
-                T(test_fuzz),
-                T(test_threads),
+                T(test_accounting),      T(test_write_bounds), T(test_bound),
+                T(test_bound_between),   T(test_blocks),       T(test_min_free),
+                T(test_min_free_of_all), T(test_bitmap),       T(test_large),
+                T(test_discard),         T(test_clear),        T(test_leftovers),
+                T(test_errors),          T(test_fuzz),         T(test_threads),
                 T(test_discard_race),
         };
 
