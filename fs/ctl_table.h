@@ -1,42 +1,15 @@
-/* ctl_table.h: magnetctl's output: what the control files say, made readable. Pure: writes to the
- * stream it is given, reads no clock, no terminal and no environment but the locale (LC_CTYPE, for
- * wcwidth()).
- *
- * Names and error texts come from strangers. Nothing here lets one of their control characters
- * through, C0, DEL or C1, nor a byte that is no UTF-8; on a terminal also no character that
- * reorders the text after it. */
+/* SPDX-License-Identifier: MIT */
+/* ctl_table.h: magnetctl's output: what the control files say, as tables for people (on a terminal)
+ * and as lines of fields for programs (on a pipe). Pure, like ctl_text.h, through which all that
+ * comes from torrents goes. */
 #ifndef MAGNETFS_CTL_TABLE_H
 #define MAGNETFS_CTL_TABLE_H
 
-#include <stdbool.h>
-#include <stdint.h>
 #include <stdio.h>
 
 #include <cjson/cJSON.h>
 
-/* Where the output goes. */
-struct ctl_style {
-        bool terminal;   /* tables cut to the width; else lines of tab-separated fields, uncut */
-        bool colour;     /* ANSI colours; only with terminal */
-        bool utf8;       /* the terminal's character set is UTF-8, else ASCII is all it gets */
-        unsigned width;  /* columns of the terminal */
-        unsigned height; /* at most so many lines, the busiest torrents first; 0: all of them */
-};
-
-/* A size with its unit, at most 8 columns: "1023 B", "9.9 KiB", "250 GiB". Rounded down. */
-#define CTL_SIZE_MAX 16
-void ctl_size(char buf[CTL_SIZE_MAX], uint64_t bytes);
-
-/* Columns the text takes on a terminal once it is made safe. */
-size_t ctl_text_width(const char *text, const struct ctl_style *style);
-
-/* Writes the text made safe and cut to so many columns, the cut shown by an ellipsis (0: uncut).
- * Returns the columns written. */
-size_t ctl_text_put(FILE *out, const char *text, size_t columns, const struct ctl_style *style);
-
-/* Writes JSON without a line break (cJSON_PrintUnformatted()): its meaning unchanged, what a
- * terminal must not see as \u escapes. */
-void ctl_json_put(FILE *out, const char *json, const struct ctl_style *style);
+#include "ctl_text.h"
 
 /* The tables, from the JSON of `status` (whole, or with some torrents taken out) and `files`.
  * 0, -ENOMEM, or -EBADMSG: not the JSON they should be; nothing was written then. Errors of out are
@@ -44,5 +17,9 @@ void ctl_json_put(FILE *out, const char *json, const struct ctl_style *style);
 int ctl_table_status(FILE *out, const cJSON *status, const struct ctl_style *style);
 int ctl_table_list(FILE *out, const cJSON *status, const struct ctl_style *style);
 int ctl_table_files(FILE *out, const cJSON *files, const struct ctl_style *style);
+
+/* What the table of `list` shows, as JSON in the form of `status`. The caller deletes it. NULL: no
+ * memory, or not the JSON of `status`. */
+cJSON *ctl_table_list_json(const cJSON *status);
 
 #endif

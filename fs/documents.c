@@ -7,25 +7,16 @@
 
 #include <cjson/cJSON.h>
 
+#include "buffer.h"
 #include "names.h"
 
 void text_add(struct text *t, const char *s, size_t len)
 {
         if (t->failed)
                 return;
-        if (t->len + len > t->room) {
-                size_t room = t->room ? t->room : 1024;
-                char *grown;
-
-                while (room < t->len + len)
-                        room *= 2;
-                grown = realloc(t->data, room);
-                if (!grown) {
-                        t->failed = true;
-                        return;
-                }
-                t->data = grown;
-                t->room = room;
+        if (buffer_grow(&t->data, &t->room, t->len + len) < 0) {
+                t->failed = true;
+                return;
         }
         memcpy(t->data + t->len, s, len);
         t->len += len;

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "buffer.h"
+
 /* As deep as the shim's own limit for bencode; deeper is no torrent. */
 enum { DEPTH_MAX = 200, STRING_DIGITS_MAX = 10 };
 
@@ -20,18 +22,8 @@ int intake_add(struct intake *in, const void *data, size_t len, size_t max)
         }
         if (in->len + len > max)
                 return -E2BIG;
-        if (in->len + len > in->room) {
-                size_t room = in->room ? in->room : 4096;
-                char *grown;
-
-                while (room < in->len + len)
-                        room *= 2;
-                grown = realloc(in->data, room);
-                if (!grown)
-                        return -ENOMEM;
-                in->data = grown;
-                in->room = room;
-        }
+        if (buffer_grow(&in->data, &in->room, in->len + len) < 0)
+                return -ENOMEM;
         memcpy(in->data + in->len, data, len);
         in->len += len;
         return 0;

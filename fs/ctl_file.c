@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: MIT */
+#include "ctl_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "buffer.h"
+#include "ctl_watchdog.h"
+
+/* poll() asks the daemon too, so it sleeps in slices that the watchdog can tell from a stall. */
+#define POLL_SLICE_MS 10000
+
+/* poll() woke us for nothing: look again no sooner than this, so that a wrong answer is no busy
+ * loop. */
+#define SPURIOUS_WAIT_MS 20
+
+int64_t ctl_now_ms(void)
+{
+        struct timespec ts;
+
+        clock_gettime(CLOCK_MONOTONIC, &ts);
+        return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+/* ---- reading ---- */
+
+static void file_step(struct ctl_file *f)
+{
+        ctl_guard(0);
+        f->result = buffer_read(f->fd, &f->data, &f->room, &f->len, CTL_READ_MAX);
+        if (f->result != -EAGAIN) {
+                close(f->fd);
+                f->fd = -1;
+        }
+        ctl_unguard();
+}
+
+int ctl_file_open(const struct ctl_mount *m, const char *path, struct ctl_file *f)
+{
+        *f = CTL_FILE_INIT;
+        ctl_guard(0);
+        f->fd = openat(ctl_mount_control_fd(m), path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+        ctl_unguard();
+        if (f->fd < 0)
+                return f->result = -errno;
+        file_step(f);
+        return f->result == -EAGAIN ? 0 : f->result;
+}
+
+void ctl_file_close(struct ctl_file *f)
+{
+        if (f->fd >= 0)
+                close(f->fd);
+        free(f->data);
+        *f = CTL_FILE_INIT;
+}
+
+static int poll_files(struct pollfd *fds, size_t n, int64_t deadline_ms)
+{
+        int r;
+
+        do {
+                int64_t left = deadline_ms - ctl_now_ms();
+
+                left = left < 0 ? 0 : left > POLL_SLICE_MS ? POLL_SLICE_MS : left;
+                ctl_guard(POLL_SLICE_MS / 1000);
+                r = poll(fds, n, (int)left);
+                ctl_unguard();
+                if (r < 0 && errno != EINTR)
+                        return -errno;
+        } while (r <= 0 && ctl_now_ms() < deadline_ms);
+        return r < 0 ? 0 : r;
+}
+
+int ctl_file_wait(struct ctl_file *files, size_t n, int64_t deadline_ms)
+{
+        struct pollfd *fds = calloc(n ? n : 1, sizeof(*fds));
+        size_t waiting = 0;
+        int r = 0, done = 0;
+
+        if (!fds)
+                return -ENOMEM;
+        for (size_t i = 0; i < n; i++) {
+                fds[i].fd = files[i].result == -EAGAIN ? files[i].fd : -1; /* poll skips < 0 */
+                fds[i].events = POLLIN;
+                waiting += fds[i].fd >= 0;
+        }
+
+        while (waiting > 0 && done == 0) {
+                r = poll_files(fds, n, deadline_ms);
+                if (r <= 0)
+                        break;
+                for (size_t i = 0; i < n; i++) {
+                        if (fds[i].fd < 0 || !fds[i].revents)
+                                continue;
+                        file_step(&files[i]);
+                        done += files[i].result != -EAGAIN;
+                }
+                if (done == 0)
+                        (void)poll(NULL, 0, SPURIOUS_WAIT_MS);
+        }
+        free(fds);
+        return r < 0 ? r : done;
+}
+
+int ctl_file_read(const struct ctl_mount *m, const char *path, int64_t deadline_ms, char **ret,
+                  size_t *ret_len)
+{
+        struct ctl_file f;
+        int r;
+
+        r = ctl_file_open(m, path, &f);
+        if (r == 0 && f.result == -EAGAIN) {
+                r = ctl_file_wait(&f, 1, deadline_ms);
+                if (r == 0)
+                        r = -ETIME;
+                else if (r > 0)
+                        r = f.result;
+        }
+        if (r == 0) {
+                *ret = f.data;
+                *ret_len = f.len;
+                f.data = NULL;
+        }
+        ctl_file_close(&f);
+        return r;
+}
+
+/* ---- writing ---- */
+
+static int write_all(int fd, const char *data, size_t len)
+{
+        while (len > 0) {
+                ssize_t k = write(fd, data, len);
+
+                if (k < 0 && errno == EINTR)
+                        continue;
+                if (k < 0)
+                        return -errno;
+                if (k == 0)
+                        return -EIO;
+                data += k;
+                len -= (size_t)k;
+        }
+        return 0;
+}
+
+int ctl_file_write(const struct ctl_mount *m, const char *path, const void *data, size_t len,
+                   char **ret)
+{
+        char *answer = NULL;
+        size_t answer_len = 0, room = 0;
+        int fd, r;
+
+        if (ret)
+                *ret = NULL;
+        ctl_guard(0);
+        fd = openat(ctl_mount_control_fd(m), path, (ret ? O_RDWR : O_WRONLY) | O_CLOEXEC);
+        if (fd < 0) {
+                r = -errno;
+                ctl_unguard();
+                return r;
+        }
+        r = write_all(fd, data, len);
+        if (ret) {
+                int k = buffer_read(fd, &answer, &room, &answer_len, CTL_READ_MAX);
+
+                if (k < 0) {
+                        free(answer);
+                        answer = NULL;
+                        r = r < 0 ? r : k;
+                }
+        }
+        if (close(fd) < 0 && r == 0)
+                r = -errno;
+        ctl_unguard();
+        if (ret)
+                *ret = answer;
+        return r;
+}

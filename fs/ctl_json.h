@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+/* ctl_json.h: members of the JSON that magnetfs gives, none of which is taken on trust. Pure. */
+#ifndef MAGNETFS_CTL_JSON_H
+#define MAGNETFS_CTL_JSON_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <cjson/cJSON.h>
+
+/* Hex digits of an info-hash: v1 (BEP 3), v2 (BEP 52). */
+#define CTL_HASH_V1  40
+#define CTL_HASH_MAX 64
+
+bool ctl_is_hex(const char *s);
+/* Whether s is a whole info-hash, in hex. */
+bool ctl_is_hash(const char *s);
+
+/* Each of an object, which may be NULL. */
+
+/* A string member; NULL: there is none. */
+const char *ctl_json_text(const cJSON *object, const char *key);
+/* A member that is an info-hash, which becomes part of a path; NULL: there is none. */
+const char *ctl_json_hash(const cJSON *object, const char *key);
+/* A member that is a whole number; 0: there is none, or less. Huge ones are UINT64_MAX. */
+uint64_t ctl_json_number(const cJSON *object, const char *key);
+
+#endif
