@@ -60,33 +60,37 @@ static int problem(struct request *rq, int status, const char *headers, const ch
         return answer(rq, status, headers, "application/problem+json", json);
 }
 
-int api_problem(struct request *rq, int status, const char *headers, const char *format, ...)
+/* The detail comes like for vprintf. */
+static int __attribute__((format(printf, 6, 0)))
+vproblem(struct request *rq, int status, const char *headers, const char *member, cJSON *value,
+         const char *format, va_list ap)
 {
         _cleanup_free_ char *detail = NULL;
+
+        if (vasprintf(&detail, format, ap) < 0)
+                detail = NULL;
+        return problem(rq, status, headers, member, value, detail ? detail : "Out of memory");
+}
+
+int api_problem(struct request *rq, int status, const char *headers, const char *format, ...)
+{
         va_list ap;
-        int n;
 
         va_start(ap, format);
-        n = vasprintf(&detail, format, ap);
+        status = vproblem(rq, status, headers, NULL, NULL, format, ap);
         va_end(ap);
-        if (n < 0)
-                detail = NULL;
-        return problem(rq, status, headers, NULL, NULL, detail ? detail : "Out of memory");
+        return status;
 }
 
 int api_problem_with(struct request *rq, int status, const char *member, cJSON *value,
                      const char *format, ...)
 {
-        _cleanup_free_ char *detail = NULL;
         va_list ap;
-        int n;
 
         va_start(ap, format);
-        n = vasprintf(&detail, format, ap);
+        status = vproblem(rq, status, NULL, member, value, format, ap);
         va_end(ap);
-        if (n < 0)
-                detail = NULL;
-        return problem(rq, status, NULL, member, value, detail ? detail : "Out of memory");
+        return status;
 }
 
 struct errno_answer {
