@@ -1,4 +1,4 @@
-"""A full disk: reads end in ENOSPC, and go on as soon as there is room; no byte is lost or wrong."""
+"""A full disk: reads end in ENOSPC and go on when there is room; no byte is lost or wrong."""
 
 from __future__ import annotations
 
