@@ -199,13 +199,20 @@ static void put_row(FILE *out, const struct ctl_row *r, const struct layout *l,
         }
 }
 
+static const char *plural(uint64_t n)
+{
+        return n == 1 ? "" : "s";
+}
+
 static void put_summary(FILE *out, const cJSON *status, const struct ctl_style *style)
 {
         const cJSON *session = cJSON_GetObjectItemCaseSensitive(status, "session"),
                     *cache = cJSON_GetObjectItemCaseSensitive(status, "cache");
         char down[CTL_SIZE_MAX], up[CTL_SIZE_MAX], used[CTL_SIZE_MAX], limit[CTL_SIZE_MAX],
                 line[512];
-        uint64_t late = ctl_json_number(status, "heartbeatAge");
+        uint64_t late = ctl_json_number(status, "heartbeatAge"),
+                 peers = ctl_json_number(session, "peers"),
+                 nodes = ctl_json_number(session, "dhtNodes");
 
         if (late >= HEARTBEAT_LATE_MS) {
                 snprintf(line, sizeof(line),
@@ -219,11 +226,10 @@ static void put_summary(FILE *out, const cJSON *status, const struct ctl_style *
         ctl_size(used, ctl_json_number(cache, "usedBytes"));
         ctl_size(limit, ctl_json_number(cache, "limitBytes"));
         snprintf(line, sizeof(line),
-                 "%s/s down, %s/s up, %" PRIu64 " peers; cache %s of %s; %" PRIu64 " open, %" PRIu64
-                 " waiting; %" PRIu64 " DHT nodes",
-                 down, up, ctl_json_number(session, "peers"), used, limit,
-                 ctl_json_number(status, "openFiles"), ctl_json_number(status, "parkedReads"),
-                 ctl_json_number(session, "dhtNodes"));
+                 "%s/s down, %s/s up, %" PRIu64 " peer%s; cache %s of %s; %" PRIu64
+                 " open, %" PRIu64 " waiting; %" PRIu64 " DHT node%s",
+                 down, up, peers, plural(peers), used, limit, ctl_json_number(status, "openFiles"),
+                 ctl_json_number(status, "parkedReads"), nodes, plural(nodes));
         ctl_put_line(out, line, style, "");
 }
 
