@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "ctl_put_text.h"
 #include "ctl_table.h"
 
 #define HASH "0123456789abcdef0123456789abcdef01234567"
@@ -17,20 +18,6 @@
 static const struct ctl_style wide = {.terminal = true, .utf8 = true, .width = 200};
 static const struct ctl_style narrow = {.terminal = true, .utf8 = true, .width = 80};
 static const struct ctl_style piped = {.terminal = false, .utf8 = true};
-
-static char *put_text(const char *text, size_t columns, const struct ctl_style *style)
-{
-        char *buf = NULL;
-        size_t len = 0, width;
-        FILE *out = open_memstream(&buf, &len);
-
-        assert_non_null(out);
-        width = ctl_text_put(out, text, columns, style);
-        assert_int_equal(fclose(out), 0);
-        if (columns)
-                assert_true(width <= columns);
-        return buf;
-}
 
 typedef int table_func(FILE *out, const cJSON *json, const struct ctl_style *style);
 

@@ -10,26 +10,13 @@
 
 #include <cmocka.h>
 
+#include "ctl_put_text.h"
 #include "ctl_suggest.h"
 #include "ctl_text.h"
 
 static const struct ctl_style wide = {.terminal = true, .utf8 = true, .width = 200};
 static const struct ctl_style ascii = {.terminal = true, .utf8 = false, .width = 80};
 static const struct ctl_style piped = {.terminal = false, .utf8 = true};
-
-static char *put_text(const char *text, size_t columns, const struct ctl_style *style)
-{
-        char *buf = NULL;
-        size_t len = 0, width;
-        FILE *out = open_memstream(&buf, &len);
-
-        assert_non_null(out);
-        width = ctl_text_put(out, text, columns, style);
-        assert_int_equal(fclose(out), 0);
-        if (columns)
-                assert_true(width <= columns);
-        return buf;
-}
 
 static void test_text(void **state)
 {
