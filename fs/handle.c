@@ -155,7 +155,11 @@ static int read_missing(struct handle *h, uint64_t off, size_t len, uint32_t fir
         h->error = 0;
         if (r < 0)
                 return r;
-        r = parked_add(h, off, len, first, end, missing, nonblock ? NULL : request, tid, &p);
+        /* Who polls takes what there is, so a watch is for one piece. */
+        if (nonblock)
+                r = parked_add(h, off, len, missing, missing + 1, missing, NULL, tid, &p);
+        else
+                r = parked_add(h, off, len, first, end, missing, request, tid, &p);
         if (r < 0)
                 return r;
         if (nonblock)

@@ -4,6 +4,11 @@
 /* A handle plays after this many bytes in a row; a library scan stays below on nearly every file.
  */
 #define PLAY_AFTER_BYTES (2ull << 20)
+/* A probe that goes on in a row for more than this wants as much again as it has read, up to the
+ * second: with small pieces it would else wait a round trip for each (a player's start at 8 Mbit/s,
+ * 64 KiB pieces: 0.93 s against 1.05). */
+#define PROBE_RUN_BYTES   (128ull << 10)
+#define PROBE_AHEAD_BYTES (512ull << 10)
 /* The window while a rate is not known, and its least size afterwards. */
 #define WINDOW_START_BYTES (4ull << 20)
 /* How far ahead a player is served: long enough to ride out a slow peer, short enough that a seek
@@ -52,7 +57,7 @@ static void plan_window(struct plan *p, const struct layout *l, uint64_t read_en
                         bool fill)
 {
         uint64_t file_end = l->offset + l->size;
-        uint32_t at = p->range[0].end;
+        uint32_t at = p->range[p->n - 1].end;
         uint32_t last = (uint32_t)((file_end - 1) / l->piece_length + 1);
 
         for (unsigned band = 0; band < 6 && window > 0; band++) {
@@ -97,12 +102,17 @@ void reader_touch(struct reader *r, const struct layout *l, uint64_t off, uint64
                 window = r->rate * WINDOW_SECONDS;
                 if (window < WINDOW_START_BYTES)
                         window = WINDOW_START_BYTES;
-                if (window > window_max_bytes)
-                        window = window_max_bytes;
+        } else if (r->run_bytes > PROBE_RUN_BYTES && r->run_bytes > len) {
+                window = r->run_bytes < PROBE_AHEAD_BYTES ? r->run_bytes : PROBE_AHEAD_BYTES;
         }
+        if (window > window_max_bytes)
+                window = window_max_bytes;
         layout_pieces(l, off, len, &first, &end);
         r->plan.n = 0;
-        add_range(&r->plan, first, end, PRIORITY_BLOCKED);
+        /* What a read waits for is wanted by the read itself; of the rest the first piece comes
+         * first. */
+        add_range(&r->plan, first, first + 1, PRIORITY_BLOCKED);
+        add_range(&r->plan, first + 1, end, PRIORITY_BLOCKED - 1);
         plan_window(&r->plan, l, r->position > off + len ? r->position : off + len, window, fill);
 }
 

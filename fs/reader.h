@@ -9,7 +9,7 @@
 #include <stdint.h>
 
 enum {
-        PLAN_RANGES_MAX = 8,
+        PLAN_RANGES_MAX = 9,
         PRIORITY_NONE = 0,
         PRIORITY_LEAST = 1,
         PRIORITY_BLOCKED = 7, /* somebody waits for the piece now */
@@ -33,7 +33,7 @@ struct layout {
 struct reader {
         uint64_t position;     /* where the next read in a row would begin */
         uint64_t run_bytes;    /* read in a row so far */
-        bool playing;          /* else a probe: wants what it touches and no more */
+        bool playing;          /* else a probe: wants what it touches, and in a row a little more */
         uint64_t rate;         /* bytes per second it took, 0: not known yet */
         uint64_t sample_ms;    /* since when … */
         uint64_t sample_bytes; /* … so many bytes were read */

@@ -208,6 +208,12 @@ struct torrent_watch final : lt::torrent_plugin {
         {
         }
 
+        // libtorrent is about to go, perhaps; t may live on.
+        ~torrent_watch() override
+        {
+                t->peers->end();
+        }
+
         std::shared_ptr<lt::peer_plugin>
         new_connection(lt::peer_connection_handle const &c) override
         {

@@ -58,6 +58,11 @@ class swarm
       public:
         // Before the first peer; t outlives this.
         void begin(bt_torrent &t, lt::torrent_handle const &h, lt::io_context *io);
+        // libtorrent lets go of the torrent: nothing of its thread is used after this.
+        void end()
+        {
+                m_timer.reset();
+        }
         void came(conduct &c, lt::tcp::endpoint const &remote, bool outgoing);
         void shook_hands(conduct &c);
         void gave(conduct &c);

@@ -17,6 +17,8 @@
 #define GIB  (1024 * MIB)
 
 /* What reader.c and DESIGN.md promise. */
+#define PROBE_RUN    (128 * KIB)
+#define PROBE_AHEAD  (512 * KIB)
 #define PLAY_AFTER   (2 * MIB)
 #define WINDOW_START (4 * MIB)
 #define WINDOW_MAX   (32 * MIB)
@@ -94,7 +96,9 @@ static void check_plan(const struct reader *r, const struct layout *l, uint64_t 
         layout_pieces(l, off, len, &first, &end);
         layout_pieces(l, 0, l->size, &file_first, &file_end);
         if (p->n < 1 || p->n > PLAN_RANGES_MAX || p->range[0].first != first ||
-            p->range[0].end != end || p->range[0].priority != PRIORITY_BLOCKED)
+            p->range[0].end != first + 1 || p->range[0].priority != PRIORITY_BLOCKED ||
+            (end > first + 1 &&
+             (p->n < 2 || p->range[1].end != end || p->range[1].priority != PRIORITY_BLOCKED - 1)))
                 fail_msg("%s: the read is [%u, %u), the plan begins with [%u, %u) at %u", rule,
                          first, end, p->range[0].first, p->range[0].end, p->range[0].priority);
         for (unsigned i = 1; i < p->n; i++) {
@@ -116,8 +120,14 @@ static void check_plan(const struct reader *r, const struct layout *l, uint64_t 
                 fail_msg("%s: piece %u lies beyond the bound of %llu", rule, plan_end(p) - 1,
                          (unsigned long long)window_max);
         }
-        if (!r->playing && !fill && p->n != 1)
-                fail_msg("%s: a probe wants %u ranges", rule, p->n);
+        if (!r->playing && !fill && plan_end(p) > end) {
+                uint64_t ahead = r->run_bytes < PROBE_AHEAD ? r->run_bytes : PROBE_AHEAD;
+
+                if (r->run_bytes <= PROBE_RUN || r->run_bytes <= len ||
+                    (uint64_t)(plan_end(p) - 1) * l->piece_length >= l->offset + from + ahead)
+                        fail_msg("%s: a probe of %llu bytes wants up to piece %u", rule,
+                                 (unsigned long long)r->run_bytes, plan_end(p));
+        }
 }
 
 struct step {
@@ -196,6 +206,24 @@ static void test_rereading_is_no_row(void **state)
         }
 }
 
+/* … and one that goes on a little ahead: as much as it has read, up to 512 KiB. */
+static void test_probe_in_a_row_looks_ahead(void **state)
+{
+        static const struct layout l = {.size = GIB, .piece_length = 1 << 16};
+        struct reader r = {0};
+
+        (void)state;
+        reader_touch(&r, &l, 0, 128 * KIB, 1, WINDOW_MAX, false);
+        assert_int_equal(plan_end(&r.plan), 2);
+        reader_touch(&r, &l, 128 * KIB, 64 * KIB, 2, WINDOW_MAX, false);
+        assert_int_equal(plan_end(&r.plan), 6);
+        reader_touch(&r, &l, 192 * KIB, MIB, 3, WINDOW_MAX, false);
+        assert_int_equal(plan_end(&r.plan), 19 + 8);
+        /* from anywhere else: the read alone */
+        reader_touch(&r, &l, 100 * MIB, MIB, 4, WINDOW_MAX, false);
+        assert_int_equal(plan_end(&r.plan), 1616);
+}
+
 /* A probe wants what it touches and no more. */
 static void test_probe_wants_no_more(void **state)
 {
@@ -209,10 +237,10 @@ static void test_probe_wants_no_more(void **state)
         assert_int_equal(plan_priority(&r.plan, 1), PRIORITY_NONE);
         /* the end of the file */
         reader_touch(&r, &l, GIB - 64 * KIB, 64 * KIB, 2, WINDOW_MAX, false);
-        assert_int_equal(r.plan.n, 1);
+        assert_int_equal(r.plan.n, 2);
         assert_int_equal(plan_priority(&r.plan, 0), PRIORITY_NONE);
         assert_int_equal(plan_priority(&r.plan, 4095), PRIORITY_BLOCKED);
-        assert_int_equal(plan_priority(&r.plan, 4096), PRIORITY_BLOCKED); /* 100 bytes of it */
+        assert_int_equal(plan_priority(&r.plan, 4096), PRIORITY_BLOCKED - 1); /* 100 bytes of it */
         assert_int_equal(plan_priority(&r.plan, 4097), PRIORITY_NONE);
 }
 
@@ -263,7 +291,8 @@ static void test_window_grows(void **state)
         assert_in_range(window, MIB, MIB + l.piece_length);
         /* no room for a window: the read alone */
         reader_touch(&r, &l, at, MIB, now, 0, false);
-        assert_int_equal(r.plan.n, 1);
+        assert_int_equal(r.plan.n, 2);
+        assert_int_equal(r.plan.range[1].end, (l.offset + at + MIB - 1) / l.piece_length + 1);
         /* … and slow again */
         at += MIB;
         window = play(&r, &l, &at, &now, MIB, 40, WINDOW_MAX);
@@ -316,10 +345,10 @@ static void test_bands(void **state)
 
         (void)state;
         reader_touch(&r, &l, 0, 2 * MIB, 1, WINDOW_MAX, false);
-        assert_int_equal(r.plan.n, 7);
+        assert_int_equal(r.plan.n, 8);
         for (unsigned i = 0; i < N(ends); i++) {
-                assert_int_equal(r.plan.range[i + 1].end, from + ends[i]);
-                assert_int_equal(r.plan.range[i + 1].priority, 6 - i);
+                assert_int_equal(r.plan.range[i + 2].end, from + ends[i]);
+                assert_int_equal(r.plan.range[i + 2].priority, 6 - i);
         }
         assert_int_equal(plan_priority(&r.plan, from + 256), PRIORITY_NONE);
 
@@ -577,6 +606,7 @@ int main(void)
                 cmocka_unit_test(test_play),
                 cmocka_unit_test(test_rereading_is_no_row),
                 cmocka_unit_test(test_probe_wants_no_more),
+                cmocka_unit_test(test_probe_in_a_row_looks_ahead),
                 cmocka_unit_test(test_window_grows),
                 cmocka_unit_test(test_pause),
                 cmocka_unit_test(test_jump_drops_window),
