@@ -10,8 +10,8 @@
 
 #include "threads.h"
 
-/* A read that plays is ahead of its requests; when it has waited so long its piece gets a deadline
- * all the same. */
+/* A reader that asks ahead finds its pieces asked for; when it has waited so long its piece gets a
+ * deadline all the same. */
 enum { OVERDUE_MS = 400 };
 
 /* Bytes that can be given now. Under t->lock or not: pieces only come. */
@@ -202,7 +202,8 @@ int parked_add(struct handle *h, uint64_t off, size_t len, uint32_t first, uint3
         } else {
                 h->watch = p;
         }
-        if (!h->reader.playing && !want->urgent)
+        /* A deadline takes back what else was asked for, which is what this reader reads next. */
+        if (!h->reader.ahead && !want->urgent)
                 wants_urgent(&t->wants, want, true);
         *ret = p;
         return 0;

@@ -107,6 +107,7 @@ void reader_touch(struct reader *r, const struct layout *l, uint64_t off, uint64
         }
         if (window > window_max_bytes)
                 window = window_max_bytes;
+        r->ahead = window > 0;
         layout_pieces(l, off, len, &first, &end);
         r->plan.n = 0;
         /* What a read waits for is wanted by the read itself; of the rest the first piece comes

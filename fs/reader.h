@@ -31,11 +31,12 @@ struct layout {
 };
 
 struct reader {
-        uint64_t position;     /* where the next read in a row would begin */
-        uint64_t run_bytes;    /* read in a row so far */
-        bool playing;          /* else a probe: wants what it touches, and in a row a little more */
-        uint64_t rate;         /* bytes per second it took, 0: not known yet */
-        uint64_t sample_ms;    /* since when … */
+        uint64_t position;  /* where the next read in a row would begin */
+        uint64_t run_bytes; /* read in a row so far */
+        bool playing;       /* else a probe: wants what it touches, and in a row a little more */
+        bool ahead;         /* wants pieces behind the read: the next read finds them asked for */
+        uint64_t rate;      /* bytes per second it took, 0: not known yet */
+        uint64_t sample_ms; /* since when … */
         uint64_t sample_bytes; /* … so many bytes were read */
         struct plan plan;
 };
