@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import shutil
 import threading
 import time
 from contextlib import ExitStack, closing
-from typing import Sequence
 
-from harness.reading import Parked
+from harness.reading import Parked, percentile, stat_times
 from harness.torrents import KIB, MIB, Torrent
 
 import content
@@ -23,23 +21,6 @@ STATS = 2000
 TORRENTS_LINK_MBIT = 400.0
 HOT_READS = 3
 AWAKE_S = 1.0  # for what the engine does once a second with so many
-
-
-def percentile(values: Sequence[float], share: float) -> float:
-    return sorted(values)[min(len(values) - 1, int(len(values) * share))]
-
-
-def stat_times(paths: Sequence[str]) -> list[float]:
-    times = []
-    gc.disable()
-    try:
-        for path in paths:
-            began = time.perf_counter()
-            os.stat(path)
-            times.append(time.perf_counter() - began)
-    finally:
-        gc.enable()
-    return times
 
 
 def run_parked(step: Step) -> Samples:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import ctypes
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Sequence
 
@@ -144,35 +143,14 @@ def join_network() -> tuple[Network, str]:
 
 
 class Seeder(seeder.Seeder):
-    """A seeder on the far side of the network, with what it sends counted."""
+    """A seeder on the far side of the network."""
 
     def __init__(self, network: Network, number: int) -> None:
-        self.address = network.seed_address(number)
-        self._process = subprocess.Popen(
-            [*network.seed_command(), sys.executable]
-            + [str(Path(__file__).with_name("seed_process.py")), self.address],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            start_new_session=True,
+        super().__init__(
+            network.seed_address(number),
+            Path(__file__).with_name("seed_process.py"),
+            network.seed_command(),
         )
-        try:
-            self.port: int = self._ask("hello")["port"]
-        except BaseException:
-            self.close()
-            raise
-
-    @property
-    def peer(self) -> str:
-        return f"{self.address}:{self.port}"
-
-    def check(self, torrent: Torrent) -> None:
-        """Hashes all of it now, so that no run pays for that while it is measured."""
-        if not self._ask("check", info_hash=torrent.info_hash)["seeding"]:
-            raise OSError(f"{torrent.name}: the data on disk is not what the torrent says")
-
-    @property
-    def alive(self) -> bool:
-        return self._process.poll() is None
 
 
 class Swarm:
@@ -198,6 +176,13 @@ class Swarm:
                 if check:
                     one.check(torrent)
             self._torrents.append(torrent)
+
+    def seed_spoilt(self, torrent: Torrent, copy: Path, pieces: Sequence[int]) -> None:
+        """The last seeder sends garbage for these pieces, from a copy of the content made there."""
+        for one in self.seeders[:-1]:
+            one.seed(torrent).check(torrent)
+        self.seeders[-1].seed_spoilt(torrent, copy, pieces)
+        self._torrents.append(torrent)
 
     def limit(self, mbit: float | None) -> None:
         """Sets the rate of the link all seeders share."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 import subprocess
@@ -14,7 +13,7 @@ import pytest
 
 from harness import waiting
 from harness.mount import Magnetfs, errno_name, errno_of
-from harness.reading import Parked, read_exactly
+from harness.reading import Parked, percentile, read_exactly, stat_times
 from harness.seeder import Seeder
 from harness.torrents import KIB, MIB, Torrent, TorrentMaker
 
@@ -38,24 +37,6 @@ def parked(fs: Magnetfs, lonely: Torrent) -> Iterator[Magnetfs]:
         fs.wait_parked(PARKED, timeout=20)
         yield fs
     fs.wait_parked(0)
-
-
-def percentile(values: list[float], share: float) -> float:
-    return sorted(values)[min(len(values) - 1, int(len(values) * share))]
-
-
-def stat_times(paths: list[str]) -> list[float]:
-    """Seconds each stat(2) took."""
-    times = []
-    gc.disable()
-    try:
-        for path in paths:
-            begin = time.perf_counter()
-            os.stat(path)
-            times.append(time.perf_counter() - begin)
-    finally:
-        gc.enable()
-    return times
 
 
 @pytest.fixture

@@ -1,13 +1,14 @@
-"""Reading through the mount: comparing, parking, and readers as processes of their own."""
+"""Reading through the mount: comparing, timing, parking, and readers as processes of their own."""
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Sequence
 
 from harness import waiting
 from harness.torrents import Torrent, iter_chunks
@@ -39,6 +40,24 @@ def assert_same(path: Path, torrent: Torrent, name: str) -> None:
         assert os.pread(fd, 1, file.length) == b""
     finally:
         os.close(fd)
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    return sorted(values)[min(len(values) - 1, int(len(values) * share))]
+
+
+def stat_times(paths: Sequence[str]) -> list[float]:
+    """Seconds each stat(2) took."""
+    times = []
+    gc.disable()
+    try:
+        for path in paths:
+            began = time.perf_counter()
+            os.stat(path)
+            times.append(time.perf_counter() - began)
+    finally:
+        gc.enable()
+    return times
 
 
 class Parked:

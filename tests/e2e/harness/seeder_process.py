@@ -1,6 +1,7 @@
 """A python-libtorrent seeder in a process of its own: it can be frozen, its CPU is not the test's.
 
-One JSON object a line on stdin, one answer a line on stdout; ends with its stdin.
+One JSON object a line on stdin, one answer a line on stdout; ends with its stdin. It listens where
+and when it is told to.
 """
 
 from __future__ import annotations
@@ -13,13 +14,13 @@ from typing import Any
 import libtorrent as lt
 
 READY_S = 10.0
+CHECK_S = 18.0  # below what the asking side waits for an answer
 
 
 def open_session() -> lt.session:
-    """Loopback alone. A session on 0.0.0.0 could not reach peers on 127.0.0.1."""
     return lt.session(
         {
-            "listen_interfaces": "127.0.0.1:0",
+            "listen_interfaces": "",
             "enable_dht": False,
             "enable_lsd": False,
             "enable_upnp": False,
@@ -61,12 +62,12 @@ class Seeder:
         handle = self.session.add_torrent(params)
         handle.set_upload_limit(upload_limit)
         self.handles[info_hash] = handle
-        self._wait_checked(handle)
-        return {"port": self.session.listen_port()}
+        self._wait_checked(handle, READY_S)
+        return {}
 
-    def _wait_checked(self, handle: Any) -> None:
+    def _wait_checked(self, handle: Any, seconds: float) -> None:
         """Until then it hangs up on peers, though its status says that it seeds."""
-        end = time.monotonic() + READY_S
+        end = time.monotonic() + seconds
         while time.monotonic() < end:
             self.session.wait_for_alert(100)
             for alert in self.session.pop_alerts():
@@ -74,8 +75,18 @@ class Seeder:
                     return
         raise TimeoutError("the torrent does not get ready")
 
-    def hello(self) -> dict[str, Any]:
+    def listen(self, address: str, port: int) -> dict[str, Any]:
+        """port 0: any. The address is named: on 0.0.0.0 it could not reach peers on 127.0.0.1."""
+        self.session.apply_settings({"listen_interfaces": f"{address}:{port}"})
         return {"port": self.session.listen_port()}
+
+    def check(self, info_hash: str) -> dict[str, Any]:
+        """Hashes all of it now. Unchecked, it does so piece by piece when it is first asked."""
+        handle = self.handles[info_hash]
+        self.session.pop_alerts()
+        handle.force_recheck()
+        self._wait_checked(handle, CHECK_S)
+        return self.stats(info_hash)
 
     def limit(self, info_hash: str, upload_limit: int) -> dict[str, Any]:
         self.handles[info_hash].set_upload_limit(upload_limit)
