@@ -131,6 +131,10 @@ class Sweep:
         return self.reads[-1][1] if self.reads else 0
 
     @property
+    def took(self) -> float:
+        return self.reads[-1][0] - self.began
+
+    @property
     def first_s(self) -> float:
         return self.reads[0][0] - self.began
 
@@ -174,7 +178,8 @@ def sweep(
 
 @dataclass
 class Playback:
-    start_s: float  # from the given beginning until the first second of data was there
+    first_s: float  # from the given beginning until the first bytes were there
+    start_s: float  # … and the first second of data
     stalls: list[float]  # seconds of each
 
 
@@ -193,6 +198,8 @@ def play(reader: Reader, offset: int, rate: float, length: int, began: float) ->
             raise OSError(f"the file ends at {offset + buffered + got}")
         buffered += got
 
+    more()
+    first_s = time.monotonic() - began
     while buffered < ahead:
         more()
     zero = time.monotonic()  # when byte 0 is played; a stall moves it
@@ -215,4 +222,4 @@ def play(reader: Reader, offset: int, rate: float, length: int, began: float) ->
         else:
             stalls.append(late)
         stalled = True
-    return Playback(start_s, stalls)
+    return Playback(first_s, start_s, stalls)

@@ -151,7 +151,8 @@ GLANCE = (
     ("whole", "peak", "peak RSS, MB", 0),
     ("seek", "took", "seek, s", 3),
     ("jump", "took", "jump, s", 3),
-    ("play", "start", "play: start, s", 2),
+    ("play", "head", "play: head, s", 2),
+    ("play", "start", "start, s", 2),
     ("play", "stalls", "stalls", 0),
 )
 

@@ -5,16 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Callable
 
+from faults import BAD_EACH, FAULT_LINK_MBIT, run_bad, run_frozen, run_gone
 from scale import TORRENTS_LINK_MBIT, run_hot, run_parked, run_torrents
 from step import Plan, Samples, Step
 from streaming import (
-    FROZEN_LINK_MBIT,
     JUMP_RATE,
     PLAY_LINK_MBIT,
     PLAY_RATE,
     SEEK_BYTES,
     SEEK_LINK_MBIT,
-    run_frozen,
     run_jump,
     run_open,
     run_play,
@@ -113,12 +112,14 @@ SCENARIOS = (
     Scenario(
         "play",
         f"A paced reader: the last 64 KiB, then from the head on at {PLAY_RATE * 8 / 1e6:g} Mbit/s"
-        f" with one second in hand, over {PLAY_LINK_MBIT:g} Mbit/s, 64 KiB pieces. Start: add to"
-        f" first second of data; the link alone takes {PLAY_FLOOR_S:.2f} s for that and the tail.",
+        f" with one second in hand, over {PLAY_LINK_MBIT:g} Mbit/s, 64 KiB pieces. Head: add to the"
+        " first 64 KiB after the tail, when a player can begin. Start: add to first second of data;"
+        f" the link alone takes {PLAY_FLOOR_S:.2f} s for that and the tail.",
         run_play,
         STREAMERS,
         (
             Figure("tail", "add to tail, s", 3),
+            Figure("head", "head, s", 3),
             Figure("start", "start, s", 3),
             Figure("stalls", "stalls", 0),
             Figure("stalled", "stalled in all, s", 2),
@@ -143,7 +144,7 @@ SCENARIOS = (
     ),
     Scenario(
         "frozen",
-        f"Two seeders share {FROZEN_LINK_MBIT:g} Mbit/s; one of them is stopped (SIGSTOP) while a"
+        f"Two seeders share {FAULT_LINK_MBIT:g} Mbit/s; one of them is stopped (SIGSTOP) while a"
         " reader takes all it gets. Gap: the longest time without the end of a read.",
         run_frozen,
         OURS,
@@ -154,6 +155,42 @@ SCENARIOS = (
             Figure("share", "sent by the one that froze, %", 0),
         ),
         lambda plan: 150 + plan.freeze_after_s + plan.freeze_s,
+    ),
+    Scenario(
+        "gone",
+        f"The only seeder, over {FAULT_LINK_MBIT:g} Mbit/s, is killed while a reader takes all it"
+        f" gets, and is back at its address and port after {Plan.gone_short_s:g} s, later after"
+        f" {Plan.gone_long_s:g} s (--quick: less): from its return, when it listens, to the next"
+        f" 64 KiB. The same with --read-timeout {Plan.gone_timeout_s}, back"
+        f" {Plan.gone_eio_s:g} s after that; a read that fails is tried again.",
+        run_gone,
+        OURS,
+        (
+            Figure("short", "short absence: next bytes, s", 2),
+            Figure("long", "long absence, s", 2),
+            Figure("eio", "time-out: kill to EIO, s", 2),
+            Figure("at_once", "slowest EIO from then on, ms", 1),
+            Figure("after_eio", "next bytes after the return, s", 2),
+            Figure("late", "EIO after those", 0),
+        ),
+        lambda plan: 300 + plan.gone_long_s,
+    ),
+    Scenario(
+        "bad",
+        f"The whole file from two seeders that share {FAULT_LINK_MBIT:g} Mbit/s; one of them sends"
+        f" garbage for every {BAD_EACH}th piece of 1 MiB. Lost: against two that are right. In vain:"
+        " what both sent beyond the file's length. Every byte read is compared.",
+        run_bad,
+        OURS,
+        (
+            Figure("good", "both right, s", 2),
+            Figure("bad", "one bad, s", 2),
+            Figure("lost", "lost, s", 2),
+            Figure("vain", "pieces in vain", 1),
+            Figure("each", "lost for each, s", 2),
+            Figure("gap", "worst gap, s", 2),
+        ),
+        lambda plan: 300,
     ),
     Scenario(
         "parked",

@@ -32,6 +32,12 @@ class Plan:
     two_s: float = 15.0
     freeze_after_s: float = 5.0
     freeze_s: float = 15.0
+    gone_after_s: float = 3.0
+    gone_short_s: float = 3.0
+    gone_long_s: float = 15.0
+    gone_timeout_s: int = 5  # of reads
+    gone_eio_s: float = 3.0  # absent for so long after the time-out
+    bad: int = 32 * MIB
     parked: int = 10_000
     healthy: int = 256 * MIB
     torrents: int = 200
@@ -50,6 +56,12 @@ class Plan:
             two_s=4.0,
             freeze_after_s=2.0,
             freeze_s=5.0,
+            gone_after_s=1.0,
+            gone_short_s=1.0,
+            gone_long_s=3.0,
+            gone_timeout_s=1,
+            gone_eio_s=1.0,
+            bad=8 * MIB,
             parked=500,
             healthy=32 * MIB,
             torrents=20,
@@ -100,6 +112,16 @@ class Step:
         swarm = Swarm(self.bench.network, seeders)
         self._stack.callback(swarm.close)
         swarm.seed(torrents, check)
+        swarm.limit(mbit)
+        return swarm
+
+    def spoilt_swarm(self, torrent: Torrent, mbit: float, pieces: Sequence[int]) -> Swarm:
+        """Two seeders of it, the second of which sends garbage for these pieces."""
+        swarm = Swarm(self.bench.network, 2)
+        copy = self.folder / f"spoilt-{id(swarm)}.bin"
+        self._stack.callback(copy.unlink)
+        self._stack.callback(swarm.close)
+        swarm.seed_spoilt(torrent, copy, pieces)
         swarm.limit(mbit)
         return swarm
 

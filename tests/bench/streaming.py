@@ -18,7 +18,6 @@ PLAY_RATE = 6.1e6 / 8  # bytes/s
 PLAY_LINK_MBIT = 8.0
 PLAY_PIECE = 64 * KIB  # what torrents of some 45 MB have
 JUMP_RATE = 6.0e6 / 8
-FROZEN_LINK_MBIT = 32.0
 SEED = 20240229
 
 
@@ -187,6 +186,7 @@ def run_play(step: Step) -> Samples:
     got = play(reader, 0, PLAY_RATE, movie.length, began)
     return {
         "tail": ended,
+        "head": got.first_s,
         "start": got.start_s,
         "stalls": len(got.stalls),
         "stalled": sum(got.stalls),
@@ -226,33 +226,4 @@ def run_two_readers(step: Step) -> Samples:
         "second": rates[1],
         "slower": min(rates) / max(rates),
         "sum": sum(rates),
-    }
-
-
-def run_frozen(step: Step) -> Samples:
-    torrent = big(step)
-    swarm = step.swarm([torrent], FROZEN_LINK_MBIT, seeders=2)
-    subject = step.subject()
-    subject.add(torrent, swarm.magnet(torrent))
-    reader = step.reader(subject, torrent)
-    began = time.monotonic()
-    frozen_at: float | None = None
-    share = 0.0
-
-    def note(now: float, _total: int) -> None:
-        nonlocal frozen_at, share
-        if frozen_at is None and now - began >= step.plan.freeze_after_s:
-            sent = [one.sent(torrent) for one in swarm.seeders]
-            share = 100.0 * sent[0] / sum(sent)
-            swarm.seeders[0].freeze()
-            frozen_at = time.monotonic()
-
-    until = began + step.plan.freeze_after_s + step.plan.freeze_s
-    got = sweep(reader, 0, torrent.length, until, each=note)
-    assert frozen_at is not None
-    return {
-        "before": got.worst_gap(got.reads[0][0], frozen_at),
-        "after": got.worst_gap(frozen_at, until),
-        "rate": got.rate(frozen_at) * 8 / 1e6,
-        "share": share,
     }
