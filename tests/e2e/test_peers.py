@@ -1,0 +1,165 @@
+"""Peers that stop, go away or send garbage: a reader gets the right bytes, or an error in time."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Callable, Iterator
+
+import pytest
+
+from harness import waiting
+from harness.mount import Magnetfs, errno_name, errno_of
+from harness.reading import Parked, read_exactly
+from harness.seeder import Seeder
+from harness.torrents import KIB, MIB, Torrent, TorrentMaker
+
+PIECE = 256 * KIB
+SOON_S = 10.0  # generous: what scripts/bench measures is well below 2 s
+READ_TIMEOUT_S = 2
+
+
+@pytest.fixture
+def two(run_folder: Path) -> Iterator[list[Seeder]]:
+    """Two seeders, each at an address of its own, as those of a real swarm are."""
+    pair = [Seeder("127.0.0.2"), Seeder("127.0.0.3")]
+    yield pair
+    for one in pair:
+        one.close()
+
+
+@pytest.fixture
+def hasty(magnetfs: Callable[..., Magnetfs]) -> Magnetfs:
+    return magnetfs("--read-timeout", str(READ_TIMEOUT_S))
+
+
+def opened(path: Path, request: pytest.FixtureRequest) -> int:
+    fd = os.open(path, os.O_RDONLY)
+    request.addfinalizer(lambda: os.close(fd))
+    return fd
+
+
+def fails_with_eio(fd: int, offset: int) -> float:
+    """Seconds a read takes that must fail."""
+    began = time.monotonic()
+    assert errno_name(errno_of(os.pread, fd, 4 * KIB, offset)) == "EIO"
+    return time.monotonic() - began
+
+
+def read_in_time(fd: int, offset: int, length: int) -> bytes:
+    """As a program that tries again after EIO; SOON_S for all of it."""
+
+    def again() -> bytes:
+        try:
+            return read_exactly(fd, offset, length)
+        except OSError as problem:
+            assert errno_name(problem.errno or 0) == "EIO"
+            return b""
+
+    return waiting.until("bytes from the peer that is back", again, SOON_S)
+
+
+def test_one_of_two_seeders_freezes(
+    fs: Magnetfs, two: list[Seeder], torrents: TorrentMaker, request: pytest.FixtureRequest
+) -> None:
+    torrent = torrents.single("freezing.bin", 10 * MIB, seed=61, piece_length=PIECE)
+    for one in two:
+        one.seed(torrent, upload_limit=2 * MIB)
+    fd = opened(fs.add_torrent(torrent, *two) / torrent.name, request)
+    block = 128 * KIB
+    worst = 0.0
+    for offset in range(0, torrent.length, block):
+        if offset == 3 * MIB:
+            sent = [one.sent(torrent) for one in two]
+            assert min(sent) > 0, f"both must take part: {sent}"
+            two[0].freeze()
+        began = time.monotonic()
+        data = read_exactly(fd, offset, block)
+        worst = max(worst, time.monotonic() - began)
+        assert data == torrent.read(torrent.name, offset, block), f"wrong bytes at {offset}"
+    assert worst <= SOON_S, f"a read took {worst:.1f} s"
+
+
+def test_a_parked_read_ends_when_the_only_peers_are_back(
+    fs: Magnetfs, two: list[Seeder], torrents: TorrentMaker, request: pytest.FixtureRequest
+) -> None:
+    """Killed, and back at the same addresses and ports: nothing has to be done by hand."""
+    torrent = torrents.single("gone.bin", 4 * MIB, seed=62, piece_length=PIECE)
+    for one in two:
+        one.seed(torrent)
+    path = fs.add_torrent(torrent, *two) / torrent.name
+    fd = opened(path, request)
+    assert read_exactly(fd, 0, 64 * KIB) == torrent.read(torrent.name, 0, 64 * KIB)
+    for one in two:
+        one.kill()
+    with Parked(path, 2, stride=2 * MIB + PIECE) as readers:
+        assert readers.line(SOON_S).startswith("read "), "the head is there already"
+        fs.wait_parked(1)
+        assert readers.line(1.0) == "", "nobody can have sent anything"
+        back = [one.come_back() for one in two]
+        said = readers.line(SOON_S).split()
+        took = time.monotonic() - min(back)
+        assert said[:2] == ["read", str(64 * KIB)], f"{said} after {took:.1f} s"
+    assert read_exactly(fd, 0, torrent.length) == torrent.read(torrent.name)
+
+
+def test_after_a_time_out_reads_fail_at_once_until_the_peer_is_back(
+    hasty: Magnetfs, seeder: Seeder, torrents: TorrentMaker, request: pytest.FixtureRequest
+) -> None:
+    torrent = torrents.single("away.bin", 4 * MIB, seed=63, piece_length=PIECE)
+    fd = opened(hasty.add_torrent(torrent, seeder.seed(torrent)) / torrent.name, request)
+    assert read_exactly(fd, 0, 64 * KIB) == torrent.read(torrent.name, 0, 64 * KIB)
+    seeder.kill()
+    took = fails_with_eio(fd, 2 * MIB)
+    assert READ_TIMEOUT_S - 0.1 <= took <= READ_TIMEOUT_S + 3, f"EIO after {took:.1f} s"
+    for offset in (2 * MIB, 3 * MIB):
+        assert fails_with_eio(fd, offset) <= 0.5, "a read after the time-out waits anew"
+    assert os.pread(fd, 4 * KIB, 0) == torrent.read(torrent.name, 0, 4 * KIB), "what is there"
+    seeder.come_back()
+    length = 64 * KIB
+    assert read_in_time(fd, 2 * MIB, length) == torrent.read(torrent.name, 2 * MIB, length)
+    assert read_exactly(fd, 0, torrent.length) == torrent.read(torrent.name)
+
+
+def test_one_of_two_seeders_sends_garbage(
+    fs: Magnetfs,
+    two: list[Seeder],
+    torrents: TorrentMaker,
+    folder: Path,
+    request: pytest.FixtureRequest,
+) -> None:
+    torrent = torrents.single("spoilt.bin", 6 * MIB, seed=64, piece_length=PIECE)
+    good, bad = two
+    good.seed(torrent, upload_limit=2 * MIB)
+    spoilt = range(1, torrent.length // PIECE, 2)
+    bad.seed_spoilt(torrent, folder / "spoilt.bin", spoilt, upload_limit=2 * MIB)
+    fd = opened(fs.add_torrent(torrent, *two) / torrent.name, request)
+    block = 64 * KIB
+    for offset in range(0, torrent.length, block):
+        data = read_exactly(fd, offset, block)
+        assert data == torrent.read(torrent.name, offset, block), f"wrong bytes at {offset}"
+    sent = good.sent(torrent) + bad.sent(torrent)
+    assert sent > torrent.length, "no garbage was sent: this has shown nothing"
+    assert fs.torrent(torrent.info_hash)["haveBytes"] == torrent.length
+
+
+def test_garbage_from_the_only_seeder_is_never_read(
+    hasty: Magnetfs,
+    two: list[Seeder],
+    torrents: TorrentMaker,
+    folder: Path,
+    request: pytest.FixtureRequest,
+) -> None:
+    torrent = torrents.single("lies.bin", 2 * MIB, seed=65, piece_length=PIECE)
+    good, bad = two
+    bad.seed_spoilt(torrent, folder / "lies.bin", [4])
+    fd = opened(hasty.add_torrent(torrent, bad) / torrent.name, request)
+    assert read_exactly(fd, 0, PIECE) == torrent.read(torrent.name, 0, PIECE), "a right piece"
+    took = fails_with_eio(fd, 4 * PIECE)
+    assert READ_TIMEOUT_S - 0.1 <= took <= SOON_S, f"EIO after {took:.1f} s"
+    assert bad.sent(torrent) >= 2 * PIECE, "no garbage was sent: this has shown nothing"
+    assert fails_with_eio(fd, 4 * PIECE) <= 0.5
+    good.seed(torrent).connect(torrent, hasty.bt_port)
+    assert read_in_time(fd, 4 * PIECE, PIECE) == torrent.read(torrent.name, 4 * PIECE, PIECE)
+    assert read_exactly(fd, 0, torrent.length) == torrent.read(torrent.name)
