@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* What counts as an extension: longer ones are part of the name. */
@@ -64,7 +65,10 @@ size_t name_stem(const char *name)
         size_t len = strlen(name);
         const char *dot = strrchr(name, '.');
 
-        if (!dot || dot == name || dot[1] == '\0' || strlen(dot) > EXTENSION_BYTES_MAX)
+        if (!dot || dot[1] == '\0' || strlen(dot) > EXTENSION_BYTES_MAX)
+                return len;
+        /* "...mkv" without its extension would be "..". */
+        if (strspn(name, ".") >= (size_t)(dot - name))
                 return len;
         return (size_t)(dot - name);
 }
@@ -135,6 +139,26 @@ size_t name_clean(const char *raw, size_t len, char out[NAME_BYTES_MAX + 1])
         return n;
 }
 
+void name_clean_text(const char *raw, char *out, size_t size)
+{
+        const unsigned char *s = (const unsigned char *)raw;
+        size_t len = strlen(raw), n = 0;
+
+        for (size_t i = 0; i < len;) {
+                uint32_t c = 0;
+                size_t k = utf8_char(s + i, len - i, &c);
+                bool keep = k > 0 && (c == '/' || !is_harmful(c));
+                size_t put_len = keep ? k : 1;
+
+                if (n + put_len >= size)
+                        break;
+                memcpy(out + n, keep ? raw + i : "_", put_len);
+                n += put_len;
+                i += k ? k : 1;
+        }
+        out[n] = '\0';
+}
+
 size_t name_numbered(const char *name, unsigned n, char out[NAME_BYTES_MAX + 1])
 {
         char middle[16];
@@ -142,4 +166,24 @@ size_t name_numbered(const char *name, unsigned n, char out[NAME_BYTES_MAX + 1])
 
         snprintf(middle, sizeof middle, " (%u)", n);
         return join(name, stem, middle, name + stem, out);
+}
+
+unsigned name_number(const char *name, const char *numbered)
+{
+        char again[NAME_BYTES_MAX + 1];
+        size_t len = strlen(numbered), extension = strlen(name + name_stem(name)), end, at;
+        unsigned long n;
+
+        if (strcmp(name, numbered) == 0)
+                return 1;
+        if (len < extension + 4)
+                return 0;
+        end = at = len - extension - 1; /* of the ')' */
+        while (at > 0 && numbered[at - 1] >= '0' && numbered[at - 1] <= '9')
+                at--;
+        n = strtoul(numbered + at, NULL, 10);
+        if (numbered[end] != ')' || at == end || n < 2 || n > UINT32_MAX)
+                return 0;
+        name_numbered(name, (unsigned)n, again);
+        return strcmp(again, numbered) == 0 ? (unsigned)n : 0;
 }

@@ -19,8 +19,15 @@ size_t name_clean(const char *raw, size_t len, char out[NAME_BYTES_MAX + 1]);
  * apart. Returns the length. */
 size_t name_numbered(const char *name, unsigned n, char out[NAME_BYTES_MAX + 1]);
 
+/* Which number makes numbered of name: 1 if they are the same, 0 if none does. */
+unsigned name_number(const char *name, const char *numbered);
+
 /* Length of name without its extension: "clip.mp4" gives 4. A name that only has an extension, or
- * none, keeps its length. */
+ * none, keeps its length, and so does one that would be nothing but dots without it. */
 size_t name_stem(const char *name);
+
+/* Makes text that came from elsewhere fit for a terminal and for JSON: what a name may not hold,
+ * but for '/', becomes '_'. Cut between characters to size - 1 bytes; size > 0. */
+void name_clean_text(const char *raw, char *out, size_t size);
 
 #endif

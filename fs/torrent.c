@@ -3,10 +3,10 @@
 #include "torrent.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "names.h"
 #include "parked.h"
 
 uint64_t clock_ms(void)
@@ -179,7 +179,7 @@ void torrent_fail(struct torrent *t, int err, const char *why)
 {
         pthread_mutex_lock(&t->lock);
         t->failed = err;
-        snprintf(t->problem, sizeof t->problem, "%s", why);
+        name_clean_text(why, t->problem, sizeof t->problem);
         pthread_mutex_unlock(&t->lock);
 }
 
@@ -187,7 +187,7 @@ void torrent_problem(struct torrent *t, const char *text)
 {
         pthread_mutex_lock(&t->lock);
         if (t->failed == 0)
-                snprintf(t->problem, sizeof t->problem, "%s", text);
+                name_clean_text(text, t->problem, sizeof t->problem);
         pthread_mutex_unlock(&t->lock);
 }
 

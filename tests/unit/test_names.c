@@ -306,6 +306,10 @@ static const struct stem_case stem_cases[] = {
         {"an extension", "clip.mp4", 4},
         {"none", "clip", 4},
         {"only an extension", ".profile", 8},
+        {"'.' would be left", "..mkv", 5},
+        {"'..' would be left", "...mkv", 6},
+        {"only dots would be left", "....mkv", 7},
+        {"dots and more", "..a.mkv", 3},
         {"the last dot counts", "a.tar.gz", 5},
         {"a dot at the end", "clip.", 5},
         {"16 bytes with the dot", "a.abcdefghijklmno", 1},
@@ -369,6 +373,87 @@ static void test_numbered(void **state)
         assert_memory_equal(out, name, 83 * 3);
 }
 
+struct which_case {
+        const char *rule, *name, *numbered;
+        unsigned expected;
+};
+
+static const struct which_case which_cases[] = {
+        {"the name itself", "a.b", "a.b", 1},
+        {"the second", "a.b", "a (2).b", 2},
+        {"no extension", "a", "a (17)", 17},
+        {"the largest", "a.b", "a (4294967295).b", 4294967295u},
+        {"too large", "a.b", "a (4294967296).b", 0},
+        {"far too large", "a.b", "a (99999999999999999999).b", 0},
+        {"there is no first", "a.b", "a (1).b", 0},
+        {"nor one with a zero before", "a.b", "a (02).b", 0},
+        {"no digits", "a.b", "a ().b", 0},
+        {"no blank", "a.b", "a(2).b", 0},
+        {"another stem", "a.b", "b (2).b", 0},
+        {"another extension", "a.b", "a (2).c", 0},
+        {"the extension alone", "a.b", ".b", 0},
+        {"shorter than that", "a.long", "b", 0},
+        {"empty", "a.b", "", 0},
+        {"numbered twice", "a (2).b", "a (2) (3).b", 3},
+        {"… is not of the first", "a.b", "a (2) (3).b", 0},
+};
+
+static void test_number(void **state)
+{
+        char name[NAME_BYTES_MAX + 1], numbered[NAME_BYTES_MAX + 1];
+
+        (void)state;
+        for (size_t i = 0; i < N(which_cases); i++) {
+                const struct which_case *c = &which_cases[i];
+                unsigned n = name_number(c->name, c->numbered);
+
+                if (n != c->expected)
+                        fail_msg("%s: %s of %s: %u", c->rule, c->numbered, c->name, n);
+        }
+        /* also where the number took the stem's end */
+        memset(name, 'a', 251);
+        strcpy(name + 251, ".mkv");
+        for (unsigned n = 2; n < 1000000; n = n * 7 + 1) {
+                name_numbered(name, n, numbered);
+                assert_int_equal(name_number(name, numbered), n);
+        }
+}
+
+struct text_case {
+        const char *rule, *raw;
+        size_t size;
+        const char *expected;
+};
+
+static const struct text_case text_cases[] = {
+        {"plain", "tracker http://a/b: timed out", 64, "tracker http://a/b: timed out"},
+        {"control characters", "a\nb\x1b[2J\x7f", 64, "a_b_[2J_"},
+        {"broken UTF-8", "\xff\xc3", 64, "__"},
+        {"overrides", "\xe2\x80\xae", 64, "_"},
+        {"just fits", "abcd", 5, "abcd"},
+        {"cut", "abcde", 5, "abcd"},
+        {"cut between characters", "abc日", 6, "abc"},
+        {"… that just fit", "abc日", 7, "abc日"},
+        {"room for nothing", "abc", 1, ""},
+        {"empty", "", 1, ""},
+};
+
+static void test_text(void **state)
+{
+        (void)state;
+        for (size_t i = 0; i < N(text_cases); i++) {
+                const struct text_case *c = &text_cases[i];
+                char out[64];
+
+                memset(out, '#', sizeof out);
+                name_clean_text(c->raw, out, c->size);
+                if (strcmp(out, c->expected) != 0)
+                        fail_msg("%s: \"%s\"", c->rule, out);
+                for (size_t k = c->size; k < sizeof out; k++)
+                        assert_int_equal(out[k], '#');
+        }
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -378,6 +463,8 @@ int main(void)
                 cmocka_unit_test(test_clean_fuzz),
                 cmocka_unit_test(test_stem),
                 cmocka_unit_test(test_numbered),
+                cmocka_unit_test(test_number),
+                cmocka_unit_test(test_text),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
