@@ -267,7 +267,7 @@ static void on_metadata(void *user, struct bt_meta *meta, const struct bt_error 
 {
         struct torrent *t = user, *other = NULL;
         struct engine *e = engine_of(t);
-        char old[NAME_BYTES_MAX + 1], now[NAME_BYTES_MAX + 1];
+        struct renamed *renamed = NULL;
         int r;
 
         if (!meta) {
@@ -285,7 +285,7 @@ static void on_metadata(void *user, struct bt_meta *meta, const struct bt_error 
                 upkeep_fail(e, t, r, why);
                 return;
         }
-        r = registry_rename(e->registry, t, meta, old, &other);
+        r = registry_rename(e->registry, t, meta, &renamed, &other);
         if (r == -EEXIST) {
                 /* Known by its other hash: this one has the metadata, so that one's wishes move
                  * here. */
@@ -293,12 +293,16 @@ static void on_metadata(void *user, struct bt_meta *meta, const struct bt_error 
                         engine_set_kept(e, t, true);
                 engine_remove(e, other);
                 torrent_unref(other);
-                r = registry_rename(e->registry, t, meta, old, &other);
+                r = registry_rename(e->registry, t, meta, &renamed, &other);
                 if (r == -EEXIST)
                         torrent_unref(other);
         }
-        if (r == 0 && registry_name(e->registry, t, now) && strcmp(old, now) != 0)
-                e->hooks.forget_name(old);
+        for (const struct renamed *m = renamed; m; m = m->next)
+                e->hooks.forget_name(m->old_name);
+        for (const struct renamed *m = renamed; m; m = m->next)
+                if (m->torrent != t)
+                        upkeep_renamed(e, m->torrent);
+        renamed_free(renamed);
         upkeep_ready(e, t);
 }
 
@@ -344,7 +348,8 @@ static void merge(struct torrent *t, struct bt_source *source)
         /* Only this thread removes from the session, so bt stays valid here. */
         if (bt)
                 bt_torrent_merge(bt, source);
-        if (r < 0 && r != -EAGAIN && r != -ENOENT) {
+        /* Metadata that came and was refused would be refused again. */
+        if (r == -ETIMEDOUT) {
                 torrent_fail(t, 0, "");
                 t->tries = 1;
                 upkeep_try_again(t);

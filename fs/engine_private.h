@@ -65,6 +65,8 @@ void engine_event_of(struct engine *e, struct torrent *t, const char *what);
 
 /* The torrent's metadata is there and its tree complete. */
 void upkeep_ready(struct engine *e, struct torrent *t);
+/* Its directory has got another name. */
+void upkeep_renamed(struct engine *e, struct torrent *t);
 /* Its metadata will not come; err is a negative errno for those who wait. */
 void upkeep_fail(struct engine *e, struct torrent *t, int err, const char *why);
 /* Starts another try to fetch the metadata. */

@@ -48,6 +48,7 @@ int handle_open(struct torrent *t, uint32_t node, struct handle **ret)
                 h->complete = store_first_missing(c->store, first, end) == end;
         }
         atomic_fetch_add(&t->handles, 1);
+        atomic_store(&t->opened, true);
         atomic_fetch_add(&t->env->open_files, 1);
         pthread_mutex_lock(&t->lock);
         DL_APPEND(t->open, h);

@@ -16,6 +16,8 @@ static const char *const reserved_names[] = {".magnetfs"};
 struct entry {
         struct torrent *torrent; /* a reference */
         uint32_t number;
+        char *claim;    /* what it would be called if it were alone */
+        unsigned index; /* which of the names made of that it has: 1 is the claim itself */
         UT_hash_handle by_number, by_name, by_alias[2];
 };
 
@@ -61,6 +63,7 @@ void registry_free(struct registry *r)
         for (size_t i = 0; i < r->n; i++) {
                 unlink_entry(r, r->order[i]);
                 torrent_unref(r->order[i]->torrent);
+                free(r->order[i]->claim);
                 free(r->order[i]);
         }
         free(r->order);
@@ -80,34 +83,206 @@ static struct entry *find_alias(struct registry *r, const char *hex)
         return e;
 }
 
-static bool name_is_free(struct registry *r, const char *name, const struct entry *but)
+/* ---- names ---- */
+
+static bool is_reserved(const char *name)
+{
+        for (size_t i = 0; i < sizeof reserved_names / sizeof *reserved_names; i++)
+                if (strcmp(name, reserved_names[i]) == 0)
+                        return true;
+        return false;
+}
+
+static struct entry *find_name(struct registry *r, const char *name)
 {
         struct entry *e;
 
-        for (size_t i = 0; i < sizeof reserved_names / sizeof *reserved_names; i++)
-                if (strcmp(name, reserved_names[i]) == 0)
-                        return false;
         HASH_FIND(by_name, r->names, name, strlen(name), e);
-        return !e || e == but;
+        return e;
 }
 
-/* A free name for a torrent that calls itself raw; by its hash where it has no name. Of a single
- * file the directory takes the name without the extension. */
-static char *choose_name(struct registry *r, const struct torrent *t, const char *raw, bool single,
-                         const struct entry *but)
+/* What a torrent that calls itself raw would be called if it were alone; by its hash where it has
+ * no name. Of a single file the directory takes the name without the extension. */
+static char *claim_of(const struct torrent *t, const char *raw, bool single)
 {
-        char clean[NAME_BYTES_MAX + 1], name[NAME_BYTES_MAX + 1];
+        char clean[NAME_BYTES_MAX + 1];
 
         if (raw[0] == '\0')
                 raw = t->hex;
         name_clean(raw, strlen(raw), clean);
         if (single)
                 clean[name_stem(clean)] = '\0';
-        memcpy(name, clean, sizeof name);
-        for (unsigned i = 2; !name_is_free(r, name, but); i++)
-                name_numbered(clean, i, name);
-        return strdup(name);
+        return strdup(clean);
 }
+
+/* The first name made of claim that e (NULL: a torrent that has none yet) may take, and its index:
+ * one that nobody has, or that somebody has who was added later and whose files nobody opened;
+ * *ret_holder is that one or NULL. Its present name e may have only if keep. */
+static unsigned pick_name(struct registry *r, const struct entry *e, bool keep, const char *claim,
+                          char name[NAME_BYTES_MAX + 1], struct entry **ret_holder)
+{
+        for (unsigned i = 1;; i++) {
+                struct entry *holder;
+
+                if (i == 1)
+                        memcpy(name, claim, strlen(claim) + 1);
+                else
+                        name_numbered(claim, i, name);
+                if (is_reserved(name))
+                        continue;
+                holder = find_name(r, name);
+                if (keep && holder == e)
+                        holder = NULL;
+                if (!holder || (e && holder->number > e->number && !holder->torrent->opened)) {
+                        *ret_holder = holder;
+                        return i;
+                }
+        }
+}
+
+/* One step of a renaming: decided first, then done. */
+struct move {
+        struct entry *entry;
+        char *name;
+        unsigned index;
+        struct renamed *renamed;
+        struct move *next;
+};
+
+static void moves_free(struct move *m)
+{
+        struct move *next;
+
+        for (; m; m = next) {
+                next = m->next;
+                free(m->name);
+                free(m->renamed);
+                free(m);
+        }
+}
+
+static struct move *move_new(struct entry *e, const char *name, unsigned index)
+{
+        struct move *m = calloc(1, sizeof *m);
+
+        if (!m)
+                return NULL;
+        *m = (struct move){e, strdup(name), index, calloc(1, sizeof *m->renamed), NULL};
+        if (!m->name || !m->renamed) {
+                moves_free(m);
+                return NULL;
+        }
+        return m;
+}
+
+/* Decides who moves when e takes a name of claim: e itself, then the one whose name that was, and
+ * so on; each was added after the one before it, so this ends. -ENOMEM. */
+static int plan_moves(struct registry *r, struct entry *e, const char *claim, struct move **ret)
+{
+        struct move *first = NULL, **end = &first;
+
+        while (e) {
+                char name[NAME_BYTES_MAX + 1];
+                struct entry *holder;
+                unsigned index = pick_name(r, e, !first, claim, name, &holder);
+
+                *end = move_new(e, name, index);
+                if (!*end) {
+                        moves_free(first);
+                        return -ENOMEM;
+                }
+                end = &(*end)->next;
+                e = holder;
+                claim = e ? e->claim : NULL;
+        }
+        *ret = first;
+        return 0;
+}
+
+/* Does it, and puts those that moved in front of list. */
+static void make_moves(struct registry *r, struct move *moves, struct renamed **list)
+{
+        for (struct move *m = moves; m; m = m->next)
+                HASH_DELETE(by_name, r->names, m->entry);
+        for (struct move *m = moves; m; m = m->next) {
+                struct torrent *t = m->entry->torrent;
+
+                *m->renamed = (struct renamed){torrent_ref(t), t->name, *list};
+                *list = m->renamed;
+                t->name = m->name;
+                m->entry->index = m->index;
+                HASH_ADD_KEYPTR(by_name, r->names, t->name, strlen(t->name), m->entry);
+                m->name = NULL;
+                m->renamed = NULL;
+        }
+        moves_free(moves);
+}
+
+/* e has given up a name: who would have got it, had it been free, takes it; then the same for the
+ * name that this one gives up. */
+static void fill_gap(struct registry *r, const struct entry *e, const char *name,
+                     struct renamed **list)
+{
+        for (size_t i = 0; i < r->n; i++) {
+                struct entry *o = r->order[i];
+                unsigned index;
+                struct move *m;
+
+                if (o->index == 1 || o->number <= e->number || o->torrent->opened)
+                        continue;
+                index = name_number(o->claim, name);
+                if (index == 0 || index >= o->index)
+                        continue;
+                m = move_new(o, name, index);
+                if (!m)
+                        return; /* all have names, if not the best */
+                make_moves(r, m, list);
+                e = o;
+                name = (*list)->old_name;
+        }
+}
+
+/* e calls itself claim from now on (taken over, also on failure). -ENOMEM: nothing is changed. */
+static int set_claim(struct registry *r, struct entry *e, char *claim, struct renamed **list)
+{
+        struct move *moves;
+        int result;
+
+        if (!claim)
+                return -ENOMEM;
+        if (strcmp(claim, e->claim) == 0) {
+                free(claim);
+                return 0;
+        }
+        result = plan_moves(r, e, claim, &moves);
+        if (result < 0) {
+                free(claim);
+                return result;
+        }
+        free(e->claim);
+        e->claim = claim;
+        make_moves(r, moves, list);
+        for (struct renamed *m = *list; m; m = m->next)
+                if (m->torrent == e->torrent && !find_name(r, m->old_name)) {
+                        fill_gap(r, e, m->old_name, list);
+                        break;
+                }
+        return 0;
+}
+
+void renamed_free(struct renamed *list)
+{
+        struct renamed *next;
+
+        for (; list; list = next) {
+                next = list->next;
+                torrent_unref(list->torrent);
+                free(list->old_name);
+                free(list);
+        }
+}
+
+/* ---- torrents ---- */
 
 static bool add_alias(struct registry *r, struct entry *e, unsigned i)
 {
@@ -133,10 +308,20 @@ static int add_locked(struct registry *r, struct torrent *t)
                         r->room = room;
                 }
         }
-        t->name = e && r->n < r->room ? choose_name(r, t, bt_source_name(t->source),
-                                                    meta && bt_meta_single_file(meta), NULL)
-                                      : NULL;
+        if (e && r->n < r->room) {
+                char name[NAME_BYTES_MAX + 1];
+                struct entry *holder;
+
+                e->claim =
+                        claim_of(t, bt_source_name(t->source), meta && bt_meta_single_file(meta));
+                if (e->claim) {
+                        e->index = pick_name(r, NULL, false, e->claim, name, &holder);
+                        t->name = strdup(name);
+                }
+        }
         if (!t->name) {
+                if (e)
+                        free(e->claim);
                 free(e);
                 return -ENOMEM;
         }
@@ -151,6 +336,7 @@ static int add_locked(struct registry *r, struct torrent *t)
                         HASH_DELETE(by_name, r->names, e);
                 if (e->by_alias[0].tbl)
                         HASH_DELETE(by_alias[0], r->aliases[0], e);
+                free(e->claim);
                 free(e);
                 return -ENOMEM;
         }
@@ -228,6 +414,7 @@ void registry_remove(struct registry *r, struct torrent *t)
         }
         pthread_rwlock_unlock(&r->lock);
         if (e) {
+                free(e->claim);
                 free(e);
                 torrent_unref(t);
         }
@@ -319,11 +506,12 @@ void registry_alias(struct registry *r, struct torrent *t, unsigned which, char 
 }
 
 int registry_rename(struct registry *r, struct torrent *t, const struct bt_meta *meta,
-                    char *old_name, struct torrent **other_ret)
+                    struct renamed **ret, struct torrent **other_ret)
 {
-        char hex[2][BT_HEX_MAX], *name;
+        char hex[2][BT_HEX_MAX];
         struct entry *e, *other = NULL;
-        int result = 0;
+        struct renamed *list = NULL;
+        int result;
 
         bt_hash_v1_hex(bt_meta_hash(meta), hex[0]);
         bt_hash_v2_hex(bt_meta_hash(meta), hex[1]);
@@ -335,28 +523,25 @@ int registry_rename(struct registry *r, struct torrent *t, const struct bt_meta 
                 if (other == e)
                         other = NULL;
         }
-        name = e && !other ? choose_name(r, t, bt_meta_name(meta), bt_meta_single_file(meta), e)
-                           : NULL;
         if (!e) {
                 result = -ESTALE;
         } else if (other) {
                 *other_ret = torrent_ref(other->torrent);
                 result = -EEXIST;
-        } else if (!name) {
-                result = -ENOMEM;
         } else {
-                memcpy(old_name, t->name, strlen(t->name) + 1);
-                HASH_DELETE(by_name, r->names, e);
-                free(t->name);
-                t->name = name;
-                r->changed_at = time(NULL);
-                HASH_ADD_KEYPTR(by_name, r->names, t->name, strlen(t->name), e);
+                result = set_claim(r, e, claim_of(t, bt_meta_name(meta), bt_meta_single_file(meta)),
+                                   &list);
+        }
+        if (result == 0) {
                 for (unsigned i = 0; i < 2; i++) {
                         if (t->alias[i][0] || !hex[i][0])
                                 continue;
                         memcpy(t->alias[i], hex[i], sizeof hex[i]);
                         (void)add_alias(r, e, i);
                 }
+                if (list)
+                        r->changed_at = time(NULL);
+                *ret = list;
         }
         pthread_rwlock_unlock(&r->lock);
         return result;

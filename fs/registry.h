@@ -36,10 +36,21 @@ bool registry_name(struct registry *r, struct torrent *t, char *out);
 /* The hash's text as v1 (which = 0) or v2 (1); "" when it has none. */
 void registry_alias(struct registry *r, struct torrent *t, unsigned which, char out[BT_HEX_MAX]);
 
-/* The metadata is known: gives the torrent its own name and all its hashes. old_name takes
- * NAME_BYTES_MAX + 1 bytes: what it was called. -EEXIST: another torrent has one of the hashes;
- * *other_ret is that one, nothing is changed. */
+/* A torrent whose directory has got another name. */
+struct renamed {
+        struct torrent *torrent; /* a reference */
+        char *old_name;
+        struct renamed *next;
+};
+
+/* The metadata is known: gives the torrent its own name and all its hashes. Of torrents of one name
+ * the one that was added first has it bare, so that names do not depend on whose metadata came
+ * first: another, added later, moves on to its next one, unless a file of it was opened. *ret is
+ * the list of all that are called otherwise now, for renamed_free. -ENOMEM; -EEXIST: another
+ * torrent has one of the hashes, *other_ret is that one, nothing is changed; -ESTALE: it has been
+ * removed. */
 int registry_rename(struct registry *r, struct torrent *t, const struct bt_meta *meta,
-                    char *old_name, struct torrent **other_ret);
+                    struct renamed **ret, struct torrent **other_ret);
+void renamed_free(struct renamed *list);
 
 #endif

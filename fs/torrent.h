@@ -86,6 +86,7 @@ struct torrent {
         _Atomic(struct content *) content; /* set once, when the metadata is known */
         atomic_bool kept;
         atomic_uint handles;            /* open files */
+        atomic_bool opened;             /* a file was: from then on the directory keeps its name */
         atomic_bool write_failed;       /* the session has stopped downloading for it */
         _Atomic uint64_t last_used_ms;  /* when the last one was closed */
         _Atomic uint64_t last_block_ms; /* when the swarm last gave a block */

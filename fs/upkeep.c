@@ -46,6 +46,19 @@ void upkeep_ready(struct engine *e, struct torrent *t)
         announce(e, t);
 }
 
+void upkeep_renamed(struct engine *e, struct torrent *t)
+{
+        char name[NAME_BYTES_MAX + 1];
+
+        if (!torrent_content(t) || !registry_name(e->registry, t, name))
+                return;
+        log_debug("%s: is called %s now, as one that was added before it has its name", t->hex,
+                  name);
+        /* With the next tick, not at once: of many torrents of one name each may move many times.
+         */
+        t->announce = ANNOUNCE_WANTED;
+}
+
 void upkeep_fail(struct engine *e, struct torrent *t, int err, const char *why)
 {
         char name[NAME_BYTES_MAX + 1];
