@@ -30,6 +30,7 @@ struct doc {
         struct text_cursor made;
         size_t given; /* of streams: bytes that were read */
         struct intake intake;
+        int refused;   /* a .torrent was in the middle of its writes: what the next ones give */
         void *request; /* the parked read */
         uint64_t id, off;
         size_t size;
@@ -436,12 +437,16 @@ static int write_keep(struct doc *d, const char *data, size_t len)
 
 int doc_write(struct doc *d, const void *data, size_t len)
 {
+        bool begun;
         int r;
 
         if (d->node.number != 0)
                 return d->node.node == CONTROL_KEEP ? write_keep(d, data, len) : -EROFS;
         if (!is_add(d))
                 return -EROFS;
+        if (d->refused)
+                return d->refused;
+        begun = intake_is_torrent(&d->intake);
         r = intake_add(&d->intake, data, len, INTAKE_BYTES_MAX);
         if (r < 0) {
                 intake_clear(&d->intake);
@@ -450,9 +455,14 @@ int doc_write(struct doc *d, const void *data, size_t len)
                                r == -E2BIG ? "more than 33 MiB in one piece" : "out of memory",
                                &d->made.text);
                 pthread_mutex_unlock(&d->control->lock);
-                return r;
+        } else {
+                r = take_in(d, false);
         }
-        return take_in(d, false);
+        /* The kernel cuts what a program writes at once into many writes, and does not tell of the
+         * error of any but the first: the program goes on from there. */
+        if (r < 0 && begun)
+                d->refused = r;
+        return r;
 }
 
 int doc_flush(struct doc *d)

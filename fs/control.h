@@ -32,7 +32,8 @@ void doc_close(struct doc *d);
 int doc_read(struct doc *d, uint64_t off, size_t size, bool nonblock, void *request, void **data,
              size_t *len, uint64_t *id);
 /* All of it or -errno: -EINVAL malformed (nothing of this write is added; a read then says why),
- * -E2BIG, -EROFS. */
+ * -E2BIG, -EROFS. After a .torrent in several writes was refused, all further writes of this open
+ * file are. */
 int doc_write(struct doc *d, const void *data, size_t len);
 /* A last line without its newline is taken. -EINVAL as doc_write. */
 int doc_flush(struct doc *d);

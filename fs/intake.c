@@ -52,6 +52,11 @@ static bool begins_torrent(const char *p, size_t len)
         return i > 1 && i < len && p[i] == ':';
 }
 
+bool intake_is_torrent(const struct intake *in)
+{
+        return begins_torrent(in->data + in->taken, in->len - in->taken);
+}
+
 /* One token of bencode (BEP 3) at p: its length; 0 when it is not complete; -EINVAL. */
 static long token(const char *p, size_t len, unsigned *depth)
 {

@@ -28,6 +28,8 @@ int intake_next(struct intake *in, bool final, enum intake_item *type, const cha
                 size_t *len);
 /* Bytes that wait for the rest of their item. */
 size_t intake_pending(const struct intake *in);
+/* Whether what waits is the beginning of a .torrent. */
+bool intake_is_torrent(const struct intake *in);
 /* Forgets everything. */
 void intake_clear(struct intake *in);
 

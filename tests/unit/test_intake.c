@@ -324,6 +324,33 @@ static void test_depth(void **state)
         }
 }
 
+struct begun_case {
+        const char *rule, *data;
+        bool expected;
+};
+
+static const struct begun_case begun_cases[] = {
+        {"nothing", "", false},
+        {"a magnet", "magnet:?xt=urn:btih:d4", false},
+        {"a hash that begins like one", "d4d4", false},
+        {"a .torrent", "d4:info", true},
+};
+
+/* What waits for its rest. */
+static void test_is_torrent(void **state)
+{
+        (void)state;
+        for (size_t i = 0; i < sizeof begun_cases / sizeof *begun_cases; i++) {
+                const struct begun_case *c = &begun_cases[i];
+                struct intake in = {0};
+
+                assert_int_equal(intake_add(&in, c->data, strlen(c->data), 100), 0);
+                if (intake_is_torrent(&in) != c->expected)
+                        fail_msg("%s", c->rule);
+                intake_clear(&in);
+        }
+}
+
 static void test_limit(void **state)
 {
         struct intake in = {0};
@@ -430,8 +457,9 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_cases), cmocka_unit_test(test_split),
                 cmocka_unit_test(test_fuzz),  cmocka_unit_test(test_garbage),
-                cmocka_unit_test(test_depth), cmocka_unit_test(test_limit),
-                cmocka_unit_test(test_large), cmocka_unit_test(test_empty),
+                cmocka_unit_test(test_depth), cmocka_unit_test(test_is_torrent),
+                cmocka_unit_test(test_limit), cmocka_unit_test(test_large),
+                cmocka_unit_test(test_empty),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

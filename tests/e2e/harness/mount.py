@@ -290,7 +290,9 @@ class Magnetfs:
         fd = os.open(self.control / ("add-temporary" if temporary else "add"), os.O_RDWR)
         try:
             try:
-                os.write(fd, what)
+                view = memoryview(what)
+                while view:
+                    view = view[os.write(fd, view) :]
             except OSError as problem:
                 answers = self._answers(fd)
                 assert len(answers) == 1, answers
