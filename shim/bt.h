@@ -45,7 +45,9 @@ struct bt_limits {
         size_t metadata_bytes;
         uint32_t pieces;
         uint32_t files;
-        uint32_t depth; /* path components below the torrent's directory */
+        uint32_t depth; /* path components below the torrent's directory; v2: 101 at most */
+        uint32_t folders;
+        size_t path_bytes; /* of all paths together; in v2 they are far longer than the metadata */
 };
 extern const struct bt_limits bt_default_limits;
 

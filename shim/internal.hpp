@@ -5,6 +5,7 @@
 #include "bt.h"
 
 #include <libtorrent/add_torrent_params.hpp>
+#include <libtorrent/bdecode.hpp>
 #include <libtorrent/config.hpp>
 #include <libtorrent/disk_interface.hpp>
 #include <libtorrent/info_hash.hpp>
@@ -72,6 +73,18 @@ struct bt_source {
 };
 
 bt_hash to_hash(lt::info_hash_t const &h) noexcept;
+
+// The paths of an info dictionary, joined by '/'; a '/' or NUL inside a component is '_'.
+struct raw_paths {
+        std::vector<std::string> paths;
+        bool with_pads = false; // BEP 47's files are among them
+};
+
+// Reads the paths in their order. What is no path is passed over: libtorrent refuses it. 0, or
+// -E2BIG at the first that is over a limit, before anything has to hold all of them.
+int read_paths(lt::bdecode_node const &info, bt_limits const &limits, raw_paths &ret,
+               bt_error *err);
+lt::string_view name_of(lt::bdecode_node const &info);
 
 // Checks ti against the limits and makes the view that C sees. 0, -EINVAL or -E2BIG.
 int make_meta(std::shared_ptr<lt::torrent_info const> ti, bt_limits const &limits, bt_meta **ret,
@@ -153,6 +166,7 @@ struct bt_torrent : std::enable_shared_from_this<bt_torrent> {
         void *user = nullptr;
         uint64_t id = 0; // part of its save path, which is how new_torrent() finds it
         bool wants_metadata = false;
+        std::atomic<std::int64_t> metadata_offered{0}; // bytes that a peer has: more than are taken
 
         // Set by the network thread in bt_torrent_add's call, read by others after that returned.
         lt::torrent_handle handle;

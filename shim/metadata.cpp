@@ -2,7 +2,6 @@
 // metadata.cpp: magnets, .torrent files and info dictionaries. Needs no session.
 #include "internal.hpp"
 
-#include <libtorrent/bdecode.hpp>
 #include <libtorrent/hex.hpp>
 #include <libtorrent/load_torrent.hpp>
 #include <libtorrent/magnet_uri.hpp>
@@ -13,6 +12,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <unordered_set>
 
 namespace
 {
@@ -25,100 +25,121 @@ constexpr std::size_t magnet_bytes_max = 64 * 1024;
 constexpr int decode_tokens_max = 5'000'000;
 constexpr int decode_depth_max = 200;
 
-std::string safe_component(lt::string_view s)
-{
-        std::string r(s.begin(), s.end());
-        for (char &c : r)
-                if (c == '/' || c == '\0')
-                        c = '_';
-        return r.empty() ? std::string("_") : r;
-}
-
-lt::string_view text_of(lt::bdecode_node const &dict, char const *utf8_key, char const *key)
-{
-        auto s = dict.dict_find_string_value(utf8_key);
-        return s.empty() ? dict.dict_find_string_value(key) : s;
-}
-
-// The paths of a v1 `files` list, pads included, as BEP 3 has them.
-bool raw_paths_v1(lt::bdecode_node const &files, std::vector<std::string> &out)
-{
-        for (int i = 0; i < files.list_size(); i++) {
-                auto const f = files.list_at(i);
-                if (f.type() != lt::bdecode_node::dict_t)
-                        return false;
-                auto path = f.dict_find_list("path.utf-8");
-                if (!path)
-                        path = f.dict_find_list("path");
-                std::string joined;
-                for (int k = 0; path && k < path.list_size(); k++) {
-                        if (path.list_at(k).type() != lt::bdecode_node::string_t)
-                                return false;
-                        if (!joined.empty())
-                                joined += '/';
-                        joined += safe_component(path.list_at(k).string_value());
-                }
-                out.push_back(joined.empty() ? std::string("_") : joined);
-        }
-        return true;
-}
-
-// The paths of a v2 `file tree` in its own order (BEP 52). libtorrent has bounded the nesting
-// (decode_depth_max).
-void raw_paths_v2(lt::bdecode_node const &dir, std::string const &prefix,
-                  std::vector<std::string> &out)
-{
-        for (int i = 0; i < dir.dict_size(); i++) {
-                auto const item = dir.dict_at(i);
-                if (item.second.type() != lt::bdecode_node::dict_t)
-                        continue;
-                std::string path = prefix;
-                if (!path.empty())
-                        path += '/';
-                path += safe_component(item.first);
-                if (item.second.dict_size() == 1 && item.second.dict_at(0).first.empty())
-                        out.push_back(path);
-                else
-                        raw_paths_v2(item.second, path, out);
-        }
-}
-
 // libtorrent cleans names on its own terms (240 bytes, '_' for what it dislikes). magnetfs wants
 // them as the torrent has them, so they are read from the info dictionary once more. Where the two
 // lists do not match, libtorrent's names stand.
-void take_raw_names(lt::torrent_info const &ti, bt_meta &m)
+void take_raw_names(lt::string_view name, raw_paths &&raw, bt_meta &m)
 {
-        lt::error_code ec;
-        int pos = 0;
-        auto const info =
-                lt::bdecode(ti.info_section(), ec, &pos, decode_depth_max, decode_tokens_max);
-        if (ec || info.type() != lt::bdecode_node::dict_t)
-                return;
-        auto const name = text_of(info, "name.utf-8", "name");
-        if (!name.empty())
+        if (!name.empty()) {
                 m.name.assign(name.begin(), name.end());
-
-        std::vector<std::string> raw;
-        auto const tree = info.dict_find_dict("file tree");
-        auto const files = info.dict_find_list("files");
-        bool const with_pads = !tree;
-        if (tree)
-                raw_paths_v2(tree, std::string(), raw);
-        else if (files) {
-                if (!raw_paths_v1(files, raw))
-                        return;
-        } else
-                raw.push_back(safe_component(name));
-
+                // A C string ends there.
+                std::replace(m.name.begin(), m.name.end(), '\0', '_');
+        }
         std::size_t n = 0;
         for (auto const &f : m.files)
-                n += (with_pads || !f.pad) ? 1 : 0;
-        if (n != raw.size())
+                n += (raw.with_pads || !f.pad) ? 1 : 0;
+        if (n != raw.paths.size())
                 return;
         std::size_t k = 0;
         for (auto &f : m.files)
-                if (with_pads || !f.pad)
-                        f.path = std::move(raw[k++]);
+                if (raw.with_pads || !f.pad)
+                        f.path = std::move(raw.paths[k++]);
+}
+
+// Makes the view of ti, whose paths are within the limits.
+int make_meta(std::shared_ptr<lt::torrent_info const> ti, lt::string_view name, raw_paths &&raw,
+              bt_limits const &limits, bt_meta **ret, bt_error *err)
+{
+        auto const &fs = ti->files();
+        if (std::size_t(ti->info_section().size()) > limits.metadata_bytes)
+                return fail(err, -E2BIG, "the metadata has %zu bytes; at most %zu are taken",
+                            std::size_t(ti->info_section().size()), limits.metadata_bytes);
+        if (fs.num_files() < 1 || fs.num_pieces() < 1 || ti->total_size() < 1)
+                return fail(err, -EINVAL, "the torrent has no bytes");
+        if (uint32_t(fs.num_pieces()) > limits.pieces)
+                return fail(err, -E2BIG, "the torrent has %d pieces; at most %u are taken",
+                            fs.num_pieces(), limits.pieces);
+
+        auto m = std::make_unique<bt_meta>();
+        m->hash = to_hash(ti->info_hashes());
+        m->name = ti->name();
+        m->files.reserve(std::size_t(fs.num_files()));
+        int shown = 0;
+        for (auto i : fs.file_range())
+                shown += fs.pad_file_at(i) ? 0 : 1;
+        // A v2 torrent of one file has a pad behind it, which is libtorrent's own.
+        bool directory = shown > 1;
+        for (auto i : fs.file_range()) {
+                auto const flags = fs.file_flags(i);
+                std::string path = fs.file_path(i);
+                // A multi-file torrent's paths begin with its name, a single file's path is its
+                // name.
+                if (auto const slash = path.find('/'); slash != std::string::npos) {
+                        path.erase(0, slash + 1);
+                        directory |= !fs.pad_file_at(i);
+                }
+                m->files.push_back({std::move(path), uint64_t(fs.file_offset(i)),
+                                    uint64_t(fs.file_size(i)), fs.pad_file_at(i),
+                                    bool(flags & lt::file_storage::flag_symlink)});
+        }
+        take_raw_names(name, std::move(raw), *m);
+        m->single = !directory;
+        m->info = std::move(ti);
+        *ret = m.release();
+        return 0;
+}
+
+// What libtorrent would take for distinguishing the files of ti, and whether that is too much: it
+// numbers files of one name one after the other, each from 1 on, which takes minutes for some ten
+// thousand.
+bool has_costly_duplicates(lt::torrent_info const &ti)
+{
+        constexpr std::uint64_t cost_max = 50'000'000; // bytes hashed: a fraction of a second
+        auto const &fs = ti.files();
+        std::unordered_set<std::uint32_t> seen;
+        std::uint64_t n = 0, bytes = 0;
+        fs.all_path_hashes(seen);
+        for (auto i : fs.file_range())
+                if (!seen.insert(fs.file_path_hash(i, std::string())).second) {
+                        n++;
+                        bytes += fs.file_path(i).size();
+                }
+        return n * bytes > cost_max;
+}
+
+// As load_torrent_parsed, but of the info dictionary takes ti as it is; without the piece layers of
+// BEP 52, which peers have too.
+lt::add_torrent_params load_around(lt::bdecode_node const &torrent,
+                                   std::shared_ptr<lt::torrent_info> ti, bt_limits const &limits)
+{
+        std::string around = "d";
+        for (int i = 0; i < torrent.dict_size(); i++) {
+                auto const [key, value] = torrent.dict_at(i);
+                if (key == "info" || key == "piece layers")
+                        continue;
+                auto const data = value.data_section();
+                around += std::to_string(key.size()) + ":";
+                around.append(key.begin(), key.end()).append(data.begin(), data.end());
+        }
+        around += "4:infod6:lengthi1e4:name1:x12:piece lengthi16384e"
+                  "6:pieces20:xxxxxxxxxxxxxxxxxxxxee";
+        auto p = lt::load_torrent_buffer(around, to_lt(limits));
+        p.ti = std::move(ti);
+        p.info_hashes = p.ti->info_hashes();
+        return p;
+}
+
+// Of a .torrent: what libtorrent needs to add it. Throws what libtorrent throws.
+lt::add_torrent_params load(lt::bdecode_node const &torrent, lt::bdecode_node const &info,
+                            bt_limits const &limits)
+{
+        lt::error_code ec;
+        auto ti = std::make_shared<lt::torrent_info>(lt::info_hash_t{});
+        if (!ti->parse_info_section(info, ec, int(limits.pieces)))
+                throw lt::system_error(ec);
+        if (has_costly_duplicates(*ti))
+                return load_around(torrent, std::move(ti), limits);
+        return lt::load_torrent_parsed(torrent, to_lt(limits));
 }
 
 bool is_bare_hash(std::string const &s)
@@ -169,7 +190,9 @@ const struct bt_limits bt_default_limits = {
         /* metadata_bytes */ 32 * 1024 * 1024,
         /* pieces */ 1 << 21,
         /* files */ 500'000,
-        /* depth */ 128,
+        /* depth */ 1024,
+        /* folders */ 1 << 16,
+        /* path_bytes */ 32 * 1024 * 1024,
 };
 
 int fail(bt_error *err, int code, char const *format, ...) noexcept
@@ -209,53 +232,16 @@ lt::load_torrent_limits to_lt(bt_limits const &limits)
 int make_meta(std::shared_ptr<lt::torrent_info const> ti, bt_limits const &limits, bt_meta **ret,
               bt_error *err)
 {
-        auto const &fs = ti->files();
-        if (std::size_t(ti->info_section().size()) > limits.metadata_bytes)
-                return fail(err, -E2BIG, "the metadata has %zu bytes; at most %zu are taken",
-                            std::size_t(ti->info_section().size()), limits.metadata_bytes);
-        if (fs.num_files() < 1 || fs.num_pieces() < 1 || ti->total_size() < 1)
-                return fail(err, -EINVAL, "the torrent has no bytes");
-        if (uint32_t(fs.num_pieces()) > limits.pieces)
-                return fail(err, -E2BIG, "the torrent has %d pieces; at most %u are taken",
-                            fs.num_pieces(), limits.pieces);
-        if (uint32_t(fs.num_files()) > limits.files)
-                return fail(err, -E2BIG, "the torrent has %d files; at most %u are taken",
-                            fs.num_files(), limits.files);
-
-        auto m = std::make_unique<bt_meta>();
-        m->hash = to_hash(ti->info_hashes());
-        m->name = ti->name();
-        m->files.reserve(std::size_t(fs.num_files()));
-        int shown = 0;
-        for (auto i : fs.file_range())
-                shown += fs.pad_file_at(i) ? 0 : 1;
-        // A v2 torrent of one file has a pad behind it, which is libtorrent's own.
-        bool directory = shown > 1;
-        for (auto i : fs.file_range()) {
-                auto const flags = fs.file_flags(i);
-                std::string path = fs.file_path(i);
-                // A multi-file torrent's paths begin with its name, a single file's path is its
-                // name.
-                if (auto const slash = path.find('/'); slash != std::string::npos) {
-                        path.erase(0, slash + 1);
-                        directory |= !fs.pad_file_at(i);
-                }
-                m->files.push_back({std::move(path), uint64_t(fs.file_offset(i)),
-                                    uint64_t(fs.file_size(i)), fs.pad_file_at(i),
-                                    bool(flags & lt::file_storage::flag_symlink)});
-        }
-        take_raw_names(*ti, *m);
-        m->single = !directory;
-        for (auto const &f : m->files) {
-                auto const depth = uint32_t(std::count(f.path.begin(), f.path.end(), '/')) + 1;
-                if (depth > limits.depth)
-                        return fail(err, -E2BIG,
-                                    "the torrent has a path of %u components; at most %u are taken",
-                                    depth, limits.depth);
-        }
-        m->info = std::move(ti);
-        *ret = m.release();
-        return 0;
+        lt::error_code ec;
+        int pos = 0;
+        raw_paths raw;
+        auto const info =
+                lt::bdecode(ti->info_section(), ec, &pos, decode_depth_max, decode_tokens_max);
+        if (ec)
+                return fail(err, -EINVAL, "bad metadata: %s", ec.message().c_str());
+        int const r = read_paths(info, limits, raw, err);
+        return r < 0 ? r
+                     : make_meta(std::move(ti), name_of(info), std::move(raw), limits, ret, err);
 }
 
 bt_source::~bt_source()
@@ -388,6 +374,7 @@ int bt_source_from_magnet(const char *text, size_t len, bool loopback_peers, str
                 p.dht_nodes.clear(); // dn of the DHT is the session's business
                 // `so` makes libtorrent set file priorities; here only pieces have priorities.
                 p.file_priorities.clear();
+                std::replace(p.name.begin(), p.name.end(), '\0', '_'); // a C string ends there
                 s->hash = to_hash(p.info_hashes);
                 s->magnet = lt::make_magnet_uri(p);
                 *ret = s.release();
@@ -403,17 +390,34 @@ int bt_source_from_torrent(const void *data, size_t len, const struct bt_limits 
                         return fail(err, -E2BIG,
                                     "the .torrent has %zu bytes; at most %zu are taken", len,
                                     limits->metadata_bytes);
+                lt::error_code ec;
+                int pos = 0;
+                auto const torrent =
+                        lt::bdecode({static_cast<char const *>(data), std::ptrdiff_t(len)}, ec,
+                                    &pos, decode_depth_max, decode_tokens_max);
+                if (ec)
+                        return fail(err, -EINVAL, "bad .torrent: %s", ec.message().c_str());
+                auto const info = torrent.type() == lt::bdecode_node::dict_t
+                                          ? torrent.dict_find_dict("info")
+                                          : lt::bdecode_node();
+                if (!info)
+                        return fail(err, -EINVAL, "bad .torrent: it has no info dictionary");
+                raw_paths raw;
+                // Before libtorrent sees them, which some would keep busy for minutes.
+                int r = read_paths(info, *limits, raw, err);
+                if (r < 0)
+                        return r;
                 auto s = std::make_unique<bt_source>();
                 try {
-                        s->params = lt::load_torrent_buffer(
-                                {static_cast<char const *>(data), std::ptrdiff_t(len)},
-                                to_lt(*limits));
+                        s->params = load(torrent, info, *limits);
                 } catch (lt::system_error const &e) {
-                        bool const big = e.code() == lt::errors::too_many_pieces_in_torrent;
-                        return fail(err, big ? -E2BIG : -EINVAL, "bad .torrent: %s",
-                                    e.code().message().c_str());
+                        if (e.code() == lt::errors::too_many_pieces_in_torrent)
+                                return fail(err, -E2BIG,
+                                            "the torrent has more than %u pieces; it is not taken",
+                                            limits->pieces);
+                        return fail(err, -EINVAL, "bad .torrent: %s", e.code().message().c_str());
                 }
-                int const r = make_meta(s->params.ti, *limits, &s->meta, err);
+                r = make_meta(s->params.ti, name_of(info), std::move(raw), *limits, &s->meta, err);
                 if (r < 0)
                         return r;
                 s->params.file_priorities.clear();

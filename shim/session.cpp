@@ -43,9 +43,11 @@ uint64_t id_of(lt::torrent_handle const &h)
         return std::uintptr_t(h.userdata().get<torrent_id>());
 }
 
-struct metadata_event {
+// Something for bt_dispatch from the network thread: the metadata came, or else a complaint.
+struct torrent_event {
         std::shared_ptr<bt_torrent> torrent;
         std::shared_ptr<lt::torrent_info const> info;
+        std::string problem;
 };
 
 } // namespace
@@ -63,8 +65,9 @@ struct bt_session {
         anchor_disk *anchors = nullptr; // the session's disk; network thread only
         lt::io_context *io = nullptr;   // the network thread's, set while the session is made
 
+        int metadata_max = 0; // bytes that libtorrent takes: set once
         std::mutex events_lock;
-        std::vector<metadata_event> events; // under events_lock
+        std::vector<torrent_event> events; // under events_lock
 
         // The dispatch thread's.
         std::vector<lt::alert *> alerts;
@@ -76,6 +79,15 @@ struct bt_session {
                 rates; // the dispatch thread's: torrent -> down, up
 
         std::unique_ptr<lt::session> session;
+
+        void tell(torrent_event e)
+        {
+                {
+                        std::lock_guard<std::mutex> const l(events_lock);
+                        events.push_back(std::move(e));
+                }
+                wake();
+        }
 
         void wake() const noexcept
         {
@@ -93,6 +105,21 @@ struct bt_session {
 
 namespace
 {
+
+// Somebody has the metadata, but too much of it.
+void tell_offered(bt_torrent &t)
+{
+        auto const size = t.metadata_offered.load();
+        if (size == 0)
+                return;
+        (void)guarded(nullptr, [&] {
+                t.session->tell({t.shared_from_this(), nullptr,
+                                 "a peer has metadata of " + std::to_string(size) +
+                                         " bytes; at most " +
+                                         std::to_string(t.session->metadata_max) + " are taken"});
+                return 0;
+        });
+}
 
 // What happens on one connection to a peer.
 struct peer_watch final : lt::peer_plugin {
@@ -129,11 +156,12 @@ struct peer_watch final : lt::peer_plugin {
         // BEP 6 has every cancelled request answered. Transmission before 4.0 does not, and
         // libtorrent waits for the answer for ever: some cancelled requests and the peer is never
         // asked for anything again.
-        bool on_extension_handshake(lt::bdecode_node const &) override
+        bool on_extension_handshake(lt::bdecode_node const &h) override
         {
                 auto const id = peer.pid();
                 if (id[0] == '-' && id[1] == 'T' && id[2] == 'R' && id[3] < '4')
                         is_mute();
+                check_metadata_size(h);
                 return true;
         }
 
@@ -190,6 +218,19 @@ struct peer_watch final : lt::peer_plugin {
 
       private:
         static constexpr auto cancel_answer_time = std::chrono::seconds(10);
+
+        // BEP 9: libtorrent asks for no more of metadata that is larger than it takes, and says
+        // nothing. The peer may lie, so this fails nothing.
+        void check_metadata_size(lt::bdecode_node const &h)
+        {
+                if (!t->wants_metadata || h.type() != lt::bdecode_node::dict_t)
+                        return;
+                auto const size = h.dict_find_int_value("metadata_size", 0);
+                if (size <= t->session->metadata_max)
+                        return;
+                t->metadata_offered = size;
+                tell_offered(*t);
+        }
 
         void is_mute()
         {
@@ -255,25 +296,41 @@ struct torrent_watch final : lt::torrent_plugin {
                         return;
                 t->wants_metadata = false;
                 t->anchor.begin(*t, handle, t->session->io, t->session->anchors);
-                auto *const s_ = t->session;
-                {
-                        std::lock_guard<std::mutex> const l(s_->events_lock);
-                        s_->events.push_back({t, std::move(info)});
-                }
-                s_->wake();
+                t->session->tell({t, std::move(info), {}});
         }
 };
 
-void on_metadata(metadata_event const &e)
+void on_event(torrent_event const &e)
 {
+        auto const &t = e.torrent;
         bt_error err{};
         bt_meta *meta = nullptr;
+        if (!e.info) {
+                if (!t->removed)
+                        t->callbacks->problem(t->user, e.problem.c_str());
+                return;
+        }
         int const r =
                 guarded(&err, [&] { return make_meta(e.info, bt_default_limits, &meta, &err); });
-        if (!e.torrent->removed)
-                e.torrent->callbacks->metadata(e.torrent->user, r < 0 ? nullptr : meta,
-                                               r < 0 ? &err : nullptr);
+        if (!t->removed)
+                t->callbacks->metadata(t->user, r < 0 ? nullptr : meta, r < 0 ? &err : nullptr);
         bt_meta_unref(meta);
+}
+
+// The metadata has the right hash, and libtorrent can make nothing of it. It has stopped the
+// torrent.
+void on_metadata_failed(bt_session &s, lt::metadata_failed_alert const &a)
+{
+        auto const t = s.torrents.find(id_of(a.handle));
+        if (!t || t->removed || a.error == lt::errors::mismatching_info_hash)
+                return; // another peer may have it right
+        bt_error err{};
+        if (a.error == lt::errors::too_many_pieces_in_torrent)
+                fail(&err, -E2BIG, "the torrent has more than %u pieces; it is not taken",
+                     bt_default_limits.pieces);
+        else
+                fail(&err, -EINVAL, "bad metadata: %s", a.error.message().c_str());
+        t->callbacks->metadata(t->user, nullptr, &err);
 }
 
 void on_state_update(bt_session &s, lt::state_update_alert const &a)
@@ -340,6 +397,8 @@ void on_alert(bt_session &s, lt::alert const *a)
                            std::string("tracker ") + te->tracker_url() + ": " +
                                    (te->error ? te->error.message()
                                               : std::string(te->failure_reason())));
+        else if (auto const *mf = lt::alert_cast<lt::metadata_failed_alert>(a))
+                on_metadata_failed(s, *mf);
         else if (auto const *to = lt::alert_cast<lt::torrent_error_alert>(a))
                 on_problem(s, *to, to->error.message());
         else if (auto const *lf = lt::alert_cast<lt::listen_failed_alert>(a))
@@ -436,6 +495,7 @@ int bt_session_new(const struct bt_callbacks *callbacks, const struct bt_setting
                 int const r = apply_settings(params.settings, settings, n_settings, err);
                 if (r < 0)
                         return r;
+                s->metadata_max = params.settings.get_int(lt::settings_pack::max_metadata_size);
                 for (size_t i = 0; i < n_settings; i++)
                         s->utp_is_set |= std::strcmp(settings[i].name, "enable_outgoing_utp") == 0;
                 auto *const raw = s.get();
@@ -485,13 +545,13 @@ void bt_dispatch(struct bt_session *s)
         (void)guarded(nullptr, [&] {
                 std::uint64_t n;
                 (void)!::read(s->event_fd, &n, sizeof n);
-                std::vector<metadata_event> events;
+                std::vector<torrent_event> events;
                 {
                         std::lock_guard<std::mutex> const l(s->events_lock);
                         events.swap(s->events);
                 }
                 for (auto const &e : events)
-                        on_metadata(e);
+                        on_event(e);
                 s->session->pop_alerts(&s->alerts);
                 for (auto const *a : s->alerts)
                         (void)guarded(nullptr, [&] {
@@ -669,6 +729,7 @@ void bt_torrent_reannounce(struct bt_torrent *t)
         (void)guarded(nullptr, [&] {
                 t->handle.force_reannounce(0, -1, lt::torrent_handle::ignore_min_interval);
                 t->handle.force_dht_announce();
+                tell_offered(*t);
                 return 0;
         });
 }

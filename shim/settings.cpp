@@ -46,6 +46,10 @@ lt::settings_pack default_settings()
         // Seconds until a peer that could not be reached is tried again, then over uTP perhaps.
         p.set_int(sp::min_reconnect_time, 10);
 
+        // The same for magnets as for .torrent files.
+        p.set_int(sp::max_metadata_size, int(bt_default_limits.metadata_bytes));
+        p.set_int(sp::max_piece_count, int(bt_default_limits.pieces));
+
         // Exit must not wait for trackers that hang.
         p.set_int(sp::stop_tracker_timeout, 1);
         // libtorrent 2.0.8's XML parser and picker have fixes that Debian 12 lacks: keep UPnP off

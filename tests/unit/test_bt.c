@@ -856,14 +856,17 @@ struct limit_case {
         int expected;
 };
 
-/* Three files, the deepest of three components, four pieces. */
+/* Three files, the deepest of three components in two folders, four pieces, seven bytes of paths.
+ */
 static const struct limit_case limit_cases[] = {
-        {"all just fit", {10000, 4, 3, 3}, 0},
-        {"a piece too many", {10000, 3, 3, 3}, -E2BIG},
-        {"a file too many", {10000, 4, 2, 3}, -E2BIG},
-        {"a level too many", {10000, 4, 3, 2}, -E2BIG},
-        {"too many bytes", {100, 4, 3, 3}, -E2BIG},
-        {"no bytes at all", {0, 4, 3, 3}, -E2BIG},
+        {"all just fit", {10000, 4, 3, 3, 2, 7}, 0},
+        {"a piece too many", {10000, 3, 3, 3, 2, 7}, -E2BIG},
+        {"a file too many", {10000, 4, 2, 3, 2, 7}, -E2BIG},
+        {"a level too many", {10000, 4, 3, 2, 2, 7}, -E2BIG},
+        {"a folder too many", {10000, 4, 3, 3, 1, 7}, -E2BIG},
+        {"a byte of paths too many", {10000, 4, 3, 3, 2, 6}, -E2BIG},
+        {"too many bytes", {100, 4, 3, 3, 2, 7}, -E2BIG},
+        {"no bytes at all", {0, 4, 3, 3, 2, 7}, -E2BIG},
 };
 
 static void test_torrent_limits(void **state)
@@ -886,7 +889,7 @@ static void test_torrent_limits(void **state)
         }
         /* the bound on bytes is exact */
         {
-                struct bt_limits exact = {b.len, 4, 3, 3};
+                struct bt_limits exact = {b.len, 4, 3, 3, 2, 7};
                 struct bt_source *s = NULL;
 
                 assert_int_equal(bt_source_from_torrent(b.p, b.len, &exact, &s, NULL), 0);
@@ -901,7 +904,7 @@ static void test_torrent_limits(void **state)
 static void test_torrent_depth(void **state)
 {
         (void)state;
-        for (unsigned levels = 128; levels <= 600; levels += levels == 128 ? 1 : 471) {
+        for (unsigned levels = 1024; levels <= 1025; levels++) {
                 struct bytes b = {0};
                 struct bt_source *s = NULL;
                 int r;
@@ -913,7 +916,7 @@ static void test_torrent_depth(void **state)
                 r = bt_source_from_torrent(b.p, b.len, &bt_default_limits, &s, NULL);
                 bt_source_free(s);
                 free(b.p);
-                if (r != (levels <= 128 ? 0 : -E2BIG))
+                if (r != (levels <= 1024 ? 0 : -E2BIG))
                         fail_msg("%u levels: %d", levels, r);
         }
         /* bencode that nests a hundred thousand times is no stack overflow */
