@@ -17,8 +17,9 @@
 #include "cleanup.h"
 
 #define CONTROL ".magnetfs"
-/* Ten thousand torrents take some 5 MiB of status; nothing sane is larger than this. */
-#define TEXT_MAX   (64u << 20)
+/* The longest text is a list of half a million files whose paths have 32 MiB, the most that the
+ * mount takes: each byte may be escaped, and each name is there twice. */
+#define TEXT_MAX   (256u << 20)
 #define TEXT_FIRST 16384u
 /* The mount answers an `add` at once; a .torrent that is cut short is never answered. */
 #define ADD_ANSWER_MS 5000
@@ -316,14 +317,31 @@ int mount_remove(const struct mount *m, const char *hash)
         return -ENOENT;
 }
 
+/* A path in the torrent may be longer than one system call takes: then it goes there by stages. */
 static int open_data(const struct mount *m, const char *hash, const char *path, int flags,
                      int *ret_fd)
 {
-        _cleanup_close_ int data = -1;
+        _cleanup_close_ int dir = -1;
         int r;
 
-        r = open_control(m, O_PATH | O_DIRECTORY, &data, CONTROL "/torrents/%s/data", hash);
-        return r < 0 ? r : open_below(data, path, flags, ret_fd);
+        r = open_control(m, O_PATH | O_DIRECTORY, &dir, CONTROL "/torrents/%s/data", hash);
+        while (r == 0 && strlen(path) >= PATH_MAX) {
+                const char *slash = memrchr(path, '/', PATH_MAX - 1);
+                char part[PATH_MAX];
+                int next;
+
+                if (!slash)
+                        return -ENAMETOOLONG;
+                memcpy(part, path, (size_t)(slash - path));
+                part[slash - path] = '\0';
+                r = open_below(dir, part, O_PATH | O_DIRECTORY, &next);
+                if (r < 0)
+                        return r;
+                close(dir);
+                dir = next;
+                path = slash + 1;
+        }
+        return r < 0 ? r : open_below(dir, path, flags, ret_fd);
 }
 
 int mount_file_stat(const struct mount *m, const char *hash, const char *path, struct stat *ret)

@@ -25,9 +25,8 @@ static bool take_wait(struct request *rq)
         return false;
 }
 
-/* Why the metadata of a torrent is refused, as its status tells it. NULL: unknown. The caller frees
- * it. */
-static char *refusal(struct request *rq, const char *hash)
+/* Why a torrent has no metadata, as its status tells it. NULL: unknown. The caller frees it. */
+static char *failure(struct request *rq, const char *hash)
 {
         _cleanup_free_ char *text = NULL;
         const char *error;
@@ -60,10 +59,12 @@ int torrents_read_files(struct request *rq, const char *hash, struct file_list *
                                    "No files available: no torrent %s is known here, add it first",
                                    hash);
         case -ETIMEDOUT:
+                why = failure(rq, hash);
                 return api_problem(rq, 504, API_RETRY_LATER,
-                                   "Nobody in the swarm gave the torrent's metadata in time");
+                                   "Nobody in the swarm gave the torrent's metadata in time%s%s",
+                                   why ? ": " : "", why ? why : "");
         case -EBADMSG:
-                why = refusal(rq, hash);
+                why = failure(rq, hash);
                 return api_problem(rq, 502, NULL, "The torrent's metadata is refused%s%s",
                                    why ? ": " : "", why ? why : "");
         default:
