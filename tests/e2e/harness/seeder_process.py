@@ -15,6 +15,8 @@ import libtorrent as lt
 
 READY_S = 10.0
 CHECK_S = 18.0  # below what the asking side waits for an answer
+# It seeds what magnetfs must refuse.
+WITHOUT_LIMITS = {"max_buffer_size": 1 << 28, "max_pieces": 1 << 25, "max_decode_tokens": 1 << 24}
 
 
 def open_session() -> lt.session:
@@ -30,6 +32,8 @@ def open_session() -> lt.session:
             "enable_incoming_utp": True,
             "enable_outgoing_utp": False,
             "connections_limit": 500,
+            # Hundreds of magnets call at once; 5, the default, would leave them to TCP's patience.
+            "listen_queue_size": 500,
             "tick_interval": 100,
             "alert_mask": lt.alert.category_t.status_notification,
         }
@@ -45,7 +49,7 @@ class Seeder:
         self, info_hash: str, torrent: str, blob: str, upload_limit: int, announce: str | None
     ) -> dict[str, Any]:
         """Seeds the blob: all files of the torrent, mapped onto that one file, unchecked."""
-        info = lt.torrent_info(torrent)
+        info = lt.torrent_info(torrent, WITHOUT_LIMITS)
         name = blob.rpartition("/")[2]
         if not info.info_hashes().has_v2():
             storage = lt.file_storage()
