@@ -62,9 +62,15 @@ struct storage {
 };
 
 struct running_hash {
+        // Which; set once. What the storage learns meanwhile is for the next piece.
+        bool with_v1, with_v2;
         int next = 0; // bytes of the piece hashed so far, from its start
         lt::hasher v1;
         std::vector<lt::sha256_hash> v2;
+
+        running_hash(bool has_v1, bool has_v2) : with_v1(has_v1), with_v2(has_v2)
+        {
+        }
 };
 
 class worker
@@ -468,7 +474,7 @@ class store_disk final : public lt::disk_interface,
                 }
                 if (h == self.hashes.end() && r.start == 0 &&
                     self.hashes.size() < running_hashes_max)
-                        h = self.hashes.emplace(k, running_hash{}).first;
+                        h = self.hashes.emplace(k, running_hash(s.v1, s.v2)).first;
                 if (h != self.hashes.end() && r.start == h->second.next)
                         take_in(s, r.piece, h->second, buf, r.length);
                 return 0;
@@ -479,9 +485,9 @@ class store_disk final : public lt::disk_interface,
         static void take_in(storage const &s, lt::piece_index_t piece, running_hash &h,
                             char const *buf, int len)
         {
-                if (s.v1.load(std::memory_order_relaxed))
+                if (h.with_v1)
                         h.v1.update(buf, len);
-                if (s.v2.load(std::memory_order_relaxed)) {
+                if (h.with_v2) {
                         int const end = s.files->piece_size2(piece);
                         for (int o = 0; o < len && h.next + o < end; o += block_bytes)
                                 h.v2.push_back(
@@ -496,10 +502,9 @@ class store_disk final : public lt::disk_interface,
                         lt::span<lt::sha256_hash> v2, lt::sha1_hash &sum)
         {
                 worker::key const k{&s, int(piece)};
-                running_hash h;
+                running_hash h(v1, !v2.empty());
                 if (auto i = self.hashes.find(k); i != self.hashes.end()) {
-                        bool const fits = s.v1 == v1 && s.v2 == !v2.empty();
-                        if (fits)
+                        if (i->second.with_v1 == v1 && i->second.with_v2 == !v2.empty())
                                 h = std::move(i->second);
                         self.hashes.erase(i);
                 }
