@@ -211,6 +211,11 @@ void bt_torrent_want(struct bt_torrent *t, const struct bt_want *want, size_t n)
 void bt_torrent_merge(struct bt_torrent *t, const struct bt_source *src);
 /* Announces to trackers and the DHT now. Asynchronous. */
 void bt_torrent_reannounce(struct bt_torrent *t);
+/* Bytes of metadata that peers gave and that were of use; never falls. */
+uint64_t bt_torrent_metadata_bytes(const struct bt_torrent *t);
+/* While the metadata is missing: dials known peers that are not connected (up to a hundred) within
+ * a second or so, those too that failed. Asynchronous. */
+void bt_torrent_redial(struct bt_torrent *t);
 /* Leaves the upload-only mode that a failed write of the store put the torrent in. Asynchronous. */
 void bt_torrent_resume_writes(struct bt_torrent *t);
 

@@ -8,6 +8,7 @@
 #include <libtorrent/bdecode.hpp>
 #include <libtorrent/config.hpp>
 #include <libtorrent/disk_interface.hpp>
+#include <libtorrent/extensions.hpp>
 #include <libtorrent/info_hash.hpp>
 #include <libtorrent/io_context.hpp>
 #include <libtorrent/session.hpp>
@@ -21,6 +22,7 @@
 #include <exception>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -105,6 +107,22 @@ struct anchor_disk {
 struct bt_torrent;
 class swarm; // swarm.hpp
 
+// Fetches the metadata of a torrent from its peers, and gives it to them (ut_metadata.cpp). NULL
+// for a private torrent. Network thread only.
+std::shared_ptr<lt::torrent_plugin> make_metadata_exchange(std::shared_ptr<bt_torrent> t,
+                                                           lt::torrent_handle const &h);
+// See bt_torrent_redial. Network thread only.
+void redial(bt_torrent &t);
+// Ends every other torrent of the session that has a hash of this metadata (a hybrid that was added
+// by both of its hashes): libtorrent would stop both. Network thread only.
+void make_way_for(bt_torrent &t, lt::torrent_handle const &h, lt::bdecode_node const &info);
+// Bytes of metadata that are taken at most.
+std::size_t metadata_max(bt_torrent const &t);
+// Become the callbacks metadata (with the error) and problem, in the thread of bt_dispatch. Any
+// thread.
+void tell_refused(bt_torrent &t, bt_error const &why);
+void tell_problem(bt_torrent &t, std::string text);
+
 // Which pieces are wanted, and the one that keeps the interest of peers while none is (anchor.cpp).
 // Network thread only.
 class anchor
@@ -171,8 +189,13 @@ struct bt_torrent : std::enable_shared_from_this<bt_torrent> {
         // Set by the network thread in bt_torrent_add's call, read by others after that returned.
         lt::torrent_handle handle;
 
-        class anchor anchor;          // the network thread's
-        std::unique_ptr<swarm> peers; // the network thread's
+        // The network thread's once libtorrent knows it.
+        class anchor anchor;
+        std::unique_ptr<swarm> peers;
+        bool ended = false;                      // libtorrent has it no longer
+        std::set<lt::tcp::endpoint> known_peers; // while it has no metadata
+
+        std::atomic<uint64_t> metadata_bytes{0}; // that came and were of use; never falls
 
         std::atomic<bool> added{false}; // user is ours until released(); before, a failed add
                                         // leaves it to the caller

@@ -5,6 +5,9 @@
 #include <libtorrent/alert_types.hpp>
 #include <libtorrent/entry.hpp>
 #include <libtorrent/extensions.hpp>
+#include <libtorrent/extensions/smart_ban.hpp>
+#include <libtorrent/extensions/ut_pex.hpp>
+#include <libtorrent/hasher.hpp>
 #include <libtorrent/peer_connection_handle.hpp>
 #include <libtorrent/peer_request.hpp>
 #include <libtorrent/session_params.hpp>
@@ -20,6 +23,7 @@
 #include <cstring>
 #include <map>
 #include <thread>
+#include <utility>
 
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -48,6 +52,7 @@ struct torrent_event {
         std::shared_ptr<bt_torrent> torrent;
         std::shared_ptr<lt::torrent_info const> info;
         std::string problem;
+        int refused = 0; // -errno: there will be no metadata, for the problem
 };
 
 } // namespace
@@ -116,7 +121,8 @@ void tell_offered(bt_torrent &t)
                 t.session->tell({t.shared_from_this(), nullptr,
                                  "a peer has metadata of " + std::to_string(size) +
                                          " bytes; at most " +
-                                         std::to_string(t.session->metadata_max) + " are taken"});
+                                         std::to_string(t.session->metadata_max) + " are taken",
+                                 0});
                 return 0;
         });
 }
@@ -219,8 +225,8 @@ struct peer_watch final : lt::peer_plugin {
       private:
         static constexpr auto cancel_answer_time = std::chrono::seconds(10);
 
-        // BEP 9: libtorrent asks for no more of metadata that is larger than it takes, and says
-        // nothing. The peer may lie, so this fails nothing.
+        // BEP 9: metadata that is larger than is taken is not asked for. The peer may lie, so this
+        // fails nothing.
         void check_metadata_size(lt::bdecode_node const &h)
         {
                 if (!t->wants_metadata || h.type() != lt::bdecode_node::dict_t)
@@ -296,7 +302,7 @@ struct torrent_watch final : lt::torrent_plugin {
                         return;
                 t->wants_metadata = false;
                 t->anchor.begin(*t, handle, t->session->io, t->session->anchors);
-                t->session->tell({t, std::move(info), {}});
+                t->session->tell({t, std::move(info), {}, 0});
         }
 };
 
@@ -305,13 +311,15 @@ void on_event(torrent_event const &e)
         auto const &t = e.torrent;
         bt_error err{};
         bt_meta *meta = nullptr;
-        if (!e.info) {
+        if (!e.info && e.refused == 0) {
                 if (!t->removed)
                         t->callbacks->problem(t->user, e.problem.c_str());
                 return;
         }
-        int const r =
-                guarded(&err, [&] { return make_meta(e.info, bt_default_limits, &meta, &err); });
+        int const r = guarded(&err, [&] {
+                return e.info ? make_meta(e.info, bt_default_limits, &meta, &err)
+                              : fail(&err, e.refused, "%s", e.problem.c_str());
+        });
         if (!t->removed)
                 t->callbacks->metadata(t->user, r < 0 ? nullptr : meta, r < 0 ? &err : nullptr);
         bt_meta_unref(meta);
@@ -413,6 +421,47 @@ void on_alert(bt_session &s, lt::alert const *a)
 
 } // namespace
 
+std::size_t metadata_max(bt_torrent const &t)
+{
+        return std::size_t(t.session->metadata_max);
+}
+
+void tell_refused(bt_torrent &t, bt_error const &why)
+{
+        t.session->tell({t.shared_from_this(), nullptr, why.text, why.code});
+}
+
+void tell_problem(bt_torrent &t, std::string text)
+{
+        t.session->tell({t.shared_from_this(), nullptr, std::move(text), 0});
+}
+
+// Takes the torrent out of libtorrent's session, once: libtorrent would take out whoever has its
+// hash by then. Network thread only.
+static void take_out(bt_torrent &t)
+{
+        if (!std::exchange(t.ended, true))
+                t.session->session->remove_torrent(t.handle);
+}
+
+void make_way_for(bt_torrent &t, lt::torrent_handle const &h, lt::bdecode_node const &info)
+{
+        if (info.dict_find_int_value("meta version", 1) != 2 || !info.dict_find_string("pieces"))
+                return; // it has one hash alone, which is this torrent's
+        auto &s = *t.session;
+        auto const bytes = info.data_section();
+        for (auto const &hash :
+             {lt::hasher(bytes).final(), lt::sha1_hash(lt::hasher256(bytes).final().data())}) {
+                auto const other = s.session->find_torrent(hash);
+                if (!other.is_valid() || other == h)
+                        continue;
+                if (auto const o = s.torrents.find(id_of(other))) {
+                        o->removed = true;
+                        take_out(*o);
+                }
+        }
+}
+
 bt_torrent::bt_torrent() : peers(std::make_unique<swarm>())
 {
 }
@@ -491,6 +540,7 @@ int bt_session_new(const struct bt_callbacks *callbacks, const struct bt_setting
                         params = lt::read_session_params(
                                 {static_cast<char const *>(state), std::ptrdiff_t(state_len)},
                                 lt::session_handle::save_dht_state);
+                params.extensions.clear(); // bt_torrent_add names them
                 params.settings = default_settings();
                 int const r = apply_settings(params.settings, settings, n_settings, err);
                 if (r < 0)
@@ -622,12 +672,18 @@ int bt_torrent_add(struct bt_session *s, const struct bt_source *src, const uint
                 t->callbacks = &s->callbacks;
                 t->user = user;
                 t->wants_metadata = !p.ti;
+                t->known_peers.insert(p.peers.begin(), p.peers.end());
                 {
                         std::lock_guard<std::mutex> const l(s->add_lock);
                         t->id = s->next_id++;
                 }
                 p.save_path = save_path_of(t->id);
                 p.userdata = as_userdata(t->id);
+                p.extensions.push_back([t](lt::torrent_handle const &h, lt::client_data_t) {
+                        return make_metadata_exchange(t, h);
+                });
+                p.extensions.push_back(&lt::create_ut_pex_plugin);
+                p.extensions.push_back(&lt::create_smart_ban_plugin);
                 // All pieces start unwanted, also those of metadata that is still to come. Paused
                 // and then resumed: peers that are known are connected to at once instead of in the
                 // next tick.
@@ -647,6 +703,7 @@ int bt_torrent_add(struct bt_session *s, const struct bt_source *src, const uint
                 p.extensions.push_back(
                         [t](lt::torrent_handle const &h,
                             lt::client_data_t) -> std::shared_ptr<lt::torrent_plugin> {
+                                t->handle = h;
                                 t->peers->begin(*t, h, t->session->io);
                                 // With its metadata the torrent has begun already, and for want of
                                 // a check its files count as checked: no plugin is told any more.
@@ -663,14 +720,18 @@ int bt_torrent_add(struct bt_session *s, const struct bt_source *src, const uint
                         });
                 s->torrents.insert(t);
                 lt::error_code ec;
-                t->handle = s->session->add_torrent(std::move(p), ec);
+                (void)s->session->add_torrent(std::move(p), ec);
                 if (ec) {
                         s->torrents.erase(t->id);
                         return fail(err, ec == lt::errors::duplicate_torrent ? -EEXIST : -EINVAL,
                                     "%s", ec.message().c_str());
                 }
                 t->added = true;
-                t->handle.resume();
+                // Another torrent's metadata may have taken this one out already (make_way_for).
+                (void)guarded(nullptr, [&] {
+                        t->handle.resume();
+                        return 0;
+                });
                 *ret = t.get();
                 return 0;
         });
@@ -681,8 +742,13 @@ void bt_torrent_remove(struct bt_torrent *t)
         (void)guarded(nullptr, [&] {
                 auto const keep = t->shared_from_this();
                 t->removed = true;
-                t->session->torrents.erase(t->id);
-                t->session->session->remove_torrent(t->handle);
+                boost::asio::post(*t->session->io, [keep] {
+                        (void)guarded(nullptr, [&] {
+                                take_out(*keep);
+                                keep->session->torrents.erase(keep->id);
+                                return 0;
+                        });
+                });
                 return 0;
         });
 }
@@ -730,6 +796,24 @@ void bt_torrent_reannounce(struct bt_torrent *t)
                 t->handle.force_reannounce(0, -1, lt::torrent_handle::ignore_min_interval);
                 t->handle.force_dht_announce();
                 tell_offered(*t);
+                return 0;
+        });
+}
+
+uint64_t bt_torrent_metadata_bytes(const struct bt_torrent *t)
+{
+        return t->metadata_bytes.load(std::memory_order_relaxed);
+}
+
+void bt_torrent_redial(struct bt_torrent *t)
+{
+        (void)guarded(nullptr, [&] {
+                boost::asio::post(*t->session->io, [t = t->shared_from_this()] {
+                        (void)guarded(nullptr, [&] {
+                                redial(*t);
+                                return 0;
+                        });
+                });
                 return 0;
         });
 }
