@@ -350,6 +350,7 @@ static int run(struct program *p)
                 r = start_helper(p);
         if (r < 0)
                 return 1;
+        startup_descriptors(); /* the helper keeps what it has, for --on-event */
         r = take_signals(p);
         if (r == 0)
                 r = start_all(p);

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -22,6 +23,9 @@
 
 /* The sidecar of a killed magnetfs needs a moment to notice. */
 enum { PORT_WAIT_MS = 3000, PORT_PAUSE_MS = 20 };
+
+/* The default of many systems is 1024, for the sake of programs that use select(2). */
+enum { DESCRIPTORS_MAX = 65536 };
 
 static int make_folders(const char *path)
 {
@@ -293,6 +297,19 @@ int startup_fuse(void)
         else
                 log_error_errno(errno, "Cannot open /dev/fuse: %m");
         return -errno;
+}
+
+void startup_descriptors(void)
+{
+        struct rlimit limit;
+
+        if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+                return;
+        if (limit.rlim_cur >= DESCRIPTORS_MAX)
+                return;
+        limit.rlim_cur = limit.rlim_max < DESCRIPTORS_MAX ? limit.rlim_max : DESCRIPTORS_MAX;
+        if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+                log_debug("Cannot raise the limit of open files: %m");
 }
 
 int startup_port(const char *addr, uint16_t port)

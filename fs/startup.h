@@ -19,6 +19,9 @@ void startup_sign(int lock_fd);
 int startup_mountpoint(const char *path, char **ret);
 /* /dev/fuse is there and may be used. */
 int startup_fuse(void);
+/* Lets this process have as many descriptors as the system allows it: connections to peers, and a
+ * file for each torrent. Programs that it starts from then on inherit that. */
+void startup_descriptors(void);
 /* The sidecar's port is free. Blocks for up to 3 s while it is not: the sidecar of a killed
  * magnetfs may be on its way out. */
 int startup_port(const char *addr, uint16_t port);

@@ -4,10 +4,26 @@
 
 #include <libtorrent/alert.hpp>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
 #include <limits>
+
+#include <sys/resource.h>
+
+namespace
+{
+
+// Descriptors that this process may have.
+int files_max()
+{
+        constexpr rlim_t unlimited = 1 << 20;
+        rlimit l{};
+        return getrlimit(RLIMIT_NOFILE, &l) < 0 ? 1024 : int(std::min(l.rlim_cur, unlimited));
+}
+
+} // namespace
 
 lt::settings_pack default_settings()
 {
@@ -62,6 +78,14 @@ lt::settings_pack default_settings()
         p.set_bool(sp::announce_to_all_trackers, true);
         p.set_bool(sp::announce_to_all_tiers, true);
         p.set_int(sp::connection_speed, 200);
+        // Peers that are dead hold a connection for ten seconds and more, and a magnet's tracker
+        // that hangs holds one of these. With the defaults (200 and 50) some hundred dead magnets
+        // leave nothing for the live ones. Files, pipes and the sidecar's share stay free.
+        int const files = files_max();
+        p.set_int(sp::connections_limit, std::min(1000, files / 2));
+        p.set_int(sp::max_concurrent_http_announces, std::min(500, files / 8));
+        // Peers of many torrents may come at once.
+        p.set_int(sp::listen_queue_size, 128);
         return p;
 }
 
