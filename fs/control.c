@@ -24,9 +24,9 @@ struct doc {
         /* set once */
         struct control *control;
         struct node node;
-        struct torrent *torrent; /* a reference, or NULL */
 
         /* under control->lock */
+        struct torrent *torrent; /* a reference, or NULL */
         struct text_cursor made;
         size_t given; /* of streams: bytes that were read */
         struct intake intake;
@@ -146,9 +146,22 @@ void doc_close(struct doc *d)
         free(d);
 }
 
-/* What a read would say now: 0, -EAGAIN when it has to wait, or -errno. Under control->lock. */
-static int readable(const struct doc *d)
+/* A torrent that was added by both of its hashes was two until its metadata came: goes on with the
+ * one that is left. Under control->lock. */
+static void follow(struct doc *d)
 {
+        struct torrent *next;
+
+        while (d->torrent && (next = torrent_successor(d->torrent))) {
+                torrent_unref(d->torrent);
+                d->torrent = next;
+        }
+}
+
+/* What a read would say now: 0, -EAGAIN when it has to wait, or -errno. Under control->lock. */
+static int readable(struct doc *d)
+{
+        follow(d);
         if (d->control->released)
                 return -ENODEV;
         if (is_fixed(d, FIXED_EVENTS))
@@ -427,11 +440,18 @@ static int take_in(struct doc *d, bool final)
 
 static int write_keep(struct doc *d, const char *data, size_t len)
 {
+        struct torrent *t;
+
         if (len > 0 && data[len - 1] == '\n')
                 len--;
         if (len != 1 || (data[0] != '0' && data[0] != '1'))
                 return -EINVAL;
-        engine_set_kept(d->control->engine, d->torrent, data[0] == '1');
+        pthread_mutex_lock(&d->control->lock);
+        follow(d);
+        t = torrent_ref(d->torrent);
+        pthread_mutex_unlock(&d->control->lock);
+        engine_set_kept(d->control->engine, t, data[0] == '1');
+        torrent_unref(t);
         return 0;
 }
 

@@ -263,6 +263,39 @@ static const struct bt_callbacks callbacks = {
 
 /* ---- the engine's thread ---- */
 
+/* Other is t, which has the metadata now, by its other hash: its wishes, its sources and who waits
+ * for it move to t, and t takes its name from the metadata; *renamed as registry_rename gives it.
+ */
+static void take_over(struct engine *e, struct torrent *t, struct torrent *other,
+                      const struct bt_meta *meta, struct renamed **renamed)
+{
+        char name[NAME_BYTES_MAX + 1];
+        struct torrent *third;
+        struct bt_torrent *bt;
+        bool named = registry_name(e->registry, other, name);
+
+        if (other->kept)
+                engine_set_kept(e, t, true);
+        registry_remove(e->registry, other);
+        torrent_become(other, t);
+        if (registry_rename(e->registry, t, meta, renamed, &third) == -EEXIST)
+                torrent_unref(third);
+        bt = torrent_end(other, EIO);
+        if (bt)
+                bt_torrent_remove(bt);
+        pthread_mutex_lock(&t->lock);
+        bt = t->bt;
+        pthread_mutex_unlock(&t->lock);
+        /* Only this thread removes from the session, so bt stays valid here. */
+        if (bt)
+                bt_torrent_merge(bt, other->source);
+        if (named) {
+                e->hooks.forget_name(name);
+                engine_event(e, other, name, "removed");
+        }
+        e->hooks.changed(other);
+}
+
 static void on_metadata(void *user, struct bt_meta *meta, const struct bt_error *err)
 {
         struct torrent *t = user, *other = NULL;
@@ -287,15 +320,8 @@ static void on_metadata(void *user, struct bt_meta *meta, const struct bt_error 
         }
         r = registry_rename(e->registry, t, meta, &renamed, &other);
         if (r == -EEXIST) {
-                /* Known by its other hash: this one has the metadata, so that one's wishes move
-                 * here. */
-                if (other->kept)
-                        engine_set_kept(e, t, true);
-                engine_remove(e, other);
+                take_over(e, t, other, meta, &renamed);
                 torrent_unref(other);
-                r = registry_rename(e->registry, t, meta, &renamed, &other);
-                if (r == -EEXIST)
-                        torrent_unref(other);
         }
         for (const struct renamed *m = renamed; m; m = m->next)
                 e->hooks.forget_name(m->old_name);
@@ -316,10 +342,14 @@ static void start_torrent(struct engine *e, struct torrent *t)
         engine_event_of(e, t, "added");
         t->tries = 1;
         t->try_since_ms = clock_ms();
+        t->next_redial_ms = clock_ms() + REDIAL_MS;
         r = bt_torrent_add(e->session, t->source, NULL, torrent_ref(t), &bt, &err);
         if (r < 0) {
                 torrent_unref(t);
-                upkeep_fail(e, t, r, err.text);
+                /* A torrent of the session has this hash besides its own: its metadata, which says
+                 * so, is on its way here, and then the two become one. */
+                if (r != -EEXIST)
+                        upkeep_fail(e, t, r, err.text);
                 return;
         }
         torrent_attach(t, bt);
@@ -423,6 +453,7 @@ static void on_timer(struct engine *e)
         for (uint32_t n = 0; (t = registry_next(e->registry, n)); torrent_unref(t)) {
                 n = t->number;
                 torrent_tick(t, now);
+                upkeep_redial(t, now);
                 if (life)
                         upkeep_torrent(e, t, now);
         }

@@ -7,6 +7,10 @@
 
 #include "engine.h"
 
+/* A peer that was lost, or not reached, is dialled again after this; then after twice as long, and
+ * so on. */
+enum { REDIAL_MS = 1000, REDIAL_MAX_MS = 16000 };
+
 enum job_type { JOB_ADD, JOB_REMOVE, JOB_MERGE };
 
 struct job {
@@ -71,6 +75,8 @@ void upkeep_renamed(struct engine *e, struct torrent *t);
 void upkeep_fail(struct engine *e, struct torrent *t, int err, const char *why);
 /* Starts another try to fetch the metadata. */
 void upkeep_try_again(struct torrent *t);
+/* Every READS_TICK_MS for each torrent: dials its peers again when it is time for that. */
+void upkeep_redial(struct torrent *t, uint64_t now_ms);
 /* Every LIFE_TICK_MS for each torrent: metadata, need of peers, progress, idleness, announcement.
  */
 void upkeep_torrent(struct engine *e, struct torrent *t, uint64_t now_ms);

@@ -66,6 +66,7 @@ void torrent_unref(struct torrent *t)
         wants_clear(&t->wants);
         content_free(t->content);
         bt_source_free(t->source);
+        torrent_unref(t->successor);
         free(t->name);
         pthread_mutex_destroy(&t->lock);
         free(t);
@@ -173,6 +174,24 @@ void torrent_attach(struct torrent *t, struct bt_torrent *bt)
         wants_retell(&t->wants);
         torrent_tell(t);
         pthread_mutex_unlock(&t->lock);
+}
+
+void torrent_become(struct torrent *t, struct torrent *other)
+{
+        pthread_mutex_lock(&t->lock);
+        if (!t->successor)
+                t->successor = torrent_ref(other);
+        pthread_mutex_unlock(&t->lock);
+}
+
+struct torrent *torrent_successor(struct torrent *t)
+{
+        struct torrent *other;
+
+        pthread_mutex_lock(&t->lock);
+        other = t->successor ? torrent_ref(t->successor) : NULL;
+        pthread_mutex_unlock(&t->lock);
+        return other;
 }
 
 void torrent_fail(struct torrent *t, int err, const char *why)

@@ -96,6 +96,10 @@ struct torrent {
         unsigned tries;        /* for the metadata, this one included */
         uint64_t try_since_ms; /* 0: between two tries */
         uint64_t next_try_ms;
+        uint64_t metadata_kib;   /* of it that have come … */
+        uint64_t arrived_ms;     /* … the last one when */
+        uint64_t next_redial_ms; /* 0: not needed */
+        unsigned redials;
         enum announce announce;
         unsigned announce_tries;
         bool removing;
@@ -104,9 +108,10 @@ struct torrent {
         /* under lock; taken after registry.lock, before store.lock */
         pthread_mutex_t lock;
         enum torrent_state state;
-        struct bt_torrent *bt; /* NULL until the session has it */
-        int failed;            /* -errno for those who wait for the metadata; 0: none yet */
-        char problem[240];     /* the last complaint, for the status */
+        struct bt_torrent *bt;     /* NULL until the session has it */
+        struct torrent *successor; /* a reference: what it turned out to be, see torrent_become */
+        int failed;                /* -errno for those who wait for the metadata; 0: none yet */
+        char problem[240];         /* the last complaint, for the status */
         struct bt_stats stats;
         struct wants wants;
         struct handle *open;         /* (utlist) */
@@ -132,6 +137,11 @@ void torrent_attach(struct torrent *t, struct bt_torrent *bt);
 /* The torrent is gone: answers its reads with err, drops its data, and gives back the session's
  * handle for bt_torrent_remove. */
 struct bt_torrent *torrent_end(struct torrent *t, int err);
+/* The torrent, which is about to end, and other are one, known by two hashes. Who holds it goes on
+ * with other. */
+void torrent_become(struct torrent *t, struct torrent *other);
+/* A reference to that other; NULL: none. */
+struct torrent *torrent_successor(struct torrent *t);
 void torrent_fail(struct torrent *t, int err, const char *why);
 void torrent_problem(struct torrent *t, const char *text);
 void torrent_set_stats(struct torrent *t, const struct bt_stats *stats);

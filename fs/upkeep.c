@@ -85,20 +85,45 @@ void upkeep_try_again(struct torrent *t)
                 bt_torrent_reannounce(bt);
                 bt_torrent_merge(bt, t->source); /* calls its x.pe peers again */
         }
-        t->try_since_ms = clock_ms();
+        t->try_since_ms = t->next_redial_ms = clock_ms();
+        t->redials = 0;
+}
+
+/* Whether more of the metadata has come. Less than this at a time is no progress. */
+enum { PROGRESS_BYTES = 1024 };
+
+static bool metadata_arrives(struct torrent *t, uint64_t now)
+{
+        uint64_t kib = 0;
+
+        pthread_mutex_lock(&t->lock);
+        if (t->bt)
+                kib = bt_torrent_metadata_bytes(t->bt) / PROGRESS_BYTES;
+        pthread_mutex_unlock(&t->lock);
+        if (kib <= t->metadata_kib)
+                return false;
+        t->metadata_kib = kib;
+        t->arrived_ms = now;
+        return true;
 }
 
 static void check_metadata(struct engine *e, struct torrent *t, uint64_t now)
 {
         struct torrent_status st;
         char why[512];
+        bool arrives;
 
         if (torrent_content(t))
                 return;
+        arrives = metadata_arrives(t, now);
         torrent_get_status(t, &st);
         if (st.failed) {
-                if (t->kept && st.failed == -ETIMEDOUT && t->next_try_ms > 0 &&
-                    now >= t->next_try_ms) {
+                if (arrives && st.failed == -ETIMEDOUT) {
+                        torrent_fail(t, 0, "");
+                        t->tries = 1;
+                        t->try_since_ms = now;
+                } else if (t->kept && st.failed == -ETIMEDOUT && t->next_try_ms > 0 &&
+                           now >= t->next_try_ms) {
                         torrent_fail(t, 0, "");
                         t->tries = 1;
                         upkeep_try_again(t);
@@ -107,6 +132,11 @@ static void check_metadata(struct engine *e, struct torrent *t, uint64_t now)
         }
         if (t->tries == 0)
                 return; /* not with the session yet */
+        if (arrives) {
+                /* A slow peer is no dead one. */
+                t->try_since_ms = now;
+                return;
+        }
         if (t->try_since_ms == 0) {
                 if (now >= t->next_try_ms) {
                         t->tries++;
@@ -144,6 +174,39 @@ static void check_peers(struct engine *e, struct torrent *t, uint64_t now)
                 e->second_try_ms = now;
                 log_debug("%s: reaches no peer, tries uTP", t->hex);
         }
+}
+
+/* Nothing of the metadata comes: peers may have been busy, or not up yet, when they were dialled.
+ */
+static void check_dials(struct torrent *t, uint64_t now)
+{
+        if (torrent_ready(t) != -EAGAIN || now - t->arrived_ms < STARVING_MS) {
+                t->next_redial_ms = 0;
+                t->redials = 0;
+        } else if (t->next_redial_ms == 0) {
+                t->next_redial_ms = now + REDIAL_MS;
+        }
+}
+
+void upkeep_redial(struct torrent *t, uint64_t now)
+{
+        uint64_t pause_ms;
+        struct bt_torrent *bt;
+
+        if (t->next_redial_ms == 0 || now < t->next_redial_ms)
+                return;
+        pause_ms = (uint64_t)REDIAL_MS << ++t->redials;
+        if (pause_ms >= REDIAL_MAX_MS) {
+                pause_ms = REDIAL_MAX_MS;
+                t->redials--;
+        }
+        t->next_redial_ms = now + pause_ms;
+        pthread_mutex_lock(&t->lock);
+        bt = t->bt;
+        pthread_mutex_unlock(&t->lock);
+        /* Only this thread removes from the session, so bt stays valid here. */
+        if (bt)
+                bt_torrent_redial(bt);
 }
 
 static void check_idle(struct engine *e, struct torrent *t)
@@ -230,6 +293,7 @@ void upkeep_torrent(struct engine *e, struct torrent *t, uint64_t now)
 {
         check_metadata(e, t, now);
         check_peers(e, t, now);
+        check_dials(t, now);
         check_writes(t);
         check_progress(e, t);
         check_idle(e, t);
