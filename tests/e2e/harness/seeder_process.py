@@ -31,9 +31,9 @@ def open_session() -> lt.session:
             # It answers uTP and dials TCP: over loopback uTP is many times slower.
             "enable_incoming_utp": True,
             "enable_outgoing_utp": False,
-            "connections_limit": 500,
-            # Hundreds of magnets call at once; 5, the default, would leave them to TCP's patience.
-            "listen_queue_size": 500,
+            "connections_limit": 1000,
+            # Peers of many torrents dial at once; beyond this the kernel drops them.
+            "listen_queue_size": 1000,
             "tick_interval": 100,
             "alert_mask": lt.alert.category_t.status_notification,
         }

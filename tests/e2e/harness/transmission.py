@@ -104,6 +104,18 @@ class Transmission:
         waiting.until(f"transmission-daemon seeds {torrent.name}", seeding, timeout)
         return self
 
+    def fetch(self, torrent: Torrent) -> Transmission:
+        """Adds the torrent by its info-hash alone."""
+        self._rpc("torrent-add", filename=f"magnet:?xt=urn:btih:{torrent.info_hash}")
+        return self
+
+    def has_metadata(self, torrent: Torrent) -> bool:
+        fields = ["hashString", "metadataPercentComplete"]
+        for entry in self._rpc("torrent-get", fields=fields)["torrents"]:
+            if entry["hashString"] == torrent.info_hash:
+                return entry["metadataPercentComplete"] == 1
+        return False
+
     def sent(self, torrent: Torrent) -> int:
         found = self._rpc("torrent-get", fields=["hashString", "uploadedEver"])["torrents"]
         return next(e["uploadedEver"] for e in found if e["hashString"] == torrent.info_hash)
