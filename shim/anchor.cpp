@@ -16,7 +16,12 @@
 
 #include <boost/asio/post.hpp>
 
+#include <algorithm>
 #include <cstdlib>
+#include <iterator>
+
+// A reader comes along that far at most before the anchor has to move: twice the largest window.
+static constexpr int margin_bytes = 64 << 20;
 
 void anchor::begin(bt_torrent &t, lt::torrent_handle const &h, lt::io_context *io,
                    anchor_disk *disk)
@@ -29,7 +34,9 @@ void anchor::begin(bt_torrent &t, lt::torrent_handle const &h, lt::io_context *i
         m_disk = disk;
         m_owner = t.weak_from_this();
         m_id = t.id;
-        m_pieces = info->num_pieces();
+        m_missing = m_free = piece_set(info->num_pieces());
+        m_margin =
+                std::max(1, std::min(info->num_pieces() / 8, margin_bytes / info->piece_length()));
         m_piece = choose(-1);
         if (m_piece >= 0)
                 m_handle.piece_priority(lt::piece_index_t(m_piece), lt::low_priority);
@@ -41,18 +48,41 @@ void anchor::files_checked()
         hold();
 }
 
-// Any missing piece that nobody wants will do; each next one is an eighth further on, away from a
-// reader that comes along.
-int anchor::choose(int but) const
+// A missing piece that nobody wants, well ahead of every reader so that none comes along soon, and
+// of those the lowest: to find out whether a peer is of interest libtorrent goes through the pieces
+// from the first on, up to one that is missing and wanted, for each peer and each change.
+int anchor::choose(int but)
 {
-        int const start = m_piece < 0 ? m_pieces / 8 : (m_piece + 1 + m_pieces / 8) % m_pieces;
-        for (int i = 0; i < m_pieces; i++) {
-                int const p = (start + i) % m_pieces;
-                if (p != but && m_wanted.count(p) == 0 &&
-                    !m_handle.have_piece(lt::piece_index_t(p)))
-                        return p;
+        int spare = -1;
+        for (int p = m_free.next(m_margin); p >= 0;) {
+                if (m_handle.have_piece(lt::piece_index_t(p))) { // before passed() says so
+                        m_missing.erase(p);
+                        m_free.erase(p);
+                } else if (p != but) {
+                        auto const behind = m_wanted.upper_bound(p);
+                        if (behind == m_wanted.begin() || p - std::prev(behind)->first > m_margin)
+                                return p;
+                        spare = spare < 0 ? p : spare;
+                        p = std::prev(behind)->first + m_margin;
+                }
+                p = m_free.next(p + 1);
         }
+        for (int p = spare >= 0 ? spare : m_free.next(0); p >= 0; p = m_free.next(p + 1))
+                if (p != but && !m_handle.have_piece(lt::piece_index_t(p)))
+                        return p;
         return -1;
+}
+
+void anchor::set_wanted(int piece, lt::download_priority_t priority)
+{
+        if (!m_missing.has(piece))
+                return; // it came meanwhile
+        if (priority > lt::dont_download) {
+                m_wanted[piece] = priority;
+                m_free.erase(piece);
+        } else if (m_wanted.erase(piece) > 0) {
+                m_free.insert(piece);
+        }
 }
 
 // add_piece() does not look at what it is given but hands it to the disk, so one zeroed region that
@@ -153,12 +183,10 @@ void anchor::want(std::vector<bt_want> const &list)
         for (auto const &w : list) {
                 int const p = int(w.piece);
                 urgent |= w.urgent;
-                if (w.priority > 0)
-                        m_wanted[p] = lt::download_priority_t(w.priority);
-                else
-                        dropped |= m_wanted.erase(p) > 0;
+                dropped |= w.priority == 0 && m_wanted.count(p) > 0;
+                set_wanted(p, lt::download_priority_t(w.priority));
         }
-        if (m_piece < 0 || m_wanted.count(m_piece) > 0)
+        if (m_piece < 0 ? m_free.count() > 0 : m_wanted.count(m_piece) > 0)
                 drop(m_piece, changes);
         for (auto const &w : list) {
                 lt::piece_index_t const p(static_cast<int>(w.piece));
@@ -191,8 +219,12 @@ void anchor::want(std::vector<bt_want> const &list)
 
 void anchor::passed(int piece)
 {
+        if (!m_disk)
+                return;
         m_wanted.erase(piece);
-        if (piece != m_piece || !m_disk)
+        m_missing.erase(piece);
+        m_free.erase(piece);
+        if (piece != m_piece)
                 return;
         priorities changes;
         drop(piece, changes);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "bt.h"
+#include "piece_set.hpp"
 
 #include <libtorrent/add_torrent_params.hpp>
 #include <libtorrent/bdecode.hpp>
@@ -20,6 +21,7 @@
 #include <atomic>
 #include <cstdarg>
 #include <exception>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <set>
@@ -155,7 +157,8 @@ class anchor
 
       private:
         using priorities = std::vector<std::pair<lt::piece_index_t, lt::download_priority_t>>;
-        int choose(int but) const;
+        int choose(int but);
+        void set_wanted(int piece, lt::download_priority_t priority);
         void drop(int piece, priorities &changes);
         void hold();
         void cancel_requests();
@@ -172,7 +175,9 @@ class anchor
         bool m_checked = false;
         int m_mute_peers = 0;
         std::weak_ptr<bt_torrent> m_owner;
-        std::unordered_map<int, lt::download_priority_t> m_wanted; // missing ones
+        std::map<int, lt::download_priority_t> m_wanted; // missing ones
+        piece_set m_missing, m_free;                     // free: missing ones that nobody wants
+        int m_margin = 1; // an anchor is so far ahead of every reader when it is chosen
 };
 
 // One added torrent: what libtorrent's storage, plugin and alerts know it by. released() is called
