@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import threading
 import time
 from contextlib import ExitStack, closing
+from typing import Callable
 
 from harness.reading import Parked, percentile, stat_times
 from harness.torrents import KIB, MIB, Torrent
@@ -19,6 +21,7 @@ from subjects import Mount
 PARKED_EACH = 250  # parked reads a process
 STATS = 2000
 TORRENTS_LINK_MBIT = 400.0
+SMALL_PIECE = 16 * KIB  # the smallest there is: the most pieces for the bytes
 HOT_READS = 3
 AWAKE_S = 1.0  # for what the engine does once a second with so many
 
@@ -77,6 +80,45 @@ def run_parked(step: Step) -> Samples:
         "share": beside / alone,
         "gone": time.monotonic() - began,
     }
+
+
+def run_pieces(step: Step) -> Samples:
+    """The same reads of a torrent of few pieces and of one of many; each is of one missing piece."""
+    found: Samples = {}
+    for size, pieces in (("few", step.plan.pieces_few), ("many", step.plan.pieces_many)):
+        torrent = step.bench.torrents.single(
+            f"{pieces}-pieces.bin", pieces * SMALL_PIECE, seed=40, piece_length=SMALL_PIECE
+        )
+        swarm = step.swarm([torrent], None)
+        mount: Mount = step.subject()
+        mount.add(torrent, swarm.magnet(torrent))
+        reads = step.plan.piece_reads
+        places = random.Random(step.number).sample(range(pieces * 3 // 4), reads)
+        with closing(mount.reader(torrent)) as reader:
+            reader.at(places[0] * SMALL_PIECE, SMALL_PIECE)  # the swarm is connected to
+            scattered = _cost(
+                mount, lambda: [reader.at(at * SMALL_PIECE, SMALL_PIECE) for at in places[1:]]
+            )
+        # In order, in the part that the scattered ones left alone and that is the furthest in.
+        first = pieces - reads
+        with closing(mount.reader(torrent)) as reader:
+            in_order = _cost(
+                mount, lambda: read_on(reader, reads * SMALL_PIECE, first * SMALL_PIECE)
+            )
+        found[f"scattered_{size}"] = scattered * 1e6 / (reads - 1)
+        found[f"in_order_{size}"] = in_order * 1e6 / reads
+        mount.stop()
+        swarm.close()
+    for kind in ("scattered", "in_order"):
+        found[f"{kind}_ratio"] = found[f"{kind}_many"] / found[f"{kind}_few"]
+    return found
+
+
+def _cost(mount: Mount, action: Callable[[], object]) -> float:
+    """CPU seconds magnetfs took for it, with what it does in the background meanwhile."""
+    before = mount.usage()["magnetfs"].cpu_s
+    action()
+    return mount.usage()["magnetfs"].cpu_s - before
 
 
 def run_torrents(step: Step) -> Samples:

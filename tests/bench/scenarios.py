@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Callable
 
 from faults import BAD_EACH, FAULT_LINK_MBIT, run_bad, run_frozen, run_gone
-from scale import TORRENTS_LINK_MBIT, run_hot, run_parked, run_torrents
+from scale import TORRENTS_LINK_MBIT, run_hot, run_parked, run_pieces, run_torrents
 from step import Plan, Samples, Step
 from streaming import (
     JUMP_RATE,
@@ -208,6 +208,23 @@ SCENARIOS = (
             Figure("beside", "beside, MB/s", 0),
             Figure("share", "beside / alone", 2),
             Figure("gone", "to be rid of them, s", 2),
+        ),
+        lambda plan: 240,
+    ),
+    Scenario(
+        "pieces",
+        "CPU time of magnetfs for each piece of 16 KiB, of which none was there, in a torrent of"
+        f" {Plan.pieces_few:,} pieces and in one of {Plan.pieces_many:,} (--quick: less); scattered"
+        " single reads, and the last pieces of the file in order; as fast as the link goes.",
+        run_pieces,
+        ("mount",),
+        (
+            Figure("scattered_few", "scattered, few pieces, µs", 0),
+            Figure("scattered_many", "many, µs", 0),
+            Figure("scattered_ratio", "many / few", 2),
+            Figure("in_order_few", "in order, few, µs", 0),
+            Figure("in_order_many", "many, µs", 0),
+            Figure("in_order_ratio", "many / few", 2),
         ),
         lambda plan: 240,
     ),

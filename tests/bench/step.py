@@ -40,6 +40,9 @@ class Plan:
     bad: int = 32 * MIB
     parked: int = 10_000
     healthy: int = 256 * MIB
+    pieces_few: int = 1_000
+    pieces_many: int = 100_000
+    piece_reads: int = 500
     torrents: int = 200
     torrents_s: float = 10.0
     hot: int = 512 * MIB
@@ -64,6 +67,9 @@ class Plan:
             bad=8 * MIB,
             parked=500,
             healthy=32 * MIB,
+            pieces_few=200,
+            pieces_many=10_000,
+            piece_reads=50,
             torrents=20,
             torrents_s=2.0,
             hot=64 * MIB,
