@@ -84,6 +84,7 @@ class Attempts:
     good: list[float] = field(default_factory=list)
     failed: list[tuple[float, float]] = field(default_factory=list)  # and what each took
     stop: bool = False
+    problem: BaseException | None = None  # why reading ended
 
     def read(self, reader: Reader, length: int) -> None:
         view = memoryview(bytearray(PLAYER_BLOCK))
@@ -111,15 +112,22 @@ def run_gone(step: Step) -> Samples:
     swarm = step.swarm([torrent], FAULT_LINK_MBIT)
     (peer,) = swarm.seeders
 
-    def absence(attempts: Attempts, seconds: float) -> tuple[float, float]:
+    def absence(
+        attempts: Attempts,
+        seconds: float,
+        go: Callable[[], object] = peer.kill,
+        come_back: Callable[[], float] = peer.come_back,
+    ) -> tuple[float, float]:
         """When it went and when it was there again; returns when reading goes on."""
         time.sleep(plan.gone_after_s)
-        peer.kill()
+        if attempts.problem or not attempts.good:
+            raise attempts.problem or OSError(f"nothing was read in {plan.gone_after_s:g} s")
+        go()
         went = time.monotonic()
         time.sleep(seconds)
         if attempts.good[-1] > went + seconds / 2:
             raise OSError("it was read on without a peer")
-        back = peer.come_back()
+        back = come_back()
         waiting.until("a byte after the return", attempts.since(back), BACK_LIMIT_S)
         time.sleep(GOES_ON_S)
         return went, back
@@ -127,27 +135,32 @@ def run_gone(step: Step) -> Samples:
     def reading(*options: str) -> tuple[Attempts, Callable[[], None]]:
         subject = step.subject(*options)
         subject.add(torrent, swarm.magnet(torrent))
-        reader = Checked(step.reader(subject, torrent), torrent)
+        reader = Checked(subject.reader(torrent), torrent)
         attempts = Attempts()
-        problems: list[BaseException] = []
 
         def read() -> None:
             try:
                 attempts.read(reader, torrent.length)
             except BaseException as problem:
-                problems.append(problem)
+                attempts.problem = problem
 
         thread = step.thread(read)
 
         def end() -> None:
             attempts.stop = True
-            join([thread], problems)
+            join([thread], [attempts.problem] if attempts.problem else [])
+            reader.close()
+            subject.stop()  # what it wants ahead would take the link from the next one
+            swarm.settled(torrent)
 
         return attempts, end
 
     attempts, end = reading()
-    for key, seconds in (("short", plan.gone_short_s), ("long", plan.gone_long_s)):
-        _, back = absence(attempts, seconds)
+    absences = {"short": (plan.gone_short_s,), "long": (plan.gone_long_s,)}
+    if step.bench.network.shapes:
+        absences["cut"] = (plan.gone_long_s, swarm.cut, swarm.mend)
+    for key, how in absences.items():
+        _, back = absence(attempts, *how)
         found[key] = next(at for at in attempts.good if at > back) - back
     end()
     if attempts.failed:

@@ -161,13 +161,15 @@ SCENARIOS = (
         f"The only seeder, over {FAULT_LINK_MBIT:g} Mbit/s, is killed while a reader takes all it"
         f" gets, and is back at its address and port after {Plan.gone_short_s:g} s, later after"
         f" {Plan.gone_long_s:g} s (--quick: less): from its return, when it listens, to the next"
-        f" 64 KiB. The same with --read-timeout {Plan.gone_timeout_s}, back"
+        f" 64 KiB. Then the link is taken down for {Plan.gone_long_s:g} s, of which nobody is told, and"
+        f" up again. The same with --read-timeout {Plan.gone_timeout_s}, back"
         f" {Plan.gone_eio_s:g} s after that; a read that fails is tried again.",
         run_gone,
         OURS,
         (
             Figure("short", "short absence: next bytes, s", 2),
             Figure("long", "long absence, s", 2),
+            Figure("cut", "link down as long, s", 2),
             Figure("eio", "time-out: kill to EIO, s", 2),
             Figure("at_once", "slowest EIO from then on, ms", 1),
             Figure("after_eio", "next bytes after the return, s", 2),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import os
 import subprocess
+import time
 from pathlib import Path
 from typing import Sequence
 
@@ -53,6 +54,9 @@ class Network:
 
     def limit(self, mbit: float | None) -> None:
         """The rate of the link from the seeders to the client; None: as fast as it goes."""
+
+    def link(self, up: bool) -> None:
+        raise NotImplementedError("loopback has no link to take down")
 
 
 class Namespaces(Network):
@@ -111,6 +115,9 @@ class Namespaces(Network):
         if mbit is not None:
             rate = ["rate", f"{round(mbit * 1e6)}bit", "burst", BURST, "latency", QUEUE]
             self._far_run("tc", "qdisc", "add", "dev", "far", "root", "tbf", *rate)
+
+    def link(self, up: bool) -> None:
+        self._far_run("ip", "link", "set", "far", "up" if up else "down")
 
 
 def _unshare() -> None:
@@ -204,6 +211,15 @@ class Swarm:
     def settled(self, torrent: Torrent, timeout: float = 30.0) -> int:
         """sent(), once nothing more is on its way."""
         return waiting.settled("sent bytes", lambda: self.sent(torrent), STILL_S, timeout)
+
+    def cut(self) -> None:
+        """Takes the link down: nobody hears of it, packets are lost. Where it can be shaped only."""
+        self._network.link(up=False)
+
+    def mend(self) -> float:
+        """The link is up again; when that was (monotonic)."""
+        self._network.link(up=True)
+        return time.monotonic()
 
     @property
     def alive(self) -> bool:
