@@ -21,14 +21,24 @@ namespace
 
 // How often the swarm is looked at while pieces are wanted and there are peers; without any.
 constexpr auto tick_time = milliseconds(125);
-constexpr auto lonely_tick_time = milliseconds(500);
+constexpr auto lonely_tick_time = milliseconds(250);
 // A peer that has given nothing for so long, and its quickest answer twice, holds things up …
 constexpr auto stall_time = milliseconds(500);
 // … if another one gave so many blocks in the last ticks. Without such a one, it is all there is.
 constexpr unsigned lively_blocks = 4;
 // Peers that are gone are called again after so long, and each time so long after that.
 constexpr auto call_after = milliseconds(500);
-constexpr auto call_again_after = milliseconds(1500);
+constexpr auto call_again_after = milliseconds(1000);
+// A connection of theirs that takes longer is given up for a new one: a network that is back does
+// not answer the first attempt's packets, which are sent again after 1, 3 and 7 s.
+constexpr auto dial_time = milliseconds(2000);
+// All peers silent for so long while a reader waits: the network was away perhaps, and TCP sends
+// what was lost again after twice the time it has waited already (link down for 15 s: the next
+// bytes 1.1 s after it is up, 2.1 without). Twice as long the next time, up to the second.
+constexpr auto silence_time = milliseconds(5000);
+constexpr auto silence_time_max = milliseconds(60000);
+// When it is looked at closely whether they are silent.
+constexpr auto quiet_time = milliseconds(1000);
 // So many addresses are kept for it.
 constexpr std::size_t addresses_max = 50;
 
@@ -62,6 +72,16 @@ bool conduct::stalls(int piece, lt::time_point now) const
         auto const first = m_asked.lower_bound({piece, 0});
         return first != m_asked.end() && first->first.first == piece &&
                now - first->second > patience && now - m_last_block > patience;
+}
+
+bool conduct::moves()
+{
+        lt::peer_info info;
+        m_peer.get_peer_info(info);
+        int const before = m_progress;
+        m_progress =
+                info.downloading_piece_index < lt::piece_index_t(0) ? 0 : info.downloading_progress;
+        return m_progress > before;
 }
 
 unsigned conduct::recent() const
@@ -113,6 +133,8 @@ void swarm::shook_hands(conduct &c)
 void swarm::gave(conduct &c)
 {
         auto const p = m_peers.find(&c);
+        m_last_sign = lt::clock_type::now();
+        m_patience = silence_time;
         if (p == m_peers.end())
                 return;
         if (auto *const a = find(p->second))
@@ -130,6 +152,8 @@ void swarm::wake()
                 return;
         m_awake = true;
         m_alone_since = {};
+        m_last_sign = lt::clock_type::now();
+        m_patience = silence_time;
         arm(tick_time);
 }
 
@@ -156,6 +180,7 @@ void swarm::tick()
         }
         auto const now = lt::clock_type::now();
         drop_stalled(now);
+        drop_silent(now);
         for (auto const &p : m_peers)
                 p.first->tick();
         call_again(now);
@@ -181,6 +206,29 @@ void swarm::drop_stalled(lt::time_point now)
         }
 }
 
+// Nobody answers any more: hangs up on those that can be called, for they are called again then.
+void swarm::drop_silent(lt::time_point now)
+{
+        if (m_torrent->anchor.awaited().empty())
+                m_last_sign = now;
+        if (now - m_last_sign < quiet_time)
+                return;
+        std::vector<conduct *> silent;
+        for (auto const &p : m_peers) {
+                if (p.first->moves())
+                        m_last_sign = now;
+                auto const *const a = find(p.second);
+                if (p.first->owes() && a && a->good)
+                        silent.push_back(p.first);
+        }
+        if (now - m_last_sign < m_patience || silent.empty())
+                return;
+        for (auto *const c : silent)
+                c->peer().disconnect(lt::errors::timed_out, lt::operation_t::bittorrent);
+        m_last_sign = now;
+        m_patience = std::min<lt::time_duration>(2 * m_patience, silence_time_max);
+}
+
 // Nobody is there: calls those who were. libtorrent calls a peer that went after
 // min_reconnect_time, later with each failure, and after three never. A tracker that names it takes
 // a failure off, and leaving the upload mode forgets when each was called last.
@@ -198,6 +246,12 @@ void swarm::call_again(lt::time_point now)
             std::none_of(m_called.begin(), m_called.end(), [](address const &a) { return a.good; }))
                 return;
         m_called_at = now;
+        std::vector<conduct *> slow;
+        for (auto const &p : m_peers)
+                if (now - p.first->since >= dial_time)
+                        slow.push_back(p.first);
+        for (auto *const c : slow)
+                c->peer().disconnect(lt::errors::timed_out, lt::operation_t::connect);
         for (auto const &a : m_called)
                 for (int i = 0; i < max_failcount; i++)
                         m_handle.connect_peer(a.at, lt::peer_info::tracker, {});

@@ -32,6 +32,14 @@ class conduct
         // Whether it holds requests for the piece and has given nothing for longer than its own
         // pace explains.
         bool stalls(int piece, lt::time_point now) const;
+        // It was asked for something and has not answered all of it.
+        bool owes() const
+        {
+                return !m_asked.empty();
+        }
+        // Whether more of the block that is under way has come since the last call. A block of a
+        // slow peer takes long.
+        bool moves();
         // Blocks it gave in the last ticks.
         unsigned recent() const;
         void tick();
@@ -41,6 +49,7 @@ class conduct
                 return m_peer;
         }
         bool shook_hands = false;
+        lt::time_point const since = lt::clock_type::now(); // it exists, connected or not
 
       private:
         lt::peer_connection_handle m_peer;
@@ -49,6 +58,7 @@ class conduct
         lt::time_duration m_quickest = lt::time_duration::max(); // from a request to its answer
         std::array<unsigned, 4> m_blocks{}; // a count for each of the last ticks
         unsigned m_tick = 0;
+        int m_progress = 0; // bytes of the block under way, when last looked at
 };
 
 // All peers of a torrent. While pieces are wanted it looks several times a second whether one of
@@ -78,6 +88,7 @@ class swarm
         void arm(lt::time_duration in);
         void tick();
         void drop_stalled(lt::time_point now);
+        void drop_silent(lt::time_point now);
         void call_again(lt::time_point now);
         address *find(lt::tcp::endpoint const &at);
 
@@ -88,4 +99,6 @@ class swarm
         std::map<conduct *, lt::tcp::endpoint> m_peers;
         std::vector<address> m_called; // those we connected to ourselves, the latest last
         lt::time_point m_alone_since, m_called_at;
+        lt::time_point m_last_sign; // of life, of any peer that owes something
+        lt::time_duration m_patience{};
 };

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import time
 from pathlib import Path
 from typing import Callable, Iterator
@@ -79,6 +80,41 @@ def test_one_of_two_seeders_freezes(
         worst = max(worst, time.monotonic() - began)
         assert data == torrent.read(torrent.name, offset, block), f"wrong bytes at {offset}"
     assert worst <= SOON_S, f"a read took {worst:.1f} s"
+
+
+def connections_to(peer: str) -> set[str]:
+    """Local ends of this machine's established TCP connections to that address and port."""
+    host, _, port = peer.partition(":")
+    number = int.from_bytes(socket.inet_aton(host), "little")
+    remote = f"{number:08X}:{int(port):04X}"
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return {line[1] for line in lines if line[2] == remote and line[3] == "01"}
+
+
+def test_the_only_seeder_is_called_anew_when_it_is_silent(
+    fs: Magnetfs, two: list[Seeder], torrents: TorrentMaker, request: pytest.FixtureRequest
+) -> None:
+    """What is lost while a network is away TCP sends again later and later: better a new call."""
+    torrent = torrents.single("silent.bin", 4 * MIB, seed=66, piece_length=PIECE)
+    only = two[0]
+    only.seed(torrent)
+    path = fs.add_torrent(torrent, only) / torrent.name
+    fd = opened(path, request)
+    assert read_exactly(fd, 0, 64 * KIB) == torrent.read(torrent.name, 0, 64 * KIB)
+    before = connections_to(only.peer)
+    assert len(before) == 1, "magnetfs has called it"
+    only.freeze()
+    with Parked(path, 2, stride=2 * MIB + PIECE) as readers:
+        assert readers.line(SOON_S).startswith("read "), "the head is there already"
+        fs.wait_parked(1)
+        # Its kernel still takes the call.
+        waiting.until(
+            "a new connection", lambda: connections_to(only.peer) - before, 2 * SOON_S
+        )
+        assert not before & connections_to(only.peer), "the old one is given up"
+        only.thaw()
+        assert readers.line(SOON_S).split()[:2] == ["read", str(64 * KIB)]
+    assert read_exactly(fd, 0, torrent.length) == torrent.read(torrent.name)
 
 
 def test_a_parked_read_ends_when_the_only_peers_are_back(
