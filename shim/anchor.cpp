@@ -34,6 +34,9 @@ void anchor::begin(bt_torrent &t, lt::torrent_handle const &h, lt::io_context *i
         m_disk = disk;
         m_owner = t.weak_from_this();
         m_id = t.id;
+        m_parts = t.parts;
+        if (!m_parts.deadlines)
+                mute_peer(+1);
         m_missing = m_free = piece_set(info->num_pieces());
         m_margin =
                 std::max(1, std::min(info->num_pieces() / 8, margin_bytes / info->piece_length()));
@@ -53,6 +56,8 @@ void anchor::files_checked()
 // from the first on, up to one that is missing and wanted, for each peer and each change.
 int anchor::choose(int but)
 {
+        if (!m_parts.anchor)
+                return -1;
         int spare = -1;
         for (int p = m_free.next(m_margin); p >= 0;) {
                 if (m_handle.have_piece(lt::piece_index_t(p))) { // before passed() says so
@@ -119,7 +124,7 @@ void anchor::drop(int piece, priorities &changes)
 // anchor takes that deadline, and loses it when the requests are gone.
 void anchor::cancel_requests()
 {
-        if (m_piece < 0 || !m_held || m_mute_peers > 0)
+        if (m_piece < 0 || !m_held || m_mute_peers > 0 || !m_parts.cancel)
                 return;
         m_handle.set_piece_deadline(lt::piece_index_t(m_piece), 0);
         boost::asio::post(*m_io, [h = m_handle, p = m_piece] {
@@ -192,9 +197,10 @@ void anchor::want(std::vector<bt_want> const &list)
                 lt::piece_index_t const p(static_cast<int>(w.piece));
                 if (!w.urgent)
                         m_handle.reset_piece_deadline(p);
-                changes.emplace_back(p, int(w.piece) == m_piece
-                                                ? lt::low_priority
-                                                : lt::download_priority_t(w.priority));
+                lt::download_priority_t priority(w.priority);
+                if (!m_parts.falling && priority > lt::dont_download)
+                        priority = lt::default_priority;
+                changes.emplace_back(p, int(w.piece) == m_piece ? lt::low_priority : priority);
         }
         m_handle.prioritize_pieces(changes);
         hold();

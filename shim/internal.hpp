@@ -3,6 +3,7 @@
 #pragma once
 
 #include "bt.h"
+#include "parts.hpp"
 #include "piece_set.hpp"
 
 #include <libtorrent/add_torrent_params.hpp>
@@ -175,6 +176,7 @@ class anchor
         bool m_checked = false;
         int m_mute_peers = 0;
         std::weak_ptr<bt_torrent> m_owner;
+        engine_parts m_parts;                            // set once
         std::map<int, lt::download_priority_t> m_wanted; // missing ones
         piece_set m_missing, m_free;                     // free: missing ones that nobody wants
         int m_margin = 1; // an anchor is so far ahead of every reader when it is chosen
@@ -188,6 +190,7 @@ struct bt_torrent : std::enable_shared_from_this<bt_torrent> {
         bt_callbacks const *callbacks = nullptr;
         void *user = nullptr;
         uint64_t id = 0; // part of its save path, which is how new_torrent() finds it
+        engine_parts parts;
         bool wants_metadata = false;
         std::atomic<std::int64_t> metadata_offered{0}; // bytes that a peer has: more than are taken
 
@@ -232,4 +235,5 @@ std::unique_ptr<lt::disk_interface> make_disk(lt::io_context &io, torrent_table 
 
 // The settings every session starts from (settings.cpp says why each), then the user's.
 lt::settings_pack default_settings();
-int apply_settings(lt::settings_pack &pack, bt_setting const *settings, size_t n, bt_error *err);
+int apply_settings(lt::settings_pack &pack, engine_parts &parts, bt_setting const *settings,
+                   size_t n, bt_error *err);

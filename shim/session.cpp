@@ -64,6 +64,7 @@ struct bt_session {
         uint64_t next_id = 1; // bt_torrent_add's callers: under add_lock
         std::mutex add_lock;
 
+        engine_parts parts;      // set once
         bool utp_is_set = false; // by the user: set once
         bool utp = false;        // bt_session_second_try's caller's
 
@@ -156,7 +157,8 @@ struct peer_watch final : lt::peer_plugin {
         // up on hearing it. magnetfs will want pieces as soon as somebody reads: never say so.
         void add_handshake(lt::entry &handshake) override
         {
-                handshake.dict().erase("upload_only");
+                if (t->parts.anchor)
+                        handshake.dict().erase("upload_only");
         }
 
         // BEP 6 has every cancelled request answered. Transmission before 4.0 does not, and
@@ -542,7 +544,7 @@ int bt_session_new(const struct bt_callbacks *callbacks, const struct bt_setting
                                 lt::session_handle::save_dht_state);
                 params.extensions.clear(); // bt_torrent_add names them
                 params.settings = default_settings();
-                int const r = apply_settings(params.settings, settings, n_settings, err);
+                int const r = apply_settings(params.settings, s->parts, settings, n_settings, err);
                 if (r < 0)
                         return r;
                 s->metadata_max = params.settings.get_int(lt::settings_pack::max_metadata_size);
@@ -670,6 +672,7 @@ int bt_torrent_add(struct bt_session *s, const struct bt_source *src, const uint
                 auto t = std::make_shared<bt_torrent>();
                 t->session = s;
                 t->callbacks = &s->callbacks;
+                t->parts = s->parts;
                 t->user = user;
                 t->wants_metadata = !p.ti;
                 t->known_peers.insert(p.peers.begin(), p.peers.end());
@@ -687,8 +690,8 @@ int bt_torrent_add(struct bt_session *s, const struct bt_source *src, const uint
                 // All pieces start unwanted, also those of metadata that is still to come. Paused
                 // and then resumed: peers that are known are connected to at once instead of in the
                 // next tick.
-                p.flags = lt::torrent_flags::paused | lt::torrent_flags::update_subscribe |
-                          lt::torrent_flags::apply_ip_filter |
+                p.flags = (t->parts.boost ? lt::torrent_flags::paused : lt::torrent_flags_t{}) |
+                          lt::torrent_flags::update_subscribe | lt::torrent_flags::apply_ip_filter |
                           lt::torrent_flags::default_dont_download |
                           lt::torrent_flags::no_verify_files |
                           lt::torrent_flags::duplicate_is_error;

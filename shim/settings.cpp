@@ -89,11 +89,51 @@ lt::settings_pack default_settings()
         return p;
 }
 
-int apply_settings(lt::settings_pack &pack, bt_setting const *settings, size_t n, bt_error *err)
+bool *part_by_name(engine_parts &parts, char const *setting)
+{
+        static constexpr struct {
+                char const *name;
+                bool engine_parts::*part;
+        } known[] = {
+                {"engine_anchor", &engine_parts::anchor},
+                {"engine_boost", &engine_parts::boost},
+                {"engine_call_again", &engine_parts::call_again},
+                {"engine_cancel", &engine_parts::cancel},
+                {"engine_deadlines", &engine_parts::deadlines},
+                {"engine_falling", &engine_parts::falling},
+                {"engine_watch", &engine_parts::watch},
+        };
+        for (auto const &k : known)
+                if (std::strcmp(setting, k.name) == 0)
+                        return &(parts.*k.part);
+        return nullptr;
+}
+
+static bool parse_bool(char const *value, bool &ret)
+{
+        if (std::strcmp(value, "1") == 0 || std::strcmp(value, "true") == 0)
+                ret = true;
+        else if (std::strcmp(value, "0") == 0 || std::strcmp(value, "false") == 0)
+                ret = false;
+        else
+                return false;
+        return true;
+}
+
+int apply_settings(lt::settings_pack &pack, engine_parts &parts, bt_setting const *settings,
+                   size_t n, bt_error *err)
 {
         using sp = lt::settings_pack;
         for (size_t i = 0; i < n; i++) {
                 char const *const name = settings[i].name, *const value = settings[i].value;
+                bool *const part = part_by_name(parts, name);
+                bool on = false;
+                if (part) {
+                        if (!parse_bool(value, *part))
+                                return fail(err, -EINVAL, "setting %s takes 0 or 1, not \"%s\"",
+                                            name, value);
+                        continue;
+                }
                 int const s = lt::setting_by_name(name);
                 if (s < 0)
                         return fail(err, -EINVAL, "libtorrent has no setting named \"%s\"", name);
@@ -115,13 +155,10 @@ int apply_settings(lt::settings_pack &pack, bt_setting const *settings, size_t n
                         break;
                 }
                 default:
-                        if (std::strcmp(value, "1") == 0 || std::strcmp(value, "true") == 0)
-                                pack.set_bool(s, true);
-                        else if (std::strcmp(value, "0") == 0 || std::strcmp(value, "false") == 0)
-                                pack.set_bool(s, false);
-                        else
+                        if (!parse_bool(value, on))
                                 return fail(err, -EINVAL, "setting %s takes 0 or 1, not \"%s\"",
                                             name, value);
+                        pack.set_bool(s, on);
                 }
         }
         return 0;
@@ -132,6 +169,7 @@ extern "C" int bt_settings_check(const struct bt_setting *settings, size_t n_set
 {
         return guarded(err, [&] {
                 lt::settings_pack pack;
-                return apply_settings(pack, settings, n_settings, err);
+                engine_parts parts;
+                return apply_settings(pack, parts, settings, n_settings, err);
         });
 }

@@ -179,11 +179,14 @@ void swarm::tick()
                 return;
         }
         auto const now = lt::clock_type::now();
-        drop_stalled(now);
-        drop_silent(now);
+        if (m_torrent->parts.watch)
+                drop_stalled(now);
+        if (m_torrent->parts.call_again)
+                drop_silent(now);
         for (auto const &p : m_peers)
                 p.first->tick();
-        call_again(now);
+        if (m_torrent->parts.call_again)
+                call_again(now);
         arm(m_peers.empty() ? lonely_tick_time : tick_time);
 }
 

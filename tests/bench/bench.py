@@ -14,6 +14,7 @@ from types import FrameType
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "e2e"))
 
+import levers  # noqa: E402
 import report  # noqa: E402
 from scenarios import SCENARIOS, Scenario  # noqa: E402
 from step import Bench, Plan, Step  # noqa: E402
@@ -67,6 +68,11 @@ def options() -> argparse.Namespace:
         help="only these of " + ", ".join(EXPLAINED),
         metavar="SUBJECT,…",
     )
+    parser.add_argument(
+        "--levers",
+        action="store_true",
+        help="instead: what each part of the engine and each setting gives, by leaving it out",
+    )
     parser.add_argument("--size", type=size, help="of the big file (1G)")
     parser.add_argument(
         "--quick", action="store_true", help="one small run of all, below 2 minutes"
@@ -85,6 +91,8 @@ def options() -> argparse.Namespace:
         "--tmp", type=Path, help="a folder on the disk to measure on ($TMPDIR or /tmp)"
     )
     chosen = parser.parse_args()
+    if chosen.levers and chosen.subjects:
+        parser.error("--levers measures the mount alone")
     if chosen.runs is not None and chosen.runs < 1:
         parser.error("--runs: at least 1")
     return chosen
@@ -112,12 +120,19 @@ class Run:
         for number in range(self._bench.plan.runs):
             # Whoever runs second finds the machine as the first left it: take turns.
             for subject in subjects if number % 2 == 0 else reversed(subjects):
-                self._step(scenario, subject, number)
+                self._step(scenario, subject, Step(self._bench, subject, number))
 
-    def _step(self, scenario: Scenario, subject: str, number: int) -> None:
+    def levers(self, scenario: Scenario) -> None:
+        chosen = levers.variants(scenario.name)
+        for number in range(self._bench.plan.runs):
+            for name in chosen if number % 2 == 0 else reversed(chosen):
+                step = Step(self._bench, "mount", number, chosen[name])
+                self._step(scenario, name, step)
+
+    def _step(self, scenario: Scenario, subject: str, step: Step) -> None:
+        number = step.number
         what = f"{scenario.name}, {subject}, run {number + 1}"
         began = time.monotonic()
-        step = Step(self._bench, subject, number)
         samples = None
         try:
             with self._watchdog.bound(scenario.limit_s(self._bench.plan)), step:
@@ -125,7 +140,8 @@ class Run:
         except Exception as problem:
             text = f"{what}: {type(problem).__name__}: {problem}"
             say(text)
-            (self._results.problems if subject in (*OURS, "plain") else self._results.notes).append(
+            ours = subject in (*OURS, "plain", levers.ALL)
+            (self._results.problems if ours else self._results.notes).append(
                 " ".join(text.split())[:600]
             )
         if samples is not None:
@@ -148,6 +164,8 @@ def prepare() -> None:
 
 def make_plan(chosen: argparse.Namespace) -> Plan:
     plan = Plan.quick() if chosen.quick else Plan()
+    if chosen.levers:
+        plan = levers.plan(plan)
     changes = {name: getattr(chosen, name) for name in ("runs", "size")}
     return dataclasses.replace(plan, **{k: v for k, v in changes.items() if v is not None})
 
@@ -175,8 +193,11 @@ def main() -> int:
     code = 0
     try:
         run = Run(Bench(plan, network, folder, programs), watchdog, results)
-        for scenario in SCENARIOS:
+        for scenario in levers.scenarios() if chosen.levers else SCENARIOS:
             if chosen.only and scenario.name not in chosen.only:
+                continue
+            if chosen.levers:
+                run.levers(scenario)
                 continue
             wanted = chosen.subjects or scenario.subjects
             run.scenario(
@@ -190,7 +211,8 @@ def main() -> int:
         left = watchdog.left()
         results.problems += [f"left behind, ended now: {line}" for line in left]
         watchdog.close()
-        text = report.markdown(results, plan, about, network.what)
+        shown = levers.scenarios() if chosen.levers else SCENARIOS
+        text = report.markdown(results, plan, about, network.what, shown)
         chosen.output.parent.mkdir(parents=True, exist_ok=True)
         chosen.output.write_text(text)
         print(text)

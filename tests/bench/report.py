@@ -195,7 +195,13 @@ def _usages(results: Results) -> list[str]:
     return ["", "## Processes at the end of a run", "", *table(head, rows)]
 
 
-def markdown(results: Results, plan: Plan, about: Sequence[str], network: str) -> str:
+def markdown(
+    results: Results,
+    plan: Plan,
+    about: Sequence[str],
+    network: str,
+    scenarios: Sequence[Scenario] = SCENARIOS,
+) -> str:
     """The whole document."""
     used = {subject for _, subject in results.samples}
     lines = [
@@ -210,7 +216,7 @@ def markdown(results: Results, plan: Plan, about: Sequence[str], network: str) -
         *(f"- {note}." for note in results.notes),
         *_glance(results),
     ]
-    for scenario in SCENARIOS:
+    for scenario in scenarios:
         lines += _scenario(scenario, results)
     lines += _usages(results)
     if results.problems:

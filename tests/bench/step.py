@@ -93,8 +93,9 @@ class Bench:
 class Step:
     """One run of one scenario with one subject; a context that ends what was begun in it."""
 
-    def __init__(self, bench: Bench, kind: str, number: int) -> None:
+    def __init__(self, bench: Bench, kind: str, number: int, options: Sequence[str] = ()) -> None:
         self.bench, self.plan, self.kind, self.number = bench, bench.plan, kind, number
+        self._options = options
         self.processes: dict[str, Usage] = {}
         self._stack = ExitStack()
         self.folder = Path(tempfile.mkdtemp(prefix="step-", dir=bench.folder))
@@ -133,7 +134,7 @@ class Step:
 
     def subject(self, *options: str) -> Any:
         place = Place(self.bench.network, self.folder, self.bench.programs)
-        subject = KINDS[self.kind](place, *options)
+        subject = KINDS[self.kind](place, *options, *self._options)
         self._stack.enter_context(subject)
         self._stack.callback(self._look, subject)
         return subject
