@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Callable
 
 from faults import BAD_EACH, FAULT_LINK_MBIT, run_bad, run_frozen, run_gone
+from player import PLAYER_LINK_MBIT, PLAYER_RATE_MBIT, run_player
 from scale import TORRENTS_LINK_MBIT, run_hot, run_parked, run_pieces, run_torrents
 from step import Plan, Samples, Step
 from streaming import (
@@ -127,6 +128,23 @@ SCENARIOS = (
             Figure("waste", "waste, %", 2),
         ),
         lambda plan: 120 + plan.play_s * 3,
+    ),
+    Scenario(
+        "player",
+        f"mpv plays an mp4 of {PLAYER_RATE_MBIT:g} Mbit/s, its index at the end, over"
+        f" {PLAYER_LINK_MBIT:g} Mbit/s, 64 KiB pieces. Start: from the add to the first picture, mpv's"
+        " own start included; file: a complete file on the disk. Runs on: until it has the second of"
+        " film in hand that it waits for when nothing comes right behind the first picture.",
+        run_player,
+        ("file", *OURS),
+        (
+            Figure("start", "add to first picture, s", 3),
+            Figure("runs_on", "runs on, s", 2),
+            Figure("stalls", "stalls", 0),
+            Figure("stalled", "stalled in all, s", 2),
+            Figure("waste", "waste, %", 2),
+        ),
+        lambda plan: 200 + plan.player_s * 3,
     ),
     Scenario(
         "two-readers",

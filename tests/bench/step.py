@@ -29,6 +29,7 @@ class Plan:
     jump_play_s: float = 10.0
     jumps: int = 3
     play_s: float = 60.0
+    player_s: float = 20.0
     two_s: float = 15.0
     freeze_after_s: float = 5.0
     freeze_s: float = 15.0
@@ -56,6 +57,7 @@ class Plan:
             jump_play_s=4.0,
             jumps=1,
             play_s=5.0,
+            player_s=5.0,
             two_s=4.0,
             freeze_after_s=2.0,
             freeze_s=5.0,

@@ -118,6 +118,10 @@ class Mount(Subject):
     def reader(self, torrent: Torrent, path: str | None = None) -> Reader:
         return FileReader(self.path(torrent, path))
 
+    def address(self, torrent: Torrent) -> str:
+        """What a player is given to play its first file."""
+        return str(self.path(torrent))
+
     def processes(self) -> dict[str, int]:
         return {"magnetfs": self.fs.pid}
 
@@ -141,6 +145,10 @@ class Stream(Mount):
         assert self.fs.web
         target = stream_target(torrent, path or torrent.files[0].path)
         return HttpReader(self.fs.web.port, target, REQUEST_S)
+
+    def address(self, torrent: Torrent) -> str:
+        assert self.fs.web
+        return f"http://127.0.0.1:{self.fs.web.port}{stream_target(torrent, torrent.files[0].path)}"
 
     def processes(self) -> dict[str, int]:
         found = super().processes()

@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 SECONDS = 8
+MBIT = 4.0
 
 
 def _ffmpeg(*arguments: str) -> None:
@@ -17,15 +18,16 @@ def _ffmpeg(*arguments: str) -> None:
     )
 
 
-def make_mp4(folder: Path) -> Path:
-    """An mp4 of several MB with its index (moov) at the end, as recorders leave it."""
+def make_mp4(folder: Path, seconds: int = SECONDS, mbit: float = MBIT) -> Path:
+    """An mp4 of so many Mbit/s with its index (moov) at the end, as recorders leave it."""
     target = folder / "clip.mp4"
+    rate = f"{round(mbit * 1000)}k"
     if not target.exists():
         _ffmpeg(
-            *("-f", "lavfi", "-i", f"testsrc2=size=640x360:rate=25:duration={SECONDS}"),
-            *("-f", "lavfi", "-i", f"sine=frequency=440:duration={SECONDS}"),
-            *("-c:v", "libx264", "-preset", "ultrafast", "-b:v", "4M", "-minrate", "4M"),
-            *("-maxrate", "4M", "-bufsize", "4M", "-x264-params", "nal-hrd=cbr"),
+            *("-f", "lavfi", "-i", f"testsrc2=size=640x360:rate=25:duration={seconds}"),
+            *("-f", "lavfi", "-i", f"sine=frequency=440:duration={seconds}"),
+            *("-c:v", "libx264", "-preset", "ultrafast", "-b:v", rate, "-minrate", rate),
+            *("-maxrate", rate, "-bufsize", rate, "-x264-params", "nal-hrd=cbr"),
             *("-pix_fmt", "yuv420p", "-g", "25", "-c:a", "aac", "-fflags", "+bitexact"),
             str(target),
         )
