@@ -201,7 +201,7 @@ static void cache_settle(struct cache *c, uint64_t bytes)
         pthread_mutex_unlock(&c->lock);
 }
 
-int store_new(struct cache *c, const char *hex, uint64_t size, uint32_t piece_length,
+int store_new(struct cache *c, const char *name, uint64_t size, uint32_t piece_length,
               struct store **ret)
 {
         struct store *s = calloc(1, sizeof *s);
@@ -218,7 +218,7 @@ int store_new(struct cache *c, const char *hex, uint64_t size, uint32_t piece_le
         s->have = calloc(words, sizeof *s->have);
         s->reserved = calloc(words, sizeof *s->reserved);
         s->written = calloc(words, sizeof *s->written);
-        snprintf(s->name, sizeof s->name, "%s%s", hex, suffix);
+        snprintf(s->name, sizeof s->name, "%s%s", name, suffix);
         s->fd = s->have && s->reserved && s->written
                         ? openat(c->dir_fd, s->name,
                                  O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600)
@@ -245,9 +245,11 @@ int store_new(struct cache *c, const char *hex, uint64_t size, uint32_t piece_le
 void store_discard(struct store *s)
 {
         uint64_t room = 0, pending = 0;
+        bool first;
 
         pthread_mutex_lock(&s->lock);
-        if (!atomic_exchange(&s->discarded, true)) {
+        first = !atomic_exchange(&s->discarded, true);
+        if (first) {
                 for (uint32_t i = 0; i < s->pieces; i++) {
                         if (!bit(s->reserved, i))
                                 continue;
@@ -257,9 +259,10 @@ void store_discard(struct store *s)
                 }
                 room += map_room(s, s->n_reserved);
                 pending += map_room(s, s->n_reserved);
-                (void)unlinkat(s->cache->dir_fd, s->name, 0);
         }
         pthread_mutex_unlock(&s->lock);
+        if (first)
+                (void)unlinkat(s->cache->dir_fd, s->name, 0);
         if (room > 0) {
                 /* Open handles keep the file; its blocks go now. */
                 (void)!ftruncate(s->fd, 0);

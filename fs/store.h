@@ -31,9 +31,10 @@ void cache_stats(struct cache *c, struct cache_stats *ret);
  * times a second. Any thread; blocking: with no lock held. */
 void cache_sample(struct cache *c);
 
-/* Makes an empty store for a torrent of size bytes, named by hex. -errno, -EFBIG when the file
- * system can't hold such a file. */
-int store_new(struct cache *c, const char *hex, uint64_t size, uint32_t piece_length,
+/* Makes an empty store for a torrent of size bytes in a file of that name, which no other store of
+ * the cache may have: one that was discarded may still be at deleting its file. -errno, -EFBIG when
+ * the file system can't hold such a file. */
+int store_new(struct cache *c, const char *name, uint64_t size, uint32_t piece_length,
               struct store **ret);
 /* Deletes the store's file and gives its room back at once. Later reads and writes fail with
  * -ESTALE. Any thread; blocking. */

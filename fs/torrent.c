@@ -3,6 +3,7 @@
 #include "torrent.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -133,6 +134,7 @@ void torrent_tell(struct torrent *t)
 int torrent_set_content(struct torrent *t, struct cache *cache, struct bt_meta *meta)
 {
         struct content *c = calloc(1, sizeof *c);
+        char name[BT_HEX_MAX + 16];
         int r;
 
         if (!c)
@@ -142,8 +144,11 @@ int torrent_set_content(struct torrent *t, struct cache *cache, struct bt_meta *
         c->piece_length = bt_meta_piece_length(meta);
         c->pieces = bt_meta_pieces(meta);
         r = make_tree(meta, &c->tree);
+        /* Removed and added again it has another number: nothing of the old one may be in its way.
+         */
+        snprintf(name, sizeof name, "%s-%u", t->hex, t->number);
         if (r >= 0)
-                r = store_new(cache, t->hex, c->size, c->piece_length, &c->store);
+                r = store_new(cache, name, c->size, c->piece_length, &c->store);
         if (r < 0) {
                 content_free(c);
                 return r;

@@ -6,6 +6,8 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Sequence
 
+from harness.torrents import MIB
+
 from scenarios import SCENARIOS, Scenario
 from step import Plan
 
@@ -63,7 +65,7 @@ def plan(plan: Plan) -> Plan:
         plan, seeks=min(plan.seeks, 8), jump_play_s=min(plan.jump_play_s, 6.0),
         jumps=min(plan.jumps, 2), play_s=min(plan.play_s, 15.0),
         freeze_after_s=min(plan.freeze_after_s, 3.0), freeze_s=min(plan.freeze_s, 8.0),
-        gone_long_s=min(plan.gone_long_s, 8.0),
+        gone_long_s=min(plan.gone_long_s, 8.0), size=min(plan.size, 256 * MIB),
     )  # fmt: skip
 
 
