@@ -12,11 +12,6 @@
 #include "parked.h"
 #include "threads.h"
 
-/* What one reader, and all together, may want ahead. More than 2,048 blocks (32 MiB) in pieces
- * begun and libtorrent finishes those before it looks at priorities. */
-#define WINDOW_MAX_BYTES   (32ull << 20)
-#define WINDOW_LEAST_BYTES (4ull << 20)
-#define WINDOWS_MAX_BYTES  (256ull << 20)
 /* After a time-out reads fail at once for so long, or until a block arrives: a scanner must not
  * wait anew for each read. */
 enum { STALL_MS = 10000 };
@@ -26,6 +21,21 @@ static void plan_changed(void *arg, uint32_t piece, uint8_t before, uint8_t afte
         /* No room for a piece of the window is no failure: the read that needs it will hear of it.
          */
         (void)torrent_want(arg, piece, before, after);
+}
+
+/* Those that play are counted, under t->lock. */
+static void count(struct handle *h)
+{
+        if (!h->reader.playing)
+                return;
+        atomic_fetch_add(&h->torrent->env->playing, 1);
+}
+
+static void uncount(struct handle *h)
+{
+        if (!h->reader.playing)
+                return;
+        atomic_fetch_sub(&h->torrent->env->playing, 1);
 }
 
 int handle_open(struct torrent *t, uint32_t node, struct handle **ret)
@@ -69,8 +79,7 @@ void handle_close(struct handle *h)
         if (watch)
                 parked_remove(t, watch);
         poll_handle = h->poll_handle;
-        if (h->reader.playing)
-                atomic_fetch_sub(&t->env->playing, 1);
+        uncount(h);
         plan_diff(&h->reader.plan, &nothing, plan_changed, t);
         torrent_tell(t);
         DL_DELETE(t->open, h);
@@ -101,29 +110,20 @@ int handle_fetch(struct handle *h, uint64_t off, void *data, size_t len)
         return store_read(h->content->store, h->layout.offset + off, data, len);
 }
 
-static uint64_t window_max(struct torrent_env *env)
-{
-        unsigned playing = atomic_load_explicit(&env->playing, memory_order_relaxed);
-        uint64_t share = WINDOWS_MAX_BYTES / (playing ? playing : 1);
-
-        if (share > WINDOW_MAX_BYTES)
-                return WINDOW_MAX_BYTES;
-        return share < WINDOW_LEAST_BYTES ? WINDOW_LEAST_BYTES : share;
-}
-
 static void touch(struct handle *h, uint64_t off, size_t len)
 {
-        struct torrent_env *env = h->torrent->env;
-        struct plan before = h->reader.plan;
-        bool was_playing = h->reader.playing;
+        struct torrent *t = h->torrent;
+        struct torrent_env *env = t->env;
+        struct reader *r = &h->reader;
+        struct plan before = r->plan;
+        /* One that begins to play with this read is not counted yet. */
+        unsigned playing = atomic_load_explicit(&env->playing, memory_order_relaxed) + !r->playing;
 
-        reader_touch(&h->reader, &h->layout, off, len, clock_ms(), window_max(env),
+        uncount(h);
+        reader_touch(r, &h->layout, off, len, clock_ms(), reader_window_max(playing),
                      env->fill == FILL_FILE);
-        if (h->reader.playing && !was_playing)
-                atomic_fetch_add(&env->playing, 1);
-        else if (!h->reader.playing && was_playing)
-                atomic_fetch_sub(&env->playing, 1);
-        plan_diff(&before, &h->reader.plan, plan_changed, h->torrent);
+        count(h);
+        plan_diff(&before, &r->plan, plan_changed, t);
 }
 
 /* Whether a read that misses a piece must fail at once. Under t->lock. */

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "reader.h"
 
+#include <string.h>
+
 /* A handle plays after this many bytes in a row; a library scan stays below on nearly every file.
  */
 #define PLAY_AFTER_BYTES (2ull << 20)
@@ -11,6 +13,10 @@
 #define PROBE_AHEAD_BYTES (512ull << 10)
 /* The window while a rate is not known, and its least size afterwards. */
 #define WINDOW_START_BYTES (4ull << 20)
+/* What one reader, and all together, may want ahead. More than 2,048 blocks (32 MiB) in pieces
+ * begun and libtorrent finishes those before it looks at priorities. */
+#define WINDOW_MAX_BYTES  (32ull << 20)
+#define WINDOWS_MAX_BYTES (256ull << 20)
 /* How far ahead a player is served: long enough to ride out a slow peer, short enough that a seek
  * throws little away. */
 #define WINDOW_SECONDS 10
@@ -18,6 +24,10 @@
 #define SLACK_BACK_BYTES    (512ull << 10)
 #define SLACK_FORWARD_BYTES (1ull << 20)
 #define SAMPLE_MS           1000
+/* A place that was not read while so much was read at others is forgotten. */
+#define PLACE_KEEP_BYTES (32ull << 20)
+/* One return is a seek back, or the way to the index and back; two are a habit. */
+#define RETURNS_SEVERAL 2
 
 void layout_pieces(const struct layout *l, uint64_t off, uint64_t len, uint32_t *first,
                    uint32_t *end)
@@ -26,23 +36,30 @@ void layout_pieces(const struct layout *l, uint64_t off, uint64_t len, uint32_t 
         *end = (uint32_t)((l->offset + off + len - 1) / l->piece_length + 1);
 }
 
-static void measure(struct reader *r, uint64_t len, uint64_t now_ms)
+uint64_t reader_window_max(unsigned playing)
+{
+        uint64_t share = WINDOWS_MAX_BYTES / (playing ? playing : 1);
+
+        return share < WINDOW_MAX_BYTES ? share : WINDOW_MAX_BYTES;
+}
+
+static void measure(struct place *p, uint64_t progress, uint64_t now_ms)
 {
         uint64_t took;
 
-        r->sample_bytes += len;
-        if (r->sample_ms == 0) {
-                r->sample_ms = now_ms;
-                r->sample_bytes = 0;
+        p->sample_bytes += progress;
+        if (p->sample_ms == 0) {
+                p->sample_ms = now_ms;
+                p->sample_bytes = 0;
                 return;
         }
-        took = now_ms - r->sample_ms;
+        took = now_ms - p->sample_ms;
         if (took < SAMPLE_MS)
                 return;
-        uint64_t rate = r->sample_bytes * 1000 / took;
-        r->rate = r->rate == 0 ? rate : (r->rate + rate) / 2;
-        r->sample_ms = now_ms;
-        r->sample_bytes = 0;
+        uint64_t rate = p->sample_bytes * 1000 / took;
+        p->rate = p->rate == 0 ? rate : (p->rate + rate) / 2;
+        p->sample_ms = now_ms;
+        p->sample_bytes = 0;
 }
 
 static void add_range(struct plan *p, uint32_t first, uint32_t end, uint8_t priority)
@@ -51,17 +68,17 @@ static void add_range(struct plan *p, uint32_t first, uint32_t end, uint8_t prio
                 p->range[p->n++] = (struct plan_range){first, end, priority};
 }
 
-/* Behind the read the priorities fall with the distance, each band twice as long as the one before:
- * a piece changes its priority at most five times on its way to the reader. */
-static void plan_window(struct plan *p, const struct layout *l, uint64_t read_end, uint64_t window,
-                        bool fill)
+/* From piece `at` up to window bytes behind the byte `from` the priorities fall with the distance,
+ * each band twice as long as the one before: a piece changes its priority at most five times on its
+ * way to the reader. Coarse: every other band. */
+static void plan_window(struct plan *p, const struct layout *l, uint32_t at, uint64_t from,
+                        uint64_t window, bool coarse)
 {
         uint64_t file_end = l->offset + l->size;
-        uint32_t at = p->range[p->n - 1].end;
         uint32_t last = (uint32_t)((file_end - 1) / l->piece_length + 1);
 
-        for (unsigned band = 0; band < 6 && window > 0; band++) {
-                uint64_t to = l->offset + read_end + (window >> (5 - band));
+        for (unsigned band = coarse; band < 6 && window > 0; band += 1 + coarse) {
+                uint64_t to = l->offset + from + (window >> (5 - band));
                 uint32_t end = to >= file_end ? last : (uint32_t)((to - 1) / l->piece_length + 1);
 
                 if (end <= at)
@@ -69,60 +86,144 @@ static void plan_window(struct plan *p, const struct layout *l, uint64_t read_en
                 add_range(p, at, end, (uint8_t)(PRIORITY_BLOCKED - 1 - band));
                 at = end;
         }
-        if (fill)
-                add_range(p, at, last, PRIORITY_LEAST);
+}
+
+static bool in_row(const struct place *p, uint64_t off)
+{
+        return off + SLACK_BACK_BYTES >= p->position && off <= p->position + SLACK_FORWARD_BYTES;
+}
+
+static bool reads_at_several(const struct reader *r)
+{
+        return r->returns >= RETURNS_SEVERAL && r->places > 1;
+}
+
+/* Brings the place that a read at off goes on with to the front, or a new one. */
+static void find_place(struct reader *r, uint64_t off)
+{
+        struct place found = {.position = off};
+        unsigned i = 0;
+
+        /* The one left longest ago is the last. */
+        while (r->places > 1 && r->read_bytes - r->place[r->places - 1].left_at > PLACE_KEEP_BYTES)
+                r->places--;
+        while (i < r->places && !in_row(&r->place[i], off))
+                i++;
+        if (i == 0 && r->places > 0)
+                return;
+        if (i < r->places) {
+                found = r->place[i];
+                r->returns++;
+                /* A probe's row counts from the break: a scanner goes to the index and back. */
+                if (!found.playing && !reads_at_several(r))
+                        found = (struct place){.position = off, .rate = found.rate};
+        } else {
+                /* It is the same player that will play there. */
+                if (r->places > 0)
+                        found.rate = r->place[0].rate;
+                r->returns = 0;
+                if (r->places < READER_PLACES)
+                        r->places++;
+                else
+                        i--;
+        }
+        memmove(&r->place[1], &r->place[0], i * sizeof r->place[0]);
+        r->place[0] = found;
+}
+
+static void read_on(struct reader *r, uint64_t off, uint64_t len, uint64_t now_ms)
+{
+        struct place *p = &r->place[0];
+        uint64_t progress = 0;
+
+        /* Bytes that were read before are no progress: a probe reads the head again and again, and
+         * a player that comes back to a place what it had in its buffer. Those that were skipped
+         * weren't read. */
+        if (off + len > p->position) {
+                progress = off > p->position ? len : off + len - p->position;
+                p->position = off + len;
+        }
+        p->run_bytes += progress;
+        measure(p, progress, now_ms);
+        if (p->run_bytes >= PLAY_AFTER_BYTES)
+                p->playing = true;
+        r->read_bytes += len;
+        p->left_at = r->read_bytes;
+}
+
+/* How far ahead of a place is wanted, if there is room; the last read took len of its row. */
+static uint64_t window_of(const struct place *p, uint64_t len)
+{
+        if (p->playing) {
+                uint64_t window = p->rate * WINDOW_SECONDS;
+
+                return window < WINDOW_START_BYTES ? WINDOW_START_BYTES : window;
+        }
+        if (p->run_bytes > PROBE_RUN_BYTES && p->run_bytes > len)
+                return p->run_bytes < PROBE_AHEAD_BYTES ? p->run_bytes : PROBE_AHEAD_BYTES;
+        return 0;
+}
+
+/* Each place has an equal share of the bytes that may be wanted; what some don't need is for those
+ * that do. Which one is read now makes no difference: else all would change with each read. */
+static void share_windows(const struct reader *r, unsigned places, uint64_t len, uint64_t max_bytes,
+                          uint64_t window[READER_PLACES])
+{
+        uint64_t share = max_bytes / places, left = max_bytes;
+        unsigned hungry = 0;
+
+        for (unsigned i = 0; i < places; i++) {
+                window[i] = window_of(&r->place[i], places > 1 ? 0 : len);
+                left -= window[i] < share ? window[i] : share;
+                hungry += window[i] > share;
+        }
+        for (unsigned i = 0; i < places; i++)
+                if (window[i] > share && window[i] > share + left / hungry)
+                        window[i] = share + left / hungry;
 }
 
 void reader_touch(struct reader *r, const struct layout *l, uint64_t off, uint64_t len,
                   uint64_t now_ms, uint64_t window_max_bytes, bool fill)
 {
-        bool in_row =
-                off + SLACK_BACK_BYTES >= r->position && off <= r->position + SLACK_FORWARD_BYTES;
-        uint64_t window = 0;
+        uint64_t window[READER_PLACES];
+        unsigned places;
         uint32_t first, end;
 
-        if (!in_row) {
-                r->playing = false;
-                r->sample_ms = 0;
-        }
-        /* Bytes that were read before are no progress: a probe reads the head again and again. */
-        if (!in_row) {
-                r->run_bytes = len;
-                r->position = off + len;
-        } else if (off + len > r->position) {
-                /* … and those that were skipped weren't read. */
-                r->run_bytes += off > r->position ? len : off + len - r->position;
-                r->position = off + len;
-        }
-        measure(r, len, now_ms);
-        if (r->run_bytes >= PLAY_AFTER_BYTES)
-                r->playing = true;
-
-        if (r->playing) {
-                window = r->rate * WINDOW_SECONDS;
-                if (window < WINDOW_START_BYTES)
-                        window = WINDOW_START_BYTES;
-        } else if (r->run_bytes > PROBE_RUN_BYTES && r->run_bytes > len) {
-                window = r->run_bytes < PROBE_AHEAD_BYTES ? r->run_bytes : PROBE_AHEAD_BYTES;
-        }
-        if (window > window_max_bytes)
-                window = window_max_bytes;
-        r->ahead = window > 0;
+        find_place(r, off);
+        read_on(r, off, len, now_ms);
+        places = reads_at_several(r) ? r->places : 1;
+        share_windows(r, places, len, window_max_bytes, window);
         layout_pieces(l, off, len, &first, &end);
         r->plan.n = 0;
         /* What a read waits for is wanted by the read itself; of the rest the first piece comes
          * first. */
         add_range(&r->plan, first, first + 1, PRIORITY_BLOCKED);
         add_range(&r->plan, first + 1, end, PRIORITY_BLOCKED - 1);
-        plan_window(&r->plan, l, r->position > off + len ? r->position : off + len, window, fill);
+        r->playing = false;
+        for (unsigned i = 0; i < places; i++) {
+                const struct place *p = &r->place[i];
+                uint32_t at =
+                        i == 0 ? end : (uint32_t)((l->offset + p->position) / l->piece_length);
+
+                r->playing |= p->playing;
+                plan_window(&r->plan, l, at, p->position, window[i], places > 1);
+        }
+        r->ahead = window[0] > 0;
+        if (fill) {
+                layout_pieces(l, 0, l->size, &first, &end);
+                add_range(&r->plan, first, end, PRIORITY_LEAST);
+        }
 }
 
 uint8_t plan_priority(const struct plan *p, uint32_t piece)
 {
+        uint8_t highest = PRIORITY_NONE;
+
         for (unsigned i = 0; i < p->n; i++)
-                if (piece >= p->range[i].first && piece < p->range[i].end)
-                        return p->range[i].priority;
-        return PRIORITY_NONE;
+                if (piece >= p->range[i].first && piece < p->range[i].end &&
+                    p->range[i].priority > highest)
+                        highest = p->range[i].priority;
+        return highest;
 }
 
 /* The boundaries of both plans in rising order, each once. */
@@ -156,20 +257,23 @@ void plan_diff(const struct plan *before, const struct plan *after,
                void (*changed)(void *arg, uint32_t piece, uint8_t before, uint8_t after), void *arg)
 {
         uint32_t at[4 * PLAN_RANGES_MAX];
+        uint8_t was[4 * PLAN_RANGES_MAX], is[4 * PLAN_RANGES_MAX];
         unsigned n = boundaries(before, after, at);
+
+        for (unsigned i = 0; i < n; i++) {
+                was[i] = plan_priority(before, at[i]);
+                is[i] = plan_priority(after, at[i]);
+        }
 
         /* Dropped ones first, then from the most urgent down. */
         for (int level = PRIORITY_BLOCKED + 1; level >= PRIORITY_LEAST; level--) {
                 uint8_t want = (uint8_t)(level > PRIORITY_BLOCKED ? PRIORITY_NONE : level);
 
                 for (unsigned i = 0; i + 1 < n; i++) {
-                        uint8_t was = plan_priority(before, at[i]),
-                                is = plan_priority(after, at[i]);
-
-                        if (is != want || is == was)
+                        if (is[i] != want || is[i] == was[i])
                                 continue;
                         for (uint32_t piece = at[i]; piece < at[i + 1]; piece++)
-                                changed(arg, piece, was, is);
+                                changed(arg, piece, was[i], is[i]);
                 }
         }
 }

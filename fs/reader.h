@@ -9,13 +9,16 @@
 #include <stdint.h>
 
 enum {
-        PLAN_RANGES_MAX = 9,
+        READER_PLACES = 3,
+        /* of the read; of one window or, coarser, of several; the fill */
+        PLAN_RANGES_MAX = 2 + 3 * READER_PLACES + 1,
         PRIORITY_NONE = 0,
         PRIORITY_LEAST = 1,
         PRIORITY_BLOCKED = 7, /* somebody waits for the piece now */
 };
 
-/* What a reader wants: ranges of pieces in the torrent, without overlap, most urgent first. */
+/* What a reader wants: ranges of pieces in the torrent. Where some overlap the highest priority
+ * counts. */
 struct plan {
         unsigned n;
         struct plan_range {
@@ -30,14 +33,26 @@ struct layout {
         uint32_t piece_length;
 };
 
-struct reader {
-        uint64_t position;  /* where the next read in a row would begin */
-        uint64_t run_bytes; /* read in a row so far */
-        bool playing;       /* else a probe: wants what it touches, and in a row a little more */
-        bool ahead;         /* wants pieces behind the read: the next read finds them asked for */
-        uint64_t rate;      /* bytes per second it took, 0: not known yet */
-        uint64_t sample_ms; /* since when … */
+/* Where in the file the handle reads on. */
+struct place {
+        uint64_t position;     /* where the next read in a row would begin */
+        uint64_t run_bytes;    /* read in a row so far */
+        bool playing;          /* else a probe: wants what it touches, and in a row a little more */
+        uint64_t rate;         /* bytes per second it took, 0: not known yet */
+        uint64_t sample_ms;    /* since when … */
         uint64_t sample_bytes; /* … so many bytes were read */
+        uint64_t left_at;      /* what read_bytes of the reader was when it was last read */
+};
+
+struct reader {
+        /* The one read last comes first. A player of a film whose pictures and sound lie apart, or
+         * two threads with one handle, read at several in turn. */
+        struct place place[READER_PLACES];
+        unsigned places;
+        unsigned returns;    /* how often it has come back to a place since it went to a new one */
+        uint64_t read_bytes; /* in all */
+        bool playing;        /* at a place whose window is wanted */
+        bool ahead;          /* wants pieces behind the read: the next read finds them asked for */
         struct plan plan;
 };
 
@@ -45,9 +60,17 @@ struct reader {
 void layout_pieces(const struct layout *l, uint64_t off, uint64_t len, uint32_t *first,
                    uint32_t *end);
 
+/* What one reader may want ahead while so many play, itself among them; in bytes. All together may
+ * want no more than 256 MiB: who plays on takes his share with his next read. */
+uint64_t reader_window_max(unsigned playing);
+
 /* Takes note of a read of len > 0 bytes at off (both inside the file) at now_ms and renews r->plan.
- * window_max_bytes bounds what is wanted behind the read; fill: the rest of the file too, with the
- * least priority. */
+ * window_max_bytes bounds what is wanted behind the read, and at the other places, in all; fill:
+ * the whole file too, with the least priority.
+ *
+ * Going elsewhere drops the old window at once. Coming back to a place goes on with it as it was
+ * left, and with the second time in a row the handle is known to read at several places: their
+ * windows stand side by side until it goes to a new one. */
 void reader_touch(struct reader *r, const struct layout *l, uint64_t off, uint64_t len,
                   uint64_t now_ms, uint64_t window_max_bytes, bool fill);
 
