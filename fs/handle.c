@@ -23,11 +23,13 @@ static void plan_changed(void *arg, uint32_t piece, uint8_t before, uint8_t afte
         (void)torrent_want(arg, piece, before, after);
 }
 
-/* Those that play are counted, under t->lock. */
+/* Those that play are counted, and what they take; under t->lock. */
 static void count(struct handle *h)
 {
         if (!h->reader.playing)
                 return;
+        h->torrent->playing++;
+        h->torrent->play_rate += h->reader.rate;
         atomic_fetch_add(&h->torrent->env->playing, 1);
 }
 
@@ -35,6 +37,8 @@ static void uncount(struct handle *h)
 {
         if (!h->reader.playing)
                 return;
+        h->torrent->playing--;
+        h->torrent->play_rate -= h->reader.rate;
         atomic_fetch_sub(&h->torrent->env->playing, 1);
 }
 
@@ -119,6 +123,7 @@ static void touch(struct handle *h, uint64_t off, size_t len)
         /* One that begins to play with this read is not counted yet. */
         unsigned playing = atomic_load_explicit(&env->playing, memory_order_relaxed) + !r->playing;
 
+        r->behind = reader_is_behind(r->rate, t->play_rate, t->playing);
         uncount(h);
         reader_touch(r, &h->layout, off, len, clock_ms(), reader_window_max(playing),
                      env->fill == FILL_FILE);

@@ -20,6 +20,12 @@
 /* How far ahead a player is served: long enough to ride out a slow peer, short enough that a seek
  * throws little away. */
 #define WINDOW_SECONDS 10
+/* So many bands of a window, the nearest quarter of it, are raised for a reader that gets less than
+ * its share. That is two and a half seconds: what is asked for comes a second later, behind what
+ * the peers were asked for before. Measured with a film of 1 MiB/s beside a cat, 4 MiB/s for both,
+ * pieces of 1 MiB: 0.71 MiB/s without, 0.93-0.96 so; fewer bands do less, more let readers that are
+ * alike take turns. */
+#define RAISED_BANDS 4
 /* Read-ahead of the kernel and threads of a player make reads arrive out of order by this much. */
 #define SLACK_BACK_BYTES    (512ull << 10)
 #define SLACK_FORWARD_BYTES (1ull << 20)
@@ -41,6 +47,12 @@ uint64_t reader_window_max(unsigned playing)
         uint64_t share = WINDOWS_MAX_BYTES / (playing ? playing : 1);
 
         return share < WINDOW_MAX_BYTES ? share : WINDOW_MAX_BYTES;
+}
+
+bool reader_is_behind(uint64_t rate, uint64_t sum, unsigned playing)
+{
+        /* An eighth less than the mean: readers that are alike don't take turns. */
+        return playing > 1 && rate < sum / playing - sum / playing / 8;
 }
 
 static void measure(struct place *p, uint64_t progress, uint64_t now_ms)
@@ -70,9 +82,10 @@ static void add_range(struct plan *p, uint32_t first, uint32_t end, uint8_t prio
 
 /* From piece `at` up to window bytes behind the byte `from` the priorities fall with the distance,
  * each band twice as long as the one before: a piece changes its priority at most five times on its
- * way to the reader. Coarse: every other band. */
+ * way to the reader. Coarse: every other band. Raised: the first bands are as urgent as what a read
+ * waits for. */
 static void plan_window(struct plan *p, const struct layout *l, uint32_t at, uint64_t from,
-                        uint64_t window, bool coarse)
+                        uint64_t window, bool coarse, bool raised)
 {
         uint64_t file_end = l->offset + l->size;
         uint32_t last = (uint32_t)((file_end - 1) / l->piece_length + 1);
@@ -80,10 +93,11 @@ static void plan_window(struct plan *p, const struct layout *l, uint32_t at, uin
         for (unsigned band = coarse; band < 6 && window > 0; band += 1 + coarse) {
                 uint64_t to = l->offset + from + (window >> (5 - band));
                 uint32_t end = to >= file_end ? last : (uint32_t)((to - 1) / l->piece_length + 1);
+                unsigned down = raised && band < RAISED_BANDS ? 0 : 1 + band;
 
                 if (end <= at)
                         continue;
-                add_range(p, at, end, (uint8_t)(PRIORITY_BLOCKED - 1 - band));
+                add_range(p, at, end, (uint8_t)(PRIORITY_BLOCKED - down));
                 at = end;
         }
 }
@@ -200,13 +214,16 @@ void reader_touch(struct reader *r, const struct layout *l, uint64_t off, uint64
         add_range(&r->plan, first, first + 1, PRIORITY_BLOCKED);
         add_range(&r->plan, first + 1, end, PRIORITY_BLOCKED - 1);
         r->playing = false;
+        r->rate = 0;
         for (unsigned i = 0; i < places; i++) {
                 const struct place *p = &r->place[i];
                 uint32_t at =
                         i == 0 ? end : (uint32_t)((l->offset + p->position) / l->piece_length);
 
                 r->playing |= p->playing;
-                plan_window(&r->plan, l, at, p->position, window[i], places > 1);
+                r->rate += p->playing ? p->rate : 0;
+                plan_window(&r->plan, l, at, p->position, window[i], places > 1,
+                            r->behind && p->playing);
         }
         r->ahead = window[0] > 0;
         if (fill) {

@@ -14,7 +14,7 @@ enum {
         PLAN_RANGES_MAX = 2 + 3 * READER_PLACES + 1,
         PRIORITY_NONE = 0,
         PRIORITY_LEAST = 1,
-        PRIORITY_BLOCKED = 7, /* somebody waits for the piece now */
+        PRIORITY_BLOCKED = 7, /* somebody waits for the piece now, or has less than his share */
 };
 
 /* What a reader wants: ranges of pieces in the torrent. Where some overlap the highest priority
@@ -52,6 +52,8 @@ struct reader {
         unsigned returns;    /* how often it has come back to a place since it went to a new one */
         uint64_t read_bytes; /* in all */
         bool playing;        /* at a place whose window is wanted */
+        uint64_t rate;       /* bytes per second it took at the places that play */
+        bool behind;         /* set by the caller, see reader_is_behind */
         bool ahead;          /* wants pieces behind the read: the next read finds them asked for */
         struct plan plan;
 };
@@ -63,6 +65,11 @@ void layout_pieces(const struct layout *l, uint64_t off, uint64_t len, uint32_t 
 /* What one reader may want ahead while so many play, itself among them; in bytes. All together may
  * want no more than 256 MiB: who plays on takes his share with his next read. */
 uint64_t reader_window_max(unsigned playing);
+
+/* Whether a reader that takes `rate` has less than its share when `playing` of its torrent, itself
+ * among them, take `sum` bytes per second together. What it plays next is as urgent then as what
+ * others wait for: one who reads as fast as he gets waits always, and would have all there is. */
+bool reader_is_behind(uint64_t rate, uint64_t sum, unsigned playing);
 
 /* Takes note of a read of len > 0 bytes at off (both inside the file) at now_ms and renews r->plan.
  * window_max_bytes bounds what is wanted behind the read, and at the other places, in all; fill:

@@ -114,7 +114,9 @@ struct torrent {
         char problem[240];         /* the last complaint, for the status */
         struct bt_stats stats;
         struct wants wants;
-        struct handle *open;         /* (utlist) */
+        struct handle *open;         /* (utlist) … */
+        unsigned playing;            /* … of which so many play … */
+        uint64_t play_rate;          /* … and take so many bytes per second, together */
         struct parked *parked;       /* by time (utlist) … */
         struct parked *parked_by_id; /* … and by id (uthash) */
         unsigned parked_count;

@@ -148,7 +148,7 @@ class anchor
         {
                 return !m_wanted.empty();
         }
-        // Those that a reader waits for.
+        // Those that a reader waits for, or will at once if it gets less than its share.
         std::vector<int> awaited() const;
         // Nobody is asked for some of its blocks any more: asks all peers, before everything else.
         void ask_again(int piece);

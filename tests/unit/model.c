@@ -74,6 +74,8 @@ static void account(struct model *m, const struct reader *r, int sign)
         if (!r->playing)
                 return;
         *m->playing += (unsigned)sign;
+        m->n_playing += (unsigned)sign;
+        m->rate += sign > 0 ? r->rate : -r->rate;
 }
 
 unsigned model_open(struct model *m, uint64_t offset, uint64_t size)
@@ -110,6 +112,8 @@ uint32_t model_read(struct model *m, unsigned reader, uint64_t off, uint64_t len
         if (r->forgetful && r->reader.places > 0)
                 r->reader.places = 1;
         window_max = reader_window_max(*m->playing + !r->reader.playing);
+        r->reader.behind =
+                !r->never_behind && reader_is_behind(r->reader.rate, m->rate, m->n_playing);
         account(m, &r->reader, -1);
         reader_touch(&r->reader, &r->layout, off, len, now_ms, window_max, fill);
         account(m, &r->reader, 1);

@@ -13,6 +13,7 @@ struct model_reader {
         struct layout layout;
         struct reader reader;
         bool forgetful; /* knows one place alone, the last */
+        bool never_behind;
 };
 
 struct model {
@@ -23,6 +24,9 @@ struct model {
         struct wants wants;
         struct model_reader reader[MODEL_READERS];
         unsigned *playing; /* of all models */
+        /* of those that play here */
+        unsigned n_playing;
+        uint64_t rate;
         /* what it cost: wishes changed, and lines told to the session */
         uint64_t changes, lines;
 };

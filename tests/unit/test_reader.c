@@ -424,6 +424,25 @@ static void test_two_places(void **state)
         assert_int_equal(r.plan.n, 1);
 }
 
+/* Who gets less than its share has the nearest quarter of its window at the rank of what others
+ * wait for, and no more; a probe has no window to raise. */
+static void test_behind_raises_a_quarter(void **state)
+{
+        static const struct layout l = {.size = GIB, .piece_length = 1 << 16};
+        struct reader r = {.behind = true};
+        uint32_t from = PLAY_AFTER / l.piece_length, window = WINDOW_START / l.piece_length;
+
+        (void)state;
+        reader_touch(&r, &l, 0, MIB, 1, WINDOW_MAX, false);
+        assert_int_equal(plan_priority(&r.plan, from), PRIORITY_NONE);
+        reader_touch(&r, &l, MIB, MIB, 2, WINDOW_MAX, false);
+        for (uint32_t i = 0; i < window; i++)
+                if ((plan_priority(&r.plan, from + i) == PRIORITY_BLOCKED) != (i < window / 4))
+                        fail_msg("piece %u of %u has %u", i, window,
+                                 plan_priority(&r.plan, from + i));
+        assert_int_equal(plan_end(&r.plan), from + window);
+}
+
 /* However many play, all together want no more than their bound, and none more than its own. */
 static void test_share(void **state)
 {
@@ -724,6 +743,7 @@ int main(void)
                 cmocka_unit_test(test_pause),
                 cmocka_unit_test(test_jump_drops_window),
                 cmocka_unit_test(test_two_places),
+                cmocka_unit_test(test_behind_raises_a_quarter),
                 cmocka_unit_test(test_share),
                 cmocka_unit_test(test_bands),
                 cmocka_unit_test(test_last_piece),
