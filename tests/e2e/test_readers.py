@@ -128,6 +128,30 @@ def test_two_places_of_one_file_are_read_at_once(
     assert 2 * length <= sent <= 2 * (length + WINDOW) + SLACK, f"{sent / MIB:.1f} MiB sent"
 
 
+def test_one_handle_reads_at_two_places_in_turn(
+    fs: Magnetfs, seeder: Seeder, movie: Torrent
+) -> None:
+    """As a player does whose film has its sound behind its pictures: one window for both places."""
+    path = fs.add_torrent(movie, seeder.seed(movie, upload_limit=12 * MIB)) / "movie.mkv"
+    places, length, step = (0, 120 * MIB), 8 * MIB, 128 * KIB
+    parts: dict[int, list[bytes]] = {place: [] for place in places}
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        for at in range(0, length, step):
+            for place in places:
+                parts[place].append(read_exactly(fd, place + at, step))
+        for place in places:
+            assert b"".join(parts[place]) == movie.read("movie.mkv", place, length)
+        sent = sent_in_all(seeder, movie)
+        assert 2 * length <= sent <= 2 * length + WINDOW + 2 * SLACK, f"{sent / MIB:.1f} MiB sent"
+        # both places are played at: what follows on each of them is there
+        assert sent >= 2 * length + 2 * 2 * MIB, f"{sent / MIB:.1f} MiB sent"
+        for place in places:
+            read_exactly(fd, place + length, 2 * MIB)
+    finally:
+        os.close(fd)
+
+
 def test_two_readers_of_one_place_fetch_it_once(
     fs: Magnetfs, seeder: Seeder, torrents: TorrentMaker
 ) -> None:
