@@ -85,6 +85,9 @@ struct bt_session {
                 rates; // the dispatch thread's: torrent -> down, up
 
         std::unique_ptr<lt::session> session;
+        // The session as its own thread has it: that runs on while session is being ended, and is
+        // no more by then. Set before the first torrent.
+        lt::session_handle self;
 
         void tell(torrent_event e)
         {
@@ -443,7 +446,7 @@ void tell_problem(bt_torrent &t, std::string text)
 static void take_out(bt_torrent &t)
 {
         if (!std::exchange(t.ended, true))
-                t.session->session->remove_torrent(t.handle);
+                t.session->self.remove_torrent(t.handle);
 }
 
 void make_way_for(bt_torrent &t, lt::torrent_handle const &h, lt::bdecode_node const &info)
@@ -454,7 +457,7 @@ void make_way_for(bt_torrent &t, lt::torrent_handle const &h, lt::bdecode_node c
         auto const bytes = info.data_section();
         for (auto const &hash :
              {lt::hasher(bytes).final(), lt::sha1_hash(lt::hasher256(bytes).final().data())}) {
-                auto const other = s.session->find_torrent(hash);
+                auto const other = s.self.find_torrent(hash);
                 if (!other.is_valid() || other == h)
                         continue;
                 if (auto const o = s.torrents.find(id_of(other))) {
@@ -558,6 +561,7 @@ int bt_session_new(const struct bt_callbacks *callbacks, const struct bt_setting
                         return make_disk(io, raw->torrents, &raw->anchors);
                 };
                 s->session = std::make_unique<lt::session>(std::move(params));
+                s->self = *s->session;
                 s->session->set_alert_notify([raw] { raw->wake(); });
                 *ret = s.release();
                 return 0;
