@@ -4,7 +4,8 @@
 // Threads: libtorrent calls the interface from its network thread. Jobs run on worker threads, all
 // jobs of one piece on the same one and in order, so a hash sees every write before it, and a piece
 // that has passed can be read from the store at once. Handlers are posted back to the network
-// thread.
+// thread, and with them all else that a job has: it may be the last that holds a torrent or a peer
+// of libtorrent's, and those have timers and sockets of the network thread.
 //
 // Hashing: the bytes of a block are hashed while they are still in the processor's cache, right
 // after their write, as long as the blocks of a piece come in order; what came out of order is read
@@ -19,6 +20,7 @@
 #include <libtorrent/peer_request.hpp>
 #include <libtorrent/storage_defs.hpp>
 
+#include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/post.hpp>
 
 #include <array>
@@ -76,7 +78,10 @@ struct running_hash {
 class worker
 {
       public:
-        worker() : m_thread([this] { run(); })
+        // libtorrent's thread goes on until the worker has stopped: what the last jobs post still
+        // finds a session.
+        explicit worker(lt::io_context &io)
+            : m_session(boost::asio::make_work_guard(io)), m_thread([this] { run(); })
         {
         }
 
@@ -87,10 +92,13 @@ class worker
                         m_thread.join();
         }
 
+        // After stop() the job is dropped. Network thread only.
         void push(std::function<void(worker &)> job)
         {
                 {
                         std::lock_guard<std::mutex> const l(m_lock);
+                        if (m_stop)
+                                return;
                         m_jobs.push_back(std::move(job));
                 }
                 m_wake.notify_one();
@@ -132,18 +140,20 @@ class worker
                                 std::unique_lock<std::mutex> l(m_lock);
                                 m_wake.wait(l, [this] { return m_stop || !m_jobs.empty(); });
                                 if (m_jobs.empty())
-                                        return;
+                                        break;
                                 job = std::move(m_jobs.front());
                                 m_jobs.pop_front();
                         }
                         job(*this);
                 }
+                m_session.reset();
         }
 
         std::mutex m_lock;
         std::condition_variable m_wake;
         std::deque<std::function<void(worker &)>> m_jobs;
         bool m_stop = false;
+        boost::asio::executor_work_guard<lt::io_context::executor_type> m_session;
         std::thread m_thread; // last: starts when the rest is there
 };
 
@@ -155,7 +165,7 @@ class store_disk final : public lt::disk_interface,
         store_disk(lt::io_context &io, torrent_table &torrents) : m_io(io), m_torrents(torrents)
         {
                 for (auto &w : m_workers)
-                        w = std::make_unique<worker>();
+                        w = std::make_unique<worker>(io);
         }
 
         ~store_disk() override
@@ -184,10 +194,11 @@ class store_disk final : public lt::disk_interface,
                         m_by_id.erase(s->owner->id);
                 answer_held(*s);
                 for (auto &w : m_workers)
-                        w->push([s](worker &self) {
+                        w->push([this, s](worker &self) mutable {
                                 for (auto h = self.hashes.begin(); h != self.hashes.end();)
                                         h = h->first.first == s.get() ? self.hashes.erase(h)
                                                                       : std::next(h);
+                                boost::asio::post(m_io, [s = std::move(s)] {});
                         });
         }
 
@@ -197,12 +208,13 @@ class store_disk final : public lt::disk_interface,
                    lt::disk_job_flags_t) override
         {
                 on_piece(i, r.piece,
-                         [this, s = take(i), r, handler = std::move(handler)](worker &) {
+                         [this, s = take(i), r, handler = std::move(handler)](worker &) mutable {
                                  auto *const buffer =
                                          static_cast<char *>(std::malloc(std::size_t(r.length)));
                                  int const e = buffer ? read(*s, r.piece, r.start, buffer, r.length)
                                                       : ENOMEM;
-                                 boost::asio::post(m_io, [this, e, buffer, r, handler] {
+                                 boost::asio::post(m_io, [this, e, buffer, r, s = std::move(s),
+                                                          handler = std::move(handler)] {
                                          lt::disk_buffer_holder holder;
                                          if (e == 0)
                                                  holder = lt::disk_buffer_holder(*this, buffer,
@@ -235,9 +247,11 @@ class store_disk final : public lt::disk_interface,
                 std::memcpy(copy.get(), buf, std::size_t(r.length));
                 long const queued = m_queued_bytes.fetch_add(r.length) + r.length;
                 on_piece(i, r.piece,
-                         [this, s = take(i), r, copy, handler = std::move(handler)](worker &self) {
+                         [this, s = take(i), r, copy,
+                          handler = std::move(handler)](worker &self) mutable {
                                  int const e = write(self, *s, r, copy.get());
-                                 boost::asio::post(m_io, [handler, e] {
+                                 boost::asio::post(m_io, [s = std::move(s),
+                                                          handler = std::move(handler), e] {
                                          handler(disk_error(e, lt::operation_t::file_write));
                                  });
                                  if (m_queued_bytes.fetch_sub(r.length) - r.length <
@@ -264,12 +278,13 @@ class store_disk final : public lt::disk_interface,
                         s->held = [h, piece] { (*h)(piece, lt::sha1_hash(), lt::storage_error()); };
                         return;
                 }
-                on_piece(i, piece, [this, s = take(i), piece, v2, v1, h](worker &self) {
+                on_piece(i, piece, [this, s = take(i), piece, v2, v1, h](worker &self) mutable {
                         lt::sha1_hash sum;
                         int const e = hash(self, *s, piece, v1, v2, sum);
-                        boost::asio::post(m_io, [h, piece, sum, e] {
-                                (*h)(piece, sum, disk_error(e, lt::operation_t::file_read));
-                        });
+                        boost::asio::post(
+                                m_io, [s = std::move(s), h = std::move(h), piece, sum, e] {
+                                        (*h)(piece, sum, disk_error(e, lt::operation_t::file_read));
+                                });
                 });
         }
 
@@ -279,33 +294,37 @@ class store_disk final : public lt::disk_interface,
                                             lt::storage_error const &)>
                                  handler) override
         {
-                on_piece(
-                        i, piece,
-                        [this, s = take(i), piece, offset, handler = std::move(handler)](worker &) {
-                                std::array<char, block_bytes> block;
-                                int const len = std::min(block_bytes,
-                                                         s->files->piece_size2(piece) - offset);
-                                int const e = read(*s, piece, offset, block.data(), len);
-                                lt::sha256_hash sum;
-                                if (e == 0)
-                                        sum = lt::hasher256(block.data(), len).final();
-                                boost::asio::post(m_io, [handler, piece, sum, e] {
-                                        handler(piece, sum,
-                                                disk_error(e, lt::operation_t::file_read));
-                                });
-                        });
+                on_piece(i, piece,
+                         [this, s = take(i), piece, offset,
+                          handler = std::move(handler)](worker &) mutable {
+                                 std::array<char, block_bytes> block;
+                                 int const len = std::min(block_bytes,
+                                                          s->files->piece_size2(piece) - offset);
+                                 int const e = read(*s, piece, offset, block.data(), len);
+                                 lt::sha256_hash sum;
+                                 if (e == 0)
+                                         sum = lt::hasher256(block.data(), len).final();
+                                 boost::asio::post(m_io, [s = std::move(s),
+                                                          handler = std::move(handler), piece, sum,
+                                                          e] {
+                                         handler(piece, sum,
+                                                 disk_error(e, lt::operation_t::file_read));
+                                 });
+                         });
         }
 
         void async_clear_piece(lt::storage_index_t i, lt::piece_index_t piece,
                                std::function<void(lt::piece_index_t)> handler) override
         {
                 on_piece(i, piece,
-                         [this, s = take(i), piece, handler = std::move(handler)](worker &self) {
+                         [this, s = take(i), piece,
+                          handler = std::move(handler)](worker &self) mutable {
                                  self.hashes.erase({s.get(), int(piece)});
                                  if (s->owner)
                                          s->owner->callbacks->piece_cleared(s->owner->user,
                                                                             uint32_t(int(piece)));
-                                 boost::asio::post(m_io, [s, handler, piece] {
+                                 boost::asio::post(m_io, [s = std::move(s),
+                                                          handler = std::move(handler), piece] {
                                          handler(piece);
                                          if (s->owner)
                                                  s->owner->anchor.restored(int(piece));

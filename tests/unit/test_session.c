@@ -10,8 +10,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <poll.h>
 #include <pthread.h>
-#include <unistd.h>
 #include <cmocka.h>
 
 #include "bt.h"
@@ -26,6 +26,7 @@ static const struct bt_setting offline[] = {
 };
 
 struct user {
+        pthread_t last; /* where released came; before it counts */
         atomic_int released;
 };
 
@@ -48,7 +49,10 @@ static void on_piece(void *user, uint32_t piece)
 
 static void on_released(void *user)
 {
-        atomic_fetch_add(&((struct user *)user)->released, 1);
+        struct user *u = user;
+
+        u->last = pthread_self();
+        atomic_fetch_add(&u->released, 1);
 }
 
 static void on_metadata(void *user, struct bt_meta *meta, const struct bt_error *err)
@@ -109,6 +113,39 @@ static struct bt_torrent *add(struct bt_session *s, int number, struct user *u)
         return t;
 }
 
+/* With metadata: four pieces, of which the first is there. */
+static struct bt_torrent *add_with_piece(struct bt_session *s, int number, struct user *u)
+{
+        static const uint8_t have[] = {1};
+        char torrent[256];
+        struct bt_source *source = NULL;
+        struct bt_torrent *t = NULL;
+        struct bt_error err = {0};
+        int n = snprintf(torrent, sizeof torrent,
+                         "d4:infod6:lengthi65536e4:name6:%06d12:piece lengthi16384e6:pieces80:"
+                         "%080dee",
+                         number, number);
+
+        assert_int_equal(
+                bt_source_from_torrent(torrent, (size_t)n, &bt_default_limits, &source, &err), 0);
+        if (bt_torrent_add(s, source, have, u, &t, &err) != 0)
+                fail_msg("%s", err.text);
+        bt_source_free(source);
+        return t;
+}
+
+/* Dispatches until *count is not 0. */
+static void await(struct bt_session *s, atomic_int *count)
+{
+        struct pollfd p = {.fd = bt_session_event_fd(s), .events = POLLIN};
+
+        for (int i = 0; i < 1000 && *count == 0; i++) {
+                poll(&p, 1, 10);
+                bt_dispatch(s);
+        }
+        assert_true(*count > 0);
+}
+
 /* The session is closed while its thread still takes torrents out. */
 static void removed_and_closed_at_once(void **state)
 {
@@ -121,7 +158,7 @@ static void removed_and_closed_at_once(void **state)
                 struct bt_session *s = session();
 
                 for (int i = 0; i < TORRENTS; i++)
-                        t[i] = add(s, i, &u[i]);
+                        t[i] = i % 2 ? add(s, i, &u[i]) : add_with_piece(s, i, &u[i]);
                 for (int i = 0; i < TORRENTS; i++)
                         bt_torrent_remove(t[i]);
                 assert_int_equal(bt_session_close(s, 10000), 0);
@@ -130,10 +167,37 @@ static void removed_and_closed_at_once(void **state)
         }
 }
 
+/* A torrent of libtorrent's has timers of the network thread: no other thread may be the last to
+ * let go of it while that thread runs. */
+static void the_network_thread_lets_go_last(void **state)
+{
+        enum { TORRENTS = 200 };
+        static struct user u[TORRENTS];
+        struct bt_torrent *t[TORRENTS];
+        struct bt_session *s = session();
+        struct user nothing = {0}; /* a magnet: the disk never hears of it */
+        int elsewhere = 0;
+
+        (void)state;
+        bt_torrent_remove(add(s, 0, &nothing));
+        await(s, &nothing.released);
+        for (int i = 0; i < TORRENTS; i++)
+                t[i] = add_with_piece(s, i, &u[i]);
+        for (int i = 0; i < TORRENTS; i++)
+                bt_torrent_remove(t[i]);
+        for (int i = 0; i < TORRENTS; i++)
+                await(s, &u[i].released);
+        assert_int_equal(bt_session_close(s, 10000), 0);
+        for (int i = 0; i < TORRENTS; i++)
+                elsewhere += !pthread_equal(u[i].last, nothing.last);
+        assert_int_equal(elsewhere, 0);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(removed_and_closed_at_once),
+                cmocka_unit_test(the_network_thread_lets_go_last),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
