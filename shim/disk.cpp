@@ -260,8 +260,13 @@ class store_disk final : public lt::disk_interface,
                          });
                 if (queued <= queue_high_bytes || !observer)
                         return false;
-                std::lock_guard<std::mutex> const l(m_observers_lock);
-                m_observers.push_back(observer);
+                {
+                        std::lock_guard<std::mutex> const l(m_observers_lock);
+                        m_observers.push_back(observer);
+                }
+                // All may have been written since it was counted; then nobody else wakes it.
+                if (m_queued_bytes < queue_low_bytes)
+                        wake_observers();
                 return true;
         }
 
