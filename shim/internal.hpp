@@ -191,19 +191,21 @@ struct bt_torrent : std::enable_shared_from_this<bt_torrent> {
         void *user = nullptr;
         uint64_t id = 0; // part of its save path, which is how new_torrent() finds it
         engine_parts parts;
-        bool wants_metadata = false;
-        std::atomic<std::int64_t> metadata_offered{0}; // bytes that a peer has: more than are taken
 
         // Set by the network thread in bt_torrent_add's call, read by others after that returned.
         lt::torrent_handle handle;
 
         // The network thread's once libtorrent knows it.
+        bool wants_metadata = false;
         class anchor anchor;
         std::unique_ptr<swarm> peers;
         bool ended = false;                      // libtorrent has it no longer
         std::set<lt::tcp::endpoint> known_peers; // while it has no metadata
 
-        std::atomic<uint64_t> metadata_bytes{0}; // that came and were of use; never falls
+        std::string complaint; // that bt_dispatch has yet to tell; under the session's events_lock
+
+        std::atomic<std::int64_t> metadata_offered{0}; // bytes that a peer has: more than are taken
+        std::atomic<uint64_t> metadata_bytes{0};       // that came and were of use; never falls
 
         std::atomic<bool> added{false}; // user is ours until released(); before, a failed add
                                         // leaves it to the caller

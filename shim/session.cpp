@@ -47,12 +47,13 @@ uint64_t id_of(lt::torrent_handle const &h)
         return std::uintptr_t(h.userdata().get<torrent_id>());
 }
 
-// Something for bt_dispatch from the network thread: the metadata came, or else a complaint.
+// Something for bt_dispatch from the network thread: the metadata came, or was refused, or else the
+// torrent has a complaint.
 struct torrent_event {
         std::shared_ptr<bt_torrent> torrent;
         std::shared_ptr<lt::torrent_info const> info;
-        std::string problem;
-        int refused = 0; // -errno: there will be no metadata, for the problem
+        int refused = 0; // -errno
+        std::string why; // of the refusal
 };
 
 } // namespace
@@ -98,6 +99,26 @@ struct bt_session {
                 wake();
         }
 
+        // Of what peers bring about as often as they like only the last is told.
+        void complain(bt_torrent &t, std::string text)
+        {
+                {
+                        std::lock_guard<std::mutex> const l(events_lock);
+                        bool const waits = !t.complaint.empty();
+                        t.complaint = std::move(text);
+                        if (waits)
+                                return;
+                        events.push_back({t.shared_from_this(), nullptr, 0, {}});
+                }
+                wake();
+        }
+
+        std::string take_complaint(bt_torrent &t)
+        {
+                std::lock_guard<std::mutex> const l(events_lock);
+                return std::exchange(t.complaint, {});
+        }
+
         void wake() const noexcept
         {
                 std::uint64_t const one = 1;
@@ -122,11 +143,9 @@ void tell_offered(bt_torrent &t)
         if (size == 0)
                 return;
         (void)guarded(nullptr, [&] {
-                t.session->tell({t.shared_from_this(), nullptr,
-                                 "a peer has metadata of " + std::to_string(size) +
-                                         " bytes; at most " +
-                                         std::to_string(t.session->metadata_max) + " are taken",
-                                 0});
+                t.session->complain(
+                        t, "a peer has metadata of " + std::to_string(size) + " bytes; at most " +
+                                   std::to_string(t.session->metadata_max) + " are taken");
                 return 0;
         });
 }
@@ -307,7 +326,7 @@ struct torrent_watch final : lt::torrent_plugin {
                         return;
                 t->wants_metadata = false;
                 t->anchor.begin(*t, handle, t->session->io, t->session->anchors);
-                t->session->tell({t, std::move(info), {}, 0});
+                t->session->tell({t, std::move(info), 0, {}});
         }
 };
 
@@ -317,13 +336,14 @@ void on_event(torrent_event const &e)
         bt_error err{};
         bt_meta *meta = nullptr;
         if (!e.info && e.refused == 0) {
+                auto const text = t->session->take_complaint(*t);
                 if (!t->removed)
-                        t->callbacks->problem(t->user, e.problem.c_str());
+                        t->callbacks->problem(t->user, text.c_str());
                 return;
         }
         int const r = guarded(&err, [&] {
                 return e.info ? make_meta(e.info, bt_default_limits, &meta, &err)
-                              : fail(&err, e.refused, "%s", e.problem.c_str());
+                              : fail(&err, e.refused, "%s", e.why.c_str());
         });
         if (!t->removed)
                 t->callbacks->metadata(t->user, r < 0 ? nullptr : meta, r < 0 ? &err : nullptr);
@@ -433,12 +453,12 @@ std::size_t metadata_max(bt_torrent const &t)
 
 void tell_refused(bt_torrent &t, bt_error const &why)
 {
-        t.session->tell({t.shared_from_this(), nullptr, why.text, why.code});
+        t.session->tell({t.shared_from_this(), nullptr, why.code, why.text});
 }
 
 void tell_problem(bt_torrent &t, std::string text)
 {
-        t.session->tell({t.shared_from_this(), nullptr, std::move(text), 0});
+        t.session->complain(t, std::move(text));
 }
 
 // Takes the torrent out of libtorrent's session, once: libtorrent would take out whoever has its
