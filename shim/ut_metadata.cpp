@@ -24,11 +24,13 @@
 namespace
 {
 
-constexpr int bt_extended = 20;         // BEP 10: the message
-constexpr int our_id = 2;               // what peers are told to call the messages of BEP 9
-enum { REQUEST, DATA, REJECT };         // BEP 9: msg_type
-constexpr int message_max = 17 * 1024;  // a block and its dictionary
-constexpr std::size_t queued_max = 512; // requests of a peer that wait; further ones are rejected
+constexpr int bt_extended = 20;        // BEP 10: the message
+constexpr int our_id = 2;              // what peers are told to call the messages of BEP 9
+enum { REQUEST, DATA, REJECT };        // BEP 9: msg_type
+constexpr int message_max = 17 * 1024; // a block and its dictionary
+// Requests of a peer that wait: twice the blocks of the largest metadata. Who asks for more has not
+// read the answers, and is hung up on.
+constexpr std::size_t queued_max = 4096;
 // Bytes on their way to a peer: what it does not read it is not sent.
 constexpr int unsent_max = 10 * drafts::block_bytes;
 
@@ -143,6 +145,7 @@ struct peer_exchange final : lt::peer_plugin {
         drafts::peer const number;
         int their_id = 0;        // what it calls the messages of BEP 9; 0: it knows none
         std::deque<int> waiting; // its requests
+        int room = 0;            // bytes that may be sent before has_room() looks again
 
         peer_exchange(std::shared_ptr<exchange> torrent, lt::peer_connection_handle connection)
             : x(std::move(torrent)), c(std::move(connection)), number(x->next_peer++)
@@ -254,7 +257,7 @@ struct peer_exchange final : lt::peer_plugin {
                 if (their_id == 0 || !x->making || c.is_disconnecting())
                         return;
                 for (int piece; (piece = x->making->next(number, now())) >= 0;)
-                        send(REQUEST, piece, {});
+                        (void)send(REQUEST, piece, {});
         }
 
         void on_request(int piece)
@@ -266,23 +269,28 @@ struct peer_exchange final : lt::peer_plugin {
                 else if (waiting.size() < queued_max)
                         waiting.push_back(piece);
                 else
-                        send(REJECT, piece, {});
+                        refuse_peer();
         }
 
-        bool has_room() const
+        // To look costs a copy of which pieces the peer has: not for each request.
+        bool has_room()
         {
-                lt::peer_info i;
-                c.get_peer_info(i);
-                return i.used_send_buffer < unsent_max;
+                if (room <= 0) {
+                        lt::peer_info i;
+                        c.get_peer_info(i);
+                        room = unsent_max - i.used_send_buffer;
+                }
+                return room > 0;
         }
 
         void answer(int piece)
         {
                 auto const block = x->info ? block_of(*x->info, piece) : lt::span<char const>();
-                send(block.empty() ? REJECT : DATA, piece, block);
+                room -= send(block.empty() ? REJECT : DATA, piece, block);
         }
 
-        void send(int type, int piece, lt::span<char const> block)
+        // Returns the bytes that are on their way.
+        int send(int type, int piece, lt::span<char const> block)
         {
                 char dict[80];
                 int n;
@@ -303,6 +311,7 @@ struct peer_exchange final : lt::peer_plugin {
                 m.append(dict, std::size_t(n));
                 m.append(block.data(), std::size_t(block.size()));
                 c.send_buffer(m.data(), int(m.size()));
+                return int(m.size());
         }
 };
 

@@ -10,8 +10,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
+#include <unistd.h>
+#include <sys/socket.h>
+#include <sys/time.h>
 #include <cmocka.h>
 
 #include "bt.h"
@@ -28,6 +32,7 @@ static const struct bt_setting offline[] = {
 struct user {
         pthread_t last; /* where released came; before it counts */
         atomic_int released;
+        int problems;
 };
 
 static int on_write(void *user, uint32_t piece, uint32_t offset, const void *data, size_t len)
@@ -67,7 +72,8 @@ static void on_stats(void *user, const struct bt_stats *stats)
 
 static void on_problem(void *user, const char *text)
 {
-        (void)user, (void)text;
+        (void)text;
+        ((struct user *)user)->problems++;
 }
 
 static void on_log(enum bt_log_level level, const char *text)
@@ -193,11 +199,151 @@ static void the_network_thread_lets_go_last(void **state)
         assert_int_equal(elsewhere, 0);
 }
 
+/* ---- peers ---- */
+
+enum { THEIR_ID = 2, BATCH = 1000, WAIT_S = 20 };
+
+/* Appends a message of BEP 10 to buf. */
+static size_t put_message(char *buf, int id, const char *body)
+{
+        size_t n = strlen(body) + 2;
+
+        for (int i = 0; i < 4; i++)
+                buf[i] = (char)(n >> (24 - 8 * i));
+        buf[4] = 20;
+        buf[5] = (char)id;
+        memcpy(buf + 6, body, n - 2);
+        return n + 4;
+}
+
+/* A connection to the session for the magnet of that number, with the handshakes sent. */
+static int dial(struct bt_session *s, int number)
+{
+        static const char head[] = "\x13"
+                                   "BitTorrent protocol\0\0\0\0\0\x10\0\0";
+        struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+        struct pollfd p = {.fd = bt_session_event_fd(s), .events = POLLIN};
+        struct timeval wait = {.tv_sec = WAIT_S};
+        struct bt_session_stats stats = {0};
+        int fd = socket(AF_INET, SOCK_STREAM, 0), little = 4096;
+        char buf[256] = {0};
+        size_t n = 68;
+
+        for (int i = 0; i < 1000 && stats.listen_port == 0; i++) {
+                poll(&p, 1, 10);
+                bt_dispatch(s);
+                bt_session_get_stats(s, &stats);
+        }
+        a.sin_port = htons(stats.listen_port);
+        setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &little, sizeof little);
+        setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof wait);
+        setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof wait);
+        assert_int_equal(connect(fd, (struct sockaddr *)&a, sizeof a), 0);
+        memcpy(buf, head, 28);
+        buf[47] = (char)(number + 1); /* the hash */
+        memcpy(buf + 48, "-SC0100-000000000000", 20);
+        n += put_message(buf + n, 0, "d1:md11:ut_metadatai3eee");
+        assert_int_equal(send(fd, buf, n, MSG_NOSIGNAL), n);
+        return fd;
+}
+
+/* Sends a message so many times; false when the other side has hung up. */
+static bool flood(int fd, int id, const char *body, int batches)
+{
+        static char buf[BATCH * 256];
+        size_t n = 0, sent;
+
+        for (int i = 0; i < BATCH; i++)
+                n += put_message(buf + n, id, body);
+        for (; batches > 0; batches--)
+                for (sent = 0; sent < n;) {
+                        ssize_t r = send(fd, buf + sent, n - sent, MSG_NOSIGNAL);
+
+                        if (r < 0 && (errno == EPIPE || errno == ECONNRESET))
+                                return false;
+                        if (r < 0)
+                                fail_msg("send: %s", strerror(errno));
+                        sent += (size_t)r;
+                }
+        return true;
+}
+
+/* What a peer asks for and does not read takes no memory without end. */
+static void who_asks_for_blocks_and_reads_none_is_hung_up_on(void **state)
+{
+        enum { BATCHES = 2000 }; /* answers of some 70 MB */
+        struct bt_session *s = session();
+        struct user u = {0};
+        int fd;
+
+        (void)state;
+        (void)add(s, 0, &u);
+        fd = dial(s, 0);
+        assert_false(flood(fd, THEIR_ID, "d8:msg_typei0e5:piecei7ee", BATCHES));
+        close(fd);
+        assert_int_equal(bt_session_close(s, 10000), 0);
+}
+
+/* One after the other, the blocks of the largest metadata may be asked for without waiting. */
+static void who_asks_for_many_blocks_at_once_is_answered(void **state)
+{
+        enum { BLOCKS = 6 * BATCH };
+        struct bt_session *s = session();
+        struct user u = {0};
+        char buf[4096];
+        int fd, rejects = 0;
+
+        (void)state;
+        (void)add(s, 0, &u);
+        fd = dial(s, 0);
+        assert_true(flood(fd, THEIR_ID, "d8:msg_typei0e5:piecei7ee", BLOCKS / BATCH));
+        /* each answer ends with "7ee", which nothing else does that the session sends */
+        for (int matched = 0; rejects < BLOCKS;) {
+                ssize_t r = recv(fd, buf, sizeof buf, 0);
+
+                assert_true(r > 0);
+                for (ssize_t i = 0; i < r; i++) {
+                        matched = buf[i] == "i7ee"[matched] ? matched + 1 : buf[i] == 'i';
+                        if (matched == 4) {
+                                rejects++;
+                                matched = 0;
+                        }
+                }
+        }
+        close(fd);
+        assert_int_equal(bt_session_close(s, 10000), 0);
+}
+
+/* However often a peer says that its metadata is too large, one complaint waits to be told. */
+static void complaints_of_one_torrent_take_no_memory_without_end(void **state)
+{
+        struct bt_session *s = session();
+        struct user u = {0};
+        char c;
+        int fd;
+
+        (void)state;
+        (void)add(s, 0, &u);
+        fd = dial(s, 0);
+        assert_true(flood(fd, 0, "d1:md11:ut_metadatai3ee13:metadata_sizei99999999999ee", 10));
+        /* It hangs up when it has read all. */
+        shutdown(fd, SHUT_WR);
+        while (recv(fd, &c, 1, 0) > 0)
+                ;
+        bt_dispatch(s);
+        assert_int_equal(u.problems, 1);
+        close(fd);
+        assert_int_equal(bt_session_close(s, 10000), 0);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(removed_and_closed_at_once),
                 cmocka_unit_test(the_network_thread_lets_go_last),
+                cmocka_unit_test(who_asks_for_blocks_and_reads_none_is_hung_up_on),
+                cmocka_unit_test(who_asks_for_many_blocks_at_once_is_answered),
+                cmocka_unit_test(complaints_of_one_torrent_take_no_memory_without_end),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
