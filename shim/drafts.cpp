@@ -39,14 +39,13 @@ std::shared_ptr<drafts::draft> drafts::make(std::int64_t size)
 {
         auto d = std::make_shared<draft>();
         d->size = size;
-        d->blocks.resize(std::size_t((size + block_bytes - 1) / block_bytes));
-        d->missing = d->blocks.size();
+        d->count = d->missing = int((size + block_bytes - 1) / block_bytes);
         return d;
 }
 
 void drafts::put(draft &d, int number, block b)
 {
-        auto &to = d.blocks[std::size_t(number)];
+        auto &to = d.blocks[number];
         d.have += b.data.size();
         d.missing--;
         to = std::move(b);
@@ -55,12 +54,24 @@ void drafts::put(draft &d, int number, block b)
 // What the peer gave to the draft is worth nothing.
 void drafts::take_back(draft &d, peer p)
 {
-        for (auto &b : d.blocks) {
+        for (auto &e : d.blocks) {
+                auto &b = e.second;
                 if (b.data.empty() || b.from != p)
                         continue;
                 d.have -= b.data.size();
                 d.missing++;
                 b = block();
+        }
+}
+
+// Nobody waits for the peer's answers any more.
+void drafts::forget_requests(draft &d, peer p)
+{
+        for (auto &e : d.blocks) {
+                auto &asked = e.second.asked;
+                asked.erase(std::remove_if(asked.begin(), asked.end(),
+                                           [&](request const &r) { return r.from == p; }),
+                            asked.end());
         }
 }
 
@@ -76,6 +87,7 @@ void drafts::joined(peer p, std::string const &name, std::int64_t bytes, time no
         if (s.at || s.liar || bytes <= 0 || std::uint64_t(bytes) > m_max)
                 return;
         s.size = bytes;
+        s.not_before = now; // it may have said before that it has none
         attach(s);
 }
 
@@ -110,10 +122,7 @@ void drafts::left(peer p)
         if (i == m_sources.end())
                 return;
         if (i->second.at)
-                for (auto &b : i->second.at->blocks)
-                        b.asked.erase(std::remove_if(b.asked.begin(), b.asked.end(),
-                                                     [&](request const &r) { return r.from == p; }),
-                                      b.asked.end());
+                forget_requests(*i->second.at, p);
         m_sources.erase(i);
 }
 
@@ -126,6 +135,8 @@ int drafts::next(peer p, time now)
         if (!s.asked.empty() && now - s.heard >= forgotten) {
                 s.asked.clear();
                 s.heard = now;
+                if (s.at)
+                        forget_requests(*s.at, p);
         }
         if (s.liar || now < s.not_before || s.asked.size() >= in_flight_max)
                 return -1;
@@ -139,25 +150,31 @@ int drafts::next(peer p, time now)
         }
         int best = -1;
         std::size_t fewest = askers_max;
-        for (std::size_t k = 0; k < s.at->blocks.size() && fewest > 0; k++) {
-                auto const &b = s.at->blocks[k];
-                if (!b.data.empty() ||
-                    std::find(s.asked.begin(), s.asked.end(), int(k)) != s.asked.end())
+        auto known = s.at->blocks.cbegin();
+        for (int k = 0; k < s.at->count && fewest > 0; k++) {
+                std::size_t askers = 0;
+                if (known != s.at->blocks.cend() && known->first == k) {
+                        auto const &b = (known++)->second;
+                        if (!b.data.empty() ||
+                            std::find(s.asked.begin(), s.asked.end(), k) != s.asked.end())
+                                continue;
+                        askers = std::size_t(
+                                std::count_if(b.asked.begin(), b.asked.end(),
+                                              [&](request const &r) { return now - r.at < late; }));
+                } else if (std::find(s.asked.begin(), s.asked.end(), k) != s.asked.end()) {
                         continue;
-                auto const askers = std::size_t(
-                        std::count_if(b.asked.begin(), b.asked.end(),
-                                      [&](request const &r) { return now - r.at < late; }));
+                }
                 if (askers >= fewest)
                         continue;
                 fewest = askers;
-                best = int(k);
+                best = k;
         }
         if (best < 0)
                 return -1;
         if (s.asked.empty())
                 s.heard = now; // its silence counts from here
         s.asked.push_back(best);
-        s.at->blocks[std::size_t(best)].asked.push_back({p, now});
+        s.at->blocks[best].asked.push_back({p, now});
         return best;
 }
 
@@ -196,11 +213,11 @@ drafts::outcome drafts::given(peer p, int number, char const *data, std::size_t 
                 lie(p, s);
                 return outcome::lied;
         }
-        auto const &old = d.blocks[std::size_t(number)];
-        if (!old.data.empty())
+        if (!d.blocks[number].data.empty())
                 return outcome::noted;
         put(d, number, {std::string(data, n), p, s.name, {}});
         m_taken += n;
+        d.grown = m_taken;
         m_progress = std::max(m_progress, m_taken);
         if (d.missing == 0)
                 return finish(std::shared_ptr<draft>(s.at), p);
@@ -222,8 +239,7 @@ void drafts::refused(peer p, int number, time now)
         s.not_before = now + refusal;
         if (!s.at)
                 return;
-        // Nobody waits for its answer any more.
-        auto &waiting = s.at->blocks[std::size_t(number)].asked;
+        auto &waiting = s.at->blocks[number].asked;
         waiting.erase(std::remove_if(waiting.begin(), waiting.end(),
                                      [&](request const &r) { return r.from == p; }),
                       waiting.end());
@@ -234,8 +250,10 @@ void drafts::lie(peer p, source &s)
         s.liar = true;
         remember(m_liars, s.name);
         s.asked.clear();
-        if (s.at)
+        if (s.at) {
                 take_back(*s.at, p);
+                forget_requests(*s.at, p);
+        }
         s.at.reset();
 }
 
@@ -246,8 +264,8 @@ drafts::outcome drafts::finish(std::shared_ptr<draft> const &d, peer last)
         whole.reserve(std::size_t(d->size));
         std::map<peer, std::string> writers;
         for (auto const &b : d->blocks) {
-                whole += b.data;
-                writers.emplace(b.from, b.name);
+                whole += b.second.data;
+                writers.emplace(b.second.from, b.second.name);
         }
         if (m_is_right(whole)) {
                 m_whole = std::move(whole);
@@ -272,14 +290,16 @@ drafts::outcome drafts::finish(std::shared_ptr<draft> const &d, peer last)
                         continue;
                 s.alone = true;
                 s.at = make(d->size);
-                for (std::size_t k = 0; k < d->blocks.size(); k++)
-                        if (d->blocks[k].from == e.first)
-                                put(*s.at, int(k), std::move(d->blocks[k]));
+                s.at->grown = d->grown;
+                for (auto &b : d->blocks)
+                        if (b.second.from == e.first)
+                                put(*s.at, b.first, std::move(b.second));
         }
         return outcome::noted;
 }
 
-// The largest draft begins anew when all together take too much.
+// When all together take too much, the draft that got nothing for the longest time begins anew: who
+// wants to keep an honest one from its end has to send more than it, and ends as a liar sooner.
 void drafts::keep_bounded()
 {
         std::set<std::shared_ptr<draft>> all;
@@ -289,14 +309,14 @@ void drafts::keep_bounded()
                 if (e.second.at)
                         all.insert(e.second.at);
         std::size_t sum = 0;
-        for (auto const &d : all)
+        std::shared_ptr<draft> idlest;
+        for (auto const &d : all) {
                 sum += d->have;
-        if (sum <= memory_factor * m_max)
-                return;
-        auto const largest =
-                *std::max_element(all.begin(), all.end(),
-                                  [](auto const &a, auto const &b) { return a->have < b->have; });
-        *largest = *make(largest->size);
+                if (d->have > 0 && (!idlest || d->grown < idlest->grown))
+                        idlest = d;
+        }
+        if (sum > memory_factor * m_max)
+                *idlest = *make(idlest->size);
 }
 
 std::string drafts::take()

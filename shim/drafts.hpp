@@ -73,9 +73,10 @@ class drafts
         };
         struct draft {
                 std::int64_t size;
-                std::vector<block> blocks;
-                std::size_t missing;
-                std::size_t have = 0; // bytes
+                int count, missing;          // blocks
+                std::map<int, block> blocks; // those that are there or were asked for
+                std::size_t have = 0;        // bytes
+                std::uint64_t grown = 0;     // when it got its last block: m_taken by then
         };
         struct source {
                 std::string name;
@@ -89,6 +90,7 @@ class drafts
         static std::shared_ptr<draft> make(std::int64_t size);
         static void put(draft &d, int number, block b);
         static void take_back(draft &d, peer p);
+        static void forget_requests(draft &d, peer p);
         void attach(source &s);
         void lie(peer p, source &s);
         outcome finish(std::shared_ptr<draft> const &d, peer last);

@@ -217,6 +217,39 @@ void what_arrives_is_progress_and_the_same_again_is_none(void **)
         assert_int_equal(d.progress(), block);
 }
 
+// Peers that say sizes of their own and never give the last block fill the memory; the honest one,
+// whose draft becomes the largest, is asked for no block twice.
+void drafts_that_stand_still_make_room_for_one_that_grows(void **)
+{
+        auto d = make();
+        for (drafts::peer p = 100; p < 108; p++) {
+                std::string const wrong(std::size_t(2 * block) + p, 'x');
+                join(d, p, wrong.size());
+                for (int n : {0, 1, 2})
+                        assert_int_equal(d.next(p, start), n);
+                for (int n : {0, 1})
+                        assert_int_equal(give(d, p, wrong, n), drafts::outcome::noted);
+        }
+        join(d, 1, good_size);
+        int asked = 0;
+        drafts::outcome last{};
+        for (int n; asked < 20 && (n = d.next(1, start)) >= 0; asked++)
+                last = give(d, 1, good(), n);
+        assert_int_equal(last, drafts::outcome::complete);
+        assert_int_equal(asked, 4);
+}
+
+void a_peer_that_gets_metadata_later_is_asked_when_it_says_so(void **)
+{
+        auto d = make();
+        join(d, 1, 0);
+        assert_int_equal(d.next(1, start), 0);
+        d.refused(1, 0, start);
+        assert_int_equal(d.next(1, start), -1);
+        join(d, 1, good_size);
+        assert_int_equal(d.next(1, start), 0);
+}
+
 // A swarm by chance: peers come, go and come back, answer late, wrongly, partly or not at all; one
 // is honest and stays.
 struct swarm_peer {
@@ -321,6 +354,8 @@ int main()
                 cmocka_unit_test(blocks_that_silent_peers_hold_are_asked_of_others),
                 cmocka_unit_test(a_peer_without_metadata_is_asked_once_in_a_while),
                 cmocka_unit_test(what_arrives_is_progress_and_the_same_again_is_none),
+                cmocka_unit_test(drafts_that_stand_still_make_room_for_one_that_grows),
+                cmocka_unit_test(a_peer_that_gets_metadata_later_is_asked_when_it_says_so),
                 cmocka_unit_test(one_honest_peer_among_any_others_is_enough),
         };
         return cmocka_run_group_tests(tests, nullptr, nullptr);
