@@ -767,9 +767,10 @@ int bt_torrent_add(struct bt_session *s, const struct bt_source *src, const uint
 void bt_torrent_remove(struct bt_torrent *t)
 {
         (void)guarded(nullptr, [&] {
-                auto const keep = t->shared_from_this();
+                auto keep = t->shared_from_this();
+                auto &io = *t->session->io;
                 t->removed = true;
-                boost::asio::post(*t->session->io, [keep] {
+                boost::asio::post(io, [keep = std::move(keep)] {
                         (void)guarded(nullptr, [&] {
                                 take_out(*keep);
                                 keep->session->torrents.erase(keep->id);
