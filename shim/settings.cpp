@@ -84,6 +84,12 @@ lt::settings_pack default_settings()
         int const files = files_max();
         p.set_int(sp::connections_limit, std::min(1000, files / 2));
         p.set_int(sp::max_concurrent_http_announces, std::min(500, files / 8));
+        // A dead magnet may name more peers than one. A new torrent dials so many of them at once,
+        // and the rest in turn with those of other torrents: at the default of 30 the first fifty
+        // dead ones have all connections. Each holds one until its SYNs of 0, 1 and 3 s had their
+        // time.
+        p.set_int(sp::torrent_connect_boost, 2);
+        p.set_int(sp::peer_connect_timeout, 7);
         // Peers of many torrents may come at once.
         p.set_int(sp::listen_queue_size, 128);
         return p;

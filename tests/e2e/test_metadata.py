@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import random
+import resource
 import signal
 import socket
 import subprocess
@@ -197,7 +198,7 @@ class BlackHole:
 
     def __init__(self) -> None:
         self._listener = socket.socket()
-        self._listener.bind(("127.0.0.1", 0))
+        self._listener.bind(("0.0.0.0", 0))
         self._listener.listen(0)
         self.port = self._listener.getsockname()[1]
         self._queue = []
@@ -210,6 +211,10 @@ class BlackHole:
     @property
     def peer(self) -> str:
         return f"127.0.0.1:{self.port}"
+
+    def peers(self, count: int) -> list[str]:
+        """Itself at several addresses."""
+        return [f"127.0.0.{number}:{self.port}" for number in range(1, 1 + count)]
 
     def close(self) -> None:
         for each in (self._listener, *self._queue):
@@ -533,3 +538,44 @@ def test_400_dead_magnets_delay_100_live_ones_by_nothing(
         "descriptors are given back",
         lambda: usage(fs).descriptors <= before.descriptors + hanging + 10,
     )
+
+
+# As settings.cpp limits them.
+CONNECTIONS = min(1000, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
+
+
+def test_dead_magnets_of_many_peers_leave_connections_to_live_ones(
+    magnetfs: Callable[..., Magnetfs],
+    seeder: Seeder,
+    torrents: TorrentMaker,
+    black_hole: BlackHole,
+) -> None:
+    """The dead ones know eight times as many peers as there are connections. Of the live ones some
+    come when all connections are taken."""
+    live = [torrents.single(f"among dead {n}.bin", 16 * KIB, seed=2000 + n) for n in range(20)]
+    for torrent in live:
+        seeder.seed(torrent)
+    named = "".join(f"&x.pe={peer}" for peer in black_hole.peers(8 * CONNECTIONS // DEAD))
+    dead = [f"magnet:?xt=urn:btih:{n + 1:040x}{named}" for n in range(DEAD)]
+    fs = magnetfs()
+    idle = usage(fs).descriptors
+
+    def are_ready_soon(some: list[Torrent], *beside: str) -> None:
+        with fs.events() as events:
+            began = time.monotonic()
+            fs.add("\n".join([*beside, *(torrent.magnet(seeder) for torrent in some)]))
+            missing = {torrent.info_hash for torrent in some}
+            while missing:
+                event = events.next(20)
+                assert event, f"{len(missing)} are not ready"
+                if event["event"] == "ready":
+                    missing.discard(event["infoHash"])
+            assert time.monotonic() - began < READY_S
+
+    are_ready_soon(live[:10], *dead)
+    waiting.until(
+        "all connections are taken",
+        lambda: usage(fs).descriptors - idle >= CONNECTIONS * 9 // 10,
+        20,
+    )
+    are_ready_soon(live[10:])
