@@ -13,8 +13,8 @@ from streaming import (
     JUMP_RATE,
     PLAY_LINK_MBIT,
     PLAY_RATE,
-    SEEK_BYTES,
     SEEK_LINK_MBIT,
+    play_floor_s,
     run_jump,
     run_open,
     run_play,
@@ -47,8 +47,6 @@ class Scenario:
 
 ALL = ("plain", "mount", "stream", "btfs", "webtorrent")
 STREAMERS = ALL[1:]
-# What the link takes for the tail and a second of the film.
-PLAY_FLOOR_S = (PLAY_RATE + SEEK_BYTES) * 8 / 1e6 / PLAY_LINK_MBIT
 SLOW = 12.0  # how many times as long as it should take a step may take, for the slow peers
 
 SCENARIOS = (
@@ -115,7 +113,7 @@ SCENARIOS = (
         f"A paced reader: the last 64 KiB, then from the head on at {PLAY_RATE * 8 / 1e6:g} Mbit/s"
         f" with one second in hand, over {PLAY_LINK_MBIT:g} Mbit/s, 64 KiB pieces. Head: add to the"
         " first 64 KiB after the tail, when a player can begin. Start: add to first second of data;"
-        f" the link alone takes {PLAY_FLOOR_S:.2f} s for that and the tail.",
+        f" the link alone takes {play_floor_s(Plan.play_s):.2f} s for their pieces and the tail's.",
         run_play,
         STREAMERS,
         (

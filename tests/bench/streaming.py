@@ -10,6 +10,7 @@ from harness.torrents import KIB, MIB, Torrent
 from readers import play, read_on, sweep
 from step import Samples, Step, join
 from subjects import OURS, Plain
+from swarm import BURST_BYTES
 
 SEEK_BYTES = 64 * KIB
 SEEK_LINK_MBIT = 16.0
@@ -18,6 +19,7 @@ PLAY_RATE = 6.1e6 / 8  # bytes/s
 PLAY_LINK_MBIT = 8.0
 PLAY_PIECE = 64 * KIB  # what torrents of some 45 MB have
 JUMP_RATE = 6.0e6 / 8
+FRAME, SEGMENT = 1514, 1448  # bytes of a full frame and of the payload in it (TCP with timestamps)
 SEED = 20240229
 
 
@@ -171,6 +173,15 @@ def run_jump(step: Step) -> Samples:
 
 
 # -- playing ---------------------------------------------------------------------------------------
+
+
+def play_floor_s(play_s: float) -> float:
+    """What the link takes for the pieces of the tail and of the first second, in frames of
+    Ethernet and less what it lets pass at once."""
+    length = round(PLAY_RATE * play_s)
+    tail = length - (length - SEEK_BYTES) // PLAY_PIECE * PLAY_PIECE
+    head = -(-round(PLAY_RATE) // PLAY_PIECE) * PLAY_PIECE
+    return ((tail + head) * FRAME / SEGMENT - BURST_BYTES) * 8 / 1e6 / PLAY_LINK_MBIT
 
 
 def run_play(step: Step) -> Samples:

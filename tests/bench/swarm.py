@@ -23,6 +23,7 @@ STILL_S = 0.4  # a seeder that sent nothing for so long has nothing more to send
 
 # As in the measurements of the peers: `tc … tbf rate R burst 32k latency 400ms`.
 BURST = "32k"
+BURST_BYTES = 32 * 1024
 QUEUE = "400ms"
 
 QUIET = (
