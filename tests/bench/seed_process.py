@@ -23,6 +23,7 @@ def open_session() -> lt.session:
     return lt.session(
         {
             "listen_interfaces": "",
+            "listen_queue_size": CONNECTIONS,
             "enable_dht": False,
             "enable_lsd": False,
             "enable_upnp": False,
