@@ -502,7 +502,8 @@ int engine_new(const struct engine_options *o, struct engine **ret)
         e->env.reply = o->reply;
         e->env.read_timeout_ms = o->read_timeout_ms;
         e->env.fill = o->fill;
-        e->started_ms = e->heartbeat_ms = clock_ms();
+        e->started_ms = clock_ms();
+        e->heartbeat_ms = e->started_ms;
         e->jobs_end = &e->jobs;
         e->epoll_fd = e->wake_fd = e->timer_fd = -1;
         pthread_mutex_init(&e->lock, NULL);
@@ -573,8 +574,8 @@ static void save_state(struct engine *e)
 
 int engine_start(struct engine *e, bool sidecar)
 {
-        const struct itimerspec tick = {.it_interval = {.tv_nsec = READS_TICK_MS * 1000000l},
-                                        .it_value = {.tv_nsec = READS_TICK_MS * 1000000l}};
+        const struct itimerspec tick = {.it_interval = {.tv_nsec = READS_TICK_MS * 1000000L},
+                                        .it_value = {.tv_nsec = READS_TICK_MS * 1000000L}};
         struct bt_error err = {0};
         size_t len;
         void *state = load_state(e, &len);
@@ -699,10 +700,11 @@ bool engine_loopback_peers(const struct engine *e)
 
 void engine_get_stats(struct engine *e, struct engine_stats *ret)
 {
-        uint64_t now = clock_ms();
+        /* In this order: the engine's thread moves the heartbeat on, never beyond the clock. */
+        uint64_t heartbeat_ms = e->heartbeat_ms, now = clock_ms();
 
         *ret = (struct engine_stats){.uptime_ms = now - e->started_ms,
-                                     .heartbeat_age_ms = now - e->heartbeat_ms};
+                                     .heartbeat_age_ms = now - heartbeat_ms};
         bt_session_get_stats(e->session, &ret->session);
         cache_stats(e->cache, &ret->cache);
 }

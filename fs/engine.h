@@ -45,8 +45,8 @@ struct engine_hooks {
 /* Makes everything but starts nothing. -errno, with a message logged. */
 int engine_new(const struct engine_options *o, struct engine **ret);
 void engine_set_hooks(struct engine *e, const struct engine_hooks *hooks);
-/* Starts the session and the engine's thread; asks for the sidecar. -errno, with a message logged.
- */
+/* Starts the session and the engine's thread; asks for the sidecar. Before the mount answers
+ * anybody: what is asked of the engine needs the session. -errno, with a message logged. */
 int engine_start(struct engine *e, bool sidecar);
 /* From here on reads end in ENODEV. Any thread. */
 void engine_release_reads(struct engine *e);

@@ -242,10 +242,11 @@ static int start_all(struct program *p)
         if (r == 0)
                 r = mount_new(p->engine, p->mountpoint, o->fuse_options, p->helper, p->cache_dir_fd,
                               on_sidecar, &p->mount);
-        if (r == 0)
-                r = mount_start(p->mount, p->ended_fd);
+        /* Mounted, but nothing is answered yet: whoever asks finds a session that stands. */
         if (r == 0)
                 r = engine_start(p->engine, !o->no_http);
+        if (r == 0)
+                r = mount_start(p->mount, p->ended_fd);
         return r;
 }
 
