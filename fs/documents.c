@@ -101,13 +101,15 @@ static void begin_status(struct engine *e, const char *mountpoint, struct text *
         struct torrent_env *env = engine_env(e);
         cJSON *json = cJSON_CreateObject(), *session, *cache;
         struct engine_stats st;
+        uint64_t uptime_s;
 
         engine_get_stats(e, &st);
         cJSON_AddStringToObject(json, "version", MAGNETFS_VERSION);
         cJSON_AddStringToObject(json, "libtorrent", bt_version());
         cJSON_AddNumberToObject(json, "pid", getpid());
         cJSON_AddStringToObject(json, "mountpoint", mountpoint);
-        cJSON_AddNumberToObject(json, "uptime", (double)(st.uptime_ms / 1000));
+        uptime_s = st.uptime_ms / 1000;
+        cJSON_AddNumberToObject(json, "uptime", (double)uptime_s);
         cJSON_AddNumberToObject(json, "heartbeatAge", (double)st.heartbeat_age_ms);
         session = cJSON_AddObjectToObject(json, "session");
         cJSON_AddNumberToObject(session, "listenPort", st.session.listen_port);

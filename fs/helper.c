@@ -118,7 +118,7 @@ static void start_sidecar(struct helper *h)
                 log_error_errno(errno, "Cannot make a pipe for the sidecar: %m");
                 return;
         }
-        while (h->options->sidecar[n] && n < ARGS_MAX - 3) {
+        while (n < ARGS_MAX - 3 && h->options->sidecar[n]) {
                 argv[n] = h->options->sidecar[n];
                 n++;
         }

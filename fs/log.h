@@ -8,8 +8,8 @@
 
 enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
 
-/* program is kept, not copied. */
-void log_open(const char *program, enum log_level level);
+/* name, the program's, is kept, not copied. */
+void log_open(const char *name, enum log_level level);
 void log_to_syslog(void);
 /* "error", "warning", "info" or "debug"; false: none of them. */
 bool log_level_parse(const char *text, enum log_level *ret);

@@ -379,14 +379,14 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
         } else if (r == 0) {
                 r = node_is_content(n) ? open_content(m, n, fi, f) : -ENOENT;
         }
-        if (r < 0) {
+        if (!f || r < 0) {
                 free(f);
                 fuse_reply_err(req, -r);
                 return;
         }
         fi->fh = (uint64_t)(uintptr_t)f;
         f->number = ++m->opened;
-        DL_APPEND(m->files, f);
+        DL_APPEND(m->files, f); /* NOLINT(*NullDereference): the first one's prev is the last */
         /* tests/traces records what programs read by these lines. */
         if (f->handle)
                 log_debug("trace: %" PRIu64 " %" PRIu64 " open %" PRIu64 " %" PRIu64, clock_ms(),

@@ -203,7 +203,7 @@ static int plan_moves(struct registry *r, struct entry *e, const char *claim, st
 static void make_moves(struct registry *r, struct move *moves, struct renamed **list)
 {
         for (struct move *m = moves; m; m = m->next)
-                HASH_DELETE(by_name, r->names, m->entry);
+                HASH_DELETE(by_name, r->names, m->entry); /* NOLINT(*NullDereference): it is in */
         for (struct move *m = moves; m; m = m->next) {
                 struct torrent *t = m->entry->torrent;
 
@@ -319,7 +319,7 @@ static int add_locked(struct registry *r, struct torrent *t)
                         t->name = strdup(name);
                 }
         }
-        if (!t->name) {
+        if (!e || !t->name) {
                 if (e)
                         free(e->claim);
                 free(e);

@@ -219,7 +219,7 @@ int startup_mountpoint(const char *path, char **ret)
 {
         char type[64], *full = absolute(path);
         struct statvfs v;
-        struct stat st;
+        struct stat st = {0};
         int r;
 
         if (!full)
@@ -345,16 +345,17 @@ int startup_port(const char *addr, uint16_t port)
         return -r;
 }
 
+/* The number a file begins with; 0 when there is none. */
 static uint64_t read_number(const char *path)
 {
         FILE *f = fopen(path, "re");
-        unsigned long long v = 0;
+        char line[32] = "";
 
-        if (f && fscanf(f, "%llu", &v) != 1)
-                v = 0;
+        if (f && !fgets(line, sizeof line, f))
+                line[0] = '\0';
         if (f)
                 fclose(f);
-        return v;
+        return strtoull(line, NULL, 10);
 }
 
 uint64_t startup_request_timeout_s(void)

@@ -328,7 +328,7 @@ static int open_data(const struct mount *m, const char *hash, const char *path, 
         while (r == 0 && strlen(path) >= PATH_MAX) {
                 const char *slash = memrchr(path, '/', PATH_MAX - 1);
                 char part[PATH_MAX];
-                int next;
+                int next = -1;
 
                 if (!slash)
                         return -ENAMETOOLONG;

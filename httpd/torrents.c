@@ -90,7 +90,7 @@ static cJSON *describe_file(const struct file_list *list, const struct file_entr
 
 static int answer_files(struct request *rq, const char *hash)
 {
-        struct file_list list;
+        struct file_list list = {0};
         cJSON *json, *files;
         int status;
 

@@ -46,11 +46,12 @@ class drafts
         int next(peer p, time now);
         // The first n bytes of an answer are there.
         void arriving(peer p, std::size_t n, time now);
-        // The peer gives a block and says that there are total bytes (0: it does not say).
-        outcome given(peer p, int block, char const *data, std::size_t n, std::int64_t total,
+        // The peer gives the block of that number and says that there are total bytes (0: it does
+        // not say).
+        outcome given(peer p, int number, char const *data, std::size_t n, std::int64_t total,
                       time now);
         // The peer says that it has not got that block.
-        void refused(peer p, int block, time now);
+        void refused(peer p, int number, time now);
 
         // The metadata, once.
         std::string take();

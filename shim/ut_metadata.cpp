@@ -229,7 +229,7 @@ struct peer_exchange final : lt::peer_plugin {
                 if (piece < 0 || piece > std::numeric_limits<int>::max())
                         return;
                 if (type == REQUEST)
-                        on_request(int(piece));
+                        on_asked(int(piece));
                 else if (type == DATA)
                         on_data(int(piece), dict.dict_find_int_value("total_size", 0),
                                 body.subspan(dict.data_section().size()));
@@ -260,7 +260,7 @@ struct peer_exchange final : lt::peer_plugin {
                         (void)send(REQUEST, piece, {});
         }
 
-        void on_request(int piece)
+        void on_asked(int piece)
         {
                 if (their_id == 0)
                         return;
