@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import threading
 import time
 from dataclasses import dataclass, field
 from typing import Callable

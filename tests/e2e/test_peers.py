@@ -14,7 +14,7 @@ from harness import waiting
 from harness.mount import Magnetfs, errno_name, errno_of
 from harness.reading import Parked, read_exactly
 from harness.seeder import Seeder
-from harness.torrents import KIB, MIB, Torrent, TorrentMaker
+from harness.torrents import KIB, MIB, TorrentMaker
 
 PIECE = 256 * KIB
 SOON_S = 10.0  # generous: what scripts/bench measures is well below 2 s
