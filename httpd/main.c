@@ -17,6 +17,10 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/lsan_interface.h>
+#endif
+
 #include "cleanup.h"
 #include "log.h"
 #include "server.h"
@@ -351,5 +355,8 @@ int main(int argc, char **argv)
         server_stop(&s, STOP_MS);
         /* Not exit(): threads of civetweb, and perhaps one that hangs in the mount, are still
          * there. */
+#ifdef __SANITIZE_ADDRESS__
+        __lsan_do_leak_check(); /* what exit() would have done */
+#endif
         _exit(r);
 }
