@@ -12,7 +12,8 @@ BUILD_PACKAGES=(
 TEST_PACKAGES=(
         libcmocka-dev python3 python3-libtorrent python3-pytest
         transmission-daemon opentracker mpv ffmpeg curl
-        inotify-tools procps iproute2 util-linux clang-format
+        inotify-tools procps iproute2 util-linux
+        clang-format clang-tidy cppcheck shellcheck python3-pyflakes
 )
 
 say() {

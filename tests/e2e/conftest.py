@@ -19,7 +19,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from harness import media as media_files  # noqa: E402
-from harness import processes, waiting  # noqa: E402
+from harness import processes, sanitizers, waiting  # noqa: E402
 from harness.mount import MAGNETCTL, MAGNETFS, Magnetfs  # noqa: E402
 from harness.seeder import Seeder  # noqa: E402
 from harness.torrents import TorrentMaker  # noqa: E402
@@ -67,6 +67,7 @@ def run_folder(request: pytest.FixtureRequest) -> Iterator[Path]:
     )
     request.config.stash[_janitor] = janitor
     os.environ[processes.RUN_TAG] = tag  # from here on all children carry it
+    sanitizers.arm(folder / "sanitizers")
     yield folder
     left = [processes.describe(pid) for pid in processes.tagged(processes.RUN_TAG, tag)]
     mounts = processes.mounts_beneath(folder)
@@ -100,6 +101,14 @@ def _armed(request: pytest.FixtureRequest, run_folder: Path) -> Iterator[None]:
     signal.alarm(0)
     signal.signal(signal.SIGALRM, before)
     tell("disarm")
+
+
+@pytest.fixture(autouse=True)
+def _sane(_armed: None, run_folder: Path) -> Iterator[None]:
+    """A sanitizer's report fails the test, whichever program it came from; last, when all ended."""
+    yield
+    reports = sanitizers.take(run_folder / "sanitizers")
+    assert not reports, "\n".join(reports)
 
 
 @pytest.hookimpl(hookwrapper=True)

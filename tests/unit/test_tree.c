@@ -243,11 +243,12 @@ static void test_deep(void **state)
         free(path);
 }
 
+/* Of computing: other programs beside this one do not count. */
 static double seconds(void)
 {
         struct timespec t;
 
-        clock_gettime(CLOCK_MONOTONIC, &t);
+        clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
         return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 

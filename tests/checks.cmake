@@ -1,0 +1,27 @@
+# What ctest runs besides the tests of this build: all programs once more with sanitizers, and the
+# checks of the sources. The other builds are made when a test that takes them is to be run. All that
+# computes runs first, but gives way (nice) to the tests beside it.
+
+# sanitizer_build(NAME): the build of that preset, as a fixture; sanitizer_test() hangs a test on it.
+function(sanitizer_build name)
+        add_test(NAME build.${name}
+                COMMAND nice ${CMAKE_COMMAND} --workflow --preset ${name}
+                WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+        set_tests_properties(build.${name} PROPERTIES
+                LABELS "${name}" FIXTURES_SETUP ${name} TIMEOUT 600 COST 1000)
+endfunction()
+
+function(sanitizer_test test name)
+        set_property(TEST ${test} PROPERTY FIXTURES_REQUIRED ${name})
+        set_property(TEST ${test} APPEND PROPERTY LABELS ${name})
+endfunction()
+
+sanitizer_build(asan)
+sanitizer_build(tsan)
+
+foreach(check format tidy cppcheck shell python)
+        add_test(NAME check.${check} COMMAND nice ${CMAKE_SOURCE_DIR}/scripts/check ${check})
+        set_tests_properties(check.${check} PROPERTIES LABELS check TIMEOUT 600)
+endforeach()
+set_tests_properties(check.format PROPERTIES LABELS "check;core")
+set_tests_properties(check.tidy PROPERTIES COST 900)
