@@ -65,6 +65,7 @@ lt::settings_pack default_settings()
         // The same for magnets as for .torrent files.
         p.set_int(sp::max_metadata_size, int(bt_default_limits.metadata_bytes));
         p.set_int(sp::max_piece_count, int(bt_default_limits.pieces));
+        p.set_int(sp::metadata_token_limit, to_lt(bt_default_limits).max_decode_tokens);
 
         // Exit must not wait for trackers that hang.
         p.set_int(sp::stop_tracker_timeout, 1);
