@@ -62,7 +62,7 @@ struct bt_meta;
 
 struct bt_file {
         const char *path; /* raw components joined by '/', as the torrent has them; a '/' or NUL
-                             inside one is already '_' */
+                             inside one is already '_'; "" for the padding of v2 */
         uint64_t offset;  /* in the torrent's byte stream */
         uint64_t size;
         bool pad;     /* BEP 47 padding: not for users */
@@ -207,7 +207,9 @@ struct bt_want {
 /* Changes what is wanted, in order. A piece that is no longer urgent loses its deadline first, as
  * libtorrent would otherwise leave it at priority 1. Asynchronous. */
 void bt_torrent_want(struct bt_torrent *t, const struct bt_want *want, size_t n);
-/* Adds the trackers, web seeds and peers of src, which is of the same torrent. Asynchronous. */
+/* Adds the trackers, web seeds and peers of src, which is of the same torrent, and its metadata
+ * where t has none yet. Of a private torrent (BEP 27) the trackers of a .torrent take the place of
+ * those before, and a magnet adds nothing. Asynchronous. */
 void bt_torrent_merge(struct bt_torrent *t, const struct bt_source *src);
 /* Announces to trackers and the DHT now. Asynchronous. */
 void bt_torrent_reannounce(struct bt_torrent *t);

@@ -97,6 +97,11 @@ int make_meta(std::shared_ptr<lt::torrent_info const> ti, bt_limits const &limit
 
 lt::load_torrent_limits to_lt(bt_limits const &limits);
 
+// Metadata of many files takes several times its size for as long as it is looked at, and leaves
+// holes everywhere that malloc would keep: after something large they go back to the system.
+bool is_large(lt::torrent_info const &info);
+void give_back();
+
 // The part of the disk that knows about anchors (anchor.hpp). Network thread only.
 struct anchor_disk {
         // What is written to the piece goes nowhere, and the answer to its hash is kept back.
@@ -116,9 +121,18 @@ std::shared_ptr<lt::torrent_plugin> make_metadata_exchange(std::shared_ptr<bt_to
                                                            lt::torrent_handle const &h);
 // See bt_torrent_redial. Network thread only.
 void redial(bt_torrent &t);
+// Metadata that came another way than from peers, where there is none yet. Network thread only.
+void take_metadata(bt_torrent &t, lt::span<char const> bytes);
+// See bt_torrent_merge; p are those of its source. Network thread only.
+void merge(bt_torrent &t, lt::add_torrent_params const &p);
+// The metadata has come, and it says that the torrent is private: whoever else was found is nobody
+// to talk to (BEP 27). Network thread only.
+void become_private(bt_torrent &t);
 // Ends every other torrent of the session that has a hash of this metadata (a hybrid that was added
 // by both of its hashes): libtorrent would stop both. Network thread only.
 void make_way_for(bt_torrent &t, lt::torrent_handle const &h, lt::bdecode_node const &info);
+// The io_context of the network thread.
+lt::io_context *network_of(bt_torrent const &t);
 // Bytes of metadata that are taken at most.
 std::size_t metadata_max(bt_torrent const &t);
 // Become the callbacks metadata (with the error) and problem, in the thread of bt_dispatch. Any
@@ -201,6 +215,9 @@ struct bt_torrent : std::enable_shared_from_this<bt_torrent> {
         std::unique_ptr<swarm> peers;
         bool ended = false;                      // libtorrent has it no longer
         std::set<lt::tcp::endpoint> known_peers; // while it has no metadata
+        bool is_private = false;                 // BEP 27: nobody is told of its peers
+        std::weak_ptr<lt::torrent_plugin> metadata_exchange;
+        bool is_large = false; // give_back's
 
         std::string complaint; // that bt_dispatch has yet to tell; under the session's events_lock
 

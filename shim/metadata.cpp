@@ -14,6 +14,8 @@
 #include <cstring>
 #include <unordered_set>
 
+#include <malloc.h>
+
 namespace
 {
 
@@ -71,12 +73,13 @@ int make_meta(std::shared_ptr<lt::torrent_info const> ti, lt::string_view name, 
         bool directory = shown > 1;
         for (auto i : fs.file_range()) {
                 auto const flags = fs.file_flags(i);
-                std::string path = fs.file_path(i);
+                // Of padding that the torrent lists its own path is taken below.
+                std::string path = fs.pad_file_at(i) ? std::string() : fs.file_path(i);
                 // A multi-file torrent's paths begin with its name, a single file's path is its
                 // name.
                 if (auto const slash = path.find('/'); slash != std::string::npos) {
                         path.erase(0, slash + 1);
-                        directory |= !fs.pad_file_at(i);
+                        directory = true;
                 }
                 m->files.push_back({std::move(path), uint64_t(fs.file_offset(i)),
                                     uint64_t(fs.file_size(i)), fs.pad_file_at(i),
@@ -227,6 +230,17 @@ lt::load_torrent_limits to_lt(bt_limits const &limits)
         r.max_decode_depth = decode_depth_max;
         r.max_decode_tokens = decode_tokens_max;
         return r;
+}
+
+bool is_large(lt::torrent_info const &info)
+{
+        constexpr std::ptrdiff_t large_bytes = 1 << 20;
+        return info.info_section().size() >= large_bytes;
+}
+
+void give_back()
+{
+        malloc_trim(0);
 }
 
 int make_meta(std::shared_ptr<lt::torrent_info const> ti, bt_limits const &limits, bt_meta **ret,

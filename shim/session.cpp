@@ -181,6 +181,8 @@ struct peer_watch final : lt::peer_plugin {
         {
                 if (t->parts.anchor)
                         handshake.dict().erase("upload_only");
+                if (t->is_private) // PEX was there before that was known
+                        handshake["m"].dict().erase("ut_pex");
         }
 
         // BEP 6 has every cancelled request answered. Transmission before 4.0 does not, and
@@ -325,6 +327,9 @@ struct torrent_watch final : lt::torrent_plugin {
                 if (!info || !info->is_valid())
                         return;
                 t->wants_metadata = false;
+                t->is_large = is_large(*info);
+                if (info->priv())
+                        become_private(*t);
                 t->anchor.begin(*t, handle, t->session->io, t->session->anchors);
                 t->session->tell({t, std::move(info), 0, {}});
         }
@@ -348,6 +353,8 @@ void on_event(torrent_event const &e)
         if (!t->removed)
                 t->callbacks->metadata(t->user, r < 0 ? nullptr : meta, r < 0 ? &err : nullptr);
         bt_meta_unref(meta);
+        if (e.info && is_large(*e.info))
+                give_back();
 }
 
 // The metadata has the right hash, and libtorrent can make nothing of it. It has stopped the
@@ -446,6 +453,11 @@ void on_alert(bt_session &s, lt::alert const *a)
 
 } // namespace
 
+lt::io_context *network_of(bt_torrent const &t)
+{
+        return t.session->io;
+}
+
 std::size_t metadata_max(bt_torrent const &t)
 {
         return std::size_t(t.session->metadata_max);
@@ -495,6 +507,8 @@ bt_torrent::~bt_torrent()
 {
         if (added)
                 callbacks->released(user);
+        if (is_large)
+                give_back();
 }
 
 std::shared_ptr<bt_torrent> torrent_table::find(uint64_t id)
@@ -699,6 +713,7 @@ int bt_torrent_add(struct bt_session *s, const struct bt_source *src, const uint
                 t->parts = s->parts;
                 t->user = user;
                 t->wants_metadata = !p.ti;
+                t->is_large = p.ti && is_large(*p.ti);
                 t->known_peers.insert(p.peers.begin(), p.peers.end());
                 {
                         std::lock_guard<std::mutex> const l(s->add_lock);
@@ -735,6 +750,7 @@ int bt_torrent_add(struct bt_session *s, const struct bt_source *src, const uint
                                 // With its metadata the torrent has begun already, and for want of
                                 // a check its files count as checked: no plugin is told any more.
                                 if (!t->wants_metadata) {
+                                        t->is_private = h.torrent_file()->priv();
                                         t->anchor.begin(*t, h, t->session->io, t->session->anchors);
                                         boost::asio::post(*t->session->io, [t] {
                                                 (void)guarded(nullptr, [&] {
@@ -759,6 +775,8 @@ int bt_torrent_add(struct bt_session *s, const struct bt_source *src, const uint
                         t->handle.resume();
                         return 0;
                 });
+                if (src->meta && is_large(*src->meta->info))
+                        give_back();
                 *ret = t.get();
                 return 0;
         });
@@ -802,18 +820,12 @@ void bt_torrent_want(struct bt_torrent *t, const struct bt_want *want, size_t n)
 void bt_torrent_merge(struct bt_torrent *t, const struct bt_source *src)
 {
         (void)guarded(nullptr, [&] {
-                auto const &p = src->params;
-                // Which of them it knows already libtorrent finds out by itself.
-                for (std::size_t i = 0; i < p.trackers.size(); i++) {
-                        lt::announce_entry a(p.trackers[i]);
-                        if (i < p.tracker_tiers.size())
-                                a.tier = std::uint8_t(p.tracker_tiers[i]);
-                        t->handle.add_tracker(a);
-                }
-                for (auto const &u : p.url_seeds)
-                        t->handle.add_url_seed(u);
-                for (auto const &e : p.peers)
-                        t->handle.connect_peer(e);
+                boost::asio::post(*t->session->io, [t = t->shared_from_this(), p = src->params] {
+                        (void)guarded(nullptr, [&] {
+                                merge(*t, p);
+                                return 0;
+                        });
+                });
                 return 0;
         });
 }

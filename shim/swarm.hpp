@@ -77,6 +77,11 @@ class swarm
         void shook_hands(conduct &c);
         void gave(conduct &c);
         void left(conduct &c);
+        // Nobody whom we connected to is called again.
+        void forget()
+        {
+                m_called.clear();
+        }
         // Pieces are wanted from here on; the swarm finds out by itself when none is any more.
         void wake();
 

@@ -90,28 +90,17 @@ struct exchange final : lt::torrent_plugin, std::enable_shared_from_this<exchang
         // All blocks are there and the hash is right.
         void complete()
         {
-                auto const bytes = making->take();
-                making.reset();
-                t->known_peers.clear();
-                lt::error_code ec;
-                auto const dict =
-                        lt::bdecode(bytes, ec, nullptr, to_lt(bt_default_limits).max_decode_depth,
-                                    to_lt(bt_default_limits).max_decode_tokens);
-                bt_error err{};
-                raw_paths paths;
-                if (ec || dict.type() != lt::bdecode_node::dict_t)
-                        fail(&err, -EINVAL, "bad metadata: it is no dictionary");
-                // Before libtorrent sees them, which some would keep busy for minutes.
-                else
-                        (void)read_paths(dict, bt_default_limits, paths, &err);
-                if (err.code != 0) {
-                        tell_refused(*t, err);
+                use(making->take());
+        }
+
+        // The user has them.
+        void given(lt::span<char const> data)
+        {
+                if (!making)
                         return;
-                }
-                make_way_for(*t, handle, dict);
-                // If it can make nothing of it, an alert says so.
-                if (handle.set_metadata(bytes))
-                        info = known(handle);
+                std::string const bytes(data.data(), std::size_t(data.size()));
+                if (is_right(bytes))
+                        use(bytes);
         }
 
         void tell_progress() const
@@ -121,6 +110,43 @@ struct exchange final : lt::torrent_plugin, std::enable_shared_from_this<exchang
         }
 
       private:
+        void use(std::string const &bytes)
+        {
+                making.reset();
+                t->known_peers.clear();
+                bt_error err{};
+                if (!prepare(bytes, &err)) {
+                        tell_refused(*t, err);
+                        return;
+                }
+                // If it can make nothing of it, an alert says so.
+                if (handle.set_metadata(bytes))
+                        info = known(handle);
+                // Whoever may have it has it from its tracker (BEP 27).
+                if (info && info->priv())
+                        info.reset();
+        }
+
+        // What has to be seen to before libtorrent gets the metadata. What that takes is several
+        // times the metadata and gone when this returns.
+        bool prepare(std::string const &bytes, bt_error *err)
+        {
+                lt::error_code ec;
+                auto const dict =
+                        lt::bdecode(bytes, ec, nullptr, to_lt(bt_default_limits).max_decode_depth,
+                                    to_lt(bt_default_limits).max_decode_tokens);
+                raw_paths paths;
+                if (ec || dict.type() != lt::bdecode_node::dict_t) {
+                        fail(err, -EINVAL, "bad metadata: it is no dictionary");
+                        return false;
+                }
+                // Before libtorrent sees them, which some would keep busy for minutes.
+                if (read_paths(dict, bt_default_limits, paths, err) < 0)
+                        return false;
+                make_way_for(*t, handle, dict);
+                return true;
+        }
+
         static std::shared_ptr<lt::torrent_info const> known(lt::torrent_handle const &h)
         {
                 auto i = h.torrent_file();
@@ -154,6 +180,8 @@ struct peer_exchange final : lt::peer_plugin {
 
         void add_handshake(lt::entry &handshake) override
         {
+                if (x->t->is_private)
+                        return;
                 handshake["m"]["ut_metadata"] = our_id;
                 if (x->info)
                         handshake["metadata_size"] = x->info->info_section().size();
@@ -340,6 +368,12 @@ void redial(bt_torrent &t)
         t.handle.unset_flags(lt::torrent_flags::upload_mode);
 }
 
+void take_metadata(bt_torrent &t, lt::span<char const> bytes)
+{
+        if (auto const x = std::static_pointer_cast<exchange>(t.metadata_exchange.lock()))
+                x->given(bytes);
+}
+
 std::shared_ptr<lt::torrent_plugin> make_metadata_exchange(std::shared_ptr<bt_torrent> t,
                                                            lt::torrent_handle const &h)
 {
@@ -347,5 +381,7 @@ std::shared_ptr<lt::torrent_plugin> make_metadata_exchange(std::shared_ptr<bt_to
         // Whoever may have the metadata of a private torrent has it from its tracker (BEP 27).
         if (info && info->is_valid() && info->priv())
                 return {};
-        return std::make_shared<exchange>(std::move(t), h);
+        auto const x = std::make_shared<exchange>(t, h);
+        t->metadata_exchange = x;
+        return x;
 }

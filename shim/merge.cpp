@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: MIT
+// merge.cpp: what is learned of a torrent after it was added: more of its sources, and that it is
+// private. All on the network thread, where the handle's calls run at once and in order.
+#include "swarm.hpp"
+
+#include <libtorrent/announce_entry.hpp>
+#include <libtorrent/torrent_flags.hpp>
+
+#include <boost/asio/post.hpp>
+
+#include <set>
+#include <string>
+#include <vector>
+
+namespace
+{
+
+std::vector<lt::announce_entry> trackers_of(lt::add_torrent_params const &p)
+{
+        std::vector<lt::announce_entry> r;
+        for (std::size_t i = 0; i < p.trackers.size(); i++) {
+                r.emplace_back(p.trackers[i]);
+                if (i < p.tracker_tiers.size())
+                        r.back().tier = std::uint8_t(p.tracker_tiers[i]);
+        }
+        return r;
+}
+
+std::set<std::string> urls_of(std::vector<lt::announce_entry> const &list)
+{
+        std::set<std::string> r;
+        for (auto const &a : list)
+                r.insert(a.url);
+        return r;
+}
+
+} // namespace
+
+void merge(bt_torrent &t, lt::add_torrent_params const &p)
+{
+        bool const of_private = p.ti && p.ti->priv();
+        auto const &h = t.handle;
+        auto const trackers = trackers_of(p);
+
+        if (t.is_private && !of_private)
+                return;
+        if (of_private && urls_of(h.trackers()) != urls_of(trackers))
+                h.replace_trackers(trackers);
+        // Which of them it knows already libtorrent finds out by itself.
+        for (auto const &a : trackers)
+                h.add_tracker(a);
+        for (auto const &u : p.url_seeds)
+                h.add_url_seed(u);
+        for (auto const &e : p.peers)
+                h.connect_peer(e);
+        if (p.ti)
+                take_metadata(t, p.ti->info_section());
+}
+
+// Peers that libtorrent knows already may be anybody's word, the magnet's included. Later, as
+// libtorrent is in the middle of taking the metadata from one of them.
+void become_private(bt_torrent &t)
+{
+        t.is_private = true;
+        t.handle.set_flags(lt::torrent_flags::disable_pex | lt::torrent_flags::disable_dht |
+                           lt::torrent_flags::disable_lsd);
+        boost::asio::post(*network_of(t), [t = t.shared_from_this()] {
+                (void)guarded(nullptr, [&] {
+                        t->peers->forget();
+                        t->handle.clear_peers();
+                        t->handle.force_reannounce(0, -1, lt::torrent_handle::ignore_min_interval);
+                        return 0;
+                });
+        });
+}
