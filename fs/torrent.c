@@ -131,6 +131,25 @@ void torrent_tell(struct torrent *t)
         t->wants.n_batch = 0;
 }
 
+/* Wants what the magnet asks for, piece by piece, each once. Under lock. */
+static void want_all(struct torrent *t, const struct content *c)
+{
+        uint32_t next = 0;
+
+        for (uint32_t i = 0; i < bt_meta_files(c->meta); i++) {
+                struct bt_file f;
+                uint32_t first, end;
+
+                bt_meta_file(c->meta, i, &f);
+                if (f.pad || f.size == 0 || !bt_source_selects(t->source, i))
+                        continue;
+                first = (uint32_t)(f.offset / c->piece_length);
+                end = (uint32_t)((f.offset + f.size - 1) / c->piece_length) + 1;
+                for (next = first > next ? first : next; next < end; next++)
+                        (void)torrent_want(t, next, PRIORITY_NONE, PRIORITY_LEAST);
+        }
+}
+
 int torrent_set_content(struct torrent *t, struct cache *cache, struct bt_meta *meta)
 {
         struct content *c = calloc(1, sizeof *c);
@@ -164,8 +183,7 @@ int torrent_set_content(struct torrent *t, struct cache *cache, struct bt_meta *
         t->failed = 0;
         t->problem[0] = '\0';
         if (t->env->fill == FILL_TORRENT) {
-                for (uint32_t i = 0; i < c->pieces; i++)
-                        (void)torrent_want(t, i, PRIORITY_NONE, PRIORITY_LEAST);
+                want_all(t, c);
                 torrent_tell(t);
         }
         pthread_mutex_unlock(&t->lock);

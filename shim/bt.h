@@ -101,6 +101,9 @@ const char *
 bt_source_name(const struct bt_source *s); /* dn or the torrent's name; "" when unknown */
 const char *bt_source_magnet(const struct bt_source *s);   /* as a magnet URI */
 struct bt_meta *bt_source_meta(const struct bt_source *s); /* borrowed; NULL for a magnet */
+/* Whether the magnet asks for that file of the torrent (BEP 53); one that names none asks for all.
+ * A hint for what to fetch beyond what is read, and no more. It can name the first 10,001. */
+bool bt_source_selects(const struct bt_source *s, uint32_t file);
 
 /* ---- the session ---- */
 

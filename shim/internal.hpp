@@ -73,6 +73,7 @@ struct bt_source {
         lt::add_torrent_params params;
         bt_hash hash{};
         std::string magnet;
+        std::vector<bool> selected; // BEP 53: files by their numbers; empty: all of them
         bt_meta *meta = nullptr;
         ~bt_source();
 };

@@ -386,11 +386,16 @@ int bt_source_from_magnet(const char *text, size_t len, bool loopback_peers, str
                                       p.peers.end());
                 keep_first(p.peers);
                 p.dht_nodes.clear(); // dn of the DHT is the session's business
-                // `so` makes libtorrent set file priorities; here only pieces have priorities.
-                p.file_priorities.clear();
                 std::replace(p.name.begin(), p.name.end(), '\0', '_'); // a C string ends there
                 s->hash = to_hash(p.info_hashes);
+                for (auto const priority : p.file_priorities)
+                        s->selected.push_back(priority != lt::dont_download);
+                // It writes `so` only where that leaves something out: what is behind the last one.
+                if (!s->selected.empty())
+                        p.file_priorities.push_back(lt::dont_download);
                 s->magnet = lt::make_magnet_uri(p);
+                // `so` makes libtorrent set file priorities; here only pieces have priorities.
+                p.file_priorities.clear();
                 *ret = s.release();
                 return 0;
         });
@@ -465,6 +470,11 @@ const char *bt_source_magnet(const struct bt_source *s)
 struct bt_meta *bt_source_meta(const struct bt_source *s)
 {
         return s->meta;
+}
+
+bool bt_source_selects(const struct bt_source *s, uint32_t file)
+{
+        return s->selected.empty() || (file < s->selected.size() && s->selected[file]);
 }
 
 } // extern "C"
