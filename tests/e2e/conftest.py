@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from harness import media as media_files  # noqa: E402
 from harness import processes, sanitizers, waiting  # noqa: E402
 from harness.mount import MAGNETCTL, MAGNETFS, Magnetfs  # noqa: E402
+from harness.scripted_peer import Peers, ScriptedPeer  # noqa: E402
 from harness.seeder import Seeder  # noqa: E402
 from harness.torrents import TorrentMaker  # noqa: E402
 from harness.tracker import HangingTracker, OpenTracker  # noqa: E402
@@ -194,6 +195,20 @@ def seeders(run_folder: Path) -> Iterator[Callable[[], Seeder]]:
 
     def begin() -> Seeder:
         started.append(Seeder())
+        return started[-1]
+
+    yield begin
+    for instance in started:
+        instance.close()
+
+
+@pytest.fixture
+def peers() -> Iterator[Peers]:
+    """Starts scripted peers."""
+    started: list[ScriptedPeer] = []
+
+    def begin(*arguments: Any, **keywords: Any) -> ScriptedPeer:
+        started.append(ScriptedPeer(*arguments, **keywords))
         return started[-1]
 
     yield begin

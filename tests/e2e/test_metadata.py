@@ -18,7 +18,7 @@ import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Iterator
+from typing import Callable, Iterator
 from urllib.parse import quote
 
 import pytest
@@ -27,7 +27,7 @@ from harness import processes, waiting
 from harness.mount import ANY_TRANSPORT, MAGNETCTL, Magnetfs, errno_name, errno_of
 from harness.ports import free_port
 from harness.reading import assert_same
-from harness.scripted_peer import BLOCK, ScriptedPeer, blocks_of
+from harness.scripted_peer import BLOCK, Peers, ScriptedPeer, blocks_of
 from harness.seeder import Seeder
 from harness.torrents import KIB, Torrent, TorrentMaker, bencode
 from harness.tracker import OpenTracker
@@ -38,7 +38,6 @@ HASTY = ("--metadata-timeout", "1", "--retries", "1", "--retry-delay", "1")
 ONCE = ("--metadata-timeout", "1", "--retries", "0")
 SANE_S = 10.0  # what one honest peer among others that lie or keep silent may cost
 
-Peers = Callable[..., ScriptedPeer]
 
 
 @pytest.fixture(scope="module")
@@ -55,23 +54,9 @@ def small(torrents: TorrentMaker) -> Torrent:
 
 
 def metadata_of(torrent: Torrent) -> bytes:
-    found = torrent.metainfo[len(b"d4:info") : -1]
+    found = torrent.info
     assert hashlib.sha1(found).hexdigest() == torrent.info_hash
     return found
-
-
-@pytest.fixture
-def peers() -> Iterator[Peers]:
-    """Starts scripted peers."""
-    started: list[ScriptedPeer] = []
-
-    def begin(*arguments: Any, **keywords: Any) -> ScriptedPeer:
-        started.append(ScriptedPeer(*arguments, **keywords))
-        return started[-1]
-
-    yield begin
-    for instance in started:
-        instance.close()
 
 
 # -- slow ------------------------------------------------------------------------------------------

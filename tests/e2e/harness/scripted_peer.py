@@ -13,7 +13,7 @@ import os
 import struct
 import threading
 import time
-from typing import Callable
+from typing import Callable, Sequence
 
 from harness.torrents import bencode
 
@@ -23,6 +23,7 @@ EXTENSIONS = b"\0\0\0\0\0\x10\0\0"  # reserved bits: BEP 10
 EXTENDED = 20  # BEP 10: the message
 EXTENDED_HANDSHAKE = 0
 UT_METADATA = 3  # what this peer calls the messages of BEP 9
+UT_PEX = 4  # … and those of BEP 11, which it does not read
 REQUEST, DATA, REJECT = range(3)  # BEP 9: msg_type
 BLOCK = 16384  # BEP 9: of metadata
 LONGEST = 1 << 20  # no message to this peer is longer
@@ -56,12 +57,14 @@ class ScriptedPeer:
         hang_up: int = 0,
         rate: int = 0,
         port: int = 0,
+        tells: Sequence[tuple[int, bytes]] = (),
     ) -> None:
         """size: what it says its metadata has (None: as much as it has). answer: gives the block of
         metadata for a number (None: the honest one); where that gives None the peer does not
         answer, or says that it has none (rejects). silent: it does not even answer the handshake.
         hang_up: how many of the first connections it closes at once. rate: bytes/s it sends, 0: as
-        fast as it goes. port: where it listens, 0: anywhere."""
+        fast as it goes. port: where it listens, 0: anywhere. tells: messages (number, body) of
+        BEP 10 that it sends when it has got the other's handshake, whatever that says."""
         self._size = len(metadata) if size is None else size
         self._answer = answer or blocks_of(metadata)
         self._rejects = rejects
@@ -69,9 +72,13 @@ class ScriptedPeer:
         self._hang_up = hang_up
         self._rate = rate
         self._listen = port
+        self._tells = tells
         self._lock = threading.Lock()
         self._dials: list[float] = []  # under _lock
         self._requests: list[int] = []  # under _lock
+        self._handshakes: list[bytes] = []  # under _lock
+        self._data = 0  # under _lock
+        self._open = 0  # under _lock
         self._up = threading.Event()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -93,6 +100,21 @@ class ScriptedPeer:
         with self._lock:
             return list(self._requests)
 
+    def handshakes(self) -> list[bytes]:
+        """The handshakes of BEP 10 that it got."""
+        with self._lock:
+            return list(self._handshakes)
+
+    def connected(self) -> int:
+        """How many connections it has now."""
+        with self._lock:
+            return self._open
+
+    def given(self) -> int:
+        """How many blocks of metadata it got."""
+        with self._lock:
+            return self._data
+
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
         server = self._loop.run_until_complete(
@@ -111,6 +133,7 @@ class ScriptedPeer:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with self._lock:
             self._dials.append(time.monotonic())
+            self._open += 1
             leave = len(self._dials) <= self._hang_up
         try:
             if not leave:
@@ -118,6 +141,8 @@ class ScriptedPeer:
         except (asyncio.IncompleteReadError, ConnectionError):
             pass  # the other side left
         finally:
+            with self._lock:
+                self._open -= 1
             with contextlib.suppress(Exception):
                 writer.close()
 
@@ -131,7 +156,7 @@ class ScriptedPeer:
             return
         info_hash = (await reader.readexactly(HANDSHAKE - len(PROTOCOL)))[8:28]
         writer.write(PROTOCOL + EXTENSIONS + info_hash + b"-SC0100-" + os.urandom(12))
-        handshake: dict[str, object] = {"m": {"ut_metadata": UT_METADATA}}
+        handshake: dict[str, object] = {"m": {"ut_metadata": UT_METADATA, "ut_pex": UT_PEX}}
         if self._size > 0:
             handshake["metadata_size"] = self._size
         self._send(writer, EXTENDED_HANDSHAKE, bencode(handshake))
@@ -144,7 +169,15 @@ class ScriptedPeer:
             if len(message) < 2 or message[0] != EXTENDED:
                 continue
             if message[1] == EXTENDED_HANDSHAKE:
-                theirs = integer(message[2:], b"ut_metadata")
+                if b"11:ut_metadata" in message:
+                    theirs = integer(message[2:], b"ut_metadata")
+                for kind, body in self._tells:
+                    self._send(writer, kind, body)
+                with self._lock:
+                    self._handshakes.append(message[2:])
+            elif message[1] == UT_METADATA and integer(message[2:], b"msg_type") == DATA:
+                with self._lock:
+                    self._data += 1
             elif message[1] == UT_METADATA and integer(message[2:], b"msg_type") == REQUEST:
                 await self._asked(writer, theirs, integer(message[2:], b"piece"))
 
@@ -177,3 +210,6 @@ class ScriptedPeer:
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(START_S)
+
+
+Peers = Callable[..., ScriptedPeer]  # starts one

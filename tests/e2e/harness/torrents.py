@@ -98,9 +98,15 @@ class Torrent:
             self._torrent_file.write_bytes(self.metainfo)
         return self._torrent_file
 
+    @property
+    def info(self) -> bytes:
+        """Its metadata, of v1: there the info dictionary is all of the metainfo."""
+        return self.metainfo[len(b"d4:info") : -1]
+
     def magnet(self, *peers: object, trackers: Iterable[str] = (), name: bool = True) -> str:
         """The magnet URI; peers are seeders (anything with .peer) or "host:port" (BEP 9, x.pe)."""
-        uri = f"magnet:?xt=urn:btih:{self.info_hash}"
+        is_v2 = self.info_hash == self.info_hash_v2
+        uri = "magnet:?xt=urn:" + ("btmh:1220" if is_v2 else "btih:") + self.info_hash
         if name:
             uri += "&dn=" + quote(self.name, safe="")
         for tracker in trackers:
@@ -135,7 +141,8 @@ class Torrent:
         return len(self.files) == 1 and self.files[0].path == self.name
 
 
-def _hash_pieces(blob: Path, piece_length: int) -> bytes:
+def hash_pieces(blob: Path, piece_length: int) -> bytes:
+    """BEP 3's "pieces" of a blob."""
     digests = []
     with open(blob, "rb") as stream:
         while piece := stream.read(piece_length):
@@ -241,7 +248,7 @@ class TorrentMaker:
         info: dict[str, object] = {
             "name": name,
             "piece length": piece_length,
-            "pieces": _hash_pieces(blob, piece_length),
+            "pieces": hash_pieces(blob, piece_length),
         }
         if single:
             info["length"] = files[0].length

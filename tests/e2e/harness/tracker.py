@@ -70,6 +70,18 @@ class OpenTracker:
         found = re.search(rb"8:completei(\d+)e", body)
         return int(found.group(1)) if found else 0
 
+    def name(self, info_hash: str, port: int) -> None:
+        """From here on it names a peer at 127.0.0.1 to those who ask."""
+        query = "&peer_id=-SC0100-000000000000&uploaded=0&downloaded=0&left=1&compact=1"
+        target = f"/announce?info_hash={quote(bytes.fromhex(info_hash))}&port={port}{query}"
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        try:
+            connection.request("GET", target)
+            body = connection.getresponse().read()
+        finally:
+            connection.close()
+        assert b"failure" not in body, body
+
     def wait_for_seed(
         self, info_hash: str, announce_again: Callable[[], None], timeout: float = 30.0
     ) -> None:
@@ -140,6 +152,11 @@ class HangingTracker:
     def requests(self) -> int:
         with self._lock:
             return len(self._requests)
+
+    def paths(self) -> set[str]:
+        """What it was asked for, without the queries."""
+        with self._lock:
+            return {request.split()[1].partition(b"?")[0].decode() for request in self._requests}
 
     def close(self) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)
