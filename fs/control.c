@@ -380,7 +380,8 @@ static int parse_items(struct doc *d, bool final, struct sources *s, struct bt_e
                 if (type == INTAKE_NOTHING)
                         return 0;
                 r = type == INTAKE_TORRENT
-                            ? bt_source_from_torrent(item, len, engine_limits(e), &source, err)
+                            ? bt_source_from_torrent(item, len, engine_limits(e),
+                                                     engine_loopback_peers(e), &source, err)
                             : bt_source_from_magnet(item, len, engine_loopback_peers(e), &source,
                                                     err);
                 if (r < 0)

@@ -23,6 +23,16 @@
 // A reader comes along that far at most before the anchor has to move: twice the largest window.
 static constexpr int margin_bytes = 64 << 20;
 
+static int margin_of(lt::torrent_info const &info)
+{
+        return std::max(1, std::min(info.num_pieces() / 8, margin_bytes / info.piece_length()));
+}
+
+int anchor::first(lt::torrent_info const &info)
+{
+        return margin_of(info) % info.num_pieces();
+}
+
 void anchor::begin(bt_torrent &t, lt::torrent_handle const &h, lt::io_context *io,
                    anchor_disk *disk)
 {
@@ -38,8 +48,7 @@ void anchor::begin(bt_torrent &t, lt::torrent_handle const &h, lt::io_context *i
         if (!m_parts.deadlines)
                 mute_peer(+1);
         m_missing = m_free = piece_set(info->num_pieces());
-        m_margin =
-                std::max(1, std::min(info->num_pieces() / 8, margin_bytes / info->piece_length()));
+        m_margin = margin_of(*info);
         m_piece = choose(-1);
         if (m_piece >= 0)
                 m_handle.piece_priority(lt::piece_index_t(m_piece), lt::low_priority);

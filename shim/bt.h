@@ -88,13 +88,14 @@ void bt_meta_file(const struct bt_meta *m, uint32_t i, struct bt_file *ret);
 struct bt_source;
 
 /* Parses a magnet URI (BEP 9, BEP 53) or a bare info-hash (40 or 64 hex digits, 32 of base32).
- * Keeps at most 100 each of trackers, web seeds and x.pe peers, and drops peers on loopback
- * addresses unless loopback_peers. -EINVAL with a reason. */
-int bt_source_from_magnet(const char *text, size_t len, bool loopback_peers, struct bt_source **ret,
+ * Keeps at most 100 each of trackers, web seeds and x.pe peers, and drops peers and web seeds on
+ * loopback addresses unless loopback. -EINVAL with a reason. */
+int bt_source_from_magnet(const char *text, size_t len, bool loopback, struct bt_source **ret,
                           struct bt_error *err);
-/* Parses a .torrent file. -EINVAL, or -E2BIG over a limit, with a reason. */
+/* Parses a .torrent file, with at most 100 web seeds (BEP 19), as above. -EINVAL, or -E2BIG over a
+ * limit, with a reason. */
 int bt_source_from_torrent(const void *data, size_t len, const struct bt_limits *limits,
-                           struct bt_source **ret, struct bt_error *err);
+                           bool loopback, struct bt_source **ret, struct bt_error *err);
 void bt_source_free(struct bt_source *s);
 const struct bt_hash *bt_source_hash(const struct bt_source *s);
 const char *

@@ -75,10 +75,15 @@ struct bt_source {
         std::string magnet;
         std::vector<bool> selected; // BEP 53: files by their numbers; empty: all of them
         bt_meta *meta = nullptr;
+        bool loopback = false; // its web seeds may be on this host
         ~bt_source();
 };
 
 bt_hash to_hash(lt::info_hash_t const &h) noexcept;
+
+// Whether connecting to a leads back here. An IPv6 address may hold one of IPv4 (RFC 4291
+// §2.5.5.2), and the unspecified one means this host (RFC 1122 §3.2.1.3).
+bool is_this_host(lt::address a);
 
 // The paths of an info dictionary, joined by '/'; a '/' or NUL inside a component is '_'.
 struct raw_paths {
@@ -114,7 +119,8 @@ struct anchor_disk {
 };
 
 struct bt_torrent;
-class swarm; // swarm.hpp
+class swarm;     // swarm.hpp
+class web_seeds; // webseeds.hpp
 
 // Fetches the metadata of a torrent from its peers, and gives it to them (ut_metadata.cpp). NULL
 // for a private torrent. Network thread only.
@@ -163,6 +169,12 @@ class anchor
         {
                 return !m_wanted.empty();
         }
+        bool wants(int piece) const
+        {
+                return m_wanted.count(piece) > 0;
+        }
+        // The piece that it begins with where none is wanted or had.
+        static int first(lt::torrent_info const &info);
         // Those that a reader waits for, or will at once if it gets less than its share.
         std::vector<int> awaited() const;
         // Nobody is asked for some of its blocks any more: asks all peers, before everything else.
@@ -214,6 +226,7 @@ struct bt_torrent : std::enable_shared_from_this<bt_torrent> {
         bool wants_metadata = false;
         class anchor anchor;
         std::unique_ptr<swarm> peers;
+        std::unique_ptr<web_seeds> web;          // set once
         bool ended = false;                      // libtorrent has it no longer
         std::set<lt::tcp::endpoint> known_peers; // while it has no metadata
         bool is_private = false;                 // BEP 27: nobody is told of its peers

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // merge.cpp: what is learned of a torrent after it was added: more of its sources, and that it is
 // private. All on the network thread, where the handle's calls run at once and in order.
-#include "swarm.hpp"
+#include "webseeds.hpp"
 
 #include <libtorrent/announce_entry.hpp>
 #include <libtorrent/torrent_flags.hpp>
@@ -49,8 +49,7 @@ void merge(bt_torrent &t, lt::add_torrent_params const &p)
         // Which of them it knows already libtorrent finds out by itself.
         for (auto const &a : trackers)
                 h.add_tracker(a);
-        for (auto const &u : p.url_seeds)
-                h.add_url_seed(u);
+        t.web->add(p.url_seeds);
         for (auto const &e : p.peers)
                 h.connect_peer(e);
         if (p.ti)

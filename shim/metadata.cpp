@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // metadata.cpp: magnets, .torrent files and info dictionaries. Needs no session.
-#include "internal.hpp"
+#include "webseeds.hpp"
 
 #include <libtorrent/hex.hpp>
 #include <libtorrent/load_torrent.hpp>
@@ -155,15 +155,6 @@ bool is_bare_hash(std::string const &s)
         return ((s.size() == 40 || s.size() == 64) && all(hex)) || (s.size() == 32 && all(base32));
 }
 
-// Whether connecting to a leads back here. An IPv6 address may hold one of IPv4 (RFC 4291
-// §2.5.5.2), and the unspecified one means this host (RFC 1122 §3.2.1.3).
-bool is_this_host(lt::address a)
-{
-        if (a.is_v6() && a.to_v6().is_v4_mapped())
-                a = boost::asio::ip::make_address_v4(boost::asio::ip::v4_mapped, a.to_v6());
-        return a.is_loopback() || a.is_unspecified();
-}
-
 // libtorrent takes what is no hex digit for zeros (aux::from_hex), and so another torrent.
 bool has_bad_hash(std::string const &uri)
 {
@@ -197,6 +188,13 @@ const struct bt_limits bt_default_limits = {
         /* folders */ 1 << 16,
         /* path_bytes */ 32 * 1024 * 1024,
 };
+
+bool is_this_host(lt::address a)
+{
+        if (a.is_v6() && a.to_v6().is_v4_mapped())
+                a = boost::asio::ip::make_address_v4(boost::asio::ip::v4_mapped, a.to_v6());
+        return a.is_loopback() || a.is_unspecified();
+}
 
 int fail(bt_error *err, int code, char const *format, ...) noexcept
 {
@@ -344,7 +342,7 @@ void bt_meta_file(const struct bt_meta *m, uint32_t i, struct bt_file *ret)
         *ret = {f.path.c_str(), f.offset, f.size, f.pad, f.symlink};
 }
 
-int bt_source_from_magnet(const char *text, size_t len, bool loopback_peers, struct bt_source **ret,
+int bt_source_from_magnet(const char *text, size_t len, bool loopback, struct bt_source **ret,
                           struct bt_error *err)
 {
         return guarded(err, [&] {
@@ -377,8 +375,9 @@ int bt_source_from_magnet(const char *text, size_t len, bool loopback_peers, str
                 auto &p = s->params;
                 keep_first(p.trackers);
                 keep_first(p.tracker_tiers);
-                keep_first(p.url_seeds);
-                if (!loopback_peers)
+                sift_web_seeds(p.url_seeds, loopback);
+                s->loopback = loopback;
+                if (!loopback)
                         p.peers.erase(std::remove_if(p.peers.begin(), p.peers.end(),
                                                      [](lt::tcp::endpoint const &e) {
                                                              return is_this_host(e.address());
@@ -402,7 +401,7 @@ int bt_source_from_magnet(const char *text, size_t len, bool loopback_peers, str
 }
 
 int bt_source_from_torrent(const void *data, size_t len, const struct bt_limits *limits,
-                           struct bt_source **ret, struct bt_error *err)
+                           bool loopback, struct bt_source **ret, struct bt_error *err)
 {
         return guarded(err, [&] {
                 if (len > limits->metadata_bytes)
@@ -440,6 +439,9 @@ int bt_source_from_torrent(const void *data, size_t len, const struct bt_limits 
                 if (r < 0)
                         return r;
                 s->params.file_priorities.clear();
+                s->params.http_seeds.clear(); // BEP 17: nobody has them
+                sift_web_seeds(s->params.url_seeds, loopback);
+                s->loopback = loopback;
                 s->hash = s->meta->hash;
                 s->magnet = lt::make_magnet_uri(s->params);
                 *ret = s.release();

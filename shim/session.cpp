@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // session.cpp: the libtorrent session; its alerts and its plugin become the callbacks of bt.h.
-#include "swarm.hpp"
+#include "webseeds.hpp"
 
 #include <libtorrent/alert_types.hpp>
 #include <libtorrent/entry.hpp>
@@ -285,13 +285,14 @@ struct torrent_watch final : lt::torrent_plugin {
         ~torrent_watch() override
         {
                 t->peers->end();
+                t->web->end();
         }
 
         std::shared_ptr<lt::peer_plugin>
         new_connection(lt::peer_connection_handle const &c) override
         {
-                if (c.type() != lt::connection_type::bittorrent)
-                        return {};
+                if (c.type() == lt::connection_type::url_seed)
+                        return std::make_shared<web_watch>(t, c);
                 return std::make_shared<peer_watch>(t, c);
         }
 
@@ -331,6 +332,7 @@ struct torrent_watch final : lt::torrent_plugin {
                 if (info->priv())
                         become_private(*t);
                 t->anchor.begin(*t, handle, t->session->io, t->session->anchors);
+                t->web->begin(*t, handle, t->session->io, false);
                 t->session->tell({t, std::move(info), 0, {}});
         }
 };
@@ -413,6 +415,25 @@ void on_problem(bt_session &s, lt::torrent_alert const &a, std::string const &te
                 t->callbacks->problem(t->user, text.c_str());
 }
 
+// A web seed has answered with an error (its text begins with the HTTP status), or has been given
+// up by libtorrent.
+void on_web_seed(bt_session &s, lt::url_seed_alert const &a)
+{
+        auto const t = s.torrents.find(id_of(a.handle));
+        if (!t || t->removed)
+                return;
+        std::string const url = a.server_url(),
+                          what = a.error ? a.error.message() : std::string(a.error_message());
+        t->callbacks->problem(t->user, ("web seed " + url + ": " + what).c_str());
+        int const status = a.error ? 0 : std::atoi(what.c_str());
+        boost::asio::post(*s.io, [t, url, status] {
+                (void)guarded(nullptr, [&] {
+                        t->web->refused(url, status);
+                        return 0;
+                });
+        });
+}
+
 void on_alert(bt_session &s, lt::alert const *a)
 {
         if (auto const *u = lt::alert_cast<lt::state_update_alert>(a))
@@ -437,6 +458,8 @@ void on_alert(bt_session &s, lt::alert const *a)
                            std::string("tracker ") + te->tracker_url() + ": " +
                                    (te->error ? te->error.message()
                                               : std::string(te->failure_reason())));
+        else if (auto const *ws = lt::alert_cast<lt::url_seed_alert>(a))
+                on_web_seed(s, *ws);
         else if (auto const *mf = lt::alert_cast<lt::metadata_failed_alert>(a))
                 on_metadata_failed(s, *mf);
         else if (auto const *to = lt::alert_cast<lt::torrent_error_alert>(a))
@@ -715,6 +738,8 @@ int bt_torrent_add(struct bt_session *s, const struct bt_source *src, const uint
                 t->wants_metadata = !p.ti;
                 t->is_large = p.ti && is_large(*p.ti);
                 t->known_peers.insert(p.peers.begin(), p.peers.end());
+                t->web = std::make_unique<web_seeds>(std::move(p.url_seeds), src->loopback);
+                p.url_seeds.clear();
                 {
                         std::lock_guard<std::mutex> const l(s->add_lock);
                         t->id = s->next_id++;
@@ -726,11 +751,8 @@ int bt_torrent_add(struct bt_session *s, const struct bt_source *src, const uint
                 });
                 p.extensions.push_back(&lt::create_ut_pex_plugin);
                 p.extensions.push_back(&lt::create_smart_ban_plugin);
-                // All pieces start unwanted, also those of metadata that is still to come. Paused
-                // and then resumed: peers that are known are connected to at once instead of in the
-                // next tick.
-                p.flags = (t->parts.boost ? lt::torrent_flags::paused : lt::torrent_flags_t{}) |
-                          lt::torrent_flags::update_subscribe | lt::torrent_flags::apply_ip_filter |
+                // All pieces start unwanted, also those of metadata that is still to come.
+                p.flags = lt::torrent_flags::update_subscribe | lt::torrent_flags::apply_ip_filter |
                           lt::torrent_flags::default_dont_download |
                           lt::torrent_flags::no_verify_files |
                           lt::torrent_flags::duplicate_is_error;
@@ -742,6 +764,17 @@ int bt_torrent_add(struct bt_session *s, const struct bt_source *src, const uint
                                 if (have[i / 8] & (1u << (i % 8)))
                                         p.have_pieces.set_bit(lt::piece_index_t(i));
                 }
+                if (p.ti)
+                        p.url_seeds = t->web->urls_for(*p.ti);
+                // Peers that are known are connected to when a torrent is resumed, and web seeds
+                // when it begins and wants a piece; else in a tick, up to a second later.
+                if (!p.url_seeds.empty() && p.peers.empty() && !have && t->parts.anchor) {
+                        p.piece_priorities.assign(std::size_t(p.ti->num_pieces()),
+                                                  lt::dont_download);
+                        p.piece_priorities[std::size_t(anchor::first(*p.ti))] = lt::low_priority;
+                } else if (t->parts.boost) {
+                        p.flags |= lt::torrent_flags::paused;
+                }
                 p.extensions.push_back(
                         [t](lt::torrent_handle const &h,
                             lt::client_data_t) -> std::shared_ptr<lt::torrent_plugin> {
@@ -752,6 +785,7 @@ int bt_torrent_add(struct bt_session *s, const struct bt_source *src, const uint
                                 if (!t->wants_metadata) {
                                         t->is_private = h.torrent_file()->priv();
                                         t->anchor.begin(*t, h, t->session->io, t->session->anchors);
+                                        t->web->begin(*t, h, t->session->io, true);
                                         boost::asio::post(*t->session->io, [t] {
                                                 (void)guarded(nullptr, [&] {
                                                         t->anchor.files_checked();
@@ -810,6 +844,8 @@ void bt_torrent_want(struct bt_torrent *t, const struct bt_want *want, size_t n)
                                           (void)guarded(nullptr, [&] {
                                                   t->anchor.want(list);
                                                   t->peers->wake();
+                                                  if (t->anchor.wants_pieces())
+                                                          t->web->wake();
                                                   return 0;
                                           });
                                   });

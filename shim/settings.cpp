@@ -74,6 +74,13 @@ lt::settings_pack default_settings()
         p.set_bool(sp::enable_upnp, false);
         // The old server's bound on connections to web seeds of one torrent.
         p.set_int(sp::max_web_seed_connections, 30);
+        // What was asked of a web seed comes, also after a seek; with the default of 16 MiB that is
+        // seconds of it. libtorrent takes a piece or a MiB at least.
+        p.set_int(sp::urlseed_max_request_bytes, 1 << 20);
+        // Seconds until a web seed that had not got one file is asked for others.
+        p.set_int(sp::urlseed_wait_retry, 1);
+        // … and until a name is looked up again that was not found. Names fail with the network.
+        p.set_int(sp::web_seed_name_lookup_retry, 30);
         // Torrents are started and stopped by magnetfs, never by libtorrent's queue.
         p.set_int(sp::active_limit, std::numeric_limits<int>::max());
         p.set_bool(sp::announce_to_all_trackers, true);

@@ -324,6 +324,102 @@ static void test_magnet_loopback(void **state)
         assert_int_equal(wrong, 0);
 }
 
+static const struct peer_case web_seed_cases[] = {
+        {"HTTP", "http://example.org/a%20b", false},
+        {"HTTPS, a port and a query", "https://192.0.2.1:8443/f?x=1", false},
+        {"not a name below localhost", "http://notlocalhost/f", false},
+        {"127.0.0.1", "http://127.0.0.1/f", true},
+        {"… with a port", "http://127.0.0.1:8080/f", true},
+        {"… with a user", "http://a:b@127.0.0.1/f", true},
+        {"… whose user looks like a host", "http://example.org:80@127.0.0.1/f", true},
+        {"… with a query alone", "http://127.0.0.1?f", true},
+        {"HTTPS", "https://127.0.0.1/f", true},
+        {"a scheme in capitals", "HTTP://127.0.0.1/f", true},
+        {"IPv6", "http://[::1]:80/f", true},
+        {"RFC 4291 §2.5.5.2", "http://[::ffff:127.0.0.1]/f", true},
+        {"0.0.0.0", "http://0.0.0.0/f", true},
+        {"RFC 6761 §6.3", "http://localhost/f", true},
+        {"… all below it", "http://a.LocalHost:80/f", true},
+        {"… with the root's dot", "http://localhost./f", true},
+};
+
+static unsigned web_seeds(const struct bt_source *s)
+{
+        return occurs(bt_source_magnet(s), "&ws=");
+}
+
+static void test_magnet_web_seeds(void **state)
+{
+        unsigned wrong = 0;
+
+        (void)state;
+        for (size_t i = 0; i < N(web_seed_cases); i++) {
+                const struct peer_case *c = &web_seed_cases[i];
+                char text[300], *to;
+
+                to = text + sprintf(text, "%s&ws=", BTIH V1);
+                for (const char *p = c->peer; *p; p++)
+                        to += sprintf(to, strchr("%?&=", *p) ? "%%%02X" : "%c", *p);
+                for (unsigned allowed = 0; allowed < 2; allowed++) {
+                        struct bt_source *s = magnet(c->rule, text, allowed == 1);
+
+                        if (web_seeds(s) != (allowed || !c->loopback ? 1 : 0)) {
+                                print_error("%s: %s\n", c->rule, bt_source_magnet(s));
+                                wrong++;
+                        }
+                        bt_source_free(s);
+                }
+        }
+        assert_int_equal(wrong, 0);
+}
+
+static void test_magnet_bad_web_seeds(void **state)
+{
+        static const char *const bad[] = {"ftp://example.org/f", "http://",
+                                          "http:///f",           "//example.org/f",
+                                          "example.org/f",       "http://example.org/f"};
+        char text[2000];
+        size_t len = (size_t)sprintf(text, "%s&ws=http://example.org/f", BTIH V1);
+        struct bt_source *s;
+
+        (void)state;
+        for (size_t i = 0; i < N(bad); i++)
+                len += (size_t)sprintf(text + len, "&ws=%s", bad[i]);
+        s = magnet("bad web seeds", text, true);
+        assert_int_equal(web_seeds(s), 1);
+        bt_source_free(s);
+}
+
+/* Many magnets have them encoded once too little; and a line break would end the request's line. */
+static void test_magnet_web_seeds_are_encoded(void **state)
+{
+        struct bt_source *s = magnet(
+                "encoded", BTIH V1 "&ws=http%3A%2F%2Fexample.org%2Fa%20b%0D%0Ac%C3%A9", false);
+
+        (void)state;
+        assert_non_null(strstr(bt_source_magnet(s), "a%2520b%250D%250Ac%25C3%25A9"));
+        bt_source_free(s);
+}
+
+/* Those that are dropped take no place from others. */
+static void test_magnet_many_web_seeds(void **state)
+{
+        char text[16000];
+        size_t len = (size_t)sprintf(text, "%s", BTIH V1);
+        struct bt_source *s;
+
+        (void)state;
+        for (unsigned i = 0; i < 150; i++)
+                len += (size_t)sprintf(text + len, "&ws=http://127.0.0.1:%u/f", i + 1);
+        sprintf(text + len, "&ws=http://example.org/f");
+        s = magnet("loopback first", text, false);
+        assert_int_equal(web_seeds(s), 1);
+        bt_source_free(s);
+        s = magnet("loopback first", text, true);
+        assert_int_equal(web_seeds(s), 100);
+        bt_source_free(s);
+}
+
 /* Loopback peers that are dropped take no place from others. */
 static void test_magnet_loopback_first(void **state)
 {
@@ -481,7 +577,7 @@ static struct bt_source *torrent(const char *rule, const void *p, size_t len)
         struct bt_source *s = NULL;
         struct bt_error err = {0};
 
-        if (bt_source_from_torrent(p, len, &bt_default_limits, &s, &err) != 0)
+        if (bt_source_from_torrent(p, len, &bt_default_limits, false, &s, &err) != 0)
                 fail_msg("%s: %s", rule, err.text);
         assert_non_null(bt_source_meta(s));
         return s;
@@ -825,7 +921,7 @@ static void test_torrent_bad(void **state)
 
                 assert_non_null(copy);
                 memcpy(copy, c->text, c->len);
-                r = bt_source_from_torrent(copy, c->len, &bt_default_limits, &s, &err);
+                r = bt_source_from_torrent(copy, c->len, &bt_default_limits, false, &s, &err);
                 free(copy);
                 if (r != -EINVAL) {
                         print_error("%s: %d %s\n", c->rule, r, err.text);
@@ -852,8 +948,9 @@ static void test_torrent_fuzz(void **state)
         for (size_t len = 0; len < b.len; len++) {
                 struct bt_source *s = NULL;
 
-                assert_int_equal(bt_source_from_torrent(b.p, len, &bt_default_limits, &s, NULL),
-                                 -EINVAL);
+                assert_int_equal(
+                        bt_source_from_torrent(b.p, len, &bt_default_limits, false, &s, NULL),
+                        -EINVAL);
                 assert_null(s);
         }
         for (unsigned round = 0; round < 20000; round++) {
@@ -866,7 +963,7 @@ static void test_torrent_fuzz(void **state)
                 for (unsigned k = 1 + next() % 3; k > 0; k--)
                         copy[next() % b.len] =
                                 next() % 2 ? "0123456789dlie:-/"[next() % 17] : (char)next();
-                r = bt_source_from_torrent(copy, b.len, &bt_default_limits, &s, NULL);
+                r = bt_source_from_torrent(copy, b.len, &bt_default_limits, false, &s, NULL);
                 if (r != 0 && r != -EINVAL && r != -E2BIG)
                         fail_msg("round %u: %d", round, r);
                 if (s) {
@@ -922,7 +1019,7 @@ static void test_torrent_limits(void **state)
                 const struct limit_case *c = &limit_cases[i];
                 struct bt_source *s = NULL;
                 struct bt_error err = {0};
-                int r = bt_source_from_torrent(b.p, b.len, &c->limits, &s, &err);
+                int r = bt_source_from_torrent(b.p, b.len, &c->limits, false, &s, &err);
 
                 if (r != c->expected || (r < 0) != (s == NULL) || err.code != r)
                         fail_msg("%s: %d %s", c->rule, r, err.text);
@@ -933,10 +1030,11 @@ static void test_torrent_limits(void **state)
                 struct bt_limits exact = {b.len, 4, 3, 3, 2, 7};
                 struct bt_source *s = NULL;
 
-                assert_int_equal(bt_source_from_torrent(b.p, b.len, &exact, &s, NULL), 0);
+                assert_int_equal(bt_source_from_torrent(b.p, b.len, &exact, false, &s, NULL), 0);
                 bt_source_free(s);
                 exact.metadata_bytes--;
-                assert_int_equal(bt_source_from_torrent(b.p, b.len, &exact, &s, NULL), -E2BIG);
+                assert_int_equal(bt_source_from_torrent(b.p, b.len, &exact, false, &s, NULL),
+                                 -E2BIG);
         }
         free(b.p);
 }
@@ -954,7 +1052,7 @@ static void test_torrent_depth(void **state)
                 for (unsigned i = 0; i < levels; i++)
                         put_text(&b, "1:d");
                 put_text(&b, "eee" TAIL);
-                r = bt_source_from_torrent(b.p, b.len, &bt_default_limits, &s, NULL);
+                r = bt_source_from_torrent(b.p, b.len, &bt_default_limits, false, &s, NULL);
                 bt_source_free(s);
                 free(b.p);
                 if (r != (levels <= 1024 ? 0 : -E2BIG))
@@ -971,7 +1069,7 @@ static void test_torrent_depth(void **state)
                 memcpy(p, "d4:info", 7);
                 memset(p + 7, 'l', DEEP);
                 memset(p + 7 + DEEP, 'e', DEEP + 1);
-                r = bt_source_from_torrent(p, 2 * DEEP + 8, &bt_default_limits, &s, NULL);
+                r = bt_source_from_torrent(p, 2 * DEEP + 8, &bt_default_limits, false, &s, NULL);
                 free(p);
                 assert_int_equal(r, -EINVAL);
                 assert_null(s);
@@ -996,7 +1094,7 @@ static void test_torrent_file_limit(void **state)
                 }
                 put_text(&b, "e" TAIL);
                 assert_true(b.len < bt_default_limits.metadata_bytes);
-                got[more] = bt_source_from_torrent(b.p, b.len, &bt_default_limits, &s, NULL);
+                got[more] = bt_source_from_torrent(b.p, b.len, &bt_default_limits, false, &s, NULL);
                 bt_source_free(s);
                 free(b.p);
         }
@@ -1089,6 +1187,10 @@ int main(void)
                 cmocka_unit_test(test_magnet_long),
                 cmocka_unit_test(test_magnet_loopback),
                 cmocka_unit_test(test_magnet_loopback_first),
+                cmocka_unit_test(test_magnet_web_seeds),
+                cmocka_unit_test(test_magnet_bad_web_seeds),
+                cmocka_unit_test(test_magnet_web_seeds_are_encoded),
+                cmocka_unit_test(test_magnet_many_web_seeds),
                 cmocka_unit_test(test_magnet_fuzz),
                 cmocka_unit_test(test_torrent_single),
                 cmocka_unit_test(test_torrent_raw_names),

@@ -144,8 +144,9 @@ static struct bt_torrent *add_with_piece(struct bt_session *s, int number, struc
                          "%080dee",
                          number, number);
 
-        assert_int_equal(
-                bt_source_from_torrent(torrent, (size_t)n, &bt_default_limits, &source, &err), 0);
+        assert_int_equal(bt_source_from_torrent(torrent, (size_t)n, &bt_default_limits, false,
+                                                &source, &err),
+                         0);
         if (bt_torrent_add(s, source, have, u, &t, &err) != 0)
                 fail_msg("%s", err.text);
         u->hash = *bt_source_hash(source);
