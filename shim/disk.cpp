@@ -194,7 +194,7 @@ class store_disk final : public lt::disk_interface,
                         m_by_id.erase(s->owner->id);
                 answer_held(*s);
                 for (auto &w : m_workers)
-                        w->push([this, s](worker &self) mutable {
+                        w->push([this, s = s](worker &self) mutable {
                                 for (auto h = self.hashes.begin(); h != self.hashes.end();)
                                         h = h->first.first == s.get() ? self.hashes.erase(h)
                                                                       : std::next(h);
@@ -278,7 +278,7 @@ class store_disk final : public lt::disk_interface,
         {
                 bool const v1 = bool(flags & lt::disk_interface::v1_hash);
                 // Not copied until v2 is filled: v2 points into a vector that the handler owns.
-                auto const h = std::make_shared<decltype(handler)>(std::move(handler));
+                auto h = std::make_shared<decltype(handler)>(std::move(handler));
                 if (auto const s = take(i); s->anchor == int(piece)) {
                         s->held = [h, piece] { (*h)(piece, lt::sha1_hash(), lt::storage_error()); };
                         return;

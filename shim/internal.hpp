@@ -124,7 +124,7 @@ class web_seeds; // webseeds.hpp
 
 // Fetches the metadata of a torrent from its peers, and gives it to them (ut_metadata.cpp). NULL
 // for a private torrent. Network thread only.
-std::shared_ptr<lt::torrent_plugin> make_metadata_exchange(std::shared_ptr<bt_torrent> t,
+std::shared_ptr<lt::torrent_plugin> make_metadata_exchange(std::shared_ptr<bt_torrent> const &t,
                                                            lt::torrent_handle const &h);
 // See bt_torrent_redial. Network thread only.
 void redial(bt_torrent &t);
@@ -197,7 +197,6 @@ class anchor
         lt::io_context *m_io = nullptr;
         anchor_disk *m_disk = nullptr;
         uint64_t m_id = 0;
-        int m_pieces = 0;
         int m_piece = -1;    // the anchor; -1: none
         bool m_held = false; // … and the disk holds it
         bool m_checked = false;

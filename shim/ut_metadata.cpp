@@ -374,7 +374,7 @@ void take_metadata(bt_torrent &t, lt::span<char const> bytes)
                 x->given(bytes);
 }
 
-std::shared_ptr<lt::torrent_plugin> make_metadata_exchange(std::shared_ptr<bt_torrent> t,
+std::shared_ptr<lt::torrent_plugin> make_metadata_exchange(std::shared_ptr<bt_torrent> const &t,
                                                            lt::torrent_handle const &h)
 {
         auto const info = h.torrent_file();

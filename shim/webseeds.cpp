@@ -52,9 +52,10 @@ template <typename P> std::string escaped(std::string const &text, P must_not)
 {
         static char const digits[] = "0123456789ABCDEF";
         std::string r;
-        for (unsigned char const c : text) {
+        for (char const byte : text) {
+                auto const c = static_cast<unsigned char>(byte);
                 if (!must_not(c)) {
-                        r += char(c);
+                        r += byte;
                         continue;
                 }
                 r += '%';

@@ -9,8 +9,8 @@
 void model_init(struct model *m, uint64_t size, uint32_t piece_length, unsigned *playing)
 {
         *m = (struct model){.piece_length = piece_length,
-                            .pieces = (uint32_t)((size + piece_length - 1) / piece_length),
-                            .playing = playing};
+                            .pieces = (uint32_t)((size + piece_length - 1) / piece_length)};
+        m->playing = playing;
         m->have = calloc(m->pieces, sizeof *m->have);
         m->ever = calloc(m->pieces, sizeof *m->ever);
         m->told = calloc(m->pieces, sizeof *m->told);
