@@ -302,7 +302,10 @@ void torrent_piece_passed(struct torrent *t, uint32_t piece)
                         if (!next->reserved)
                                 settle(t, p, ENOSPC, &answer);
                 }
-                wants_done(&t->wants, want);
+                /* If nobody but those who waited wanted it, it went with the last of them. */
+                want = wants_find(&t->wants, piece);
+                if (want)
+                        wants_done(&t->wants, want);
         }
         parked_unlock_and_answer(t, answer);
 }

@@ -119,7 +119,10 @@ int torrent_want(struct torrent *t, uint32_t piece, uint8_t before, uint8_t afte
 {
         const struct wants_room room = {room_reserve, room_release, t};
 
-        if (after != PRIORITY_NONE && store_has(t->content->store, piece))
+        /* A piece that is there has no entry, or has one until its passing is dealt with; while it
+         * has, wishes are counted: each one is taken back some time. */
+        if (after != PRIORITY_NONE && store_has(t->content->store, piece) &&
+            !wants_find(&t->wants, piece))
                 return 0;
         return wants_change(&t->wants, piece, before, after, &room);
 }

@@ -1,0 +1,296 @@
+/* test_parked.c: reads that wait, whichever way their pieces come: each is answered once, with the
+ * right bytes, and nothing stays wanted when all is over. No session: what it would bring is
+ * written to the store here. */
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "handle.h"
+#include "torrent.h"
+
+#define PIECE UINT64_C(16384)
+enum { PIECES = 24, HANDLES = 3, REQUESTS_MAX = 200, ROUNDS = 300, STEPS = 120 };
+
+struct request {
+        uint64_t off;
+        size_t len;
+        uint64_t id;
+        int answers, error;
+};
+
+static struct request requests[REQUESTS_MAX];
+static unsigned n_requests;
+
+static uint8_t byte_at(uint64_t off)
+{
+        return (uint8_t)(off * 131 + off / PIECE * 7 + 3);
+}
+
+static void on_data(void *request, const void *data, size_t len)
+{
+        struct request *r = request;
+        const uint8_t *p = data;
+
+        r->answers++;
+        assert_true(len > 0 && len <= r->len);
+        for (size_t i = 0; i < len; i++)
+                assert_int_equal(p[i], byte_at(r->off + i));
+}
+
+static void on_error(void *request, int err)
+{
+        struct request *r = request;
+
+        r->answers++;
+        r->error = err;
+}
+
+static void on_poll(void *poll_handle)
+{
+        (void)poll_handle;
+}
+
+struct fixture {
+        char path[32];
+        int fd;
+        struct cache *cache;
+        struct torrent_env env;
+        struct torrent *torrent;
+        bool arrived[PIECES], passed[PIECES];
+};
+
+static struct bt_source *make_source(void)
+{
+        char text[256 + 20 * PIECES];
+        struct bt_source *source = NULL;
+        struct bt_error err = {0};
+        int n = snprintf(text, sizeof text,
+                         "d4:infod6:lengthi%llue4:name1:f12:piece lengthi%llue6:pieces%d:",
+                         (unsigned long long)(PIECES * PIECE), (unsigned long long)PIECE,
+                         20 * PIECES);
+
+        memset(text + n, 'x', 20 * PIECES);
+        memcpy(text + n + 20 * PIECES, "ee", 2);
+        if (bt_source_from_torrent(text, (size_t)n + 20 * PIECES + 2, &bt_default_limits, false,
+                                   &source, &err) < 0)
+                fail_msg("%s", err.text);
+        return source;
+}
+
+static void begin(struct fixture *f)
+{
+        struct bt_source *source = make_source();
+
+        *f = (struct fixture){.path = "/tmp/test-parked-XXXXXX"};
+        n_requests = 0;
+        assert_non_null(mkdtemp(f->path));
+        f->fd = open(f->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        assert_true(f->fd >= 0);
+        assert_int_equal(cache_new(f->fd, UINT64_C(1) << 30, 0, &f->cache), 0);
+        f->env.reply = (struct reply_ops){on_data, on_error, on_poll, on_poll};
+        assert_int_equal(torrent_new(&f->env, 1, source, true, &f->torrent), 0);
+        assert_int_equal(torrent_set_content(f->torrent, f->cache, bt_source_meta(source)), 0);
+}
+
+static void end(struct fixture *f)
+{
+        struct cache_stats stats;
+
+        assert_null(torrent_end(f->torrent, EIO));
+        torrent_unref(f->torrent);
+        cache_stats(f->cache, &stats);
+        assert_int_equal(stats.used_bytes, 0);
+        cache_free(f->cache);
+        close(f->fd);
+        assert_int_equal(rmdir(f->path), 0);
+}
+
+static struct handle *open_file(struct fixture *f)
+{
+        const struct tree *tree = torrent_content(f->torrent)->tree;
+        struct handle *h = NULL;
+
+        assert_int_equal(handle_open(f->torrent, tree_child(tree, TREE_ROOT, 0), &h), 0);
+        return h;
+}
+
+/* As FUSE's thread does it. */
+static void read_at(struct handle *h, uint64_t off, size_t len)
+{
+        struct request *r = &requests[n_requests];
+        size_t got = 0;
+        int what;
+
+        assert_true(n_requests < REQUESTS_MAX);
+        *r = (struct request){.off = off, .len = len};
+        what = handle_read(h, off, len, false, r, getpid(), &got, &r->id);
+        if (what == READ_PARKED) {
+                n_requests++;
+                torrent_arm(handle_torrent(h), r->id);
+        } else if (what == READ_NOW) {
+                uint8_t *data = malloc(got);
+
+                assert_non_null(data);
+                assert_int_equal(handle_fetch(h, off, data, got), 0);
+                on_data(r, data, got);
+                free(data);
+        } else {
+                fail_msg("a read: %d", what);
+        }
+}
+
+/* The network's thread: the bytes are there and right. What waits hears of it later. */
+static void arrive(struct fixture *f, uint32_t piece)
+{
+        struct store *store = torrent_content(f->torrent)->store;
+        uint8_t data[PIECE];
+
+        if (f->arrived[piece])
+                return;
+        f->arrived[piece] = true;
+        for (uint64_t i = 0; i < PIECE; i++)
+                data[i] = byte_at(piece * PIECE + i);
+        assert_int_equal(store_write(store, piece, 0, data, PIECE), 0);
+        store_set(store, piece);
+}
+
+static void pass(struct fixture *f, uint32_t piece)
+{
+        if (!f->arrived[piece] || f->passed[piece])
+                return;
+        f->passed[piece] = true;
+        torrent_piece_passed(f->torrent, piece);
+}
+
+static void assert_over(const struct fixture *f)
+{
+        for (unsigned i = 0; i < n_requests; i++)
+                if (requests[i].answers != 1)
+                        fail_msg("request %u: %d answers", i, requests[i].answers);
+        assert_null(f->torrent->parked);
+        assert_null(f->torrent->wants.table);
+        assert_int_equal(f->env.parked_reads, 0);
+}
+
+/* Two threads read with one handle: the reader model follows the second, so that nobody but the
+ * first read itself wants what it waits for. */
+static void test_only_the_read_wants_its_piece(void **state)
+{
+        struct fixture f;
+        struct handle *h;
+
+        (void)state;
+        begin(&f);
+        h = open_file(&f);
+        read_at(h, 0, 4096);
+        read_at(h, 20 * PIECE, 4096);
+        arrive(&f, 0);
+        pass(&f, 0);
+        arrive(&f, 20);
+        pass(&f, 20);
+        handle_close(h);
+        assert_over(&f);
+        end(&f);
+}
+
+/* A piece arrives between a read that waits for it and one that comes before its passing was dealt
+ * with: what the second takes back when it ends is not the first one's. */
+static void test_a_read_between_arrival_and_passing(void **state)
+{
+        struct fixture f;
+        struct handle *a, *b;
+
+        (void)state;
+        begin(&f);
+        a = open_file(&f);
+        b = open_file(&f);
+        read_at(a, 5 * PIECE, 4096);
+        read_at(a, 20 * PIECE, 4096); /* its plan leaves piece 5 */
+        arrive(&f, 5);
+        read_at(b, 4 * PIECE, 2 * PIECE); /* waits for 4 alone */
+        torrent_interrupt(f.torrent, requests[n_requests - 1].id);
+        pass(&f, 5);
+        arrive(&f, 20);
+        pass(&f, 20);
+        handle_close(a);
+        handle_close(b);
+        assert_over(&f);
+        end(&f);
+}
+
+static uint32_t next(uint32_t *rng)
+{
+        *rng ^= *rng << 13;
+        *rng ^= *rng >> 17;
+        *rng ^= *rng << 5;
+        return *rng;
+}
+
+static void random_step(struct fixture *f, struct handle **handles, uint32_t *rng)
+{
+        uint32_t what = next(rng) % 8, piece = next(rng) % PIECES;
+        struct handle **h = &handles[next(rng) % HANDLES];
+
+        if (what < 3) {
+                uint64_t off = next(rng) % (PIECES * PIECE), left = PIECES * PIECE - off;
+                uint64_t len = 1 + next(rng) % (4 * PIECE);
+
+                read_at(*h, off, (size_t)(len < left ? len : left));
+        } else if (what < 5) {
+                arrive(f, piece);
+        } else if (what < 6) {
+                pass(f, piece);
+        } else if (what < 7 && n_requests > 0) {
+                torrent_interrupt(f->torrent, requests[next(rng) % n_requests].id);
+        } else {
+                for (unsigned i = 0; i < n_requests; i++)
+                        torrent_interrupt(f->torrent, requests[i].id); /* all: none is of *h then */
+                handle_close(*h);
+                *h = open_file(f);
+        }
+}
+
+static void test_random(void **state)
+{
+        uint32_t rng = 2463534242;
+
+        (void)state;
+        for (unsigned round = 0; round < ROUNDS; round++) {
+                struct handle *handles[HANDLES];
+                struct fixture f;
+
+                begin(&f);
+                for (unsigned i = 0; i < HANDLES; i++)
+                        handles[i] = open_file(&f);
+                for (unsigned i = 0; i < STEPS; i++)
+                        random_step(&f, handles, &rng);
+                for (uint32_t i = 0; i < PIECES; i++) {
+                        arrive(&f, i);
+                        pass(&f, i);
+                }
+                for (unsigned i = 0; i < HANDLES; i++)
+                        handle_close(handles[i]);
+                assert_over(&f);
+                end(&f);
+        }
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(test_only_the_read_wants_its_piece),
+                cmocka_unit_test(test_a_read_between_arrival_and_passing),
+                cmocka_unit_test(test_random),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
