@@ -12,7 +12,7 @@ from scenarios import SCENARIOS, Scenario
 from step import Plan
 
 ALL = "as it is"
-NONE = "without any"
+NONE = "without any"  # once
 
 
 @dataclass(frozen=True)
