@@ -12,7 +12,10 @@
 // the picker the piece is complete and being checked, for the peers' interest it is missing. When a
 // reader wants the anchor itself another piece takes its place and the hash is answered, wrong,
 // which blames nobody, as no peer has sent it; the piece is then missing like any other.
-#include "internal.hpp"
+#include "anchor.hpp"
+
+#include "error.hpp"
+#include "torrent.hpp"
 
 #include <boost/asio/post.hpp>
 

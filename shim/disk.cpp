@@ -10,7 +10,9 @@
 // Hashing: the bytes of a block are hashed while they are still in the processor's cache, right
 // after their write, as long as the blocks of a piece come in order; what came out of order is read
 // back from the store when libtorrent asks for the hash.
-#include "internal.hpp"
+#include "disk.hpp"
+
+#include "error.hpp"
 
 #include <libtorrent/disk_buffer_holder.hpp>
 #include <libtorrent/disk_observer.hpp>

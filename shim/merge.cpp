@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: MIT
 // merge.cpp: what is learned of a torrent after it was added: more of its sources, and that it is
 // private. All on the network thread, where the handle's calls run at once and in order.
+#include "merge.hpp"
+
+#include "error.hpp"
+#include "swarm.hpp"
+#include "ut_metadata.hpp"
 #include "webseeds.hpp"
 
 #include <libtorrent/announce_entry.hpp>

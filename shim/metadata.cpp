@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: MIT
 // metadata.cpp: magnets, .torrent files and info dictionaries. Needs no session.
+#include "metadata.hpp"
+
+#include "error.hpp"
+#include "paths.hpp"
 #include "webseeds.hpp"
 
 #include <libtorrent/hex.hpp>
@@ -10,7 +14,6 @@
 #include <algorithm>
 #include <cctype>
 #include <cerrno>
-#include <cstdio>
 #include <cstring>
 #include <unordered_set>
 
@@ -194,18 +197,6 @@ bool is_this_host(lt::address a)
         if (a.is_v6() && a.to_v6().is_v4_mapped())
                 a = boost::asio::ip::make_address_v4(boost::asio::ip::v4_mapped, a.to_v6());
         return a.is_loopback() || a.is_unspecified();
-}
-
-int fail(bt_error *err, int code, char const *format, ...) noexcept
-{
-        if (err) {
-                std::va_list ap;
-                va_start(ap, format);
-                err->code = code;
-                std::vsnprintf(err->text, sizeof err->text, format, ap);
-                va_end(ap);
-        }
-        return code;
 }
 
 bt_hash to_hash(lt::info_hash_t const &h) noexcept

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 // paths.cpp: the paths of an info dictionary as the torrent has them, and what they may ask for at
 // most. Needs no session.
-#include "internal.hpp"
+#include "paths.hpp"
+
+#include "error.hpp"
 
 #include <cerrno>
 #include <unordered_map>

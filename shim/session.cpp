@@ -1,5 +1,13 @@
 // SPDX-License-Identifier: MIT
 // session.cpp: the libtorrent session; its alerts and its plugin become the callbacks of bt.h.
+#include "disk.hpp"
+#include "error.hpp"
+#include "merge.hpp"
+#include "metadata.hpp"
+#include "settings.hpp"
+#include "swarm.hpp"
+#include "torrent.hpp"
+#include "ut_metadata.hpp"
 #include "webseeds.hpp"
 
 #include <libtorrent/alert_types.hpp>
@@ -10,6 +18,7 @@
 #include <libtorrent/hasher.hpp>
 #include <libtorrent/peer_connection_handle.hpp>
 #include <libtorrent/peer_request.hpp>
+#include <libtorrent/session.hpp>
 #include <libtorrent/session_params.hpp>
 #include <libtorrent/session_stats.hpp>
 #include <libtorrent/torrent_flags.hpp>

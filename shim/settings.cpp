@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT
 // settings.cpp: the settings a session starts from, and the user's --set NAME=VALUE.
-#include "internal.hpp"
+#include "settings.hpp"
+
+#include "error.hpp"
+#include "metadata.hpp"
 
 #include <libtorrent/alert.hpp>
 

@@ -7,6 +7,9 @@
 // waits is worth more than that.
 #include "swarm.hpp"
 
+#include "error.hpp"
+#include "torrent.hpp"
+
 #include <libtorrent/peer_info.hpp>
 #include <libtorrent/torrent_flags.hpp>
 

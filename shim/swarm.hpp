@@ -2,18 +2,23 @@
 // swarm.hpp: how the peers of a torrent behave while somebody waits for its bytes.
 #pragma once
 
-#include "internal.hpp"
-
+#include <libtorrent/io_context.hpp>
 #include <libtorrent/peer_connection_handle.hpp>
 #include <libtorrent/peer_request.hpp>
+#include <libtorrent/socket.hpp>
 #include <libtorrent/time.hpp>
+#include <libtorrent/torrent_handle.hpp>
 
 #include <boost/asio/steady_timer.hpp>
 
 #include <array>
 #include <map>
-#include <set>
+#include <memory>
+#include <utility>
 #include <vector>
+
+struct bt_torrent; // torrent.hpp
+class anchor;      // anchor.hpp
 
 // What one peer was asked for and when it last gave something. Network thread only.
 class conduct

@@ -4,9 +4,12 @@
 // In place of libtorrent's own, which one lying peer defeats: it mixes the blocks of all peers and
 // asks everybody again when the whole is wrong, and it takes the size that the last peer said, so
 // that honest answers no longer fit. drafts.hpp says how it is done here.
-#include "internal.hpp"
+#include "ut_metadata.hpp"
 
 #include "drafts.hpp"
+#include "error.hpp"
+#include "metadata.hpp"
+#include "paths.hpp"
 
 #include <libtorrent/bdecode.hpp>
 #include <libtorrent/entry.hpp>

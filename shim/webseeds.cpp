@@ -8,6 +8,10 @@
 // asked of a web seed can't be cancelled but by hanging up: a seek waits for the rest of it.
 #include "webseeds.hpp"
 
+#include "error.hpp"
+#include "metadata.hpp"
+#include "torrent.hpp"
+
 #include <libtorrent/error_code.hpp>
 #include <libtorrent/peer_info.hpp>
 

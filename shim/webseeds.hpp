@@ -5,8 +5,16 @@
 
 #include "swarm.hpp"
 
+#include <libtorrent/extensions.hpp>
+#include <libtorrent/torrent_info.hpp>
+
 #include <functional>
+#include <map>
+#include <memory>
 #include <string>
+#include <vector>
+
+class web_seeds;
 
 // Encodes what was not, and drops what is no URL of a web seed, what is there twice, what leads
 // back to this host unless loopback, and what is beyond the hundredth.

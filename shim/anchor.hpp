@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: MIT
+// anchor.hpp: the pieces that are wanted, and the one that keeps peers at the ready.
+#pragma once
+
+#include "bt.h"
+#include "parts.hpp"
+#include "piece_set.hpp"
+
+#include <libtorrent/download_priority.hpp>
+#include <libtorrent/io_context.hpp>
+#include <libtorrent/torrent_handle.hpp>
+#include <libtorrent/torrent_info.hpp>
+
+#include <map>
+#include <memory>
+#include <utility>
+#include <vector>
+
+// The part of the disk that knows about anchors (disk.cpp). Network thread only.
+struct anchor_disk {
+        // What is written to the piece goes nowhere, and the answer to its hash is kept back.
+        virtual void hold(uint64_t id, int piece) = 0;
+        // Answers the hash that was kept back: wrong, so that the piece becomes an ordinary missing
+        // one.
+        virtual void release(uint64_t id) = 0;
+        virtual ~anchor_disk() = default;
+};
+
+// Which pieces are wanted, and the one that keeps the interest of peers while none is (anchor.cpp).
+// Network thread only.
+class anchor
+{
+      public:
+        // The metadata is there; nothing is wanted yet and the files are not checked.
+        void begin(bt_torrent &t, lt::torrent_handle const &h, lt::io_context *io,
+                   anchor_disk *disk);
+        // libtorrent takes pieces from here on.
+        void files_checked();
+        // Changes what is wanted.
+        void want(std::vector<bt_want> const &list);
+        // Somebody has given the piece.
+        void passed(int piece);
+        // Its hash was wrong, or it was the anchor: the piece is missing again, and nobody has been
+        // asked.
+        void restored(int piece);
+        // Somebody wants pieces that are missing.
+        bool wants_pieces() const
+        {
+                return !m_wanted.empty();
+        }
+        bool wants(int piece) const
+        {
+                return m_wanted.count(piece) > 0;
+        }
+        // The piece that it begins with where none is wanted or had.
+        static int first(lt::torrent_info const &info);
+        // Those that a reader waits for, or will at once if it gets less than its share.
+        std::vector<int> awaited() const;
+        // Nobody is asked for some of its blocks any more: asks all peers, before everything else.
+        void ask_again(int piece);
+        // A peer that does not answer cancelled requests has come (+1) or gone (-1): no deadlines
+        // while there is one, as libtorrent cancels for them.
+        void mute_peer(int change);
+
+      private:
+        using priorities = std::vector<std::pair<lt::piece_index_t, lt::download_priority_t>>;
+        int choose(int but);
+        void set_wanted(int piece, lt::download_priority_t priority);
+        void drop(int piece, priorities &changes);
+        void hold();
+        void cancel_requests();
+        void kick(int piece, lt::download_priority_t priority);
+        void look_again();
+
+        lt::torrent_handle m_handle;
+        lt::io_context *m_io = nullptr;
+        anchor_disk *m_disk = nullptr;
+        uint64_t m_id = 0;
+        int m_piece = -1;    // the anchor; -1: none
+        bool m_held = false; // … and the disk holds it
+        bool m_checked = false;
+        int m_mute_peers = 0;
+        std::weak_ptr<bt_torrent> m_owner;
+        engine_parts m_parts;                            // set once
+        std::map<int, lt::download_priority_t> m_wanted; // missing ones
+        piece_set m_missing, m_free;                     // free: missing ones that nobody wants
+        int m_margin = 1; // an anchor is so far ahead of every reader when it is chosen
+};

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: MIT
+// metadata.hpp: magnets, .torrent files and info dictionaries, as bt.h gives them out.
+#pragma once
+
+#include "bt.h"
+
+#include <libtorrent/add_torrent_params.hpp>
+#include <libtorrent/address.hpp>
+#include <libtorrent/info_hash.hpp>
+#include <libtorrent/torrent_info.hpp>
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <vector>
+
+struct file_view {
+        std::string path;
+        uint64_t offset;
+        uint64_t size;
+        bool pad, symlink;
+};
+
+struct bt_meta {
+        std::atomic<int> refs{1};
+        std::shared_ptr<lt::torrent_info const> info;
+        bt_hash hash{};
+        std::string name;
+        bool single = false;
+        std::vector<file_view> files;
+};
+
+struct bt_source {
+        lt::add_torrent_params params;
+        bt_hash hash{};
+        std::string magnet;
+        std::vector<bool> selected; // BEP 53: files by their numbers; empty: all of them
+        bt_meta *meta = nullptr;
+        bool loopback = false; // its web seeds may be on this host
+        ~bt_source();
+};
+
+bt_hash to_hash(lt::info_hash_t const &h) noexcept;
+
+// Whether connecting to a leads back here. An IPv6 address may hold one of IPv4 (RFC 4291
+// §2.5.5.2), and the unspecified one means this host (RFC 1122 §3.2.1.3).
+bool is_this_host(lt::address a);
+
+// Checks ti against the limits and makes the view that C sees. 0, -EINVAL or -E2BIG.
+int make_meta(std::shared_ptr<lt::torrent_info const> ti, bt_limits const &limits, bt_meta **ret,
+              bt_error *err);
+
+lt::load_torrent_limits to_lt(bt_limits const &limits);
+
+// Metadata of many files takes several times its size for as long as it is looked at, and leaves
+// holes everywhere that malloc would keep: after something large they go back to the system.
+bool is_large(lt::torrent_info const &info);
+void give_back();

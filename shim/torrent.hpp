@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: MIT
+// torrent.hpp: a torrent as the session, its plugins and the disk share it.
+#pragma once
+
+#include "anchor.hpp"
+#include "bt.h"
+#include "parts.hpp"
+
+#include <libtorrent/bdecode.hpp>
+#include <libtorrent/extensions.hpp>
+#include <libtorrent/io_context.hpp>
+#include <libtorrent/socket.hpp>
+#include <libtorrent/torrent_handle.hpp>
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <string>
+#include <unordered_map>
+
+class swarm;     // swarm.hpp
+class web_seeds; // webseeds.hpp
+
+// One added torrent: what libtorrent's storage, plugin and alerts know it by. released() is called
+// when the last of them lets go.
+struct bt_torrent : std::enable_shared_from_this<bt_torrent> {
+        // Set once, before libtorrent knows it.
+        bt_session *session = nullptr;
+        bt_callbacks const *callbacks = nullptr;
+        void *user = nullptr;
+        uint64_t id = 0; // part of its save path, which is how new_torrent() finds it
+        engine_parts parts;
+
+        // Set by the network thread in bt_torrent_add's call, read by others after that returned.
+        lt::torrent_handle handle;
+
+        // The network thread's once libtorrent knows it.
+        bool wants_metadata = false;
+        class anchor anchor;
+        std::unique_ptr<swarm> peers;
+        std::unique_ptr<web_seeds> web;          // set once
+        bool ended = false;                      // libtorrent has it no longer
+        std::set<lt::tcp::endpoint> known_peers; // while it has no metadata
+        bool is_private = false;                 // BEP 27: nobody is told of its peers
+        std::weak_ptr<lt::torrent_plugin> metadata_exchange;
+        bool is_large = false; // give_back's
+
+        std::string complaint; // that bt_dispatch has yet to tell; under the session's events_lock
+
+        std::atomic<std::int64_t> metadata_offered{0}; // bytes that a peer has: more than are taken
+        std::atomic<uint64_t> metadata_bytes{0};       // that came and were of use; never falls
+
+        std::atomic<bool> added{false}; // user is ours until released(); before, a failed add
+                                        // leaves it to the caller
+        std::atomic<bool> removed{
+                false}; // by bt_torrent_remove: no callbacks of bt_dispatch any more
+
+        bt_torrent();
+        ~bt_torrent();
+};
+
+// The torrents of a session by id. Any thread.
+class torrent_table
+{
+      public:
+        std::shared_ptr<bt_torrent> find(uint64_t id);
+        void insert(std::shared_ptr<bt_torrent> t);
+        void erase(uint64_t id);
+
+      private:
+        std::mutex m_lock;
+        std::unordered_map<uint64_t, std::shared_ptr<bt_torrent>> m_by_id;
+};
+
+std::string save_path_of(uint64_t id);
+uint64_t id_of_save_path(std::string const &path); // 0: none of ours
+
+// Ends every other torrent of the session that has a hash of this metadata (a hybrid that was added
+// by both of its hashes): libtorrent would stop both. Network thread only.
+void make_way_for(bt_torrent &t, lt::torrent_handle const &h, lt::bdecode_node const &info);
+// The io_context of the network thread.
+lt::io_context *network_of(bt_torrent const &t);
+// Bytes of metadata that are taken at most.
+std::size_t metadata_max(bt_torrent const &t);
+// Become the callbacks metadata (with the error) and problem, in the thread of bt_dispatch. Any
+// thread.
+void tell_refused(bt_torrent &t, bt_error const &why);
+void tell_problem(bt_torrent &t, std::string text);
