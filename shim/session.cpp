@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT
 // session.cpp: the libtorrent session; its alerts and its plugin become the callbacks of bt.h.
+#include "session.hpp"
+
 #include "disk.hpp"
 #include "error.hpp"
 #include "merge.hpp"
 #include "metadata.hpp"
 #include "settings.hpp"
 #include "swarm.hpp"
-#include "torrent.hpp"
 #include "ut_metadata.hpp"
 #include "webseeds.hpp"
 
@@ -46,118 +47,51 @@ char const save_path_prefix[] = "/magnetfs/";
 // object that is gone.
 struct torrent_id;
 
-lt::client_data_t as_userdata(uint64_t id)
-{
-        return lt::client_data_t(reinterpret_cast<torrent_id *>(std::uintptr_t(id)));
-}
-
-uint64_t id_of(lt::torrent_handle const &h)
-{
-        return std::uintptr_t(h.userdata().get<torrent_id>());
-}
-
-// Something for bt_dispatch from the network thread: the metadata came, or was refused, or else the
-// torrent has a complaint.
-struct torrent_event {
-        std::shared_ptr<bt_torrent> torrent;
-        std::shared_ptr<lt::torrent_info const> info;
-        int refused = 0; // -errno
-        std::string why; // of the refusal
-};
-
 } // namespace
 
-struct bt_session {
-        bt_callbacks callbacks{};
-        int event_fd = -1;
-        torrent_table torrents;
-        uint64_t next_id = 1; // bt_torrent_add's callers: under add_lock
-        std::mutex add_lock;
+bt_session::~bt_session()
+{
+        session.reset();
+        if (event_fd >= 0)
+                ::close(event_fd);
+}
 
-        engine_parts parts;      // set once
-        bool utp_is_set = false; // by the user: set once
-        bool utp = false;        // bt_session_second_try's caller's
-
-        anchor_disk *anchors = nullptr; // the session's disk; network thread only
-        lt::io_context *io = nullptr;   // the network thread's, set while the session is made
-
-        int metadata_max = 0; // bytes that libtorrent takes: set once
-        std::mutex events_lock;
-        std::vector<torrent_event> events; // under events_lock
-
-        // The dispatch thread's.
-        std::vector<lt::alert *> alerts;
-        int metric_peers = -1, metric_dht_nodes = -1;
-
-        std::mutex stats_lock;
-        bt_session_stats stats{}; // under stats_lock
-        std::unordered_map<uint64_t, std::pair<uint32_t, uint32_t>>
-                rates; // the dispatch thread's: torrent -> down, up
-
-        std::unique_ptr<lt::session> session;
-        // The session as its own thread has it: that runs on while session is being ended, and is
-        // no more by then. Set before the first torrent.
-        lt::session_handle self;
-
-        void tell(torrent_event e)
-        {
-                {
-                        std::lock_guard<std::mutex> const l(events_lock);
-                        events.push_back(std::move(e));
-                }
-                wake();
-        }
-
-        // Of what peers bring about as often as they like only the last is told.
-        void complain(bt_torrent &t, std::string text)
-        {
-                {
-                        std::lock_guard<std::mutex> const l(events_lock);
-                        bool const waits = !t.complaint.empty();
-                        t.complaint = std::move(text);
-                        if (waits)
-                                return;
-                        events.push_back({t.shared_from_this(), nullptr, 0, {}});
-                }
-                wake();
-        }
-
-        std::string take_complaint(bt_torrent &t)
+void bt_session::tell(torrent_event e)
+{
         {
                 std::lock_guard<std::mutex> const l(events_lock);
-                return std::exchange(t.complaint, {});
+                events.push_back(std::move(e));
         }
+        wake();
+}
 
-        void wake() const noexcept
+void bt_session::complain(bt_torrent &t, std::string text)
+{
         {
-                std::uint64_t const one = 1;
-                (void)!::write(event_fd, &one, sizeof one);
+                std::lock_guard<std::mutex> const l(events_lock);
+                bool const waits = !t.complaint.empty();
+                t.complaint = std::move(text);
+                if (waits)
+                        return;
+                events.push_back({t.shared_from_this(), nullptr, 0, {}});
         }
+        wake();
+}
 
-        ~bt_session()
-        {
-                session.reset();
-                if (event_fd >= 0)
-                        ::close(event_fd);
-        }
-};
+std::string bt_session::take_complaint(bt_torrent &t)
+{
+        std::lock_guard<std::mutex> const l(events_lock);
+        return std::exchange(t.complaint, {});
+}
+
+void bt_session::wake() const noexcept
+{
+        std::uint64_t const one = 1;
+        (void)!::write(event_fd, &one, sizeof one);
+}
 
 namespace
 {
-
-// Somebody has the metadata, but too much of it.
-void tell_offered(bt_torrent &t)
-{
-        auto const size = t.metadata_offered.load();
-        if (size == 0)
-                return;
-        (void)guarded(nullptr, [&] {
-                t.session->complain(
-                        t, "a peer has metadata of " + std::to_string(size) + " bytes; at most " +
-                                   std::to_string(t.session->metadata_max) + " are taken");
-                return 0;
-        });
-}
 
 // What happens on one connection to a peer.
 struct peer_watch final : lt::peer_plugin {
@@ -505,6 +439,19 @@ void tell_problem(bt_torrent &t, std::string text)
         t.session->complain(t, std::move(text));
 }
 
+void tell_offered(bt_torrent &t)
+{
+        auto const size = t.metadata_offered.load();
+        if (size == 0)
+                return;
+        (void)guarded(nullptr, [&] {
+                t.session->complain(
+                        t, "a peer has metadata of " + std::to_string(size) + " bytes; at most " +
+                                   std::to_string(t.session->metadata_max) + " are taken");
+                return 0;
+        });
+}
+
 // Takes the torrent out of libtorrent's session, once: libtorrent would take out whoever has its
 // hash by then. Network thread only.
 static void take_out(bt_torrent &t)
@@ -566,6 +513,16 @@ void torrent_table::erase(uint64_t id)
                 return;
         last = std::move(i->second);
         m_by_id.erase(i);
+}
+
+lt::client_data_t as_userdata(uint64_t id)
+{
+        return lt::client_data_t(reinterpret_cast<torrent_id *>(std::uintptr_t(id)));
+}
+
+uint64_t id_of(lt::torrent_handle const &h)
+{
+        return std::uintptr_t(h.userdata().get<torrent_id>());
 }
 
 std::string save_path_of(uint64_t id)

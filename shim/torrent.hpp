@@ -7,6 +7,7 @@
 #include "parts.hpp"
 
 #include <libtorrent/bdecode.hpp>
+#include <libtorrent/client_data.hpp>
 #include <libtorrent/extensions.hpp>
 #include <libtorrent/io_context.hpp>
 #include <libtorrent/socket.hpp>
@@ -75,6 +76,10 @@ class torrent_table
         std::unordered_map<uint64_t, std::shared_ptr<bt_torrent>> m_by_id;
 };
 
+// What libtorrent's handles know a torrent's id by.
+lt::client_data_t as_userdata(uint64_t id);
+uint64_t id_of(lt::torrent_handle const &h);
+// What its disk does.
 std::string save_path_of(uint64_t id);
 uint64_t id_of_save_path(std::string const &path); // 0: none of ours
 
@@ -89,3 +94,5 @@ std::size_t metadata_max(bt_torrent const &t);
 // thread.
 void tell_refused(bt_torrent &t, bt_error const &why);
 void tell_problem(bt_torrent &t, std::string text);
+// Becomes a problem where somebody has the metadata, but too much of it. Any thread.
+void tell_offered(bt_torrent &t);

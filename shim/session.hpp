@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: MIT
+// session.hpp: what the entry points of bt.h, the plugins and bt_dispatch share of a session.
+#pragma once
+
+#include "bt.h"
+#include "parts.hpp"
+#include "torrent.hpp"
+
+#include <libtorrent/alert.hpp>
+#include <libtorrent/io_context.hpp>
+#include <libtorrent/session.hpp>
+#include <libtorrent/torrent_info.hpp>
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+// Something for bt_dispatch from the network thread: the metadata came, or was refused, or else the
+// torrent has a complaint.
+struct torrent_event {
+        std::shared_ptr<bt_torrent> torrent;
+        std::shared_ptr<lt::torrent_info const> info;
+        int refused = 0; // -errno
+        std::string why; // of the refusal
+};
+
+struct bt_session {
+        bt_callbacks callbacks{};
+        int event_fd = -1;
+        torrent_table torrents;
+        uint64_t next_id = 1; // bt_torrent_add's callers: under add_lock
+        std::mutex add_lock;
+
+        engine_parts parts;      // set once
+        bool utp_is_set = false; // by the user: set once
+        bool utp = false;        // bt_session_second_try's caller's
+
+        anchor_disk *anchors = nullptr; // the session's disk; network thread only
+        lt::io_context *io = nullptr;   // the network thread's, set while the session is made
+
+        int metadata_max = 0; // bytes that libtorrent takes: set once
+        std::mutex events_lock;
+        std::vector<torrent_event> events; // under events_lock
+
+        // The dispatch thread's.
+        std::vector<lt::alert *> alerts;
+        int metric_peers = -1, metric_dht_nodes = -1;
+
+        std::mutex stats_lock;
+        bt_session_stats stats{}; // under stats_lock
+        std::unordered_map<uint64_t, std::pair<uint32_t, uint32_t>>
+                rates; // the dispatch thread's: torrent -> down, up
+
+        std::unique_ptr<lt::session> session;
+        // The session as its own thread has it: that runs on while session is being ended, and is
+        // no more by then. Set before the first torrent.
+        lt::session_handle self;
+
+        ~bt_session();
+
+        // Hands e to bt_dispatch. Any thread.
+        void tell(torrent_event e);
+        // Of what peers bring about as often as they like only the last is told. Any thread.
+        void complain(bt_torrent &t, std::string text);
+        // The complaint that waits; "" from then on. Any thread.
+        std::string take_complaint(bt_torrent &t);
+        // event_fd becomes readable. Any thread.
+        void wake() const noexcept;
+};
