@@ -9,16 +9,14 @@
 #include "settings.hpp"
 #include "swarm.hpp"
 #include "ut_metadata.hpp"
+#include "watch.hpp"
 #include "webseeds.hpp"
 
 #include <libtorrent/alert_types.hpp>
-#include <libtorrent/entry.hpp>
 #include <libtorrent/extensions.hpp>
 #include <libtorrent/extensions/smart_ban.hpp>
 #include <libtorrent/extensions/ut_pex.hpp>
 #include <libtorrent/hasher.hpp>
-#include <libtorrent/peer_connection_handle.hpp>
-#include <libtorrent/peer_request.hpp>
 #include <libtorrent/session.hpp>
 #include <libtorrent/session_params.hpp>
 #include <libtorrent/session_stats.hpp>
@@ -31,7 +29,6 @@
 #include <condition_variable>
 #include <cstdlib>
 #include <cstring>
-#include <map>
 #include <thread>
 #include <utility>
 
@@ -92,193 +89,6 @@ void bt_session::wake() const noexcept
 
 namespace
 {
-
-// What happens on one connection to a peer.
-struct peer_watch final : lt::peer_plugin {
-        std::shared_ptr<bt_torrent> const t;
-        lt::peer_connection_handle peer;
-        class conduct conduct;
-        bool mute = false;                                       // counted in the anchor
-        std::map<std::pair<int, int>, lt::time_point> cancelled; // piece, start: not answered yet
-
-        peer_watch(std::shared_ptr<bt_torrent> torrent, lt::peer_connection_handle c)
-            : t(std::move(torrent)), peer(c), conduct(std::move(c))
-        {
-                t->peers->came(conduct, peer.remote(), peer.is_outgoing());
-        }
-
-        bool on_handshake(lt::span<char const>) override
-        {
-                t->peers->shook_hands(conduct);
-                return true;
-        }
-
-        void sent_request(lt::peer_request const &r) override
-        {
-                conduct.asked(r);
-        }
-
-        // libtorrent tells peers that a torrent without wanted pieces only uploads, and seeds hang
-        // up on hearing it. magnetfs will want pieces as soon as somebody reads: never say so.
-        void add_handshake(lt::entry &handshake) override
-        {
-                if (t->parts.anchor)
-                        handshake.dict().erase("upload_only");
-                if (t->is_private) // PEX was there before that was known
-                        handshake["m"].dict().erase("ut_pex");
-        }
-
-        // BEP 6 has every cancelled request answered. Transmission before 4.0 does not, and
-        // libtorrent waits for the answer for ever: some cancelled requests and the peer is never
-        // asked for anything again.
-        bool on_extension_handshake(lt::bdecode_node const &h) override
-        {
-                auto const id = peer.pid();
-                if (id[0] == '-' && id[1] == 'T' && id[2] == 'R' && id[3] < '4')
-                        is_mute();
-                check_metadata_size(h);
-                return true;
-        }
-
-        void sent_cancel(lt::peer_request const &r) override
-        {
-                conduct.answered(r, false);
-                cancelled[{int(r.piece), r.start}] = lt::clock_type::now();
-        }
-
-        bool on_reject(lt::peer_request const &r) override
-        {
-                conduct.answered(r, false);
-                cancelled.erase({int(r.piece), r.start});
-                return false;
-        }
-
-        bool on_piece(lt::peer_request const &r, lt::span<char const>) override
-        {
-                conduct.answered(r, true);
-                t->peers->gave(conduct);
-                if (!cancelled.empty())
-                        cancelled.erase({int(r.piece), r.start});
-                return false;
-        }
-
-        bool on_choke() override
-        {
-                conduct.choked();
-                cancelled.clear();
-                return false;
-        }
-
-        // Another one that does not answer: a new connection to it forgets what was cancelled.
-        void tick() override
-        {
-                auto const late = lt::clock_type::now() - cancel_answer_time;
-                for (auto const &c : cancelled) {
-                        if (c.second > late)
-                                continue;
-                        cancelled.clear();
-                        is_mute();
-                        peer.disconnect(lt::errors::timed_out, lt::operation_t::bittorrent);
-                        return;
-                }
-        }
-
-        void on_disconnect(lt::error_code const &) override
-        {
-                t->peers->left(conduct);
-                if (mute)
-                        t->anchor.mute_peer(-1);
-                mute = false;
-        }
-
-      private:
-        static constexpr auto cancel_answer_time = std::chrono::seconds(10);
-
-        // BEP 9: metadata that is larger than is taken is not asked for. The peer may lie, so this
-        // fails nothing.
-        void check_metadata_size(lt::bdecode_node const &h)
-        {
-                if (!t->wants_metadata || h.type() != lt::bdecode_node::dict_t)
-                        return;
-                auto const size = h.dict_find_int_value("metadata_size", 0);
-                if (size <= t->session->metadata_max)
-                        return;
-                t->metadata_offered = size;
-                tell_offered(*t);
-        }
-
-        void is_mute()
-        {
-                if (!mute)
-                        t->anchor.mute_peer(+1);
-                mute = true;
-        }
-};
-
-struct torrent_watch final : lt::torrent_plugin {
-        std::shared_ptr<bt_torrent> const t;
-        lt::torrent_handle const handle;
-
-        torrent_watch(std::shared_ptr<bt_torrent> torrent, lt::torrent_handle h)
-            : t(std::move(torrent)), handle(std::move(h))
-        {
-        }
-
-        // libtorrent is about to go, perhaps; t may live on.
-        ~torrent_watch() override
-        {
-                t->peers->end();
-                t->web->end();
-        }
-
-        std::shared_ptr<lt::peer_plugin>
-        new_connection(lt::peer_connection_handle const &c) override
-        {
-                if (c.type() == lt::connection_type::url_seed)
-                        return std::make_shared<web_watch>(t, c);
-                return std::make_shared<peer_watch>(t, c);
-        }
-
-        void on_piece_pass(lt::piece_index_t p) override
-        {
-                t->callbacks->piece_passed(t->user, uint32_t(int(p)));
-                (void)guarded(nullptr, [&] {
-                        t->anchor.passed(int(p));
-                        return 0;
-                });
-        }
-
-        void on_piece_failed(lt::piece_index_t p) override
-        {
-                t->callbacks->piece_failed(t->user, uint32_t(int(p)));
-        }
-
-        void on_files_checked() override
-        {
-                (void)guarded(nullptr, [&] {
-                        t->anchor.files_checked();
-                        return 0;
-                });
-        }
-
-        // The first state after downloading_metadata: the info dictionary is there and no piece was
-        // asked for.
-        void on_state(lt::torrent_status::state_t s) override
-        {
-                if (!t->wants_metadata || s == lt::torrent_status::downloading_metadata)
-                        return;
-                auto info = handle.torrent_file();
-                if (!info || !info->is_valid())
-                        return;
-                t->wants_metadata = false;
-                t->is_large = is_large(*info);
-                if (info->priv())
-                        become_private(*t);
-                t->anchor.begin(*t, handle, t->session->io, t->session->anchors);
-                t->web->begin(*t, handle, t->session->io, false);
-                t->session->tell({t, std::move(info), 0, {}});
-        }
-};
 
 void on_event(torrent_event const &e)
 {
@@ -759,7 +569,7 @@ int bt_torrent_add(struct bt_session *s, const struct bt_source *src, const uint
                                                 });
                                         });
                                 }
-                                return std::make_shared<torrent_watch>(t, h);
+                                return make_torrent_watch(t, h);
                         });
                 s->torrents.insert(t);
                 lt::error_code ec;
