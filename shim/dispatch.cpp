@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: MIT
+// dispatch.cpp: alerts and events become the callbacks of bt.h, in the thread of bt_dispatch.
+#include "error.hpp"
+#include "metadata.hpp"
+#include "session.hpp"
+#include "webseeds.hpp"
+
+#include <libtorrent/alert_types.hpp>
+#include <libtorrent/error_code.hpp>
+
+#include <boost/asio/post.hpp>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <string>
+#include <vector>
+
+#include <unistd.h>
+
+namespace
+{
+
+void on_event(torrent_event const &e)
+{
+        auto const &t = e.torrent;
+        bt_error err{};
+        bt_meta *meta = nullptr;
+        if (!e.info && e.refused == 0) {
+                auto const text = t->session->take_complaint(*t);
+                if (!t->removed)
+                        t->callbacks->problem(t->user, text.c_str());
+                return;
+        }
+        int const r = guarded(&err, [&] {
+                return e.info ? make_meta(e.info, bt_default_limits, &meta, &err)
+                              : fail(&err, e.refused, "%s", e.why.c_str());
+        });
+        if (!t->removed)
+                t->callbacks->metadata(t->user, r < 0 ? nullptr : meta, r < 0 ? &err : nullptr);
+        bt_meta_unref(meta);
+        if (e.info && is_large(*e.info))
+                give_back();
+}
+
+// The metadata has the right hash, and libtorrent can make nothing of it. It has stopped the
+// torrent.
+void on_metadata_failed(bt_session &s, lt::metadata_failed_alert const &a)
+{
+        auto const t = s.torrents.find(id_of(a.handle));
+        if (!t || t->removed || a.error == lt::errors::mismatching_info_hash)
+                return; // another peer may have it right
+        bt_error err{};
+        if (a.error == lt::errors::too_many_pieces_in_torrent)
+                fail(&err, -E2BIG, "the torrent has more than %u pieces; it is not taken",
+                     bt_default_limits.pieces);
+        else
+                fail(&err, -EINVAL, "bad metadata: %s", a.error.message().c_str());
+        t->callbacks->metadata(t->user, nullptr, &err);
+}
+
+void on_state_update(bt_session &s, lt::state_update_alert const &a)
+{
+        for (auto const &st : a.status) {
+                auto const t = s.torrents.find(id_of(st.handle));
+                if (!t || t->removed)
+                        continue;
+                bt_stats b{};
+                b.download_rate = uint32_t(std::max(0, st.download_payload_rate));
+                b.upload_rate = uint32_t(std::max(0, st.upload_payload_rate));
+                b.peers = uint32_t(std::max(0, st.num_peers));
+                b.seeds = uint32_t(std::max(0, st.num_seeds));
+                b.known_peers = uint32_t(std::max(0, st.list_peers));
+                b.downloaded = uint64_t(st.total_payload_download);
+                b.uploaded = uint64_t(st.total_payload_upload);
+                s.rates[t->id] = {b.download_rate, b.upload_rate};
+                t->callbacks->stats(t->user, &b);
+        }
+        uint32_t down = 0, up = 0;
+        for (auto i = s.rates.begin(); i != s.rates.end();) {
+                if (!s.torrents.find(i->first)) {
+                        i = s.rates.erase(i);
+                        continue;
+                }
+                down += i->second.first;
+                up += i->second.second;
+                ++i;
+        }
+        std::lock_guard<std::mutex> const l(s.stats_lock);
+        s.stats.download_rate = down;
+        s.stats.upload_rate = up;
+        s.stats.heartbeat++;
+}
+
+void on_problem(bt_session &s, lt::torrent_alert const &a, std::string const &text)
+{
+        auto const t = s.torrents.find(id_of(a.handle));
+        if (t && !t->removed)
+                t->callbacks->problem(t->user, text.c_str());
+}
+
+// A web seed has answered with an error (its text begins with the HTTP status), or has been given
+// up by libtorrent.
+void on_web_seed(bt_session &s, lt::url_seed_alert const &a)
+{
+        auto const t = s.torrents.find(id_of(a.handle));
+        if (!t || t->removed)
+                return;
+        std::string const url = a.server_url(),
+                          what = a.error ? a.error.message() : std::string(a.error_message());
+        t->callbacks->problem(t->user, ("web seed " + url + ": " + what).c_str());
+        int const status = a.error ? 0 : std::atoi(what.c_str());
+        boost::asio::post(*s.io, [t, url, status] {
+                (void)guarded(nullptr, [&] {
+                        t->web->refused(url, status);
+                        return 0;
+                });
+        });
+}
+
+void on_alert(bt_session &s, lt::alert const *a)
+{
+        if (auto const *u = lt::alert_cast<lt::state_update_alert>(a))
+                on_state_update(s, *u);
+        else if (auto const *st = lt::alert_cast<lt::session_stats_alert>(a)) {
+                auto const c = st->counters();
+                auto const at = [&](int i) {
+                        return i < 0 ? 0u : uint32_t(std::max<std::int64_t>(0, c[i]));
+                };
+                std::lock_guard<std::mutex> const l(s.stats_lock);
+                s.stats.peers = at(s.metric_peers);
+                s.stats.dht_nodes = at(s.metric_dht_nodes);
+        } else if (auto const *up = lt::alert_cast<lt::listen_succeeded_alert>(a)) {
+                if (up->socket_type == lt::socket_type_t::tcp) {
+                        std::lock_guard<std::mutex> const l(s.stats_lock);
+                        if (s.stats.listen_port == 0)
+                                s.stats.listen_port = uint16_t(up->port);
+                }
+                s.callbacks.log(BT_LOG_DEBUG, a->message().c_str());
+        } else if (auto const *te = lt::alert_cast<lt::tracker_error_alert>(a))
+                on_problem(s, *te,
+                           std::string("tracker ") + te->tracker_url() + ": " +
+                                   (te->error ? te->error.message()
+                                              : std::string(te->failure_reason())));
+        else if (auto const *ws = lt::alert_cast<lt::url_seed_alert>(a))
+                on_web_seed(s, *ws);
+        else if (auto const *mf = lt::alert_cast<lt::metadata_failed_alert>(a))
+                on_metadata_failed(s, *mf);
+        else if (auto const *to = lt::alert_cast<lt::torrent_error_alert>(a))
+                on_problem(s, *to, to->error.message());
+        else if (auto const *lf = lt::alert_cast<lt::listen_failed_alert>(a))
+                s.callbacks.log(BT_LOG_INFO, lf->message().c_str());
+        else if (lt::alert_cast<lt::session_stats_header_alert>(a))
+                ; // names of metrics, pages of them
+        else if (lt::alert_cast<lt::alerts_dropped_alert>(a))
+                s.callbacks.log(BT_LOG_INFO, a->message().c_str());
+        else
+                s.callbacks.log(BT_LOG_DEBUG, a->message().c_str());
+}
+
+} // namespace
+
+extern "C" {
+
+void bt_dispatch(struct bt_session *s)
+{
+        (void)guarded(nullptr, [&] {
+                std::uint64_t n;
+                (void)!::read(s->event_fd, &n, sizeof n);
+                std::vector<torrent_event> events;
+                {
+                        std::lock_guard<std::mutex> const l(s->events_lock);
+                        events.swap(s->events);
+                }
+                for (auto const &e : events)
+                        on_event(e);
+                s->session->pop_alerts(&s->alerts);
+                for (auto const *a : s->alerts)
+                        (void)guarded(nullptr, [&] {
+                                on_alert(*s, a);
+                                return 0;
+                        });
+                return 0;
+        });
+}
+
+} // extern "C"
