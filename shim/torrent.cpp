@@ -1,0 +1,338 @@
+// SPDX-License-Identifier: MIT
+// torrent.cpp: a torrent of a session, from bt_torrent_add to bt_torrent_remove.
+#include "torrent.hpp"
+
+#include "error.hpp"
+#include "merge.hpp"
+#include "metadata.hpp"
+#include "session.hpp"
+#include "swarm.hpp"
+#include "ut_metadata.hpp"
+#include "watch.hpp"
+#include "webseeds.hpp"
+
+#include <libtorrent/add_torrent_params.hpp>
+#include <libtorrent/error_code.hpp>
+#include <libtorrent/extensions.hpp>
+#include <libtorrent/extensions/smart_ban.hpp>
+#include <libtorrent/extensions/ut_pex.hpp>
+#include <libtorrent/hasher.hpp>
+#include <libtorrent/torrent_flags.hpp>
+
+#include <boost/asio/post.hpp>
+
+#include <cerrno>
+#include <cstdlib>
+#include <utility>
+#include <vector>
+
+namespace
+{
+
+char const save_path_prefix[] = "/magnetfs/";
+
+// libtorrent's userdata is a typed pointer; ours is a number, so that a late alert can't name an
+// object that is gone.
+struct torrent_id;
+
+} // namespace
+
+lt::io_context *network_of(bt_torrent const &t)
+{
+        return t.session->io;
+}
+
+std::size_t metadata_max(bt_torrent const &t)
+{
+        return std::size_t(t.session->metadata_max);
+}
+
+void tell_refused(bt_torrent &t, bt_error const &why)
+{
+        t.session->tell({t.shared_from_this(), nullptr, why.code, why.text});
+}
+
+void tell_problem(bt_torrent &t, std::string text)
+{
+        t.session->complain(t, std::move(text));
+}
+
+void tell_offered(bt_torrent &t)
+{
+        auto const size = t.metadata_offered.load();
+        if (size == 0)
+                return;
+        (void)guarded(nullptr, [&] {
+                t.session->complain(
+                        t, "a peer has metadata of " + std::to_string(size) + " bytes; at most " +
+                                   std::to_string(t.session->metadata_max) + " are taken");
+                return 0;
+        });
+}
+
+// Takes the torrent out of libtorrent's session, once: libtorrent would take out whoever has its
+// hash by then. Network thread only.
+static void take_out(bt_torrent &t)
+{
+        if (!std::exchange(t.ended, true))
+                t.session->self.remove_torrent(t.handle);
+}
+
+void make_way_for(bt_torrent &t, lt::torrent_handle const &h, lt::bdecode_node const &info)
+{
+        if (info.dict_find_int_value("meta version", 1) != 2 || !info.dict_find_string("pieces"))
+                return; // it has one hash alone, which is this torrent's
+        auto &s = *t.session;
+        auto const bytes = info.data_section();
+        for (auto const &hash :
+             {lt::hasher(bytes).final(), lt::sha1_hash(lt::hasher256(bytes).final().data())}) {
+                auto const other = s.self.find_torrent(hash);
+                if (!other.is_valid() || other == h)
+                        continue;
+                if (auto const o = s.torrents.find(id_of(other))) {
+                        o->removed = true;
+                        take_out(*o);
+                }
+        }
+}
+
+bt_torrent::bt_torrent() : peers(std::make_unique<swarm>())
+{
+}
+
+bt_torrent::~bt_torrent()
+{
+        if (added)
+                callbacks->released(user);
+        if (is_large)
+                give_back();
+}
+
+std::shared_ptr<bt_torrent> torrent_table::find(uint64_t id)
+{
+        std::lock_guard<std::mutex> const l(m_lock);
+        auto const i = m_by_id.find(id);
+        return i == m_by_id.end() ? nullptr : i->second;
+}
+
+void torrent_table::insert(std::shared_ptr<bt_torrent> t)
+{
+        std::lock_guard<std::mutex> const l(m_lock);
+        auto const id = t->id;
+        m_by_id.emplace(id, std::move(t));
+}
+
+void torrent_table::erase(uint64_t id)
+{
+        std::shared_ptr<bt_torrent> last; // destroyed after the lock: its destructor calls out
+        std::lock_guard<std::mutex> const l(m_lock);
+        auto const i = m_by_id.find(id);
+        if (i == m_by_id.end())
+                return;
+        last = std::move(i->second);
+        m_by_id.erase(i);
+}
+
+lt::client_data_t as_userdata(uint64_t id)
+{
+        return lt::client_data_t(reinterpret_cast<torrent_id *>(std::uintptr_t(id)));
+}
+
+uint64_t id_of(lt::torrent_handle const &h)
+{
+        return std::uintptr_t(h.userdata().get<torrent_id>());
+}
+
+std::string save_path_of(uint64_t id)
+{
+        return save_path_prefix + std::to_string(id);
+}
+
+uint64_t id_of_save_path(std::string const &path)
+{
+        auto const n = sizeof save_path_prefix - 1;
+        if (path.compare(0, n, save_path_prefix) != 0)
+                return 0;
+        return std::strtoull(path.c_str() + n, nullptr, 10);
+}
+
+extern "C" {
+
+int bt_torrent_add(struct bt_session *s, const struct bt_source *src, const uint8_t *have,
+                   void *user, struct bt_torrent **ret, struct bt_error *err)
+{
+        return guarded(err, [&] {
+                lt::add_torrent_params p = src->params;
+                auto t = std::make_shared<bt_torrent>();
+                t->session = s;
+                t->callbacks = &s->callbacks;
+                t->parts = s->parts;
+                t->user = user;
+                t->wants_metadata = !p.ti;
+                t->is_large = p.ti && is_large(*p.ti);
+                t->known_peers.insert(p.peers.begin(), p.peers.end());
+                t->web = std::make_unique<web_seeds>(std::move(p.url_seeds), src->loopback);
+                p.url_seeds.clear();
+                {
+                        std::lock_guard<std::mutex> const l(s->add_lock);
+                        t->id = s->next_id++;
+                }
+                p.save_path = save_path_of(t->id);
+                p.userdata = as_userdata(t->id);
+                p.extensions.push_back([t](lt::torrent_handle const &h, lt::client_data_t) {
+                        return make_metadata_exchange(t, h);
+                });
+                p.extensions.push_back(&lt::create_ut_pex_plugin);
+                p.extensions.push_back(&lt::create_smart_ban_plugin);
+                // All pieces start unwanted, also those of metadata that is still to come.
+                p.flags = lt::torrent_flags::update_subscribe | lt::torrent_flags::apply_ip_filter |
+                          lt::torrent_flags::default_dont_download |
+                          lt::torrent_flags::no_verify_files |
+                          lt::torrent_flags::duplicate_is_error;
+                p.max_connections = 200;
+                if (have && p.ti) {
+                        int const n = p.ti->num_pieces();
+                        p.have_pieces.resize(n, false);
+                        for (int i = 0; i < n; i++)
+                                if (have[i / 8] & (1u << (i % 8)))
+                                        p.have_pieces.set_bit(lt::piece_index_t(i));
+                }
+                if (p.ti)
+                        p.url_seeds = t->web->urls_for(*p.ti);
+                // Peers that are known are connected to when a torrent is resumed, and web seeds
+                // when it begins and wants a piece; else in a tick, up to a second later.
+                if (!p.url_seeds.empty() && p.peers.empty() && !have && t->parts.anchor) {
+                        p.piece_priorities.assign(std::size_t(p.ti->num_pieces()),
+                                                  lt::dont_download);
+                        p.piece_priorities[std::size_t(anchor::first(*p.ti))] = lt::low_priority;
+                } else if (t->parts.boost) {
+                        p.flags |= lt::torrent_flags::paused;
+                }
+                p.extensions.push_back(
+                        [t](lt::torrent_handle const &h,
+                            lt::client_data_t) -> std::shared_ptr<lt::torrent_plugin> {
+                                t->handle = h;
+                                t->peers->begin(*t, h, t->session->io);
+                                // With its metadata the torrent has begun already, and for want of
+                                // a check its files count as checked: no plugin is told any more.
+                                if (!t->wants_metadata) {
+                                        t->is_private = h.torrent_file()->priv();
+                                        t->anchor.begin(*t, h, t->session->io, t->session->anchors);
+                                        t->web->begin(*t, h, t->session->io, true);
+                                        boost::asio::post(*t->session->io, [t] {
+                                                (void)guarded(nullptr, [&] {
+                                                        t->anchor.files_checked();
+                                                        return 0;
+                                                });
+                                        });
+                                }
+                                return make_torrent_watch(t, h);
+                        });
+                s->torrents.insert(t);
+                lt::error_code ec;
+                (void)s->session->add_torrent(std::move(p), ec);
+                if (ec) {
+                        s->torrents.erase(t->id);
+                        return fail(err, ec == lt::errors::duplicate_torrent ? -EEXIST : -EINVAL,
+                                    "%s", ec.message().c_str());
+                }
+                t->added = true;
+                // Another torrent's metadata may have taken this one out already (make_way_for).
+                (void)guarded(nullptr, [&] {
+                        t->handle.resume();
+                        return 0;
+                });
+                if (src->meta && is_large(*src->meta->info))
+                        give_back();
+                *ret = t.get();
+                return 0;
+        });
+}
+
+void bt_torrent_remove(struct bt_torrent *t)
+{
+        (void)guarded(nullptr, [&] {
+                auto keep = t->shared_from_this();
+                auto &io = *t->session->io;
+                t->removed = true;
+                boost::asio::post(io, [keep = std::move(keep)] {
+                        (void)guarded(nullptr, [&] {
+                                take_out(*keep);
+                                keep->session->torrents.erase(keep->id);
+                                return 0;
+                        });
+                });
+                return 0;
+        });
+}
+
+void bt_torrent_want(struct bt_torrent *t, const struct bt_want *want, size_t n)
+{
+        (void)guarded(nullptr, [&] {
+                std::vector<bt_want> list(want, want + n);
+                // One job for all, on the network thread, where the handle's calls run at once and
+                // in order.
+                boost::asio::post(*t->session->io,
+                                  [t = t->shared_from_this(), list = std::move(list)] {
+                                          (void)guarded(nullptr, [&] {
+                                                  t->anchor.want(list);
+                                                  t->peers->wake();
+                                                  if (t->anchor.wants_pieces())
+                                                          t->web->wake();
+                                                  return 0;
+                                          });
+                                  });
+                return 0;
+        });
+}
+
+void bt_torrent_merge(struct bt_torrent *t, const struct bt_source *src)
+{
+        (void)guarded(nullptr, [&] {
+                boost::asio::post(*t->session->io, [t = t->shared_from_this(), p = src->params] {
+                        (void)guarded(nullptr, [&] {
+                                merge(*t, p);
+                                return 0;
+                        });
+                });
+                return 0;
+        });
+}
+
+void bt_torrent_reannounce(struct bt_torrent *t)
+{
+        (void)guarded(nullptr, [&] {
+                t->handle.force_reannounce(0, -1, lt::torrent_handle::ignore_min_interval);
+                t->handle.force_dht_announce();
+                tell_offered(*t);
+                return 0;
+        });
+}
+
+uint64_t bt_torrent_metadata_bytes(const struct bt_torrent *t)
+{
+        return t->metadata_bytes.load(std::memory_order_relaxed);
+}
+
+void bt_torrent_redial(struct bt_torrent *t)
+{
+        (void)guarded(nullptr, [&] {
+                boost::asio::post(*t->session->io, [t = t->shared_from_this()] {
+                        (void)guarded(nullptr, [&] {
+                                redial(*t);
+                                return 0;
+                        });
+                });
+                return 0;
+        });
+}
+
+void bt_torrent_resume_writes(struct bt_torrent *t)
+{
+        (void)guarded(nullptr, [&] {
+                t->handle.unset_flags(lt::torrent_flags::upload_mode);
+                return 0;
+        });
+}
+
+} // extern "C"
