@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: MIT */
+/* mount_nodes.c: the operations on names and inodes: lookup, attributes, mkdir and rmdir, all that
+ * a read-only file system refuses, directories and extended attributes. */
+#include "mount_private.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/statvfs.h>
+
+#include "log.h"
+#include "names.h"
+#include "xattr.h"
+
+/* Seconds the kernel may go by what it was told. What is inside a torrent never changes but for its
+ * blocks; names of the root do. */
+#define TIMEOUT_ATTR       1.0
+#define TIMEOUT_ENTRY      3600.0
+#define TIMEOUT_ENTRY_ROOT 1.0
+/* A hash of .magnetfs may be removed and added again by any way; asking costs nothing. */
+#define TIMEOUT_ENTRY_CONTROL 0.0
+
+static double entry_timeout(uint64_t parent)
+{
+        if (node_is_content(node_of(parent)))
+                return TIMEOUT_ENTRY;
+        return parent == NODE_ROOT ? TIMEOUT_ENTRY_ROOT : TIMEOUT_ENTRY_CONTROL;
+}
+
+static int fill_entry(struct mount *m, uint64_t parent, uint64_t ino, struct fuse_entry_param *e)
+{
+        *e = (struct fuse_entry_param){.ino = ino,
+                                       .generation = 1,
+                                       .attr_timeout = TIMEOUT_ATTR,
+                                       .entry_timeout = entry_timeout(parent)};
+        return node_stat(&m->nodes, ino, &e->attr);
+}
+
+void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+        struct mount *m = mount_of(req);
+        struct fuse_entry_param e;
+        uint64_t ino;
+        int r;
+
+        if (strcmp(name, ".") == 0 ||
+            strcmp(name, "..") == 0) { /* of NFS servers: by inode number */
+                ino = name[1] == '\0' ? parent : NODE_ROOT;
+                r = 0;
+        } else {
+                r = node_lookup(&m->nodes, parent, name, &ino);
+        }
+        if (r == 0 && parent == NODE_ROOT && fuse_req_ctx(req)->pid == m->helper) {
+                struct torrent *t =
+                        registry_by_number(engine_registry(m->engine), node_of(ino).number);
+
+                /* The helper's mkdir of a new torrent must find the name free, or inotify would not
+                 * hear of it. */
+                if (t && t->announcing)
+                        r = -ENOENT;
+                torrent_unref(t);
+        }
+        if (r == 0)
+                r = fill_entry(m, parent, ino, &e);
+        if (r < 0)
+                fuse_reply_err(req, -r);
+        else
+                fuse_reply_entry(req, &e);
+}
+
+void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+        struct stat st;
+        int r = node_stat(&mount_of(req)->nodes, ino, &st);
+
+        (void)fi;
+        if (r < 0)
+                fuse_reply_err(req, -r);
+        else
+                fuse_reply_attr(req, &st, TIMEOUT_ATTR);
+}
+
+/* Opening a control file for writing truncates it, which means nothing; all else is read-only. */
+void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
+                struct fuse_file_info *fi)
+{
+        const int harmless = FUSE_SET_ATTR_SIZE | FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_MTIME |
+                             FUSE_SET_ATTR_ATIME_NOW | FUSE_SET_ATTR_MTIME_NOW |
+                             FUSE_SET_ATTR_CTIME;
+
+        (void)attr;
+        if (doc_is_writable(node_of(ino)) && !(to_set & ~harmless))
+                op_getattr(req, ino, fi);
+        else
+                fuse_reply_err(req, EROFS);
+}
+
+void op_readlink(fuse_req_t req, fuse_ino_t ino)
+{
+        char target[NAME_BYTES_MAX + 16];
+        int r = node_readlink(&mount_of(req)->nodes, ino, target, sizeof target);
+
+        if (r < 0)
+                fuse_reply_err(req, -r);
+        else
+                fuse_reply_readlink(req, target);
+}
+
+void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
+{
+        struct mount *m = mount_of(req);
+        struct fuse_entry_param e;
+        struct torrent *t;
+        int r = -EROFS;
+
+        (void)mode;
+        if (parent == NODE_ROOT && fuse_req_ctx(req)->pid == m->helper) {
+                t = registry_by_name(engine_registry(m->engine), name);
+                r = t ? fill_entry(m, parent, node_ino(NODE_TREE, t->number, TREE_ROOT), &e)
+                      : -ENOENT;
+                torrent_unref(t);
+        }
+        if (r < 0)
+                fuse_reply_err(req, -r);
+        else
+                fuse_reply_entry(req, &e);
+}
+
+void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+        struct mount *m = mount_of(req);
+        struct torrent *t;
+
+        if (parent != NODE_ROOT || strcmp(name, ".magnetfs") == 0) {
+                fuse_reply_err(req, EROFS);
+                return;
+        }
+        t = registry_by_name(engine_registry(m->engine), name);
+        if (!t) {
+                fuse_reply_err(req, ENOENT);
+                return;
+        }
+        if (fuse_req_ctx(req)->pid == m->helper && !engine_is_idle(m->engine, t)) {
+                /* The helper removes what is idle; somebody came back meanwhile. */
+                fuse_reply_err(req, EBUSY);
+        } else {
+                log_info("%s (%s): removed", t->hex, name);
+                engine_remove(m->engine, t);
+                fuse_reply_err(req, 0);
+        }
+        torrent_unref(t);
+}
+
+void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+        (void)parent;
+        (void)name;
+        fuse_reply_err(req, EROFS);
+}
+
+void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
+{
+        (void)mode;
+        (void)rdev;
+        op_unlink(req, parent, name);
+}
+
+void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
+               struct fuse_file_info *fi)
+{
+        (void)mode;
+        (void)fi;
+        op_unlink(req, parent, name);
+}
+
+void op_symlink(fuse_req_t req, const char *link, fuse_ino_t parent, const char *name)
+{
+        (void)link;
+        op_unlink(req, parent, name);
+}
+
+void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t to,
+               const char *to_name, unsigned flags)
+{
+        (void)to;
+        (void)to_name;
+        (void)flags;
+        op_unlink(req, parent, name);
+}
+
+void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name)
+{
+        (void)ino;
+        op_unlink(req, parent, name);
+}
+
+/* ---- directories ---- */
+
+struct listing {
+        fuse_req_t req;
+        struct mount *mount;
+        fuse_ino_t directory;
+        char *buffer;
+        size_t size, len;
+        bool plus;
+};
+
+static bool emit(void *arg, const char *name, uint64_t ino, mode_t type, uint64_t next_cookie)
+{
+        struct listing *l = arg;
+        char *at = l->buffer + l->len;
+        size_t room = l->size - l->len, n;
+        bool dots = strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
+        struct fuse_entry_param e = {.attr = {.st_ino = ino, .st_mode = type}};
+
+        if (l->plus) {
+                /* "." and "..", and what goes in between: not looked up (ino 0). */
+                if (!dots && fill_entry(l->mount, l->directory, ino, &e) < 0)
+                        return true;
+                n = fuse_add_direntry_plus(l->req, at, room, name, &e, (off_t)next_cookie);
+        } else {
+                n = fuse_add_direntry(l->req, at, room, name, &e.attr, (off_t)next_cookie);
+        }
+        if (n > room)
+                return false;
+        l->len += n;
+        return true;
+}
+
+static void list(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, bool plus)
+{
+        struct mount *m = mount_of(req);
+        struct listing l = {.req = req, .mount = m, .directory = ino, .size = size, .plus = plus};
+        int r;
+
+        l.buffer = mount_buffer(m, size);
+        r = l.buffer ? node_list(&m->nodes, ino, (uint64_t)off, emit, &l) : -ENOMEM;
+        if (r < 0)
+                fuse_reply_err(req, -r);
+        else
+                fuse_reply_buf(req, l.buffer, l.len);
+}
+
+void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
+{
+        (void)fi;
+        list(req, ino, size, off, false);
+}
+
+void op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+                    struct fuse_file_info *fi)
+{
+        (void)fi;
+        list(req, ino, size, off, true);
+}
+
+void op_statfs(fuse_req_t req, fuse_ino_t ino)
+{
+        struct statvfs v;
+
+        (void)ino;
+        if (fstatvfs(mount_of(req)->cache_dir_fd, &v) < 0) {
+                fuse_reply_err(req, errno);
+                return;
+        }
+        v.f_namemax = NAME_BYTES_MAX;
+        fuse_reply_statfs(req, &v);
+}
+
+/* ---- extended attributes ---- */
+
+static void reply_xattr(fuse_req_t req, const char *value, size_t len, size_t size)
+{
+        if (size == 0)
+                fuse_reply_xattr(req, len);
+        else if (len > size)
+                fuse_reply_err(req, ERANGE);
+        else
+                fuse_reply_buf(req, value, len);
+}
+
+void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
+{
+        char value[XATTR_VALUE_MAX];
+        bool found = xattr_get(mount_of(req)->engine, node_of(ino), name, value);
+
+        if (found)
+                reply_xattr(req, value, strlen(value), size);
+        else
+                fuse_reply_err(req, ENODATA);
+}
+
+void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
+{
+        char names[XATTR_LIST_MAX];
+        size_t len = xattr_list(node_of(ino), names);
+
+        reply_xattr(req, names, len, size);
+}
+
+void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size,
+                 int flags)
+{
+        (void)value;
+        (void)size;
+        (void)flags;
+        op_unlink(req, ino, name);
+}
+
+void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
+{
+        op_unlink(req, ino, name);
+}
