@@ -2,15 +2,11 @@
 #include "engine_private.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
 #include <pthread.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/stat.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
@@ -23,10 +19,8 @@
 enum { READS_TICK_MS = 200, LIFE_TICK_MS = 1000 };
 /* A temporary torrent whose metadata nobody had stays so long, for its error to be read. */
 enum { FAILED_LINGER_MS = 3000 };
-static const char state_file[] = "session";
-enum { STATE_BYTES_MAX = 4 << 20 };
 
-static void wake(struct engine *e)
+void engine_wake(struct engine *e)
 {
         uint64_t one = 1;
 
@@ -85,7 +79,7 @@ static int push_job(struct engine *e, enum job_type type, struct torrent *t, str
         *e->jobs_end = j;
         e->jobs_end = &j->next;
         pthread_mutex_unlock(&e->lock);
-        wake(e);
+        engine_wake(e);
         return 0;
 }
 
@@ -155,182 +149,7 @@ void engine_set_kept(struct engine *e, struct torrent *t, bool kept)
         t->kept = kept;
 }
 
-/* ---- what the session calls; see bt.h for the threads ---- */
-
-static int on_write(void *user, uint32_t piece, uint32_t offset, const void *data, size_t len)
-{
-        struct torrent *t = user;
-        struct content *c = torrent_content(t);
-        int r = c ? store_write(c->store, piece, offset, data, len) : -EIO;
-
-        if (r == 0)
-                torrent_block_written(t, piece);
-        else
-                t->write_failed = true;
-        return r;
-}
-
-static int on_read(void *user, uint32_t piece, uint32_t offset, void *data, size_t len)
-{
-        struct content *c = torrent_content(user);
-
-        return c ? store_read(c->store, (uint64_t)piece * c->piece_length + offset, data, len)
-                 : -EIO;
-}
-
-static void on_piece_passed(void *user, uint32_t piece)
-{
-        struct torrent *t = user;
-        struct engine *e = engine_of(t);
-        struct content *c = torrent_content(t);
-        bool first;
-
-        if (!c)
-                return;
-        store_set(c->store, piece);
-        pthread_mutex_lock(&e->lock);
-        if (e->n_passed == e->room_passed) {
-                size_t room = e->room_passed ? 2 * e->room_passed : 256;
-                struct passed *grown = reallocarray(e->passed, room, sizeof *grown);
-
-                if (!grown) {
-                        /* torrent_tick finds the piece by itself. */
-                        pthread_mutex_unlock(&e->lock);
-                        return;
-                }
-                e->passed = grown;
-                e->room_passed = room;
-        }
-        first = e->n_passed == 0;
-        e->passed[e->n_passed++] = (struct passed){torrent_ref(t), piece};
-        pthread_mutex_unlock(&e->lock);
-        if (first)
-                wake(e);
-}
-
-static void on_piece_failed(void *user, uint32_t piece)
-{
-        struct torrent *t = user;
-
-        log_info("%s: piece %u came with a wrong hash and is fetched again", t->hex, piece);
-}
-
-static void on_piece_cleared(void *user, uint32_t piece)
-{
-        torrent_piece_cleared(user, piece);
-}
-
-static void on_released(void *user)
-{
-        torrent_unref(user);
-}
-
-static void on_metadata(void *user, struct bt_meta *meta, const struct bt_error *err);
-
-static void on_stats(void *user, const struct bt_stats *stats)
-{
-        torrent_set_stats(user, stats);
-}
-
-static void on_problem(void *user, const char *text)
-{
-        struct torrent *t = user;
-
-        log_debug("%s: %s", t->hex, text);
-        torrent_problem(t, text);
-}
-
-static void on_log(enum bt_log_level level, const char *text)
-{
-        static const enum log_level levels[] = {LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO,
-                                                LOG_LEVEL_DEBUG};
-
-        log_message(levels[level], "%s", text);
-}
-
-static const struct bt_callbacks callbacks = {
-        .write = on_write,
-        .read = on_read,
-        .piece_passed = on_piece_passed,
-        .piece_failed = on_piece_failed,
-        .piece_cleared = on_piece_cleared,
-        .released = on_released,
-        .metadata = on_metadata,
-        .stats = on_stats,
-        .problem = on_problem,
-        .log = on_log,
-};
-
 /* ---- the engine's thread ---- */
-
-/* Other is t, which has the metadata now, by its other hash: its wishes, its sources and who waits
- * for it move to t, and t takes its name from the metadata; *renamed as registry_rename gives it.
- */
-static void take_over(struct engine *e, struct torrent *t, struct torrent *other,
-                      const struct bt_meta *meta, struct renamed **renamed)
-{
-        char name[NAME_BYTES_MAX + 1];
-        struct torrent *third;
-        struct bt_torrent *bt;
-        bool named = registry_name(e->registry, other, name);
-
-        if (other->kept)
-                engine_set_kept(e, t, true);
-        registry_remove(e->registry, other);
-        torrent_become(other, t);
-        if (registry_rename(e->registry, t, meta, renamed, &third) == -EEXIST)
-                torrent_unref(third);
-        bt = torrent_end(other, EIO);
-        if (bt)
-                bt_torrent_remove(bt);
-        pthread_mutex_lock(&t->lock);
-        bt = t->bt;
-        pthread_mutex_unlock(&t->lock);
-        /* Only this thread removes from the session, so bt stays valid here. */
-        if (bt)
-                bt_torrent_merge(bt, other->source);
-        if (named) {
-                e->hooks.forget_name(name);
-                engine_event(e, other, name, "removed");
-        }
-        e->hooks.changed(other);
-}
-
-static void on_metadata(void *user, struct bt_meta *meta, const struct bt_error *err)
-{
-        struct torrent *t = user, *other = NULL;
-        struct engine *e = engine_of(t);
-        struct renamed *renamed = NULL;
-        int r;
-
-        if (!meta) {
-                upkeep_fail(e, t, -EBADMSG, err->text);
-                return;
-        }
-        r = torrent_set_content(t, e->cache, meta);
-        if (r == -ESTALE)
-                return;
-        if (r < 0) {
-                char why[128];
-
-                errno = -r;
-                snprintf(why, sizeof why, "cannot make its store: %m");
-                upkeep_fail(e, t, r, why);
-                return;
-        }
-        r = registry_rename(e->registry, t, meta, &renamed, &other);
-        if (r == -EEXIST) {
-                take_over(e, t, other, meta, &renamed);
-                torrent_unref(other);
-        }
-        for (const struct renamed *m = renamed; m; m = m->next)
-                e->hooks.forget_name(m->old_name);
-        for (const struct renamed *m = renamed; m; m = m->next)
-                if (m->torrent != t)
-                        upkeep_renamed(e, m->torrent);
-        renamed_free(renamed);
-        upkeep_ready(e, t);
-}
 
 static void start_torrent(struct engine *e, struct torrent *t)
 {
@@ -532,57 +351,17 @@ static int watch(struct engine *e, int fd)
         return 0;
 }
 
-/* What the session saved: the DHT's nodes. Without it the DHT takes longer to start, no more. */
-static void *load_state(struct engine *e, size_t *len)
-{
-        int fd = openat(e->options.state_dir_fd, state_file, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-        struct stat st;
-        void *data = NULL;
-
-        *len = 0;
-        if (fd < 0)
-                return NULL;
-        if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > 0 &&
-            st.st_size <= STATE_BYTES_MAX)
-                data = malloc((size_t)st.st_size);
-        if (data && read(fd, data, (size_t)st.st_size) == st.st_size)
-                *len = (size_t)st.st_size;
-        close(fd);
-        return data;
-}
-
-static void save_state(struct engine *e)
-{
-        void *data;
-        size_t len;
-        bool ok;
-        int fd;
-
-        if (bt_session_state_save(e->session, &data, &len) < 0)
-                return;
-        fd = openat(e->options.state_dir_fd, "session.new",
-                    O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-        if (fd >= 0) {
-                ok = write(fd, data, len) == (ssize_t)len;
-                close(fd);
-                if (!ok || renameat(e->options.state_dir_fd, "session.new", e->options.state_dir_fd,
-                                    state_file) < 0)
-                        (void)unlinkat(e->options.state_dir_fd, "session.new", 0);
-        }
-        bt_free(data);
-}
-
 int engine_start(struct engine *e, bool sidecar)
 {
         const struct itimerspec tick = {.it_interval = {.tv_nsec = READS_TICK_MS * 1000000L},
                                         .it_value = {.tv_nsec = READS_TICK_MS * 1000000L}};
         struct bt_error err = {0};
         size_t len;
-        void *state = load_state(e, &len);
+        void *state = engine_load_state(e, &len);
         int r;
 
-        r = bt_session_new(&callbacks, e->options.settings, e->options.n_settings, state, len,
-                           &e->session, &err);
+        r = bt_session_new(&engine_callbacks, e->options.settings, e->options.n_settings, state,
+                           len, &e->session, &err);
         free(state);
         if (r < 0) {
                 log_error("Cannot start the BitTorrent session: %s", err.text);
@@ -629,14 +408,14 @@ void engine_stop(struct engine *e, unsigned timeout_ms)
 
         if (e->running) {
                 e->stop = true;
-                wake(e);
+                engine_wake(e);
                 pthread_join(e->thread, NULL);
                 e->running = false;
         }
         if (!e->session)
                 return;
         run_passed(e);
-        save_state(e);
+        engine_save_state(e);
         for (uint32_t n = 0; (t = registry_next(e->registry, n)); torrent_unref(t)) {
                 n = t->number;
                 registry_remove(e->registry, t);

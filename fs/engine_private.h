@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* engine_private.h: the inside of the engine, for engine.c and upkeep.c alone. */
+/* engine_private.h: the inside of the engine, for engine.c, engine_session.c and upkeep.c alone. */
 #ifndef FS_ENGINE_PRIVATE_H
 #define FS_ENGINE_PRIVATE_H
 
@@ -60,10 +60,22 @@ static inline struct engine *engine_of(struct torrent *t)
         return (struct engine *)t->env;
 }
 
+/* The engine's thread has something to look at. Any thread. */
+void engine_wake(struct engine *e);
 /* Tells those who read events, and the command of --on-event, what happened to a torrent (of that
  * name). Any thread. */
 void engine_event(struct engine *e, struct torrent *t, const char *name, const char *what);
 void engine_event_of(struct engine *e, struct torrent *t, const char *what);
+
+/* ---- engine_session.c ---- */
+
+/* What the session calls; see bt.h for the threads. user is a torrent. */
+extern const struct bt_callbacks engine_callbacks;
+/* What the session saved: the DHT's nodes. Without it the DHT takes longer to start, no more. *len
+ * bytes, for free(), or NULL. Before the engine's thread is there; reads a file. */
+void *engine_load_state(struct engine *e, size_t *len);
+/* Saves that; a failure is not told. After the engine's thread has ended; writes a file. */
+void engine_save_state(struct engine *e);
 
 /* ---- upkeep.c; the engine's thread only ---- */
 
