@@ -77,6 +77,11 @@ lt::settings_pack default_settings()
         p.set_bool(sp::enable_upnp, false);
         // The old server's bound on connections to web seeds of one torrent.
         p.set_int(sp::max_web_seed_connections, 30);
+        // Four pieces that are wrong, and libtorrent bans all who gave something of them: a web
+        // seed that gave most of each too, asked for a MiB at once, for one that gave a wrong
+        // block. It can't tell web seeds' blocks apart as it can peers'. web_watch drops those that
+        // lie.
+        p.set_bool(sp::ban_web_seeds, false);
         // What was asked of a web seed comes, also after a seek; with the default of 16 MiB that is
         // seconds of it. libtorrent takes a piece or a MiB at least.
         p.set_int(sp::urlseed_max_request_bytes, 1 << 20);

@@ -88,6 +88,7 @@ struct peer_watch final : lt::peer_plugin {
         {
                 conduct.answered(r, true);
                 t->peers->gave(conduct);
+                t->web->gave_block(int(r.piece), {});
                 if (!cancelled.empty())
                         cancelled.erase({int(r.piece), r.start});
                 return false;
@@ -174,6 +175,7 @@ struct torrent_watch final : lt::torrent_plugin {
         {
                 t->callbacks->piece_passed(t->user, uint32_t(int(p)));
                 (void)guarded(nullptr, [&] {
+                        t->web->piece_passed(int(p));
                         t->anchor.passed(int(p));
                         return 0;
                 });
@@ -181,6 +183,7 @@ struct torrent_watch final : lt::torrent_plugin {
 
         void on_piece_failed(lt::piece_index_t p) override
         {
+                t->web->piece_failed(int(p));
                 t->callbacks->piece_failed(t->user, uint32_t(int(p)));
         }
 

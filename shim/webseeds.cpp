@@ -184,26 +184,16 @@ bool web_watch::on_piece(lt::peer_request const &r, lt::span<char const>)
         m_torrent->peers->gave(m_conduct);
         if (!std::exchange(m_conduct.shook_hands, true))
                 m_torrent->web->gave(m_host);
-        m_gave[int(r.piece)]++;
+        m_torrent->web->gave_block(int(r.piece), m_host);
         return false;
 }
 
 void web_watch::on_piece_failed(lt::piece_index_t p)
 {
-        auto const gave = m_gave.find(int(p));
-        if (gave == m_gave.end())
+        if (!m_torrent->web->gave_alone(int(p), m_host))
                 return;
-        auto const info = m_torrent->handle.torrent_file();
-        int const blocks =
-                (info->piece_size(p) + lt::default_block_size - 1) / lt::default_block_size;
-        if (int(gave->second) >= blocks)
-                tell("sent wrong bytes");
-        m_gave.erase(gave);
-}
-
-void web_watch::on_piece_pass(lt::piece_index_t p)
-{
-        m_gave.erase(int(p));
+        m_lied = true;
+        tell("sent wrong bytes");
 }
 
 void web_watch::on_disconnect(lt::error_code const &ec)
@@ -214,6 +204,10 @@ void web_watch::on_disconnect(lt::error_code const &ec)
         } else if (ec == lt::errors::invalid_range) {
                 tell("it does not answer with the range that it is asked for");
                 later(&web_seeds::drop_host);
+        } else if (ec == lt::errors::too_many_corrupt_pieces) {
+                // Or others beside it did. Whoever gave a piece alone is known.
+                if (m_lied)
+                        later(&web_seeds::drop_host);
         } else if (is_failure(ec, m_conduct.owes())) {
                 tell(ec.message());
                 // Else libtorrent calls it again at once.
@@ -355,7 +349,7 @@ void web_seeds::tick()
         arm();
 }
 
-// Those that libtorrent has given up by then, banned ones too, don't come back.
+// Those that libtorrent has given up by then don't come back.
 void web_seeds::rest()
 {
         auto const alive = m_handle.url_seeds();
@@ -420,6 +414,32 @@ void web_seeds::gave(std::string const &host)
         for (auto &e : m_entries)
                 if (!ours || host_of_url(e.url) == host)
                         e.failures = 0;
+}
+
+// Also blocks that had come from somebody else by then: who gave all of a piece may not have given
+// what is wrong with it.
+void web_seeds::gave_block(int piece, std::string const &host)
+{
+        if (m_entries.empty())
+                return;
+        auto const [i, is_new] = m_givers.try_emplace(piece, givers{host, false, false});
+        if (!is_new && i->second.failed)
+                i->second = {host, false, false};
+        else
+                i->second.several |= i->second.first != host;
+}
+
+bool web_seeds::gave_alone(int piece, std::string const &host) const
+{
+        auto const i = m_givers.find(piece);
+        return i != m_givers.end() && !i->second.several && i->second.first == host;
+}
+
+void web_seeds::piece_failed(int piece)
+{
+        auto const i = m_givers.find(piece);
+        if (i != m_givers.end())
+                i->second.failed = true;
 }
 
 void web_seeds::failed(std::string const &host)

@@ -30,7 +30,6 @@ class web_watch final : public lt::peer_plugin
         bool write_request(lt::peer_request const &r) override;
         bool on_piece(lt::peer_request const &r, lt::span<char const>) override;
         void on_piece_failed(lt::piece_index_t p) override;
-        void on_piece_pass(lt::piece_index_t p) override;
         void on_disconnect(lt::error_code const &ec) override;
 
       private:
@@ -42,7 +41,7 @@ class web_watch final : public lt::peer_plugin
         class conduct m_conduct;
         std::string m_host; // and port
         bool m_forbidden = false;
-        std::map<int, unsigned> m_gave; // blocks of pieces that are not complete yet
+        bool m_lied = false; // it alone gave a piece that was wrong
 };
 
 // All web seeds of a torrent. libtorrent has them while pieces are wanted and a while longer:
@@ -72,6 +71,16 @@ class web_seeds
         void refused(std::string const &url, int status);
         // The server at host:port has given something.
         void gave(std::string const &host);
+        // … a block of the piece; "": a peer has.
+        void gave_block(int piece, std::string const &host);
+        // Whether nobody else gave anything of the piece, complete or failed.
+        bool gave_alone(int piece, std::string const &host) const;
+        void piece_passed(int piece)
+        {
+                m_givers.erase(piece);
+        }
+        // What is given of it from here on is a new attempt.
+        void piece_failed(int piece);
         // … could not be reached, or has kept a reader waiting while others were there.
         void failed(std::string const &host);
         // … never does what is asked of it.
@@ -84,6 +93,10 @@ class web_seeds
                 bool away = false;       // … not until again_at
                 unsigned failures = 0;
                 lt::time_point again_at{}; // 0, or when to start anew
+        };
+        struct givers {
+                std::string first;
+                bool several, failed;
         };
         bool is_ours(std::string const &host) const;
         void arm();
@@ -98,7 +111,8 @@ class web_seeds
         bt_torrent *m_torrent = nullptr;
         lt::torrent_handle m_handle;
         std::unique_ptr<boost::asio::steady_timer> m_timer;
-        bool m_given = false; // libtorrent has those that are not dropped
+        std::map<int, givers> m_givers; // of pieces that have not passed
+        bool m_given = false;           // libtorrent has those that are not dropped
         lt::time_point m_wanted_at;
 };
 

@@ -380,7 +380,7 @@ def test_wrong_bytes_are_never_read(
     web_seed.misbehave(wrong=True)
     fails(fd, 2 * MIB)
     assert web_seed.sent() >= 2 * PIECE, "nothing wrong was sent: this has shown nothing"
-    problem(hasty, torrent, "web seed", "banned")
+    problem(hasty, torrent, "web seed", "wrong bytes")
     web_seed.misbehave()
     asked = len(web_seed.asked())
     fails(fd, 3 * MIB)
@@ -426,20 +426,29 @@ def test_a_mirror_without_one_of_the_files(
     ids=["wrong bytes", "404", "no ranges"],
 )
 def test_one_of_two_is_of_no_use(
-    fs: Magnetfs, web_seeds: Callable[[], WebSeed], torrents: TorrentMaker, fault: dict[str, Any]
+    fs: Magnetfs,
+    web_seeds: Callable[[], WebSeed],
+    torrents: TorrentMaker,
+    request: pytest.FixtureRequest,
+    fault: dict[str, Any],
 ) -> None:
-    """It is asked once or twice; all comes from the other one."""
+    """It is asked for nothing more when it has shown that; all comes from the other one. Of pieces
+    to which both gave something nobody knows who was wrong, so that may be after a while."""
     name = f"without {next(iter(fault))}.bin"
-    torrent = torrents.single(name, 6 * MIB, seed=523, piece_length=PIECE)
+    torrent = torrents.single(name, 32 * MIB, seed=523, piece_length=PIECE)
     good, bad = web_seeds(), web_seeds()
-    good.misbehave(rate=6 * MIB)
+    good.misbehave(rate=8 * MIB)
     bad.misbehave(**fault)
     directory = added(fs, torrent, bad.serve(torrent), good.serve(torrent))
-    assert_same(directory / torrent.name, torrent, torrent.name)
-    asked = bad.asked()
-    assert asked, "it was not asked: this has shown nothing"
-    assert max(a.at for a in asked) - min(a.at for a in asked) <= 0.5, "it is asked again"
-    problem(fs, torrent, "web seed", str(bad.port))
+    fd = opened(directory / torrent.name, request)
+    asked = None
+    for offset in range(0, torrent.length, MIB):
+        timed(fd, torrent, offset, MIB)
+        if asked is None and str(bad.port) in (fs.torrent(torrent.info_hash).get("problem") or ""):
+            good.misbehave()
+            asked = bad.asked()
+    assert asked, "it has shown nothing, nor has this"
+    assert len(bad.asked()) == len(asked), "it is asked again"
 
 
 def test_what_was_cut_is_asked_for_again(
