@@ -104,19 +104,26 @@ void anchor::set_wanted(int piece, lt::download_priority_t priority)
 
 // add_piece() does not look at what it is given but hands it to the disk, so one zeroed region that
 // is never touched serves.
+bool anchor::fill_up(int piece)
+{
+        auto const info = m_handle.torrent_file();
+        int const size = info ? info->piece_size(lt::piece_index_t(piece)) : 0;
+        std::unique_ptr<char, void (*)(void *)> const zeros(
+                static_cast<char *>(std::calloc(1, std::size_t(size))), std::free);
+        if (!zeros || size <= 0)
+                return false;
+        m_handle.add_piece(lt::piece_index_t(piece), zeros.get());
+        return true;
+}
+
 void anchor::hold()
 {
         if (m_piece < 0 || m_held || !m_checked)
                 return;
-        auto const info = m_handle.torrent_file();
-        int const size = info ? info->piece_size(lt::piece_index_t(m_piece)) : 0;
-        std::unique_ptr<char, void (*)(void *)> const zeros(
-                static_cast<char *>(std::calloc(1, std::size_t(size))), std::free);
-        if (!zeros || size <= 0)
-                return;
         m_disk->hold(m_id, m_piece);
-        m_held = true;
-        m_handle.add_piece(lt::piece_index_t(m_piece), zeros.get());
+        m_held = fill_up(m_piece);
+        if (!m_held)
+                m_disk->release(m_id);
 }
 
 // The anchor becomes an ordinary piece; another one takes its place.

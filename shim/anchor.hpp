@@ -58,6 +58,10 @@ class anchor
         std::vector<int> awaited() const;
         // Nobody is asked for some of its blocks any more: asks all peers, before everything else.
         void ask_again(int piece);
+        // Gives zeros for what is missing of the piece: its hash is wrong then, it is asked for
+        // anew, and nobody is to blame but those who gave the rest. False: there is no memory for
+        // it.
+        bool fill_up(int piece);
         // A peer that does not answer cancelled requests has come (+1) or gone (-1): no deadlines
         // while there is one, as libtorrent cancels for them.
         void mute_peer(int change);

@@ -47,6 +47,8 @@ constexpr auto silence_time = milliseconds(5000);
 constexpr auto silence_time_max = milliseconds(60000);
 // When it is looked at closely whether they are silent.
 constexpr auto quiet_time = milliseconds(1000);
+// … and whether libtorrent asks them for nothing; so long again until the next look.
+constexpr auto idle_time = milliseconds(500);
 // So many addresses are kept for it.
 constexpr std::size_t addresses_max = 50;
 
@@ -206,6 +208,8 @@ void swarm::tick()
                 drop_stalled(now);
         if (m_torrent->parts.call_again)
                 drop_silent(now);
+        if (m_torrent->parts.watch)
+                end_deadlock(now);
         for (auto const &p : m_peers)
                 p.first->tick();
         if (m_torrent->parts.call_again)
@@ -256,6 +260,34 @@ void swarm::drop_silent(lt::time_point now)
                 c->peer().disconnect(lt::errors::timed_out, lt::operation_t::bittorrent);
         m_last_sign = now;
         m_patience = std::min<lt::time_duration>(2 * m_patience, silence_time_max);
+}
+
+// Peers that gave something of a wrong piece are on parole: libtorrent asks each of them only for
+// pieces that nobody else has given anything of, so that the next wrong one shows who it is. A
+// block that was under way when the piece failed counts as the first of the next attempt. When two
+// of them gave one so, and there are no other peers, the piece is never asked for again. It has to
+// fail once more, filled up with zeros.
+void swarm::end_deadlock(lt::time_point now)
+{
+        auto const awaited = m_torrent->anchor.awaited();
+        if (awaited.empty() || now - std::max(m_last_sign, m_deadlock_at) < idle_time)
+                return;
+        m_deadlock_at = now;
+        for (auto const &p : m_peers) {
+                lt::peer_info info;
+                p.first->peer().get_peer_info(info);
+                if (p.first->owes() || !(info.flags & lt::peer_info::on_parole))
+                        return;
+        }
+        if (m_peers.empty())
+                return;
+        for (auto const &p : m_handle.get_download_queue()) {
+                int const piece(p.piece_index);
+                if (p.finished > 0 && p.finished < p.blocks_in_piece && p.requested == 0 &&
+                    p.writing == 0 &&
+                    std::find(awaited.begin(), awaited.end(), piece) != awaited.end())
+                        m_torrent->anchor.fill_up(piece);
+        }
 }
 
 // Whoever was asked for what nobody wants any more, and can't be told.

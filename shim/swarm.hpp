@@ -107,6 +107,7 @@ class swarm
         void tick();
         void drop_stalled(lt::time_point now);
         void drop_silent(lt::time_point now);
+        void end_deadlock(lt::time_point now);
         void drop_vain();
         void call_again(lt::time_point now);
         address *find(lt::tcp::endpoint const &at);
@@ -117,7 +118,7 @@ class swarm
         bool m_awake = false;
         std::map<conduct *, lt::tcp::endpoint> m_peers;
         std::vector<address> m_called; // those we connected to ourselves, the latest last
-        lt::time_point m_alone_since, m_called_at;
+        lt::time_point m_alone_since, m_called_at, m_deadlock_at;
         lt::time_point m_last_sign; // of life, of any peer that owes something
         lt::time_duration m_patience{};
 };
