@@ -3,14 +3,24 @@
 // (scripts/bench --levers). All are there unless a setting says otherwise.
 #pragma once
 
+// Over the bench's links, with it and without: see README.md.
 struct engine_parts {
-        bool anchor = true; // a piece that keeps peers interested while nobody reads
-        bool boost = true;  // known peers are connected to when a torrent is added, not in a tick
-        bool call_again = true; // peers that went are called again at once
-        bool cancel = true;     // what nobody wants any more is taken back from peers
-        bool deadlines = true;  // the piece a reader waits for has one
-        bool falling = true;    // priorities fall with the distance from the reader
-        bool watch = true;      // a peer that holds a reader up is hung up on
+        // A piece that keeps peers interested while nobody reads: anchor.cpp.
+        bool anchor = true;
+        // Known peers are connected to when a torrent is added, not in a tick: 12 ms to the first
+        // 64 KiB against 80, at worst 30 against 990.
+        bool boost = true;
+        // Peers that went are called again at once: bytes 1.1 s after their return against 7.1.
+        bool call_again = true;
+        // What nobody wants any more is taken back from peers: 0.52 MB in vain against 0.55.
+        bool cancel = true;
+        // The piece a reader waits for has one: a jump takes 0.86 s against 1.69, and 0.52 MB come
+        // in vain against 2.12; one of two seeders frozen 0.4 s against 2.4.
+        bool deadlines = true;
+        // Priorities fall with the distance from the reader: no stall against two in 15 s of film.
+        bool falling = true;
+        // A peer that holds a reader up is hung up on: at worst 0.9 s against 2.6.
+        bool watch = true;
 };
 
 // The part of that setting ("engine_anchor" …); nullptr: there is none.
