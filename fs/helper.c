@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <poll.h>
 #include <signal.h>
 #include <stddef.h>
@@ -13,6 +14,8 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -29,6 +32,10 @@ enum { ENDING_MS = 3000 };
 enum { SIDECAR_END_MS = 1000 };
 /* on_event commands at the same time; further events are dropped with a warning. */
 enum { EVENTS_MAX = 32 };
+/* What the kernel reads ahead of complete files, which go through the page cache: a cold one is
+ * read at 3.4 GB/s then, at 2.5 with the 128 KiB that a FUSE mount begins with; more does not help.
+ * Only root may say so. */
+#define AHEAD_KIB "512"
 /* The longest wait between two looks at things that have no file descriptor. */
 enum { HEARTBEAT_MS = 1000 };
 
@@ -270,6 +277,29 @@ static void on_said(struct helper *h)
                 h->n_said = 0; /* no line is that long */
 }
 
+/* Waits until the mount answers. */
+static void read_ahead(const struct helper *h)
+{
+        enum { FUSE_ROOT_INO = 1 };
+        struct statfs fs;
+        struct stat st;
+        char path[64];
+        int fd;
+
+        /* Unmounted meanwhile, it is the disk beneath: none of ours. */
+        if (stat(h->options->mountpoint, &st) < 0 || st.st_ino != FUSE_ROOT_INO ||
+            statfs(h->options->mountpoint, &fs) < 0 || fs.f_type != FUSE_SUPER_MAGIC)
+                return;
+        snprintf(path, sizeof path, "/sys/class/bdi/%u:%u/read_ahead_kb", major(st.st_dev),
+                 minor(st.st_dev));
+        fd = open(path, O_WRONLY | O_CLOEXEC);
+        if (fd < 0)
+                return;
+        if (write(fd, AHEAD_KIB, strlen(AHEAD_KIB)) < 0)
+                log_debug("The kernel does not read further ahead: %s", strerror(errno));
+        close(fd);
+}
+
 static void detach(void)
 {
         int null = open("/dev/null", O_RDWR | O_CLOEXEC);
@@ -312,6 +342,9 @@ static bool on_message(struct helper *h)
                 return true;
         case HELPER_DETACH:
                 detach();
+                return true;
+        case HELPER_AHEAD:
+                read_ahead(h);
                 return true;
         default:
                 return false;

@@ -3,8 +3,9 @@
  *
  * A daemon that is killed with a system call on its own mount pending hangs in D state and holds
  * the mount. So magnetfs makes none: a helper, forked before any thread, session or mount exists,
- * announces new torrents by mkdir, removes by rmdir, starts and watches the sidecar and runs the
- * --on-event command. It ends when magnetfs does, however that ends. */
+ * announces new torrents by mkdir, removes by rmdir, lets the kernel read further ahead, starts and
+ * watches the sidecar and runs the --on-event command. It ends when magnetfs does, however that
+ * ends. */
 #ifndef FS_HELPER_H
 #define FS_HELPER_H
 
@@ -29,6 +30,7 @@ enum helper_type {
         HELPER_SIDECAR = 'S',  /* start it; answer: err 0 once it listens */
         HELPER_EVENT = 'E',    /* run on_event; name is the JSON line; no answer */
         HELPER_DETACH = 'D',   /* stderr is no longer ours: log to syslog; no answer */
+        HELPER_AHEAD = 'H',    /* of complete files more is read ahead, if we may; no answer */
         HELPER_QUIT = 'Q',     /* end, the sidecar first */
 };
 enum { HELPER_TEXT_MAX = 2048 };

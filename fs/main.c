@@ -247,6 +247,8 @@ static int start_all(struct program *p)
                 r = engine_start(p->engine, !o->no_http);
         if (r == 0)
                 r = mount_start(p->mount, p->ended_fd);
+        if (r == 0)
+                (void)helper_send(p->helper_fd, HELPER_AHEAD, 0, NULL);
         return r;
 }
 

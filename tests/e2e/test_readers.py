@@ -204,3 +204,12 @@ def test_fill_fetches_what_it_says(
             assert sent_in_all(seeder, torrent) <= 6 * MIB + SLACK
     finally:
         os.close(fd)
+
+
+def test_the_kernel_reads_further_ahead_of_complete_files(fs: Magnetfs) -> None:
+    """128 KiB at first; only root may raise it."""
+    device = os.stat(fs.mountpoint).st_dev
+    kib = Path(f"/sys/class/bdi/{os.major(device)}:{os.minor(device)}/read_ahead_kb")
+    if os.geteuid() != 0 or not os.access(kib, os.W_OK):
+        pytest.skip("may not raise it")
+    waiting.until("more to be read ahead", lambda: int(kib.read_text()) == 512)
