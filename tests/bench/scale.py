@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import tempfile
 import threading
 import time
 from contextlib import ExitStack, closing
+from pathlib import Path
 from typing import Callable
 
 from harness.reading import Parked, percentile, stat_times
@@ -23,6 +25,7 @@ STATS = 2000
 TORRENTS_LINK_MBIT = 400.0
 SMALL_PIECE = 16 * KIB  # the smallest there is: the most pieces for the bytes
 HOT_READS = 3
+SMALL_PAGES = Path("/dev/shm")  # a file there is in pages of 4 KiB, as all of FUSE's are
 AWAKE_S = 1.0  # for what the engine does once a second with so many
 
 
@@ -188,15 +191,24 @@ def hot_rates(reader: Reader, length: int) -> list[float]:
     return [timed_rate(reader, length) for _ in range(HOT_READS)]
 
 
+def copy_rates(torrent: Torrent, folder: Path) -> list[float]:
+    copy = folder / "copy.bin"
+    shutil.copyfile(torrent.blob, copy)
+    with closing(FileReader(copy)) as reader:
+        rates = hot_rates(reader, torrent.length)
+    copy.unlink()
+    return rates
+
+
 def run_hot(step: Step) -> Samples:
     torrent = step.bench.torrents.single("hot.bin", step.plan.hot, seed=30, piece_length=MIB)
     if step.kind == "file":
-        copy = step.folder / "copy.bin"
-        shutil.copyfile(torrent.blob, copy)
-        with closing(FileReader(copy)) as reader:
-            rates = hot_rates(reader, torrent.length)
-        copy.unlink()
-        return {"hot": rates, "cold": rates}
+        rates = copy_rates(torrent, step.folder)
+        found: Samples = {"hot": rates, "cold": rates}
+        if SMALL_PAGES.is_dir():
+            with tempfile.TemporaryDirectory(dir=SMALL_PAGES) as folder:
+                found["small"] = copy_rates(torrent, Path(folder))
+        return found
     swarm = step.swarm([torrent], None)
     subject: Mount = step.subject()
     subject.add(torrent, swarm.magnet(torrent))
