@@ -42,7 +42,7 @@ class drafts
         void joined(peer p, std::string const &name, std::int64_t bytes, time now);
         void left(peer p);
 
-        // The next block to ask the peer for; it counts as asked for. -1: none for now.
+        // The next block to ask the peer for; it counts as asked for. -1: there is none.
         int next(peer p, time now);
         // The first n bytes of an answer are there.
         void arriving(peer p, std::size_t n, time now);

@@ -265,26 +265,43 @@ void swarm::drop_silent(lt::time_point now)
 // Peers that gave something of a wrong piece are on parole: libtorrent asks each of them only for
 // pieces that nobody else has given anything of, so that the next wrong one shows who it is. A
 // block that was under way when the piece failed counts as the first of the next attempt. When two
-// of them gave one so, and there are no other peers, the piece is never asked for again. It has to
-// fail once more, filled up with zeros.
+// of them gave one so, or one that has left since, and there are no other peers, the piece is never
+// asked for again. It has to fail once more, filled up with zeros. Not so if all is from one that
+// is there: it may be asked as soon as it does not choke us.
 void swarm::end_deadlock(lt::time_point now)
 {
         auto const awaited = m_torrent->anchor.awaited();
         if (awaited.empty() || now - std::max(m_last_sign, m_deadlock_at) < idle_time)
                 return;
         m_deadlock_at = now;
+        std::vector<lt::tcp::endpoint> there;
         for (auto const &p : m_peers) {
                 lt::peer_info info;
                 p.first->peer().get_peer_info(info);
+                if (info.flags & (lt::peer_info::connecting | lt::peer_info::handshake))
+                        continue;
                 if (p.first->owes() || !(info.flags & lt::peer_info::on_parole))
                         return;
+                there.push_back(info.ip);
         }
-        if (m_peers.empty())
+        if (there.empty())
                 return;
+        auto const may_be_asked = [&](lt::partial_piece_info const &p) {
+                lt::tcp::endpoint giver;
+                for (int i = 0; i < p.blocks_in_piece; i++) {
+                        auto const &b = p.blocks[i];
+                        if (b.state == lt::block_info::none)
+                                continue;
+                        if (giver != lt::tcp::endpoint() && giver != b.peer())
+                                return false;
+                        giver = b.peer();
+                }
+                return std::find(there.begin(), there.end(), giver) != there.end();
+        };
         for (auto const &p : m_handle.get_download_queue()) {
                 int const piece(p.piece_index);
                 if (p.finished > 0 && p.finished < p.blocks_in_piece && p.requested == 0 &&
-                    p.writing == 0 &&
+                    p.writing == 0 && !may_be_asked(p) &&
                     std::find(awaited.begin(), awaited.end(), piece) != awaited.end())
                         m_torrent->anchor.fill_up(piece);
         }
