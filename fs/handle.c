@@ -114,7 +114,8 @@ int handle_fetch(struct handle *h, uint64_t off, void *data, size_t len)
         return store_read(h->content->store, h->layout.offset + off, data, len);
 }
 
-static void touch(struct handle *h, uint64_t off, size_t len)
+/* Under t->lock. Gives back what was wanted before. */
+static struct plan touch(struct handle *h, uint64_t off, size_t len)
 {
         struct torrent *t = h->torrent;
         struct torrent_env *env = t->env;
@@ -129,6 +130,7 @@ static void touch(struct handle *h, uint64_t off, size_t len)
                      env->fill == FILL_FILE);
         count(h);
         plan_diff(&before, &r->plan, plan_changed, t);
+        return before;
 }
 
 /* Whether a read that misses a piece must fail at once. Under t->lock. */
@@ -145,8 +147,8 @@ static int refusal(struct torrent *t)
 
 /* Under t->lock: what becomes of a read whose piece `missing` is not there. */
 static int read_missing(struct handle *h, uint64_t off, size_t len, uint32_t first, uint32_t end,
-                        uint32_t missing, bool nonblock, void *request, pid_t tid, size_t *len_ret,
-                        uint64_t *id_ret)
+                        uint32_t missing, bool asked, bool nonblock, void *request, pid_t tid,
+                        size_t *len_ret, uint64_t *id_ret)
 {
         struct torrent *t = h->torrent;
         uint64_t at = (uint64_t)missing * h->layout.piece_length, start = h->layout.offset + off;
@@ -168,6 +170,9 @@ static int read_missing(struct handle *h, uint64_t off, size_t len, uint32_t fir
                 r = parked_add(h, off, len, first, end, missing, request, tid, &p);
         if (r < 0)
                 return r;
+        /* A deadline takes back what else was asked for, which is what this reader reads next. */
+        if (!asked)
+                wants_urgent(&t->wants, wants_find(&t->wants, missing), true);
         if (nonblock)
                 return -EAGAIN;
         *id_ret = p->id;
@@ -179,7 +184,9 @@ int handle_read(struct handle *h, uint64_t off, size_t len, bool nonblock, void 
 {
         struct torrent *t = h->torrent;
         struct parked *old = NULL;
+        struct plan before = {0};
         uint32_t first, end, missing;
+        bool asked;
         int r = READ_NOW;
 
         if (off >= h->layout.size || len == 0) {
@@ -199,11 +206,13 @@ int handle_read(struct handle *h, uint64_t off, size_t len, bool nonblock, void 
                 parked_remove(t, old);
         }
         if (t->state != TORRENT_GONE)
-                touch(h, off, len);
+                before = touch(h, off, len);
         missing = store_first_missing(h->content->store, first, end);
+        /* By one that does not wait for all of a read, too: it comes again for the rest. */
+        asked = h->reader.ahead || plan_priority(&before, missing) != PRIORITY_NONE;
         if (missing < end)
-                r = read_missing(h, off, len, first, end, missing, nonblock, request, tid, len_ret,
-                                 id_ret);
+                r = read_missing(h, off, len, first, end, missing, asked, nonblock, request, tid,
+                                 len_ret, id_ret);
         torrent_tell(t);
         pthread_mutex_unlock(&t->lock);
         free(old);

@@ -202,9 +202,6 @@ int parked_add(struct handle *h, uint64_t off, size_t len, uint32_t first, uint3
         } else {
                 h->watch = p;
         }
-        /* A deadline takes back what else was asked for, which is what this reader reads next. */
-        if (!h->reader.ahead && !want->urgent)
-                wants_urgent(&t->wants, want, true);
         *ret = p;
         return 0;
 }

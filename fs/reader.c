@@ -7,10 +7,12 @@
  */
 #define PLAY_AFTER_BYTES (2ull << 20)
 /* A probe that goes on in a row for more than this wants as much again as it has read, up to the
- * second: with small pieces it would else wait a round trip for each (a player's start at 8 Mbit/s,
- * 64 KiB pieces: 0.93 s against 1.05). */
-#define PROBE_RUN_BYTES   (128ull << 10)
-#define PROBE_AHEAD_BYTES (512ull << 10)
+ * second: with small pieces it would else wait a round trip for each. The read counts too where
+ * there are several pieces in it: the more are asked for at a time, the further out of order a
+ * seeder sends them, and a player waits for the first. */
+#define PROBE_RUN_BYTES    (128ull << 10)
+#define PROBE_AHEAD_BYTES  (512ull << 10)
+#define PROBE_AHEAD_PIECES 4
 /* The window while a rate is not known, and its least size afterwards. */
 #define WINDOW_START_BYTES (4ull << 20)
 /* What one reader, and all together, may want ahead. More than 2,048 blocks (32 MiB) in pieces
@@ -20,6 +22,11 @@
 /* How far ahead a player is served: long enough to ride out a slow peer, short enough that a seek
  * throws little away. */
 #define WINDOW_SECONDS 10
+/* Of a window, each with a priority of its own. Pieces of one priority come in any order; where a
+ * player or the sidecar waits for the next few that matters, so a window as small as a probe's and
+ * its read has bands of one length. */
+#define BANDS      6
+#define EVEN_BYTES (1ull << 20)
 /* So many bands of a window, the nearest quarter of it, are raised for a reader that gets less than
  * its share. That is two and a half seconds: what is asked for comes a second later, behind what
  * the peers were asked for before. Measured with a film of 1 MiB/s beside a cat, 4 MiB/s for both,
@@ -81,17 +88,19 @@ static void add_range(struct plan *p, uint32_t first, uint32_t end, uint8_t prio
 }
 
 /* From piece `at` up to window bytes behind the byte `from` the priorities fall with the distance,
- * each band twice as long as the one before: a piece changes its priority at most five times on its
- * way to the reader. Coarse: every other band. Raised: the first bands are as urgent as what a read
- * waits for. */
+ * each band of a large window twice as long as the one before: a piece changes its priority at most
+ * five times on its way to the reader. Coarse: every other band. Raised: the first bands are as
+ * urgent as what a read waits for. */
 static void plan_window(struct plan *p, const struct layout *l, uint32_t at, uint64_t from,
                         uint64_t window, bool coarse, bool raised)
 {
         uint64_t file_end = l->offset + l->size;
         uint32_t last = (uint32_t)((file_end - 1) / l->piece_length + 1);
+        bool even = window <= EVEN_BYTES;
 
-        for (unsigned band = coarse; band < 6 && window > 0; band += 1 + coarse) {
-                uint64_t to = l->offset + from + (window >> (5 - band));
+        for (unsigned band = coarse; band < BANDS && window > 0; band += 1 + coarse) {
+                uint64_t len = even ? window * (band + 1) / BANDS : window >> (BANDS - 1 - band);
+                uint64_t to = l->offset + from + (len > 0 ? len : 1);
                 uint32_t end = to >= file_end ? last : (uint32_t)((to - 1) / l->piece_length + 1);
                 unsigned down = raised && band < RAISED_BANDS ? 0 : 1 + band;
 
@@ -166,28 +175,33 @@ static void read_on(struct reader *r, uint64_t off, uint64_t len, uint64_t now_m
 }
 
 /* How far ahead of a place is wanted, if there is room; the last read took len of its row. */
-static uint64_t window_of(const struct place *p, uint64_t len)
+static uint64_t window_of(const struct place *p, const struct layout *l, uint64_t len)
 {
         if (p->playing) {
                 uint64_t window = p->rate * WINDOW_SECONDS;
 
                 return window < WINDOW_START_BYTES ? WINDOW_START_BYTES : window;
         }
-        if (p->run_bytes > PROBE_RUN_BYTES && p->run_bytes > len)
-                return p->run_bytes < PROBE_AHEAD_BYTES ? p->run_bytes : PROBE_AHEAD_BYTES;
+        if (p->run_bytes > PROBE_RUN_BYTES && p->run_bytes > len) {
+                uint64_t room = PROBE_AHEAD_BYTES;
+
+                if (l->piece_length <= PROBE_AHEAD_BYTES / PROBE_AHEAD_PIECES)
+                        room -= len < room ? len : room;
+                return p->run_bytes < room ? p->run_bytes : room;
+        }
         return 0;
 }
 
 /* Each place has an equal share of the bytes that may be wanted; what some don't need is for those
  * that do. Which one is read now makes no difference: else all would change with each read. */
-static void share_windows(const struct reader *r, unsigned places, uint64_t len, uint64_t max_bytes,
-                          uint64_t window[READER_PLACES])
+static void share_windows(const struct reader *r, const struct layout *l, unsigned places,
+                          uint64_t len, uint64_t max_bytes, uint64_t window[READER_PLACES])
 {
         uint64_t share = max_bytes / places, left = max_bytes;
         unsigned hungry = 0;
 
         for (unsigned i = 0; i < places; i++) {
-                window[i] = window_of(&r->place[i], places > 1 ? 0 : len);
+                window[i] = window_of(&r->place[i], l, places > 1 ? 0 : len);
                 left -= window[i] < share ? window[i] : share;
                 hungry += window[i] > share;
         }
@@ -206,24 +220,23 @@ void reader_touch(struct reader *r, const struct layout *l, uint64_t off, uint64
         find_place(r, off);
         read_on(r, off, len, now_ms);
         places = reads_at_several(r) ? r->places : 1;
-        share_windows(r, places, len, window_max_bytes, window);
+        share_windows(r, l, places, len, window_max_bytes, window);
         layout_pieces(l, off, len, &first, &end);
         r->plan.n = 0;
-        /* What a read waits for is wanted by the read itself; of the rest the first piece comes
-         * first. */
+        /* What a read waits for is wanted by the read itself; the rest of it in order, as what
+         * comes behind: over HTTP what is there is passed on at once. */
         add_range(&r->plan, first, first + 1, PRIORITY_BLOCKED);
-        add_range(&r->plan, first + 1, end, PRIORITY_BLOCKED - 1);
         r->playing = false;
         r->rate = 0;
         for (unsigned i = 0; i < places; i++) {
                 const struct place *p = &r->place[i];
-                uint32_t at =
-                        i == 0 ? end : (uint32_t)((l->offset + p->position) / l->piece_length);
+                uint64_t from = i == 0 ? off : p->position;
+                uint64_t to = i == 0 && window[i] == 0 ? off + len : p->position + window[i];
+                uint32_t at = i == 0 ? first + 1 : (uint32_t)((l->offset + from) / l->piece_length);
 
                 r->playing |= p->playing;
                 r->rate += p->playing ? p->rate : 0;
-                plan_window(&r->plan, l, at, p->position, window[i], places > 1,
-                            r->behind && p->playing);
+                plan_window(&r->plan, l, at, from, to - from, places > 1, r->behind && p->playing);
         }
         r->ahead = window[0] > 0;
         if (fill) {

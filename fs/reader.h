@@ -10,8 +10,8 @@
 
 enum {
         READER_PLACES = 3,
-        /* of the read; of one window or, coarser, of several; the fill */
-        PLAN_RANGES_MAX = 2 + 3 * READER_PLACES + 1,
+        /* the first piece of the read; one window or, coarser, several; the fill */
+        PLAN_RANGES_MAX = 1 + 3 * READER_PLACES + 1,
         PRIORITY_NONE = 0,
         PRIORITY_LEAST = 1,
         PRIORITY_BLOCKED = 7, /* somebody waits for the piece now, or has less than his share */

@@ -96,9 +96,11 @@ static bool at_another_place(const struct reader *r, const struct layout *l, uin
         return false;
 }
 
-/* What holds of every plan: the read's pieces on top, then ranges that follow on each other and
- * fall in priority, then those of other places, if the handle reads at several; nothing outside the
- * file, nothing beyond the bound; with fill the whole file at last. */
+/* What holds of every plan: the read's first piece on top, then ranges that follow on each other
+ * and fall in priority, to the end of the read at least, then those of other places, if the handle
+ * reads at several; nothing outside the file, nothing beyond the bound; with fill the whole file at
+ * last.
+ */
 static void check_plan(const struct reader *r, const struct layout *l, uint64_t off, uint64_t len,
                        uint64_t window_max, bool fill, const char *rule)
 {
@@ -112,17 +114,20 @@ static void check_plan(const struct reader *r, const struct layout *l, uint64_t 
         layout_pieces(l, off, len, &first, &end);
         layout_pieces(l, 0, l->size, &file_first, &file_end);
         if (p->n < 1u + fill || p->n > PLAN_RANGES_MAX || p->range[0].first != first ||
-            p->range[0].end != first + 1 || p->range[0].priority != PRIORITY_BLOCKED ||
-            (end > first + 1 &&
-             (n < 2 || p->range[1].end != end || p->range[1].priority != PRIORITY_BLOCKED - 1)))
+            p->range[0].end != first + 1 || p->range[0].priority != PRIORITY_BLOCKED)
                 fail_msg("%s: the read is [%u, %u), the plan begins with [%u, %u) at %u", rule,
                          first, end, p->range[0].first, p->range[0].end, p->range[0].priority);
         limit = l->offset + from + window_max;
         ahead_end = p->range[0].end;
         /* A window begins and ends inside a piece. */
-        for (unsigned i = 1; i < n; i++)
-                if (p->range[i].first >= end || p->range[i].end <= first)
-                        ahead += p->range[i].end - p->range[i].first;
+        for (unsigned i = 1; i < n; i++) {
+                const struct plan_range *a = &p->range[i];
+
+                if (a->first >= end || a->end <= first)
+                        ahead += a->end - a->first;
+                else if (a->end > end)
+                        ahead += a->end - end;
+        }
         if (ahead > window_max / l->piece_length + 2u * READER_PLACES)
                 fail_msg("%s: %llu pieces are wanted ahead, the bound is %llu bytes", rule,
                          (unsigned long long)ahead, (unsigned long long)window_max);
@@ -140,13 +145,21 @@ static void check_plan(const struct reader *r, const struct layout *l, uint64_t 
                                  rule, b->first, b->end, b->priority, a->first, a->end, a->priority,
                                  (unsigned long long)window_max);
         }
+        if (ahead_end < end)
+                fail_msg("%s: the read is [%u, %u), up to %u is wanted", rule, first, end,
+                         ahead_end);
         if (fill && (p->range[n].first != file_first || p->range[n].end != file_end ||
                      p->range[n].priority != PRIORITY_LEAST))
                 fail_msg("%s: filled from %u to %u", rule, p->range[n].first, p->range[n].end);
         if (p->range[0].first < file_first || plan_end(p) > file_end)
                 fail_msg("%s: piece %u of %u is wanted", rule, plan_end(p) - 1, file_end);
         if (!at->playing && ahead_end > end && r->returns < 2) {
-                ahead = at->run_bytes < PROBE_AHEAD ? at->run_bytes : PROBE_AHEAD;
+                /* small pieces: with the read */
+                ahead = l->piece_length > PROBE_AHEAD / 4 ? PROBE_AHEAD
+                        : len < PROBE_AHEAD               ? PROBE_AHEAD - len
+                                                          : 0;
+                if (at->run_bytes < ahead)
+                        ahead = at->run_bytes;
                 if (at->run_bytes <= PROBE_RUN || at->run_bytes <= len ||
                     (uint64_t)(ahead_end - 1) * l->piece_length >= l->offset + from + ahead)
                         fail_msg("%s: a probe of %llu bytes wants up to piece %u", rule,
@@ -247,7 +260,8 @@ static void test_rereading_is_no_row(void **state)
         }
 }
 
-/* … and one that goes on a little ahead: as much as it has read, up to 512 KiB. */
+/* … and one that goes on a little ahead: as much as it has read, and no more than
+ * 512 KiB, its read among them where pieces are small. */
 static void test_probe_in_a_row_looks_ahead(void **state)
 {
         static const struct layout l = {.size = GIB, .piece_length = 1 << 16};
@@ -258,8 +272,21 @@ static void test_probe_in_a_row_looks_ahead(void **state)
         assert_int_equal(plan_end(&r.plan), 2);
         reader_touch(&r, &l, 128 * KIB, 64 * KIB, 2, WINDOW_MAX, false);
         assert_int_equal(plan_end(&r.plan), 6);
-        reader_touch(&r, &l, 192 * KIB, MIB, 3, WINDOW_MAX, false);
-        assert_int_equal(plan_end(&r.plan), 19 + 8);
+        reader_touch(&r, &l, 192 * KIB, 384 * KIB, 3, WINDOW_MAX, false);
+        assert_int_equal(plan_end(&r.plan), 9 + 2);
+        /* in order: no two pieces of a rank but where there are more than ranks */
+        reader_touch(&r, &l, 576 * KIB, 64 * KIB, 4, WINDOW_MAX, false);
+        assert_int_equal(plan_end(&r.plan), 17);
+        for (uint32_t piece = 9; piece < 15; piece++)
+                assert_true(plan_priority(&r.plan, piece) > plan_priority(&r.plan, piece + 2));
+        /* who does not wait for all of a read has asked for what it reads next */
+        assert_true(r.ahead);
+        reader_touch(&r, &l, 640 * KIB, 512 * KIB, 5, WINDOW_MAX, false);
+        assert_false(r.ahead);
+        assert_int_equal(plan_end(&r.plan), 18);
+        reader_touch(&r, &l, 704 * KIB, 512 * KIB, 6, WINDOW_MAX, false);
+        assert_true(r.ahead);
+        assert_int_equal(plan_end(&r.plan), 19);
         /* from anywhere else: the read alone */
         reader_touch(&r, &l, 100 * MIB, MIB, 4, WINDOW_MAX, false);
         assert_int_equal(plan_end(&r.plan), 1616);
@@ -281,8 +308,26 @@ static void test_probe_wants_no_more(void **state)
         assert_int_equal(r.plan.n, 2);
         assert_int_equal(plan_priority(&r.plan, 0), PRIORITY_NONE);
         assert_int_equal(plan_priority(&r.plan, 4095), PRIORITY_BLOCKED);
-        assert_int_equal(plan_priority(&r.plan, 4096), PRIORITY_BLOCKED - 1); /* 100 bytes of it */
+        assert_true(plan_priority(&r.plan, 4096) > PRIORITY_NONE); /* 100 bytes of it */
         assert_int_equal(plan_priority(&r.plan, 4097), PRIORITY_NONE);
+}
+
+/* The first bytes of the first file, fewer than a window has bands. */
+static void test_a_byte_or_two(void **state)
+{
+        static const uint32_t lengths[] = {1, 2, 1000, 100000, 1 << 14};
+
+        (void)state;
+        for (size_t i = 0; i < N(lengths); i++) {
+                for (uint64_t len = 1; len < 10; len++) {
+                        struct layout l = {.size = GIB, .piece_length = lengths[i]};
+                        struct reader r = {0};
+
+                        reader_touch(&r, &l, 0, len, 1, WINDOW_MAX, false);
+                        check_plan(&r, &l, 0, len, WINDOW_MAX, false, "the first bytes");
+                        assert_int_equal(plan_end(&r.plan), (len - 1) / lengths[i] + 1);
+                }
+        }
 }
 
 /* Reads on at bytes_per_s for seconds; gives back how many bytes the window holds. */
@@ -332,8 +377,7 @@ static void test_window_grows(void **state)
         assert_in_range(window, MIB, MIB + l.piece_length);
         /* no room for a window: the read alone */
         reader_touch(&r, &l, at, MIB, now, 0, false);
-        assert_int_equal(r.plan.n, 2);
-        assert_int_equal(r.plan.range[1].end, (l.offset + at + MIB - 1) / l.piece_length + 1);
+        assert_int_equal(plan_end(&r.plan), (l.offset + at + MIB - 1) / l.piece_length + 1);
         /* … and slow again */
         at += MIB;
         window = play(&r, &l, &at, &now, MIB, 40, WINDOW_MAX);
@@ -424,13 +468,13 @@ static void test_two_places(void **state)
         assert_int_equal(r.plan.n, 1);
 }
 
-/* Who gets less than its share has the nearest quarter of its window at the rank of what others
- * wait for, and no more; a probe has no window to raise. */
+/* Who gets less than its share has the nearest quarter of its read and window at the rank of what
+ * others wait for, and no more; a probe has no window to raise. */
 static void test_behind_raises_a_quarter(void **state)
 {
         static const struct layout l = {.size = GIB, .piece_length = 1 << 16};
         struct reader r = {.behind = true};
-        uint32_t from = PLAY_AFTER / l.piece_length, window = WINDOW_START / l.piece_length;
+        uint32_t from = MIB / l.piece_length, window = (MIB + WINDOW_START) / l.piece_length;
 
         (void)state;
         reader_touch(&r, &l, 0, MIB, 1, WINDOW_MAX, false);
@@ -462,23 +506,22 @@ static void test_share(void **state)
         }
 }
 
-/* Each band behind the read is twice as long as the one before and one step less urgent. */
+/* Each band, from the read on, is twice as long as the one before and one step less urgent. */
 static void test_bands(void **state)
 {
         static const struct layout l = {.size = 2 * GIB, .piece_length = 1 << 14};
-        /* a window of 4 MiB is 256 pieces: 8, 16, 32, 64, 128, 256 from its start */
-        static const uint32_t ends[] = {8, 16, 32, 64, 128, 256};
+        /* a read of 2 MiB and a window of 4 are 384 pieces */
+        static const uint32_t ends[] = {12, 24, 48, 96, 192, 384};
         struct reader r = {0};
-        uint32_t from = 2 * 1024 / 16;
 
         (void)state;
         reader_touch(&r, &l, 0, 2 * MIB, 1, WINDOW_MAX, false);
-        assert_int_equal(r.plan.n, 8);
+        assert_int_equal(r.plan.n, 7);
         for (unsigned i = 0; i < N(ends); i++) {
-                assert_int_equal(r.plan.range[i + 2].end, from + ends[i]);
-                assert_int_equal(r.plan.range[i + 2].priority, 6 - i);
+                assert_int_equal(r.plan.range[i + 1].end, ends[i]);
+                assert_int_equal(r.plan.range[i + 1].priority, 6 - i);
         }
-        assert_int_equal(plan_priority(&r.plan, from + 256), PRIORITY_NONE);
+        assert_int_equal(plan_priority(&r.plan, 384), PRIORITY_NONE);
 
         /* large pieces: bands that would be empty vanish, the whole window is still there */
         {
@@ -546,7 +589,7 @@ static void test_fill(void **state)
         assert_int_equal(plan_priority(&r.plan, 16385), PRIORITY_NONE);
         reader_touch(&r, &l, 64 * KIB, 2 * MIB, 2, WINDOW_MAX, true);
         assert_true(r.playing);
-        assert_int_equal(r.plan.n, 2 + 6 + 1);
+        assert_int_equal(r.plan.n, 1 + 6 + 1);
         check_plan(&r, &l, 64 * KIB, 2 * MIB, WINDOW_MAX, true, "fill behind a window");
         /* what was passed over is filled too, and a jump changes nothing of it */
         reader_touch(&r, &l, GIB / 2, 64 * KIB, 3, WINDOW_MAX, true);
@@ -738,6 +781,7 @@ int main(void)
                 cmocka_unit_test(test_play),
                 cmocka_unit_test(test_rereading_is_no_row),
                 cmocka_unit_test(test_probe_wants_no_more),
+                cmocka_unit_test(test_a_byte_or_two),
                 cmocka_unit_test(test_probe_in_a_row_looks_ahead),
                 cmocka_unit_test(test_window_grows),
                 cmocka_unit_test(test_pause),
