@@ -160,7 +160,6 @@ static int read_missing(struct handle *h, uint64_t off, size_t len, uint32_t fir
                 return READ_NOW;
         }
         r = h->error ? -h->error : refusal(t);
-        h->error = 0;
         if (r < 0)
                 return r;
         /* Who polls takes what there is, so a watch is for one piece. */
@@ -213,6 +212,7 @@ int handle_read(struct handle *h, uint64_t off, size_t len, bool nonblock, void 
         if (missing < end)
                 r = read_missing(h, off, len, first, end, missing, asked, nonblock, request, tid,
                                  len_ret, id_ret);
+        h->error = 0; /* also if the piece came after all */
         torrent_tell(t);
         pthread_mutex_unlock(&t->lock);
         free(old);

@@ -49,7 +49,7 @@ static void leave_piece(struct torrent *t, struct parked *p)
 void parked_remove(struct torrent *t, struct parked *p)
 {
         leave_piece(t, p);
-        for (uint32_t i = p->first; i < p->end; i++)
+        for (uint32_t i = p->wished; i < p->end; i++)
                 (void)torrent_want(t, i, PRIORITY_BLOCKED, PRIORITY_NONE);
         DL_DELETE(t->parked, p);
         if (p == p->handle->watch)
@@ -176,6 +176,7 @@ int parked_add(struct handle *h, uint64_t off, size_t len, uint32_t first, uint3
                              .len = len,
                              .first = first,
                              .end = end,
+                             .wished = missing,
                              .since_ms = clock_ms()};
         for (uint32_t i = missing; i < end && (r == 0 || i > missing); i++) {
                 int q = torrent_want(t, i, PRIORITY_NONE, PRIORITY_BLOCKED);

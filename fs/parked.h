@@ -17,6 +17,7 @@ struct parked {
         uint64_t off; /* in the file */
         size_t len;
         uint32_t first, end; /* its pieces */
+        uint32_t wished;     /* the first of those it wants: it was missing then */
         uint64_t since_ms;
 
         /* under torrent->lock */

@@ -227,6 +227,56 @@ static void test_a_read_between_arrival_and_passing(void **state)
         end(&f);
 }
 
+/* … nor is what it has not asked for, as that was there when it began to wait. */
+static void test_reads_across_an_arrived_piece(void **state)
+{
+        struct fixture f;
+        struct handle *a, *b;
+
+        (void)state;
+        begin(&f);
+        a = open_file(&f);
+        b = open_file(&f);
+        read_at(a, 5 * PIECE, 4096);
+        arrive(&f, 5);
+        for (int i = 0; i < 5; i++) {
+                read_at(b, 5 * PIECE, 2 * PIECE); /* waits for 6 alone */
+                torrent_interrupt(f.torrent, requests[n_requests - 1].id);
+        }
+        assert_int_equal(requests[0].answers, 0);
+        pass(&f, 5);
+        assert_int_equal(requests[0].answers, 1);
+        handle_close(a);
+        handle_close(b);
+        assert_over(&f);
+        end(&f);
+}
+
+/* What became of a poll is told by the next read, and by no other. */
+static void test_an_old_error_fails_no_later_read(void **state)
+{
+        struct fixture f;
+        struct handle *h;
+        size_t len;
+        uint64_t id;
+
+        (void)state;
+        begin(&f);
+        h = open_file(&f);
+        assert_int_equal(handle_read(h, 3 * PIECE, 4096, true, NULL, 0, &len, &id), -EAGAIN);
+        torrent_release_reads(f.torrent, ENOSPC);
+        assert_int_equal(handle_read(h, 3 * PIECE, 4096, true, NULL, 0, &len, &id), -ENOSPC);
+        assert_int_equal(handle_read(h, 3 * PIECE, 4096, true, NULL, 0, &len, &id), -EAGAIN);
+        torrent_release_reads(f.torrent, ENOSPC);
+        arrive(&f, 3);
+        pass(&f, 3);
+        assert_int_equal(handle_read(h, 3 * PIECE, 4096, true, NULL, 0, &len, &id), READ_NOW);
+        assert_int_equal(handle_read(h, 9 * PIECE, 4096, true, NULL, 0, &len, &id), -EAGAIN);
+        handle_close(h);
+        assert_over(&f);
+        end(&f);
+}
+
 static uint32_t next(uint32_t *rng)
 {
         *rng ^= *rng << 13;
@@ -289,6 +339,8 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_only_the_read_wants_its_piece),
                 cmocka_unit_test(test_a_read_between_arrival_and_passing),
+                cmocka_unit_test(test_reads_across_an_arrived_piece),
+                cmocka_unit_test(test_an_old_error_fails_no_later_read),
                 cmocka_unit_test(test_random),
         };
 
