@@ -26,16 +26,20 @@ static int on_write(void *user, uint32_t piece, uint32_t offset, const void *dat
         if (r == 0)
                 torrent_block_written(t, piece);
         else
-                t->write_failed = true;
+                torrent_write_failed(t, piece, -r);
         return r;
 }
 
 static int on_read(void *user, uint32_t piece, uint32_t offset, void *data, size_t len)
 {
-        struct content *c = torrent_content(user);
+        struct torrent *t = user;
+        struct content *c = torrent_content(t);
+        int r = c ? store_read(c->store, (uint64_t)piece * c->piece_length + offset, data, len)
+                  : -EIO;
 
-        return c ? store_read(c->store, (uint64_t)piece * c->piece_length + offset, data, len)
-                 : -EIO;
+        if (r < 0)
+                torrent_read_failed(t);
+        return r;
 }
 
 static void on_piece_passed(void *user, uint32_t piece)

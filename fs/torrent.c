@@ -267,6 +267,24 @@ void torrent_block_written(struct torrent *t, uint32_t piece)
         pthread_mutex_unlock(&t->lock);
 }
 
+void torrent_write_failed(struct torrent *t, uint32_t piece, int err)
+{
+        bool wanted;
+
+        /* One that came late, for a reader that went elsewhere, had no room any more. */
+        pthread_mutex_lock(&t->lock);
+        wanted = wants_find(&t->wants, piece);
+        pthread_mutex_unlock(&t->lock);
+        if (wanted)
+                atomic_store(&t->write_error, err == EDQUOT ? ENOSPC : err);
+        atomic_store(&t->stopped, true);
+}
+
+void torrent_read_failed(struct torrent *t)
+{
+        atomic_store(&t->stopped, true);
+}
+
 void torrent_piece_cleared(struct torrent *t, uint32_t piece)
 {
         struct content *c = torrent_content(t);

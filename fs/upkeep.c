@@ -225,15 +225,21 @@ static void check_idle(struct engine *e, struct torrent *t)
         e->hooks.forget_name(name);
 }
 
-/* After a failed write the session asks for nothing more of the torrent until it is told to. */
+/* After a failed write the session asks for nothing more of the torrent until it is told to. The
+ * second time, as it may have heard of the failure after the first. */
 static void check_writes(struct torrent *t)
 {
         struct bt_torrent *bt;
+        bool stopped = atomic_exchange(&t->stopped, false), again = t->stopped_before;
+        int err = atomic_exchange(&t->write_error, 0);
 
-        if (!atomic_exchange(&t->write_failed, false))
+        t->stopped_before = stopped;
+        if (!stopped && !again)
                 return;
-        log_info("%s: a piece could not be written; is the disk full?", t->hex);
-        torrent_release_reads(t, ENOSPC);
+        if (err != 0) {
+                log_info("%s: a piece could not be written: %s", t->hex, strerror(err));
+                torrent_release_reads(t, err);
+        }
         pthread_mutex_lock(&t->lock);
         bt = t->bt;
         pthread_mutex_unlock(&t->lock);

@@ -44,8 +44,8 @@ constexpr std::size_t workers_n = 2;
 constexpr long queue_high_bytes = 8 << 20;
 constexpr long queue_low_bytes = 4 << 20;
 constexpr int block_bytes = lt::default_block_size;
-// Pieces whose hash is under way, for each worker. More than the windows of all readers hold; past
-// it pieces are read back.
+// Pieces whose hash is under way, for each worker; some were given up in the middle. Past it some
+// other piece is read back in the end.
 constexpr std::size_t running_hashes_max = 512;
 
 lt::storage_error disk_error(int e, lt::operation_t op)
@@ -251,7 +251,9 @@ class store_disk final : public lt::disk_interface,
                 on_piece(i, r.piece,
                          [this, s = take(i), r, copy,
                           handler = std::move(handler)](worker &self) mutable {
-                                 int const e = write(self, *s, r, copy.get());
+                                 // libtorrent stops a torrent for good for most errors; for this
+                                 // one until bt_torrent_resume_writes().
+                                 int const e = write(self, *s, r, copy.get()) == 0 ? 0 : ENOSPC;
                                  boost::asio::post(m_io, [s = std::move(s),
                                                           handler = std::move(handler), e] {
                                          handler(disk_error(e, lt::operation_t::file_write));

@@ -42,13 +42,15 @@ static const struct bt_setting offline[] = {
 struct user {
         pthread_t last; /* where released came; before it counts */
         atomic_int released;
+        atomic_int writes;
         int problems;
         struct bt_hash hash;
 };
 
 static int on_write(void *user, uint32_t piece, uint32_t offset, const void *data, size_t len)
 {
-        (void)user, (void)piece, (void)offset, (void)data, (void)len;
+        (void)piece, (void)offset, (void)data, (void)len;
+        atomic_fetch_add(&((struct user *)user)->writes, 1);
         return -EIO;
 }
 
@@ -315,6 +317,77 @@ static bool flood(int fd, int id, const char *body, int batches)
         return true;
 }
 
+/* Reads n bytes; false when nothing came in time or the other side has hung up. */
+static bool receive(int fd, void *buf, size_t n)
+{
+        for (size_t got = 0; got < n;) {
+                ssize_t r = recv(fd, (char *)buf + got, n - got, 0);
+
+                if (r <= 0)
+                        return false;
+                got += (size_t)r;
+        }
+        return true;
+}
+
+/* Connects as a seed, and answers requests with zeros until the session has written so many blocks;
+ * false when it hangs up before. */
+static bool give(struct bt_session *s, const struct user *u, int writes)
+{
+        enum { REQUEST = 6, PIECE = 7, BLOCK = 16384, BEGINNING = 68 };
+        static const char seeds[] = "\0\0\0\2\5\xf0"
+                                    "\0\0\0\1\1"; /* bitfield, unchoke */
+        static uint8_t buf[13 + BLOCK];
+        uint8_t head[4], message[512];
+        int fd = dial(s, u);
+        bool there = receive(fd, message, BEGINNING) &&
+                     send(fd, seeds, sizeof seeds - 1, MSG_NOSIGNAL) > 0;
+
+        while (there && u->writes < writes) {
+                size_t n;
+
+                there = receive(fd, head, 4);
+                n = (size_t)head[2] << 8 | head[3];
+                assert_true(!there || (head[0] == 0 && head[1] == 0 && n <= sizeof message));
+                there = there && receive(fd, message, n);
+                if (!there || n != 13 || message[0] != REQUEST)
+                        continue;
+                memcpy(buf, (uint8_t[]){0, 0, (9 + BLOCK) >> 8, (9 + BLOCK) & 255, PIECE}, 5);
+                memcpy(buf + 5, message + 1, 8);
+                there = send(fd, buf, sizeof buf, MSG_NOSIGNAL) == (ssize_t)sizeof buf;
+                /* The disk's thread writes it. */
+                for (int i = 0; i < 1000 && there && u->writes < writes; i++)
+                        usleep(1000);
+        }
+        close(fd);
+        return there;
+}
+
+/* Whatever the reason is for which a block can't be written. */
+static void goes_on_after_a_failed_write(void **state)
+{
+        enum { TRIES = 50 };
+        static const struct bt_want want = {.piece = 1, .priority = 7, .urgent = true};
+        struct bt_session *s = session();
+        struct user u = {0};
+        struct bt_torrent *t = add_with_piece(s, 0, &u);
+
+        (void)state;
+        bt_torrent_want(t, &want, 1);
+        for (int writes = 1; writes < 4; writes++) {
+                int tries = 0;
+
+                /* It may not have heard of the failure yet. */
+                while (!give(s, &u, writes) && ++tries < TRIES) {
+                        usleep(20000);
+                        bt_torrent_resume_writes(t);
+                }
+                if (tries == TRIES)
+                        fail_msg("nothing was asked for after %d failed writes", u.writes);
+        }
+        assert_int_equal(bt_session_close(s, 10000), 0);
+}
+
 /* What a peer asks for and does not read takes no memory without end. */
 static void who_asks_for_blocks_and_reads_none_is_hung_up_on(void **state)
 {
@@ -389,6 +462,7 @@ int main(void)
                 cmocka_unit_test(removed_and_closed_at_once),
                 cmocka_unit_test(closed_with_all_its_torrents),
                 cmocka_unit_test(the_network_thread_lets_go_last),
+                cmocka_unit_test(goes_on_after_a_failed_write),
                 cmocka_unit_test(who_asks_for_blocks_and_reads_none_is_hung_up_on),
                 cmocka_unit_test(who_asks_for_many_blocks_at_once_is_answered),
                 cmocka_unit_test(complaints_of_one_torrent_take_no_memory_without_end),
