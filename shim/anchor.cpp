@@ -11,7 +11,7 @@
 // for it by add_piece(), our disk swallows them and keeps the answer to the piece's hash back. For
 // the picker the piece is complete and being checked, for the peers' interest it is missing. When a
 // reader wants the anchor itself another piece takes its place and the hash is answered, wrong,
-// which blames nobody, as no peer has sent it; the piece is then missing like any other.
+// which blames nobody, as no peer has sent any of it; the piece is then missing like any other.
 #include "anchor.hpp"
 
 #include "error.hpp"
@@ -22,6 +22,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <iterator>
+#include <set>
 
 // A reader comes along that far at most before the anchor has to move: twice the largest window.
 static constexpr int margin_bytes = 64 << 20;
@@ -70,12 +71,17 @@ int anchor::choose(int but)
 {
         if (!m_parts.anchor)
                 return -1;
+        // What peers gave of a piece, or are about to, would be thrown away with the anchor, and
+        // they be blamed.
+        std::set<int> begun;
+        for (auto const &q : m_handle.get_download_queue())
+                begun.insert(int(q.piece_index));
         int spare = -1;
         for (int p = m_free.next(m_margin); p >= 0;) {
                 if (m_handle.have_piece(lt::piece_index_t(p))) { // before passed() says so
                         m_missing.erase(p);
                         m_free.erase(p);
-                } else if (p != but) {
+                } else if (p != but && begun.count(p) == 0) {
                         auto const behind = m_wanted.upper_bound(p);
                         if (behind == m_wanted.begin() || p - std::prev(behind)->first > m_margin)
                                 return p;
@@ -85,7 +91,7 @@ int anchor::choose(int but)
                 p = m_free.next(p + 1);
         }
         for (int p = spare >= 0 ? spare : m_free.next(0); p >= 0; p = m_free.next(p + 1))
-                if (p != but && !m_handle.have_piece(lt::piece_index_t(p)))
+                if (p != but && begun.count(p) == 0 && !m_handle.have_piece(lt::piece_index_t(p)))
                         return p;
         return -1;
 }

@@ -199,3 +199,24 @@ def test_garbage_from_the_only_seeder_is_never_read(
     good.seed(torrent).connect(torrent, hasty.bt_port)
     assert read_in_time(fd, 4 * PIECE, PIECE) == torrent.read(torrent.name, 4 * PIECE, PIECE)
     assert read_exactly(fd, 0, torrent.length) == torrent.read(torrent.name)
+
+
+def test_a_piece_that_was_left_in_the_middle_blames_nobody(
+    fs: Magnetfs, two: list[Seeder], torrents: TorrentMaker
+) -> None:
+    """Its reader goes and comes again, each time when some blocks of the only piece have come."""
+    torrent = torrents.single("left.bin", 4 * MIB, seed=66, piece_length=4 * MIB)
+    seeder = two[0].seed(torrent, upload_limit=512 * KIB)
+    path = fs.add_torrent(torrent, seeder) / torrent.name
+    for _ in range(5):  # four wrong pieces, and libtorrent bans who gave something of them
+        before = seeder.sent(torrent)
+        with Parked(path):
+            waiting.until(
+                "some blocks", lambda: seeder.sent(torrent) >= before + 64 * KIB, 2 * SOON_S
+            )
+    assert seeder.sent(torrent) < torrent.length, "the piece was there: this has shown nothing"
+    seeder.limit(torrent, 0)
+    with open(path, "rb", buffering=0) as file:
+        assert read_exactly(file.fileno(), 0, torrent.length) == torrent.read(torrent.name)
+    assert "wrong hash" not in fs.stderr()
+    assert seeder.sent(torrent) < 1.5 * torrent.length, "what had come was thrown away"
