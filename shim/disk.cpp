@@ -500,9 +500,11 @@ class store_disk final : public lt::disk_interface,
                                 self.hashes.erase(h);
                         return e;
                 }
-                if (h == self.hashes.end() && r.start == 0 &&
-                    self.hashes.size() < running_hashes_max)
+                if (h == self.hashes.end() && r.start == 0) {
+                        if (self.hashes.size() >= running_hashes_max)
+                                self.hashes.erase(self.hashes.begin());
                         h = self.hashes.emplace(k, running_hash(s.v1, s.v2)).first;
+                }
                 if (h != self.hashes.end() && r.start == h->second.next)
                         take_in(s, r.piece, h->second, buf, r.length);
                 return 0;
