@@ -136,7 +136,10 @@ void engine_remove(struct engine *e, struct torrent *t)
                 return;
         registry_remove(e->registry, t);
         bt = torrent_end(t, EIO);
-        if (bt && push_job(e, JOB_REMOVE, t, bt, NULL) < 0)
+        /* By the engine's own thread at once: an add of the same hash, which is free now, may be in
+         * the queue before it. */
+        if (bt &&
+            (pthread_equal(pthread_self(), e->thread) || push_job(e, JOB_REMOVE, t, bt, NULL) < 0))
                 bt_torrent_remove(bt);
         engine_event(e, t, name, "removed");
         e->hooks.changed(t);
