@@ -32,14 +32,10 @@ static int on_write(void *user, uint32_t piece, uint32_t offset, const void *dat
 
 static int on_read(void *user, uint32_t piece, uint32_t offset, void *data, size_t len)
 {
-        struct torrent *t = user;
-        struct content *c = torrent_content(t);
-        int r = c ? store_read(c->store, (uint64_t)piece * c->piece_length + offset, data, len)
-                  : -EIO;
+        struct content *c = torrent_content(user);
 
-        if (r < 0)
-                torrent_read_failed(t);
-        return r;
+        return c ? store_read(c->store, (uint64_t)piece * c->piece_length + offset, data, len)
+                 : -EIO;
 }
 
 static void on_piece_passed(void *user, uint32_t piece)

@@ -208,7 +208,7 @@ int handle_read(struct handle *h, uint64_t off, size_t len, bool nonblock, void 
                 before = touch(h, off, len);
         missing = store_first_missing(h->content->store, first, end);
         /* By one that does not wait for all of a read, too: it comes again for the rest. */
-        asked = h->reader.ahead || plan_priority(&before, missing) != PRIORITY_NONE;
+        asked = h->reader.ahead || plan_priority(&before, missing) > PRIORITY_LEAST;
         if (missing < end)
                 r = read_missing(h, off, len, first, end, missing, asked, nonblock, request, tid,
                                  len_ret, id_ret);

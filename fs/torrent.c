@@ -269,19 +269,16 @@ void torrent_block_written(struct torrent *t, uint32_t piece)
 
 void torrent_write_failed(struct torrent *t, uint32_t piece, int err)
 {
-        bool wanted;
+        const struct want *want;
+        bool had_room;
 
-        /* One that came late, for a reader that went elsewhere, had no room any more. */
+        /* One that comes late, for a reader that went elsewhere, has no room any more. */
         pthread_mutex_lock(&t->lock);
-        wanted = wants_find(&t->wants, piece);
+        want = wants_find(&t->wants, piece);
+        had_room = want && want->reserved;
         pthread_mutex_unlock(&t->lock);
-        if (wanted)
-                atomic_store(&t->write_error, err == EDQUOT ? ENOSPC : err);
-        atomic_store(&t->stopped, true);
-}
-
-void torrent_read_failed(struct torrent *t)
-{
+        if (had_room)
+                atomic_store(&t->write_error, err == ENOSPC || err == EDQUOT ? ENOSPC : EIO);
         atomic_store(&t->stopped, true);
 }
 

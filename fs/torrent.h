@@ -85,11 +85,11 @@ struct torrent {
 
         _Atomic(struct content *) content; /* set once, when the metadata is known */
         atomic_bool kept;
-        atomic_uint handles; /* open files */
-        atomic_bool opened;  /* a file was: from then on the directory keeps its name */
-        atomic_bool stopped; /* the session has stopped downloading: it could not write or read */
-        atomic_int write_error;         /* … a piece that is wanted, for this reason: > 0 */
-        _Atomic uint64_t last_used_ms;  /* when the last one was closed */
+        atomic_uint handles;           /* open files */
+        atomic_bool opened;            /* a file was: from then on the directory keeps its name */
+        atomic_bool stopped;           /* the session has stopped downloading: it could not write */
+        atomic_int write_error;        /* … a piece that is wanted, for this reason: > 0 */
+        _Atomic uint64_t last_used_ms; /* when the last one was closed */
         _Atomic uint64_t last_block_ms; /* when the swarm last gave a block */
 
         /* the engine's thread only */
@@ -104,8 +104,9 @@ struct torrent {
         enum announce announce;
         unsigned announce_tries;
         bool removing;
-        bool stopped_before; /* … when that was last looked at */
-        uint64_t told_bytes; /* the progress that was last told as an event */
+        bool stopped_before;      /* … when that was last looked at */
+        uint64_t write_failed_ms; /* when that last ended reads */
+        uint64_t told_bytes;      /* the progress that was last told as an event */
 
         /* under lock; taken after registry.lock, before store.lock */
         pthread_mutex_t lock;
@@ -171,10 +172,9 @@ void torrent_interrupt_if_signalled(struct torrent *t, uint64_t id);
 void torrent_piece_passed(struct torrent *t, uint32_t piece);
 /* A block of the piece was written. */
 void torrent_block_written(struct torrent *t, uint32_t piece);
-/* A block of the piece could not be written, for the reason err (> 0), or the store not be read:
- * the session stops downloading the torrent, until the engine tells it to go on. Any thread. */
+/* A block of the piece could not be written, for the reason err (> 0): the session stops
+ * downloading the torrent, until the engine tells it to go on. For the disk threads. */
 void torrent_write_failed(struct torrent *t, uint32_t piece, int err);
-void torrent_read_failed(struct torrent *t);
 /* What was written of the piece is worth nothing (a write failed, the hash was wrong): takes it out
  * of the store. Blocking, for the disk threads. */
 void torrent_piece_cleared(struct torrent *t, uint32_t piece);

@@ -231,13 +231,16 @@ static void check_writes(struct torrent *t)
 {
         struct bt_torrent *bt;
         bool stopped = atomic_exchange(&t->stopped, false), again = t->stopped_before;
-        int err = atomic_exchange(&t->write_error, 0);
+        int err;
 
         t->stopped_before = stopped;
         if (!stopped && !again)
                 return;
+        err = atomic_exchange(&t->write_error, 0);
         if (err != 0) {
-                log_info("%s: a piece could not be written: %s", t->hex, strerror(err));
+                if (t->last_block_ms >= t->write_failed_ms) /* else it was said before */
+                        log_info("%s: a piece could not be written: %s", t->hex, strerror(err));
+                t->write_failed_ms = clock_ms();
                 torrent_release_reads(t, err);
         }
         pthread_mutex_lock(&t->lock);

@@ -71,11 +71,11 @@ int anchor::choose(int but)
 {
         if (!m_parts.anchor)
                 return -1;
-        // What peers gave of a piece, or are about to, would be thrown away with the anchor, and
-        // they be blamed.
+        // What peers gave of a piece would be thrown away with the anchor, and they be blamed.
         std::set<int> begun;
         for (auto const &q : m_handle.get_download_queue())
-                begun.insert(int(q.piece_index));
+                if (q.finished + q.writing > 0)
+                        begun.insert(int(q.piece_index));
         int spare = -1;
         for (int p = m_free.next(m_margin); p >= 0;) {
                 if (m_handle.have_piece(lt::piece_index_t(p))) { // before passed() says so
@@ -177,6 +177,11 @@ void anchor::look_again()
 // libtorrent itself asks for a failed piece again in its next tick of a second.
 void anchor::restored(int piece)
 {
+        if (piece == m_piece && m_held) { // the torrent was stopped by an error
+                m_held = false;
+                hold();
+                return;
+        }
         auto const w = m_wanted.find(piece);
         if (w != m_wanted.end())
                 kick(piece, w->second);

@@ -222,8 +222,8 @@ uint64_t bt_torrent_metadata_bytes(const struct bt_torrent *t);
 /* While the metadata is missing: dials known peers that are not connected (up to a hundred) within
  * a second or so, those too that failed. Asynchronous. */
 void bt_torrent_redial(struct bt_torrent *t);
-/* Goes on downloading after a write or read of the store failed, for which the session stopped the
- * torrent. Asynchronous. */
+/* Goes on downloading after a failed write of the store, for which the session stopped the torrent.
+ * Asynchronous. */
 void bt_torrent_resume_writes(struct bt_torrent *t);
 
 #ifdef __cplusplus

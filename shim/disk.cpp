@@ -24,6 +24,7 @@
 
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
 
 #include <array>
 #include <cerrno>
@@ -47,6 +48,11 @@ constexpr int block_bytes = lt::default_block_size;
 // Pieces whose hash is under way, for each worker; some were given up in the middle. Past it some
 // other piece is read back in the end.
 constexpr std::size_t running_hashes_max = 512;
+// A piece that could not be read for its hash is tried again.
+constexpr auto hash_again_after = std::chrono::seconds(1);
+
+using hash_handler =
+        std::function<void(lt::piece_index_t, lt::sha1_hash const &, lt::storage_error const &)>;
 
 lt::storage_error disk_error(int e, lt::operation_t op)
 {
@@ -276,25 +282,16 @@ class store_disk final : public lt::disk_interface,
 
         void async_hash(lt::storage_index_t i, lt::piece_index_t piece,
                         lt::span<lt::sha256_hash> v2, lt::disk_job_flags_t flags,
-                        std::function<void(lt::piece_index_t, lt::sha1_hash const &,
-                                           lt::storage_error const &)>
-                                handler) override
+                        hash_handler handler) override
         {
                 bool const v1 = bool(flags & lt::disk_interface::v1_hash);
                 // Not copied until v2 is filled: v2 points into a vector that the handler owns.
-                auto h = std::make_shared<decltype(handler)>(std::move(handler));
+                auto h = std::make_shared<hash_handler>(std::move(handler));
                 if (auto const s = take(i); s->anchor == int(piece)) {
                         s->held = [h, piece] { (*h)(piece, lt::sha1_hash(), lt::storage_error()); };
                         return;
                 }
-                on_piece(i, piece, [this, s = take(i), piece, v2, v1, h](worker &self) mutable {
-                        lt::sha1_hash sum;
-                        int const e = hash(self, *s, piece, v1, v2, sum);
-                        boost::asio::post(
-                                m_io, [s = std::move(s), h = std::move(h), piece, sum, e] {
-                                        (*h)(piece, sum, disk_error(e, lt::operation_t::file_read));
-                                });
-                });
+                answer_hash(i, take(i), piece, v1, v2, h);
         }
 
         void async_hash2(lt::storage_index_t i, lt::piece_index_t piece, int offset,
@@ -455,6 +452,29 @@ class store_disk final : public lt::disk_interface,
                       std::function<void(worker &)> job)
         {
                 m_workers[std::size_t(int(piece)) % m_workers.size()]->push(std::move(job));
+        }
+
+        // libtorrent pauses a torrent when a piece can't be read for its hash, and never asks for
+        // the hash again. So the answer waits until the piece can be read, or the torrent goes.
+        void answer_hash(lt::storage_index_t i, std::shared_ptr<storage> s, lt::piece_index_t piece,
+                         bool v1, lt::span<lt::sha256_hash> v2, std::shared_ptr<hash_handler> h)
+        {
+                auto job = [this, i, s = std::move(s), piece, v1, v2, h](worker &self) {
+                        lt::sha1_hash sum;
+                        int const e = hash(self, *s, piece, v1, v2, sum);
+                        boost::asio::post(m_io, [this, i, s, piece, v1, v2, h, sum, e] {
+                                if (e == 0 || m_storages.count(i) == 0) {
+                                        (*h)(piece, sum, disk_error(e, lt::operation_t::file_read));
+                                        return;
+                                }
+                                auto const timer = std::make_shared<boost::asio::steady_timer>(
+                                        m_io, hash_again_after);
+                                timer->async_wait([this, timer, i, s, piece, v1, v2, h](auto) {
+                                        answer_hash(i, s, piece, v1, v2, h);
+                                });
+                        });
+                };
+                on_piece(i, piece, std::move(job));
         }
 
         void answer_held(storage &s)

@@ -331,7 +331,7 @@ void bt_torrent_resume_writes(struct bt_torrent *t)
 {
         (void)guarded(nullptr, [&] {
                 t->handle.unset_flags(lt::torrent_flags::upload_mode);
-                // A failed read is an error of the torrent, and pauses it.
+                // That of a piece that was filled up is an error of the torrent, and pauses it.
                 t->handle.clear_error();
                 t->handle.resume();
                 return 0;
