@@ -32,10 +32,9 @@ enum { ENDING_MS = 3000 };
 enum { SIDECAR_END_MS = 1000 };
 /* on_event commands at the same time; further events are dropped with a warning. */
 enum { EVENTS_MAX = 32 };
-/* What the kernel reads ahead of complete files, which go through the page cache: a cold one is
- * read at 2.8 GB/s then (2.3 to 3.7), at 2.2 (1.7 to 2.6) with the 128 KiB that a FUSE mount begins
- * with: scripts/bench --only hot, five runs each, one after the other. Only root may say so. */
-#define AHEAD_KIB "512"
+/* What the kernel reads ahead of complete files, which go through the page cache; a FUSE mount begins
+ * with 128 KiB. Only root may say so. */
+#define AHEAD_KIB "2048"
 /* The longest wait between two looks at things that have no file descriptor. */
 enum { HEARTBEAT_MS = 1000 };
 

@@ -212,4 +212,4 @@ def test_the_kernel_reads_further_ahead_of_complete_files(fs: Magnetfs) -> None:
     kib = Path(f"/sys/class/bdi/{os.major(device)}:{os.minor(device)}/read_ahead_kb")
     if os.geteuid() != 0 or not os.access(kib, os.W_OK):
         pytest.skip("may not raise it")
-    waiting.until("more to be read ahead", lambda: int(kib.read_text()) == 512)
+    waiting.until("more to be read ahead", lambda: int(kib.read_text()) == 2048)
