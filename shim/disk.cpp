@@ -457,7 +457,8 @@ class store_disk final : public lt::disk_interface,
         // libtorrent pauses a torrent when a piece can't be read for its hash, and never asks for
         // the hash again. So the answer waits until the piece can be read, or the torrent goes.
         void answer_hash(lt::storage_index_t i, std::shared_ptr<storage> s, lt::piece_index_t piece,
-                         bool v1, lt::span<lt::sha256_hash> v2, std::shared_ptr<hash_handler> h)
+                         bool v1, lt::span<lt::sha256_hash> v2,
+                         std::shared_ptr<hash_handler> const &h)
         {
                 auto job = [this, i, s = std::move(s), piece, v1, v2, h](worker &self) {
                         lt::sha1_hash sum;
