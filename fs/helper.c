@@ -32,8 +32,8 @@ enum { ENDING_MS = 3000 };
 enum { SIDECAR_END_MS = 1000 };
 /* on_event commands at the same time; further events are dropped with a warning. */
 enum { EVENTS_MAX = 32 };
-/* What the kernel reads ahead of complete files, which go through the page cache; a FUSE mount begins
- * with 128 KiB. Only root may say so. */
+/* What the kernel reads ahead of complete files, which go through the page cache; a FUSE mount
+ * begins with 128 KiB. Only root may say so. */
 #define AHEAD_KIB "2048"
 /* The longest wait between two looks at things that have no file descriptor. */
 enum { HEARTBEAT_MS = 1000 };

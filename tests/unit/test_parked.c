@@ -277,6 +277,29 @@ static void test_an_old_error_fails_no_later_read(void **state)
         end(&f);
 }
 
+/* A deadline takes back what else was asked for: no such thing for pieces that the read before has
+ * asked for already. */
+static void test_deadline_for_what_was_not_asked_for(void **state)
+{
+        struct fixture f;
+        struct handle *h;
+        size_t len;
+        uint64_t id;
+
+        (void)state;
+        begin(&f);
+        h = open_file(&f);
+        assert_int_equal(handle_read(h, 0, 6 * PIECE, true, NULL, 0, &len, &id), -EAGAIN);
+        assert_true(wants_find(&f.torrent->wants, 0)->urgent);
+        arrive(&f, 0);
+        pass(&f, 0);
+        assert_int_equal(handle_read(h, PIECE, 6 * PIECE, true, NULL, 0, &len, &id), -EAGAIN);
+        assert_false(wants_find(&f.torrent->wants, 1)->urgent);
+        handle_close(h);
+        assert_over(&f);
+        end(&f);
+}
+
 static uint32_t next(uint32_t *rng)
 {
         *rng ^= *rng << 13;
@@ -341,6 +364,7 @@ int main(void)
                 cmocka_unit_test(test_a_read_between_arrival_and_passing),
                 cmocka_unit_test(test_reads_across_an_arrived_piece),
                 cmocka_unit_test(test_an_old_error_fails_no_later_read),
+                cmocka_unit_test(test_deadline_for_what_was_not_asked_for),
                 cmocka_unit_test(test_random),
         };
 

@@ -339,8 +339,10 @@ static bool give(struct bt_session *s, const struct user *u, int writes)
                                     "\0\0\0\1\1"; /* bitfield, unchoke */
         static uint8_t buf[13 + BLOCK];
         uint8_t head[4], message[512];
+        struct timeval wait = {.tv_usec = 200000}; /* it may stay and ask for nothing */
         int fd = dial(s, u);
-        bool there = receive(fd, message, BEGINNING) &&
+        bool there = setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof wait) == 0 &&
+                     receive(fd, message, BEGINNING) &&
                      send(fd, seeds, sizeof seeds - 1, MSG_NOSIGNAL) > 0;
 
         while (there && u->writes < writes) {
@@ -366,7 +368,7 @@ static bool give(struct bt_session *s, const struct user *u, int writes)
 /* Whatever the reason is for which a block can't be written. */
 static void goes_on_after_a_failed_write(void **state)
 {
-        enum { TRIES = 50 };
+        enum { TRIES = 100 };
         static const struct bt_want want = {.piece = 1, .priority = 7, .urgent = true};
         struct bt_session *s = session();
         struct user u = {0};
