@@ -23,12 +23,13 @@
 #define N(a) (sizeof(a) / sizeof *(a))
 
 #ifdef __SANITIZE_THREAD__
-/* The sanitizer does not see how libtorrent's own library counts who holds what an alert names. */
+/* The sanitizer does not see how libtorrent's own library counts who holds what an alert names, be
+ * it when the alert is told or when it goes, in await(). */
 const char *__tsan_default_suppressions(void);
 
 const char *__tsan_default_suppressions(void)
 {
-        return "race:libtorrent::*alert::message\n";
+        return "race:libtorrent::*alert::message\nrace:^await$\n";
 }
 #endif
 
