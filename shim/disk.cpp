@@ -12,6 +12,7 @@
 // back from the store when libtorrent asks for the hash.
 #include "disk.hpp"
 
+#include "disk_worker.hpp"
 #include "error.hpp"
 
 #include <libtorrent/disk_buffer_holder.hpp>
@@ -22,18 +23,14 @@
 #include <libtorrent/peer_request.hpp>
 #include <libtorrent/storage_defs.hpp>
 
-#include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 
 #include <array>
 #include <cerrno>
-#include <condition_variable>
 #include <cstdlib>
 #include <cstring>
-#include <deque>
 #include <functional>
-#include <thread>
 #include <utility>
 
 namespace
@@ -69,100 +66,6 @@ struct storage {
         // Network thread only: the piece whose writes go nowhere, and what waits for its hash.
         int anchor = -1;
         std::function<void()> held;
-};
-
-struct running_hash {
-        // Which; set once. What the storage learns meanwhile is for the next piece.
-        bool with_v1, with_v2;
-        int next = 0; // bytes of the piece hashed so far, from its start
-        lt::hasher v1;
-        std::vector<lt::sha256_hash> v2;
-
-        running_hash(bool has_v1, bool has_v2) : with_v1(has_v1), with_v2(has_v2)
-        {
-        }
-};
-
-class worker
-{
-      public:
-        // libtorrent's thread goes on until the worker has stopped: what the last jobs post still
-        // finds a session.
-        explicit worker(lt::io_context &io)
-            : m_session(boost::asio::make_work_guard(io)), m_thread([this] { run(); })
-        {
-        }
-
-        ~worker()
-        {
-                stop();
-                if (m_thread.joinable())
-                        m_thread.join();
-        }
-
-        // After stop() the job is dropped. Network thread only.
-        void push(std::function<void(worker &)> job)
-        {
-                {
-                        std::lock_guard<std::mutex> const l(m_lock);
-                        if (m_stop)
-                                return;
-                        m_jobs.push_back(std::move(job));
-                }
-                m_wake.notify_one();
-        }
-
-        // What was pushed before is still done.
-        void stop()
-        {
-                {
-                        std::lock_guard<std::mutex> const l(m_lock);
-                        m_stop = true;
-                }
-                m_wake.notify_one();
-        }
-
-        void join()
-        {
-                if (m_thread.joinable())
-                        m_thread.join();
-        }
-
-        // Only for jobs: this worker's own table, by storage and piece.
-        using key = std::pair<storage const *, int>;
-        struct key_hash {
-                std::size_t operator()(key const &k) const noexcept
-                {
-                        return std::hash<void const *>()(k.first) ^
-                               (std::size_t(k.second) * 0x9e3779b97f4a7c15u);
-                }
-        };
-        std::unordered_map<key, running_hash, key_hash> hashes;
-
-      private:
-        void run() noexcept
-        {
-                for (;;) {
-                        std::function<void(worker &)> job;
-                        {
-                                std::unique_lock<std::mutex> l(m_lock);
-                                m_wake.wait(l, [this] { return m_stop || !m_jobs.empty(); });
-                                if (m_jobs.empty())
-                                        break;
-                                job = std::move(m_jobs.front());
-                                m_jobs.pop_front();
-                        }
-                        job(*this);
-                }
-                m_session.reset();
-        }
-
-        std::mutex m_lock;
-        std::condition_variable m_wake;
-        std::deque<std::function<void(worker &)>> m_jobs;
-        bool m_stop = false;
-        boost::asio::executor_work_guard<lt::io_context::executor_type> m_session;
-        std::thread m_thread; // last: starts when the rest is there
 };
 
 class store_disk final : public lt::disk_interface,
@@ -291,7 +194,7 @@ class store_disk final : public lt::disk_interface,
                         s->held = [h, piece] { (*h)(piece, lt::sha1_hash(), lt::storage_error()); };
                         return;
                 }
-                answer_hash(i, take(i), piece, v1, v2, h);
+                answer_hash(i, take(i), piece, v1, v2, std::move(h));
         }
 
         void async_hash2(lt::storage_index_t i, lt::piece_index_t piece, int offset,
@@ -457,25 +360,31 @@ class store_disk final : public lt::disk_interface,
         // libtorrent pauses a torrent when a piece can't be read for its hash, and never asks for
         // the hash again. So the answer waits until the piece can be read, or the torrent goes.
         void answer_hash(lt::storage_index_t i, std::shared_ptr<storage> s, lt::piece_index_t piece,
-                         bool v1, lt::span<lt::sha256_hash> v2,
-                         std::shared_ptr<hash_handler> const &h)
+                         bool v1, lt::span<lt::sha256_hash> v2, std::shared_ptr<hash_handler> h)
         {
-                auto job = [this, i, s = std::move(s), piece, v1, v2, h](worker &self) {
-                        lt::sha1_hash sum;
-                        int const e = hash(self, *s, piece, v1, v2, sum);
-                        boost::asio::post(m_io, [this, i, s, piece, v1, v2, h, sum, e] {
-                                if (e == 0 || m_storages.count(i) == 0) {
-                                        (*h)(piece, sum, disk_error(e, lt::operation_t::file_read));
-                                        return;
-                                }
-                                auto const timer = std::make_shared<boost::asio::steady_timer>(
-                                        m_io, hash_again_after);
-                                timer->async_wait([this, timer, i, s, piece, v1, v2, h](auto) {
-                                        answer_hash(i, s, piece, v1, v2, h);
-                                });
-                        });
-                };
-                on_piece(i, piece, std::move(job));
+                on_piece(i, piece,
+                         [this, i, s = std::move(s), piece, v1, v2,
+                          h = std::move(h)](worker &self) mutable {
+                                 lt::sha1_hash sum;
+                                 int const e = hash(self, *s, piece, v1, v2, sum);
+                                 // Moved on: only the network thread may be the last to let go of
+                                 // them.
+                                 boost::asio::post(m_io, [this, i, s = std::move(s), piece, v1, v2,
+                                                          h = std::move(h), sum, e] {
+                                         if (e == 0 || m_storages.count(i) == 0) {
+                                                 (*h)(piece, sum,
+                                                      disk_error(e, lt::operation_t::file_read));
+                                                 return;
+                                         }
+                                         auto const timer =
+                                                 std::make_shared<boost::asio::steady_timer>(
+                                                         m_io, hash_again_after);
+                                         timer->async_wait(
+                                                 [this, timer, i, s, piece, v1, v2, h](auto) {
+                                                         answer_hash(i, s, piece, v1, v2, h);
+                                                 });
+                                 });
+                         });
         }
 
         void answer_held(storage &s)

@@ -127,8 +127,9 @@ lt::add_torrent_params load_around(lt::bdecode_node const &torrent,
                 around += std::to_string(key.size()) + ":";
                 around.append(key.begin(), key.end()).append(data.begin(), data.end());
         }
-        around += "4:infod6:lengthi1e4:name1:x12:piece lengthi16384e"
-                  "6:pieces20:xxxxxxxxxxxxxxxxxxxxee";
+        // A whole torrent is what libtorrent takes: one of a byte, whose hash nobody looks at.
+        around += "4:infod6:lengthi1e4:name1:x12:piece lengthi16384e6:pieces20:";
+        around += std::string(lt::sha1_hash::size(), 'x') + "ee";
         auto p = lt::load_torrent_buffer(around, to_lt(limits));
         p.ti = std::move(ti);
         p.info_hashes = p.ti->info_hashes();
