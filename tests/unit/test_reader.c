@@ -380,6 +380,37 @@ static void test_window_grows(void **state)
         assert_in_range(window, 9 * MIB, 11 * MIB);
 }
 
+/* Before a rate is known, in the first second: 4 MiB, then as much again as was read in a row, from
+ * where that began. */
+static void test_window_doubles_in_the_first_second(void **state)
+{
+        static const struct layout l = {.size = 20 * GIB, .piece_length = 1 << 14};
+        struct reader r = {0};
+        uint64_t at = GIB, now = 5000, window;
+
+        (void)state;
+        for (uint64_t read = MIB; read <= 64 * MIB; read += MIB) {
+                uint64_t most = read < WINDOW_START ? WINDOW_START
+                                : read > WINDOW_MAX ? WINDOW_MAX
+                                                    : read;
+
+                reader_touch(&r, &l, at, MIB, now, WINDOW_MAX, false);
+                at += MIB;
+                now += 10;
+                window = (uint64_t)plan_end(&r.plan) * l.piece_length - at;
+                if (read >= PLAY_AFTER)
+                        assert_int_equal(window, most);
+        }
+        /* Elsewhere it begins anew. */
+        reader_touch(&r, &l, 10 * GIB, PLAY_AFTER, now, WINDOW_MAX, false);
+        window = (uint64_t)plan_end(&r.plan) * l.piece_length - 10 * GIB - PLAY_AFTER;
+        assert_int_equal(window, WINDOW_START);
+        /* The rate decides, once it is known. */
+        at = 10 * GIB + PLAY_AFTER;
+        window = play(&r, &l, &at, &now, 2 * MIB, 20, WINDOW_MAX);
+        assert_in_range(window, 18 * MIB, 22 * MIB);
+}
+
 /* A pause of a day is no rate of zero that stays. */
 static void test_pause(void **state)
 {
@@ -780,6 +811,7 @@ int main(void)
                 cmocka_unit_test(test_a_byte_or_two),
                 cmocka_unit_test(test_probe_in_a_row_looks_ahead),
                 cmocka_unit_test(test_window_grows),
+                cmocka_unit_test(test_window_doubles_in_the_first_second),
                 cmocka_unit_test(test_pause),
                 cmocka_unit_test(test_jump_drops_window),
                 cmocka_unit_test(test_two_places),
