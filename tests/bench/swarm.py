@@ -160,6 +160,10 @@ class Seeder(seeder.Seeder):
             network.seed_command(),
         )
 
+    def rush(self, on: bool) -> None:
+        """Whether it sends at full rate from the first block on, or after up to a second."""
+        self._ask("rush", on=on)
+
 
 class Swarm:
     """The seeders of one round."""
@@ -193,7 +197,10 @@ class Swarm:
         self._torrents.append(torrent)
 
     def limit(self, mbit: float | None) -> None:
-        """Sets the rate of the link all seeders share."""
+        """Sets the rate of the link all seeders share. Where there is none (None) it is the client
+        that is measured, so the seeders do their best from the start."""
+        for one in self.seeders:
+            one.rush(mbit is None)
         if self._network.shapes:
             self._network.limit(mbit)
             return
