@@ -18,7 +18,7 @@ from harness.torrents import KIB, MIB, Torrent
 import content
 from readers import FileReader, Reader, read_on, sweep
 from step import Samples, Step, join
-from subjects import Mount
+from subjects import Mount, Plain
 
 PARKED_EACH = 250  # parked reads a process
 STATS = 2000
@@ -217,7 +217,11 @@ def run_hot(step: Step) -> Samples:
                 found["small"] = copy_rates(torrent, Path(folder))
         return found
     swarm = step.swarm([torrent], None)
-    subject: Mount = step.subject()
+    subject = step.subject()
+    if isinstance(subject, Plain):
+        subject.download(swarm.magnet(torrent))
+        with closing(FileReader(subject.path(torrent))) as reader:
+            return {"hot": hot_rates(reader, torrent.length)}
     subject.add(torrent, swarm.magnet(torrent))
     with closing(subject.reader(torrent)) as reader:
         read_on(reader, torrent.length)

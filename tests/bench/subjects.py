@@ -189,6 +189,10 @@ class Plain(Subject):
         self._process.stdin.flush()
         return json.loads(self._line(DOWNLOAD_S))
 
+    def path(self, torrent: Torrent) -> Path:
+        """Its only file, downloaded."""
+        return self.folder / "downloads" / torrent.files[0].path
+
     def stop(self) -> None:
         end_process(self._process)
 
