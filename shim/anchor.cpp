@@ -144,6 +144,18 @@ void anchor::drop(int piece, priorities &changes)
                 m_disk->release(m_id);
 }
 
+// A window's far end moves to and fro with its reader's rate, and nobody was asked for that yet: to
+// take all requests back for it would delay the film, by a second at times.
+bool anchor::were_asked_for(std::set<int> const &pieces) const
+{
+        if (pieces.empty())
+                return false;
+        auto const queue = m_handle.get_download_queue();
+        return std::any_of(queue.begin(), queue.end(), [&](auto const &q) {
+                return q.requested > 0 && pieces.count(int(q.piece_index)) > 0;
+        });
+}
+
 // Takes back what was asked of peers: what is still wanted is asked for again at once, the rest
 // does not come in vain. libtorrent has no call for it, but does so before the first deadline; the
 // anchor takes that deadline, and loses it when the requests are gone.
@@ -214,11 +226,13 @@ void anchor::want(std::vector<bt_want> const &list)
         bool const was_idle = m_wanted.empty();
         priorities changes;
         changes.reserve(list.size() + 1);
-        bool dropped = false, urgent = false;
+        std::set<int> dropped;
+        bool urgent = false;
         for (auto const &w : list) {
                 int const p = int(w.piece);
                 urgent |= w.urgent;
-                dropped |= w.priority == 0 && m_wanted.count(p) > 0;
+                if (w.priority == 0 && m_wanted.count(p) > 0)
+                        dropped.insert(p);
                 set_wanted(p, lt::download_priority_t(w.priority));
         }
         if (m_piece < 0 ? m_free.count() > 0 : m_wanted.count(m_piece) > 0)
@@ -234,7 +248,7 @@ void anchor::want(std::vector<bt_want> const &list)
         }
         m_handle.prioritize_pieces(changes);
         hold();
-        if (dropped && !urgent)
+        if (!urgent && were_asked_for(dropped))
                 cancel_requests();
         for (auto const &w : list)
                 if (w.urgent && m_mute_peers == 0)

@@ -14,6 +14,7 @@
 #include <map>
 #include <memory>
 #include <utility>
+#include <set>
 #include <vector>
 
 // The part of the disk that knows about anchors (disk.cpp). Network thread only.
@@ -72,6 +73,7 @@ class anchor
         void set_wanted(int piece, lt::download_priority_t priority);
         void drop(int piece, priorities &changes);
         void hold();
+        bool were_asked_for(std::set<int> const &pieces) const;
         void cancel_requests();
         void kick(int piece, lt::download_priority_t priority);
         void look_again();
