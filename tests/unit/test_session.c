@@ -184,7 +184,7 @@ static struct bt_torrent *add_v2(struct bt_session *s, struct user *u)
         char torrent[1024];
         size_t n = (size_t)snprintf(torrent, sizeof torrent, "d4:infod9:file treed");
 
-        for (char name = 'a'; name < 'e'; name++)
+        for (int name = 'a'; name <= 'd'; name++)
                 n += (size_t)snprintf(torrent + n, sizeof torrent - n,
                                       "1:%cd0:d6:lengthi16384e11:pieces root32:%032dee", name,
                                       name);
