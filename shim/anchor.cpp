@@ -156,9 +156,10 @@ bool anchor::were_asked_for(std::set<int> const &pieces) const
         });
 }
 
-// Takes back what was asked of peers: what is still wanted is asked for again at once, the rest
-// does not come in vain. libtorrent has no call for it, but does so before the first deadline; the
-// anchor takes that deadline, and loses it when the requests are gone.
+// Takes back what was asked of peers, so that what nobody wants does not come in vain. What is
+// still wanted is asked for again only as the answers to those requests are in or given up, over a
+// slow link most of a second later. libtorrent has no call for it, but does so before the first
+// deadline; the anchor takes that deadline, and loses it when the requests are gone.
 void anchor::cancel_requests()
 {
         if (m_piece < 0 || !m_held || m_mute_peers > 0 || !m_parts.cancel)

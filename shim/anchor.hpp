@@ -13,8 +13,8 @@
 
 #include <map>
 #include <memory>
-#include <utility>
 #include <set>
+#include <utility>
 #include <vector>
 
 // The part of the disk that knows about anchors (disk.cpp). Network thread only.

@@ -1,5 +1,5 @@
-/* test_session.c: the shim's session: its torrents' coming and going. On loopback, without peers.
- */
+/* test_session.c: the shim's session: its torrents' coming and going. On loopback; what
+ * peers there are the tests play. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
