@@ -75,7 +75,7 @@ def options() -> argparse.Namespace:
     )
     parser.add_argument("--size", type=size, help="of the big file (1G)")
     parser.add_argument(
-        "--quick", action="store_true", help="one small run of all, below 2 minutes"
+        "--quick", action="store_true", help="one small run of all, some 3 minutes"
     )
     parser.add_argument(
         "--output", type=Path, default=report.ROOT / "build" / "bench.md", metavar="FILE"
