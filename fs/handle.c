@@ -42,7 +42,7 @@ static void uncount(struct handle *h)
         atomic_fetch_sub(&h->torrent->env->playing, 1);
 }
 
-int handle_open(struct torrent *t, uint32_t node, struct handle **ret)
+int handle_open(struct torrent *t, uint32_t node, uint64_t inode, pid_t tid, struct handle **ret)
 {
         struct content *c = torrent_content(t);
         const struct tree_node *n = tree_node(c->tree, node);
@@ -50,6 +50,7 @@ int handle_open(struct torrent *t, uint32_t node, struct handle **ret)
 
         if (!h)
                 return -ENOMEM;
+        h->inode = inode;
         h->torrent = torrent_ref(t);
         h->content = c;
         h->layout = (struct layout){n->offset, n->size, c->piece_length};
@@ -61,6 +62,8 @@ int handle_open(struct torrent *t, uint32_t node, struct handle **ret)
                 layout_pieces(&h->layout, 0, n->size, &first, &end);
                 h->complete = store_first_missing(c->store, first, end) == end;
         }
+        if (!h->complete)
+                h->process = thread_process(tid);
         atomic_fetch_add(&t->handles, 1);
         atomic_store(&t->opened, true);
         atomic_fetch_add(&t->env->open_files, 1);
@@ -147,15 +150,16 @@ static int refusal(struct torrent *t)
 
 /* Under t->lock: what becomes of a read whose piece `missing` is not there. */
 static int read_missing(struct handle *h, uint64_t off, size_t len, uint32_t first, uint32_t end,
-                        uint32_t missing, bool asked, bool nonblock, void *request, pid_t tid,
+                        uint32_t missing, bool asked, unsigned flags, void *request, pid_t tid,
                         size_t *len_ret, uint64_t *id_ret)
 {
+        bool nonblock = flags & READ_NONBLOCK, whole = flags & READ_WHOLE;
         struct torrent *t = h->torrent;
         uint64_t at = (uint64_t)missing * h->layout.piece_length, start = h->layout.offset + off;
         struct parked *p;
         int r;
 
-        if (nonblock && at > start) {
+        if (nonblock && !whole && at > start) {
                 *len_ret = (size_t)(at - start);
                 return READ_NOW;
         }
@@ -164,9 +168,9 @@ static int read_missing(struct handle *h, uint64_t off, size_t len, uint32_t fir
                 return r;
         /* Who polls takes what there is, so a watch is for one piece. */
         if (nonblock)
-                r = parked_add(h, off, len, missing, missing + 1, missing, NULL, tid, &p);
+                r = parked_add(h, off, len, false, missing, missing + 1, missing, NULL, tid, &p);
         else
-                r = parked_add(h, off, len, first, end, missing, request, tid, &p);
+                r = parked_add(h, off, len, whole, first, end, missing, request, tid, &p);
         if (r < 0)
                 return r;
         /* A deadline takes back what else was asked for, which is what this reader reads next. */
@@ -178,8 +182,8 @@ static int read_missing(struct handle *h, uint64_t off, size_t len, uint32_t fir
         return READ_PARKED;
 }
 
-int handle_read(struct handle *h, uint64_t off, size_t len, bool nonblock, void *request, pid_t tid,
-                size_t *len_ret, uint64_t *id_ret)
+int handle_read(struct handle *h, uint64_t off, size_t len, unsigned flags, void *request,
+                pid_t tid, size_t *len_ret, uint64_t *id_ret)
 {
         struct torrent *t = h->torrent;
         struct parked *old = NULL;
@@ -210,7 +214,7 @@ int handle_read(struct handle *h, uint64_t off, size_t len, bool nonblock, void 
         /* By one that does not wait for all of a read, too: it comes again for the rest. */
         asked = h->reader.ahead || plan_priority(&before, missing) > PRIORITY_LEAST;
         if (missing < end)
-                r = read_missing(h, off, len, first, end, missing, asked, nonblock, request, tid,
+                r = read_missing(h, off, len, first, end, missing, asked, flags, request, tid,
                                  len_ret, id_ret);
         h->error = 0; /* also if the piece came after all */
         torrent_tell(t);
@@ -257,8 +261,9 @@ void handle_flush(struct handle *h, pid_t tid)
 
                 n = 0;
                 pthread_mutex_lock(&t->lock);
-                DL_FOREACH2 (h->parked, p, hnext) {
-                        if (p->id > after && n < ROUND) {
+                HASH_FIND(hh, t->parked_by_id, &after, sizeof after, p);
+                for (p = p ? p->hnext : h->parked; p && n < ROUND; p = p->hnext) {
+                        if (p->id > after) {
                                 ids[n] = p->id;
                                 tids[n++] = p->tid;
                         }
@@ -266,7 +271,8 @@ void handle_flush(struct handle *h, pid_t tid)
                 pthread_mutex_unlock(&t->lock);
                 for (size_t i = 0; i < n; i++) {
                         after = ids[i];
-                        if (tids[i] == tid || thread_is_gone(tids[i]))
+                        /* 0 is a thread of another PID namespace, any of them. */
+                        if ((tid > 0 && tids[i] == tid) || thread_is_gone(tids[i]))
                                 torrent_interrupt(t, ids[i]);
                 }
         } while (n == ROUND);

@@ -36,9 +36,10 @@ static struct open_file *file_of(struct fuse_file_info *fi)
         return (struct open_file *)(uintptr_t)fi->fh;
 }
 
-static int open_content(struct mount *m, struct node n, struct fuse_file_info *fi,
+static int open_content(struct mount *m, fuse_ino_t ino, pid_t tid, struct fuse_file_info *fi,
                         struct open_file *f)
 {
+        struct node n = node_of(ino);
         struct torrent *t;
         int r = -ENOENT;
 
@@ -48,15 +49,17 @@ static int open_content(struct mount *m, struct node n, struct fuse_file_info *f
         if (!t)
                 return -ENOENT;
         if (torrent_content(t))
-                r = handle_open(t, n.node, &f->handle);
+                r = handle_open(t, n.node, ino, tid, &f->handle);
         torrent_unref(t);
         if (r < 0)
                 return r;
-        /* All there: through the page cache, and the kernel keeps it; under data/ too, as no read
-         * waits any more. Else direct: a reader can be interrupted, and the kernel's read-ahead
-         * asks for nothing that nobody reads. */
-        fi->keep_cache = handle_is_complete(f->handle);
-        fi->direct_io = !fi->keep_cache;
+        /* All there: through the page cache; under data/ too, as no read waits any more. Else
+         * direct: a reader can be interrupted, and the kernel's read-ahead asks for nothing that
+         * nobody reads. sendfile, splice and mmap go through the page cache all the same.
+         * What is cached stays: it was verified, and an open that drops it would have to wait,
+         * where nothing can end it, for each page that a parked read is to fill. */
+        fi->direct_io = !handle_is_complete(f->handle);
+        fi->keep_cache = 1;
         return 0;
 }
 
@@ -80,7 +83,8 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
                         r = doc_open(m->control, n, &f->doc);
                 fi->direct_io = 1;
         } else if (r == 0) {
-                r = node_is_content(n) ? open_content(m, n, fi, f) : -ENOENT;
+                r = node_is_content(n) ? open_content(m, ino, fuse_req_ctx(req)->pid, fi, f)
+                                       : -ENOENT;
         }
         if (!f || r < 0) {
                 free(f);
@@ -98,8 +102,20 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
                 mount_close_file(m, f); /* interrupted: there will be no release */
 }
 
-static void read_content(fuse_req_t req, struct node n, struct handle *h, size_t size, off_t off,
-                         bool nonblock)
+/* What fills the page cache has no lock owner; a read by a program always has (measured on Linux
+ * 6.18; the source of older ones reads alike). */
+static unsigned read_flags(struct node n, const struct fuse_file_info *fi)
+{
+        unsigned flags = 0;
+
+        if ((fi->flags & O_NONBLOCK) && n.kind == NODE_DATA)
+                flags |= READ_NONBLOCK;
+        if (fi->lock_owner == 0)
+                flags |= READ_WHOLE;
+        return flags;
+}
+
+static void read_content(fuse_req_t req, struct handle *h, size_t size, off_t off, unsigned flags)
 {
         struct mount *m = mount_of(req);
         struct torrent *t = handle_torrent(h);
@@ -108,8 +124,7 @@ static void read_content(fuse_req_t req, struct node n, struct handle *h, size_t
         void *data;
         int r;
 
-        r = handle_read(h, (uint64_t)off, size, nonblock && n.kind == NODE_DATA, req,
-                        fuse_req_ctx(req)->pid, &len, &id);
+        r = handle_read(h, (uint64_t)off, size, flags, req, fuse_req_ctx(req)->pid, &len, &id);
         if (r == READ_PARKED) {
                 torrent_ref(
                         t); /* the answer may come, and the file be closed, before this returns */
@@ -151,14 +166,13 @@ static void read_doc(fuse_req_t req, struct doc *d, size_t size, off_t off, bool
 void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
 {
         struct open_file *f = file_of(fi);
-        bool nonblock = fi->flags & O_NONBLOCK;
 
         if (f->handle) {
                 log_debug("trace: %" PRIu64 " %" PRIu64 " read %" PRIu64 " %zu", clock_ms(),
                           f->number, (uint64_t)off, size);
-                read_content(req, node_of(ino), f->handle, size, off, nonblock);
+                read_content(req, f->handle, size, off, read_flags(node_of(ino), fi));
         } else {
-                read_doc(req, f->doc, size, off, nonblock);
+                read_doc(req, f->doc, size, off, fi->flags & O_NONBLOCK);
         }
 }
 

@@ -13,6 +13,15 @@
 /* A reader that asks ahead finds its pieces asked for; when it has waited so long its piece gets a
  * deadline all the same. */
 enum { OVERDUE_MS = 400 };
+/* A read that comes back for its piece within this time goes on waiting where it was interrupted: a
+ * program with a timer's signal each second would never see its read time out. */
+enum { COME_BACK_MS = 1000 };
+/* A read that fills the page cache for a thread of which nothing can be known, and which has a
+ * signal, is answered after this time: the signal may be a deadly one. */
+enum { UNSEEN_MS = 1500 };
+/* No word comes of the death of a thread that waits for a page which another read fills, or which
+ * the kernel reads ahead: so often it is looked for. */
+enum { CHECK_ALIVE_MS = 1000 };
 
 /* Bytes that can be given now. Under t->lock or not: pieces only come. */
 static size_t in_hand(const struct parked *p)
@@ -27,13 +36,62 @@ static size_t in_hand(const struct parked *p)
         return at > start ? (size_t)(at - start) : 0;
 }
 
-static void wait_for(struct torrent *t, struct parked *p, uint32_t piece)
+/* Time-outs count by piece, whatever the reads that wait for it do. */
+static void wait_for(struct want *want, struct parked *p, uint64_t now)
 {
-        struct want *want = wants_find(&t->wants, piece);
-
-        p->waits_for = piece;
+        if (!want->parked && (want->waited_ms == 0 || now > want->left_ms + COME_BACK_MS))
+                want->waited_ms = now;
+        p->waits_for = want->piece;
+        p->since_ms = now;
         DL_APPEND2(want->parked, p, pprev, pnext);
 }
+
+/* ---- pieces that go on being wanted for a moment ---- */
+
+static struct lingering *lingering(struct torrent *t, uint32_t piece)
+{
+        for (unsigned i = 0; i < t->n_lingering; i++)
+                if (t->lingering[i].piece == piece)
+                        return &t->lingering[i];
+        return NULL;
+}
+
+/* When there are too many at once the piece just loses its rank until the read is back. */
+void parked_linger(struct torrent *t, const struct parked *p)
+{
+        uint32_t piece = p->waits_for;
+        struct lingering *l = lingering(t, piece);
+
+        if (!l) {
+                if (t->n_lingering == LINGER_MAX ||
+                    torrent_want(t, piece, PRIORITY_NONE, PRIORITY_BLOCKED) == -ENOMEM)
+                        return;
+                l = &t->lingering[t->n_lingering++];
+                l->piece = piece;
+        }
+        l->until_ms = clock_ms() + COME_BACK_MS;
+}
+
+static void linger_end(struct torrent *t, struct lingering *l)
+{
+        uint32_t piece = l->piece;
+        struct want *want;
+
+        *l = t->lingering[--t->n_lingering];
+        (void)torrent_want(t, piece, PRIORITY_BLOCKED, PRIORITY_NONE);
+        want = wants_find(&t->wants, piece);
+        if (want && !want->parked && want->urgent)
+                wants_urgent(&t->wants, want, false);
+}
+
+static void linger_check(struct torrent *t, uint64_t now)
+{
+        for (unsigned i = t->n_lingering; i-- > 0;)
+                if (now >= t->lingering[i].until_ms)
+                        linger_end(t, &t->lingering[i]);
+}
+
+/* ---- the life of a parked read ---- */
 
 static void leave_piece(struct torrent *t, struct parked *p)
 {
@@ -42,7 +100,10 @@ static void leave_piece(struct torrent *t, struct parked *p)
         if (!want)
                 return;
         DL_DELETE2(want->parked, p, pprev, pnext);
-        if (!want->parked && want->urgent)
+        if (want->parked)
+                return;
+        want->left_ms = clock_ms();
+        if (want->urgent && !lingering(t, p->waits_for))
                 wants_urgent(&t->wants, want, false);
 }
 
@@ -62,9 +123,7 @@ void parked_remove(struct torrent *t, struct parked *p)
                 atomic_fetch_sub(&t->env->parked_reads, 1);
 }
 
-/* Ends p with outcome and puts it on the list of those to be answered, unless its request must not
- * be answered yet. */
-static void settle(struct torrent *t, struct parked *p, int outcome, struct parked **answer)
+void parked_settle(struct torrent *t, struct parked *p, int outcome, struct parked **answer)
 {
         if (p->request && !p->armed) {
                 p->outcome = outcome;
@@ -83,8 +142,9 @@ static void answer_read(struct torrent_env *env, struct parked *p)
         void *data;
         int r;
 
-        /* Time-out and interrupt give what is in hand: a short read is better than none. */
-        if (p->outcome == EIO || p->outcome == EINTR)
+        /* Time-out and interrupt give what is in hand: a short read is better than none. But not to
+         * the page cache: the kernel would take the file to end there, and fill up with zeros. */
+        if (!p->whole && (p->outcome == EIO || p->outcome == EINTR))
                 n = in_hand(p);
         if (n == 0) {
                 env->reply.error(p->request, p->outcome);
@@ -158,11 +218,12 @@ void parked_unlock_and_answer(struct torrent *t, struct parked *answer)
         free(wakes.list);
 }
 
-int parked_add(struct handle *h, uint64_t off, size_t len, uint32_t first, uint32_t end,
+int parked_add(struct handle *h, uint64_t off, size_t len, bool whole, uint32_t first, uint32_t end,
                uint32_t missing, void *request, pid_t tid, struct parked **ret)
 {
         struct torrent *t = h->torrent;
         struct parked *p = calloc(1, sizeof *p);
+        uint64_t now = clock_ms();
         struct want *want;
         int r = 0;
 
@@ -177,8 +238,9 @@ int parked_add(struct handle *h, uint64_t off, size_t len, uint32_t first, uint3
                              .first = first,
                              .end = end,
                              .wished = missing,
-                             .since_ms = clock_ms()};
-        for (uint32_t i = missing; i < end && (r == 0 || i > missing); i++) {
+                             .whole = whole,
+                             .asked_ms = now};
+        for (uint32_t i = missing; i < end; i++) {
                 int q = torrent_want(t, i, PRIORITY_NONE, PRIORITY_BLOCKED);
                 r = i == missing ? q : r;
         }
@@ -194,7 +256,7 @@ int parked_add(struct handle *h, uint64_t off, size_t len, uint32_t first, uint3
                 free(p);
                 return r < 0 ? r : -ENOMEM;
         }
-        wait_for(t, p, missing);
+        wait_for(want, p, now);
         DL_APPEND(t->parked, p);
         t->parked_count++;
         if (request) {
@@ -216,58 +278,86 @@ void torrent_arm(struct torrent *t, uint64_t id)
         if (p) {
                 p->armed = true;
                 if (p->outcome != 0)
-                        settle(t, p, p->outcome, &answer);
+                        parked_settle(t, p, p->outcome, &answer);
+        }
+        parked_unlock_and_answer(t, answer);
+}
+
+/* comes_back: the program is likely to ask for the same again at once. */
+static void end_read(struct torrent *t, uint64_t id, bool comes_back)
+{
+        struct parked *p, *answer = NULL;
+
+        pthread_mutex_lock(&t->lock);
+        HASH_FIND(hh, t->parked_by_id, &id, sizeof id, p);
+        if (p) {
+                if (comes_back)
+                        parked_linger(t, p);
+                parked_settle(t, p, EINTR, &answer);
         }
         parked_unlock_and_answer(t, answer);
 }
 
 void torrent_interrupt(struct torrent *t, uint64_t id)
 {
-        struct parked *p, *answer = NULL;
+        end_read(t, id, false);
+}
 
-        pthread_mutex_lock(&t->lock);
-        HASH_FIND(hh, t->parked_by_id, &id, sizeof id, p);
-        if (p)
-                settle(t, p, EINTR, &answer);
-        parked_unlock_and_answer(t, answer);
+/* What is looked up in /proc, without the lock. */
+struct suspect {
+        uint64_t id;
+        pid_t tid;
+        bool whole, poked;
+};
+
+static void check_suspect(struct torrent *t, const struct suspect *s)
+{
+        if ((s->whole && thread_is_gone(s->tid)) || (s->poked && thread_is_dying(s->tid)))
+                end_read(t, s->id, false);
+        else if (s->poked && !s->whole && thread_is_signalled(s->tid))
+                end_read(t, s->id, true);
 }
 
 void torrent_interrupt_if_signalled(struct torrent *t, uint64_t id)
 {
+        struct suspect s = {.id = id, .poked = true};
         struct parked *p;
-        pid_t tid = 0;
 
         pthread_mutex_lock(&t->lock);
         HASH_FIND(hh, t->parked_by_id, &id, sizeof id, p);
         if (p) {
-                tid = p->tid;
+                s.tid = p->tid;
+                s.whole = p->whole;
                 p->poked = true;
         }
         pthread_mutex_unlock(&t->lock);
-        if (p && thread_is_signalled(tid))
-                torrent_interrupt(t, id);
+        if (p)
+                check_suspect(t, &s);
 }
 
 /* There is one FUSE_INTERRUPT for each request: a signal that does matter later has to be looked
- * for. */
-static void check_poked(struct torrent *t)
+ * for. alive: those that fill the page cache are looked at, too. */
+static void check_threads(struct torrent *t, bool alive)
 {
         enum { ROUND = 64 };
-        uint64_t after = 0, ids[ROUND];
+        struct suspect list[ROUND];
+        uint64_t after = 0;
         struct parked *p;
         size_t n;
 
         do {
                 n = 0;
                 pthread_mutex_lock(&t->lock);
-                DL_FOREACH (t->parked, p) {
-                        if (p->poked && p->id > after && n < ROUND)
-                                ids[n++] = p->id;
-                }
+                /* Ids rise along the list. */
+                HASH_FIND(hh, t->parked_by_id, &after, sizeof after, p);
+                for (p = p ? p->next : t->parked; p && n < ROUND; p = p->next)
+                        if (p->request && p->id > after && (p->poked || (alive && p->whole)))
+                                list[n++] = (struct suspect){p->id, p->tid, p->whole && alive,
+                                                             p->poked};
                 pthread_mutex_unlock(&t->lock);
                 for (size_t i = 0; i < n; i++) {
-                        after = ids[i];
-                        torrent_interrupt_if_signalled(t, ids[i]);
+                        after = list[i].id;
+                        check_suspect(t, &list[i]);
                 }
         } while (n == ROUND);
 }
@@ -282,6 +372,7 @@ void torrent_piece_passed(struct torrent *t, uint32_t piece)
         want = wants_find(&t->wants, piece);
         if (want) {
                 struct parked *waiting = want->parked;
+                uint64_t now = clock_ms();
 
                 want->parked = NULL;
                 DL_FOREACH_SAFE2 (waiting, p, tmp, pnext) {
@@ -289,17 +380,18 @@ void torrent_piece_passed(struct torrent *t, uint32_t piece)
                         struct want *next =
                                 missing < p->end ? wants_find(&t->wants, missing) : NULL;
 
-                        p->since_ms = clock_ms();
-                        p->waits_for = missing;
                         if (!next) {
                                 p->waits_for = UINT32_MAX;
-                                settle(t, p, missing < p->end ? ENOMEM : OUTCOME_DATA, &answer);
+                                parked_settle(t, p, missing < p->end ? ENOMEM : OUTCOME_DATA,
+                                              &answer);
                                 continue;
                         }
-                        DL_APPEND2(next->parked, p, pprev, pnext);
+                        wait_for(next, p, now);
                         if (!next->reserved)
-                                settle(t, p, ENOSPC, &answer);
+                                parked_settle(t, p, ENOSPC, &answer);
                 }
+                if (lingering(t, piece))
+                        linger_end(t, lingering(t, piece));
                 /* If nobody but those who waited wanted it, it went with the last of them. */
                 want = wants_find(&t->wants, piece);
                 if (want)
@@ -312,14 +404,16 @@ void torrent_tick(struct torrent *t, uint64_t now)
 {
         struct parked *p, *tmp, *answer = NULL;
         uint32_t forgotten = UINT32_MAX;
-        bool poked = false;
+        bool poked = false, whole = false, alive;
 
         pthread_mutex_lock(&t->lock);
+        linger_check(t, now);
         DL_FOREACH_SAFE (t->parked, p, tmp) {
                 struct want *want = wants_find(&t->wants, p->waits_for);
-                uint64_t since = p->since_ms;
+                uint64_t since;
 
                 poked |= p->poked;
+                whole |= p->whole;
                 if (!want)
                         continue;
                 if (store_has(t->content->store, p->waits_for)) {
@@ -327,20 +421,28 @@ void torrent_tick(struct torrent *t, uint64_t now)
                                                      way */
                         continue;
                 }
-                if (want->last_block_ms > since)
-                        since = want->last_block_ms;
+                since = want->last_block_ms > want->waited_ms ? want->last_block_ms
+                                                              : want->waited_ms;
                 if (t->env->read_timeout_ms > 0 && now >= since + t->env->read_timeout_ms) {
                         t->stalled_ms = now;
-                        settle(t, p, EIO, &answer);
+                        parked_settle(t, p, EIO, &answer);
+                } else if (p->whole && p->poked && p->tid <= 0 && now >= p->asked_ms + UNSEEN_MS) {
+                        parked_linger(t, p);
+                        parked_settle(t, p, EINTR, &answer);
                 } else if (!want->urgent && now >= p->since_ms + OVERDUE_MS) {
                         wants_urgent(&t->wants, want, true);
                 }
         }
+        alive = whole && now >= t->checked_alive_ms + CHECK_ALIVE_MS;
+        if (alive)
+                t->checked_alive_ms = now;
         parked_unlock_and_answer(t, answer);
         if (forgotten != UINT32_MAX)
                 torrent_piece_passed(t, forgotten);
-        if (poked)
-                check_poked(t);
+        if (poked || alive)
+                check_threads(t, alive);
+        if (whole)
+                pages_check(t, now);
 }
 
 void parked_release(struct torrent *t, int err, struct parked **answer)
@@ -348,8 +450,10 @@ void parked_release(struct torrent *t, int err, struct parked **answer)
         struct parked *p, *tmp;
 
         DL_FOREACH_SAFE (t->parked, p, tmp) {
-                settle(t, p, err, answer);
+                parked_settle(t, p, err, answer);
         }
+        while (t->n_lingering > 0)
+                linger_end(t, &t->lingering[0]);
 }
 
 void torrent_release_reads(struct torrent *t, int err)

@@ -18,13 +18,16 @@ struct parked {
         size_t len;
         uint32_t first, end; /* its pieces */
         uint32_t wished;     /* the first of those it wants: it was missing then */
-        uint64_t since_ms;
+        bool whole;          /* it fills the page cache: all of it or an error */
+        uint64_t asked_ms;   /* when it was parked */
 
         /* under torrent->lock */
         uint32_t waits_for;
+        uint64_t since_ms; /* when it began to wait for that piece */
         bool armed;
-        bool poked;  /* the kernel sent an interrupt for a signal that its thread ignores */
-        int outcome; /* answered before it was armed: > 0 an errno, OUTCOME_DATA; else 0 */
+        uint64_t crowd_ms; /* when those who may hang behind it were last looked for */
+        bool poked;        /* the kernel sent an interrupt for a signal that its thread ignores */
+        int outcome;       /* answered before it was armed: > 0 an errno, OUTCOME_DATA; else 0 */
         struct parked *prev, *next;   /* of the torrent */
         struct parked *hprev, *hnext; /* of the handle */
         struct parked *pprev, *pnext; /* of the piece; after that: of those to be answered */
@@ -37,6 +40,8 @@ struct handle {
         struct torrent *torrent;
         struct content *content;
         struct layout layout;
+        uint64_t inode; /* of the mount; the kernel has one page cache for each */
+        pid_t process;  /* that opened it; 0: unknown, or not needed */
         bool complete;
 
         /* under torrent->lock */
@@ -49,15 +54,28 @@ struct handle {
 };
 
 /* Parks a read (or, request NULL, a poll's watch) of [off, off + len) of the file, in pieces
- * [first, end), whose first missing one is missing. -ENOMEM, -ENOSPC. */
-int parked_add(struct handle *h, uint64_t off, size_t len, uint32_t first, uint32_t end,
+ * [first, end), whose first missing one is missing. whole: it fills the page cache. -ENOMEM,
+ * -ENOSPC. */
+int parked_add(struct handle *h, uint64_t off, size_t len, bool whole, uint32_t first, uint32_t end,
                uint32_t missing, void *request, pid_t tid, struct parked **ret);
 /* Takes p out of every list; it is the caller's then. */
 void parked_remove(struct torrent *t, struct parked *p);
-/* Settles all with err (> 0): puts them on the list answer. */
+/* Ends p with outcome, an errno or OUTCOME_DATA, and puts it on the list answer, unless its request
+ * must not be answered yet. */
+void parked_settle(struct torrent *t, struct parked *p, int outcome, struct parked **answer);
+/* The program that p is of is likely to ask for the same again at once: its piece goes on being
+ * wanted for a moment as if p still waited. Before parked_settle. */
+void parked_linger(struct torrent *t, const struct parked *p);
+/* Settles all with err (> 0), and puts them on the list answer; no piece lingers any more. */
 void parked_release(struct torrent *t, int err, struct parked **answer);
 /* Tells the session what changed, unlocks t, then answers the reads and wakes the polls on the
  * list. */
 void parked_unlock_and_answer(struct torrent *t, struct parked *answer);
+
+/* ---- pages.c; without the lock ---- */
+
+/* Ends the reads that fill pages of the page cache which somebody waits for in mmap(2). Reads
+ * /proc. */
+void pages_check(struct torrent *t, uint64_t now_ms);
 
 #endif

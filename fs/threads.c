@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "threads.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -8,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 /* Reads /proc/TID/what; false: it is not there. */
@@ -55,19 +57,81 @@ static uint64_t bit_of(int sig)
         return 1ull << (sig - 1);
 }
 
-bool thread_is_signalled(pid_t tid)
+/* What is pending of signals that make a difference to a read, by what they do. */
+struct signals {
+        uint64_t handled, deadly;
+};
+
+static bool read_signals(pid_t tid, struct signals *ret)
 {
-        const uint64_t harmless =
-                bit_of(SIGCHLD) | bit_of(SIGURG) | bit_of(SIGWINCH) | bit_of(SIGCONT);
-        uint64_t own, shared, blocked, ignored, caught;
+        const uint64_t stops =
+                bit_of(SIGSTOP) | bit_of(SIGTSTP) | bit_of(SIGTTIN) | bit_of(SIGTTOU);
+        /* By default these are ignored, and SigIgn does not say so. */
+        const uint64_t harmless = bit_of(SIGCHLD) | bit_of(SIGURG) | bit_of(SIGWINCH);
+        uint64_t own, shared, blocked, ignored, caught, pending;
         char text[4096];
 
         if (tid <= 0 || !read_proc(tid, "status", text, sizeof text) ||
             !signal_set(text, "\nSigPnd:", &own) || !signal_set(text, "\nShdPnd:", &shared) ||
             !signal_set(text, "\nSigBlk:", &blocked) || !signal_set(text, "\nSigIgn:", &ignored) ||
             !signal_set(text, "\nSigCgt:", &caught))
-                return true;
-        /* By default these are ignored, and SigIgn does not say so. */
-        ignored |= harmless & ~caught;
-        return ((own | shared) & ~blocked & ~ignored) != 0;
+                return false;
+        /* SIGCONT is none even where it is handled: the stop before it was none. */
+        pending = (own | shared) & ~blocked & ~ignored & ~bit_of(SIGCONT);
+        ret->handled = pending & caught;
+        ret->deadly = pending & ~caught & ~harmless & ~stops;
+        return true;
+}
+
+bool thread_is_dying(pid_t tid)
+{
+        struct signals s;
+
+        return read_signals(tid, &s) && s.deadly != 0;
+}
+
+bool thread_is_signalled(pid_t tid)
+{
+        struct signals s;
+
+        return !read_signals(tid, &s) || (s.handled | s.deadly) != 0;
+}
+
+pid_t thread_process(pid_t tid)
+{
+        static const char key[] = "\nTgid:";
+        char text[4096];
+        const char *p;
+
+        if (tid <= 0 || !read_proc(tid, "status", text, sizeof text))
+                return 0;
+        p = strstr(text, key);
+        return p ? (pid_t)strtol(p + sizeof key - 1, NULL, 10) : 0;
+}
+
+bool process_waits_in_mmap(pid_t pid)
+{
+        enum { THREADS_MAX = 256 };
+        const struct dirent *entry;
+        bool waits = false;
+        char path[48];
+        DIR *d;
+
+        snprintf(path, sizeof path, "/proc/%d/task", pid);
+        d = opendir(path);
+        if (!d)
+                return false;
+        for (int n = 0; n < THREADS_MAX && !waits && (entry = readdir(d)); n++) {
+                pid_t tid = (pid_t)strtol(entry->d_name, NULL, 10);
+                char text[256], *end;
+                long number;
+
+                /* The number of the system call it waits in; "running" or -1: in none. */
+                if (tid <= 0 || !read_proc(tid, "syscall", text, sizeof text))
+                        continue;
+                number = strtol(text, &end, 10);
+                waits = end != text && number == SYS_mmap;
+        }
+        closedir(d);
+        return waits;
 }

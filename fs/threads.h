@@ -10,12 +10,22 @@
 /* It is no more, or a zombie: it takes no answer. A thread of another pid namespace (0) counts as
  * being there. */
 bool thread_is_gone(pid_t tid);
+/* A deadly signal is pending: SIGKILL, or one that is neither handled nor blocked nor ignored and
+ * ends the process by default. False when that can't be told. */
+bool thread_is_dying(pid_t tid);
 /* A signal is pending that it will notice: handled or deadly, not blocked, not ignored. Also true
- * when that can't be told.
+ * when that can't be told. Signals that stop the process or let it go on are none: no local file
+ * system fails a read for those; a stop waits for the read's end.
  *
  * The kernel sends FUSE_INTERRUPT for any signal that wakes the reader, ignored ones too: a SIGCHLD
  * that comes while the thread which forks has signals blocked (posix_spawn and vfork do) wakes
  * another one. No local file system fails a read for that. */
 bool thread_is_signalled(pid_t tid);
+
+/* The process (thread group) of a thread; 0: unknown. */
+pid_t thread_process(pid_t tid);
+/* A thread of the process waits within mmap(2). Looks at a bounded number of threads. False where
+ * that can't be told: it takes the same user, and what kernel.yama.ptrace_scope allows. */
+bool process_waits_in_mmap(pid_t pid);
 
 #endif

@@ -69,6 +69,14 @@ struct content {
 struct parked;
 struct handle;
 
+/* A piece that a read has just left unanswered, and that goes on being wanted as if the read still
+ * waited: a program whose call was interrupted calls again at once. */
+struct lingering {
+        uint32_t piece;
+        uint64_t until_ms;
+};
+enum { LINGER_MAX = 16 };
+
 struct torrent {
         /* set once at creation */
         struct torrent_env *env;
@@ -117,6 +125,9 @@ struct torrent {
         char problem[240];         /* the last complaint, for the status */
         struct bt_stats stats;
         struct wants wants;
+        struct open_inode *inodes; /* the files that are open (uthash) */
+        struct lingering lingering[LINGER_MAX];
+        unsigned n_lingering;
         struct handle *open;         /* (utlist) … */
         unsigned playing;            /* … of which so many play … */
         uint64_t play_rate;          /* … and take so many bytes per second, together */
@@ -124,7 +135,9 @@ struct torrent {
         struct parked *parked_by_id; /* … and by id (uthash) */
         unsigned parked_count;
         uint64_t next_id;
-        uint64_t stalled_ms; /* when a read last timed out; 0: not since a block came */
+        uint64_t stalled_ms;       /* when a read last timed out; 0: not since a block came */
+        uint64_t checked_alive_ms; /* when the threads of parked reads were last looked for */
+        uint64_t crowded_ms;       /* when somebody was last seen to hang behind a parked read */
 };
 
 /* Takes source over. -ENOMEM. */
@@ -162,10 +175,12 @@ void torrent_tell(struct torrent *t);
 
 /* The parked read may be answered from now on (its interrupt handler is in place). */
 void torrent_arm(struct torrent *t, uint64_t id);
-/* Ends a parked read: the bytes in hand, or EINTR. Nothing happens if it was answered already. */
+/* Ends a parked read for good: the bytes in hand, or EINTR; one that fills the page cache always
+ * ends in EINTR. Nothing happens if it was answered already. */
 void torrent_interrupt(struct torrent *t, uint64_t id);
-/* The same for FUSE_INTERRUPT, once the reading thread has a signal that it does not ignore. Reads
- * /proc. */
+/* The same for FUSE_INTERRUPT, once the reading thread has a signal that ends its read: a deadly
+ * one for a read that fills the page cache, for the others also one that it handles. Reads /proc.
+ */
 void torrent_interrupt_if_signalled(struct torrent *t, uint64_t id);
 
 /* The piece is in the store and verified (store_set came before): answers who waited for it. */
@@ -178,8 +193,8 @@ void torrent_write_failed(struct torrent *t, uint32_t piece, int err);
 /* What was written of the piece is worth nothing (a write failed, the hash was wrong): takes it out
  * of the store. Blocking, for the disk threads. */
 void torrent_piece_cleared(struct torrent *t, uint32_t piece);
-/* Once in a while: time-outs, and deadlines for reads that wait too long. O(parked reads of the
- * torrent). */
+/* Once in a while: time-outs, deadlines for reads that wait too long, and reads whose thread has
+ * been killed. Reads /proc for those. O(parked reads of the torrent). */
 void torrent_tick(struct torrent *t, uint64_t now_ms);
 /* Answers all parked reads with err (> 0). */
 void torrent_release_reads(struct torrent *t, int err);

@@ -25,6 +25,8 @@ struct want {
         bool reserved;          /* the store has room for it */
         bool urgent;            /* it should have a deadline */
         uint64_t last_block_ms; /* when a block of it arrived; 0: none since it is wanted */
+        uint64_t waited_ms;     /* since when reads wait for it; kept while they come back */
+        uint64_t left_ms;       /* when the last of them left without it */
         struct parked *parked;  /* reads whose first missing piece it is (utlist) */
         UT_hash_handle hh;
 };

@@ -11,7 +11,7 @@ BUILD_PACKAGES=(
 # What the tests take besides: real peers, trackers and players, and the checks of the sources.
 TEST_PACKAGES=(
         libcmocka-dev python3 python3-libtorrent python3-pytest
-        transmission-daemon opentracker mpv ffmpeg curl
+        transmission-daemon opentracker mpv ffmpeg curl busybox nginx-light
         inotify-tools procps iproute2 util-linux
         clang-format clang-tidy cppcheck shellcheck python3-pyflakes
 )

@@ -24,7 +24,9 @@ struct request {
         uint64_t off;
         size_t len;
         uint64_t id;
+        unsigned flags;
         int answers, error;
+        size_t got;
 };
 
 static struct request requests[REQUESTS_MAX];
@@ -41,7 +43,10 @@ static void on_data(void *request, const void *data, size_t len)
         const uint8_t *p = data;
 
         r->answers++;
+        r->got = len;
         assert_true(len > 0 && len <= r->len);
+        if (r->flags & READ_WHOLE)
+                assert_int_equal(len, r->len);
         for (size_t i = 0; i < len; i++)
                 assert_int_equal(p[i], byte_at(r->off + i));
 }
@@ -119,20 +124,20 @@ static struct handle *open_file(struct fixture *f)
         const struct tree *tree = torrent_content(f->torrent)->tree;
         struct handle *h = NULL;
 
-        assert_int_equal(handle_open(f->torrent, tree_child(tree, TREE_ROOT, 0), &h), 0);
+        assert_int_equal(handle_open(f->torrent, tree_child(tree, TREE_ROOT, 0), 1, 0, &h), 0);
         return h;
 }
 
 /* As FUSE's thread does it. */
-static void read_at(struct handle *h, uint64_t off, size_t len)
+static void read_with(struct handle *h, uint64_t off, size_t len, unsigned flags)
 {
         struct request *r = &requests[n_requests];
         size_t got = 0;
         int what;
 
         assert_true(n_requests < REQUESTS_MAX);
-        *r = (struct request){.off = off, .len = len};
-        what = handle_read(h, off, len, false, r, getpid(), &got, &r->id);
+        *r = (struct request){.off = off, .len = len, .flags = flags};
+        what = handle_read(h, off, len, flags, r, getpid(), &got, &r->id);
         if (what == READ_PARKED) {
                 n_requests++;
                 torrent_arm(handle_torrent(h), r->id);
@@ -146,6 +151,11 @@ static void read_at(struct handle *h, uint64_t off, size_t len)
         } else {
                 fail_msg("a read: %d", what);
         }
+}
+
+static void read_at(struct handle *h, uint64_t off, size_t len)
+{
+        read_with(h, off, len, 0);
 }
 
 /* The network's thread: the bytes are there and right. What waits hears of it later. */
@@ -263,15 +273,20 @@ static void test_an_old_error_fails_no_later_read(void **state)
         (void)state;
         begin(&f);
         h = open_file(&f);
-        assert_int_equal(handle_read(h, 3 * PIECE, 4096, true, NULL, 0, &len, &id), -EAGAIN);
+        assert_int_equal(handle_read(h, 3 * PIECE, 4096, READ_NONBLOCK, NULL, 0, &len, &id),
+                         -EAGAIN);
         torrent_release_reads(f.torrent, ENOSPC);
-        assert_int_equal(handle_read(h, 3 * PIECE, 4096, true, NULL, 0, &len, &id), -ENOSPC);
-        assert_int_equal(handle_read(h, 3 * PIECE, 4096, true, NULL, 0, &len, &id), -EAGAIN);
+        assert_int_equal(handle_read(h, 3 * PIECE, 4096, READ_NONBLOCK, NULL, 0, &len, &id),
+                         -ENOSPC);
+        assert_int_equal(handle_read(h, 3 * PIECE, 4096, READ_NONBLOCK, NULL, 0, &len, &id),
+                         -EAGAIN);
         torrent_release_reads(f.torrent, ENOSPC);
         arrive(&f, 3);
         pass(&f, 3);
-        assert_int_equal(handle_read(h, 3 * PIECE, 4096, true, NULL, 0, &len, &id), READ_NOW);
-        assert_int_equal(handle_read(h, 9 * PIECE, 4096, true, NULL, 0, &len, &id), -EAGAIN);
+        assert_int_equal(handle_read(h, 3 * PIECE, 4096, READ_NONBLOCK, NULL, 0, &len, &id),
+                         READ_NOW);
+        assert_int_equal(handle_read(h, 9 * PIECE, 4096, READ_NONBLOCK, NULL, 0, &len, &id),
+                         -EAGAIN);
         handle_close(h);
         assert_over(&f);
         end(&f);
@@ -289,12 +304,76 @@ static void test_deadline_for_what_was_not_asked_for(void **state)
         (void)state;
         begin(&f);
         h = open_file(&f);
-        assert_int_equal(handle_read(h, 0, 6 * PIECE, true, NULL, 0, &len, &id), -EAGAIN);
+        assert_int_equal(handle_read(h, 0, 6 * PIECE, READ_NONBLOCK, NULL, 0, &len, &id), -EAGAIN);
         assert_true(wants_find(&f.torrent->wants, 0)->urgent);
         arrive(&f, 0);
         pass(&f, 0);
-        assert_int_equal(handle_read(h, PIECE, 6 * PIECE, true, NULL, 0, &len, &id), -EAGAIN);
+        assert_int_equal(handle_read(h, PIECE, 6 * PIECE, READ_NONBLOCK, NULL, 0, &len, &id),
+                         -EAGAIN);
         assert_false(wants_find(&f.torrent->wants, 1)->urgent);
+        handle_close(h);
+        assert_over(&f);
+        end(&f);
+}
+
+/* Interrupted with some of its bytes there: the kernel would take less than all for the end of the
+ * file, where the read fills the page cache. */
+static void test_the_page_cache_gets_all_or_an_error(void **state)
+{
+        const struct {
+                unsigned flags;
+                int error;
+                size_t got;
+        } cases[] = {{0, 0, PIECE}, {READ_WHOLE, EINTR, 0}};
+
+        (void)state;
+        for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+                struct fixture f;
+                struct handle *h;
+                size_t len;
+                uint64_t id;
+
+                begin(&f);
+                h = open_file(&f);
+                read_with(h, 0, 2 * PIECE, cases[i].flags);
+                arrive(&f, 0);
+                pass(&f, 0);
+                assert_int_equal(requests[0].answers, 0);
+                torrent_interrupt(f.torrent, requests[0].id);
+                assert_int_equal(requests[0].error, cases[i].error);
+                assert_int_equal(requests[0].got, cases[i].got);
+                assert_int_equal(handle_read(h, 0, 2 * PIECE, READ_NONBLOCK | cases[i].flags, NULL,
+                                             0, &len, &id),
+                                 cases[i].error ? -EAGAIN : READ_NOW);
+                handle_close(h);
+                assert_over(&f);
+                end(&f);
+        }
+}
+
+/* A program whose reads are interrupted, and which reads again each time, waits no longer than one
+ * that is left alone. */
+static void test_time_outs_count_by_piece(void **state)
+{
+        enum { TIMEOUT_MS = 1000, GAP_MS = 20 };
+        struct fixture f;
+        struct handle *h;
+        uint64_t began;
+
+        (void)state;
+        begin(&f);
+        f.env.read_timeout_ms = TIMEOUT_MS;
+        h = open_file(&f);
+        began = clock_ms();
+        read_at(h, 0, 4096);
+        torrent_interrupt(f.torrent, requests[0].id);
+        while (clock_ms() < began + GAP_MS) {
+        }
+        read_at(h, 0, 4096);
+        torrent_tick(f.torrent, began + TIMEOUT_MS - 1);
+        assert_int_equal(requests[1].answers, 0);
+        torrent_tick(f.torrent, began + TIMEOUT_MS + GAP_MS - 1);
+        assert_int_equal(requests[1].error, EIO);
         handle_close(h);
         assert_over(&f);
         end(&f);
@@ -317,7 +396,8 @@ static void random_step(struct fixture *f, struct handle **handles, uint32_t *rn
                 uint64_t off = next(rng) % (PIECES * PIECE), left = PIECES * PIECE - off;
                 uint64_t len = 1 + next(rng) % (4 * PIECE);
 
-                read_at(*h, off, (size_t)(len < left ? len : left));
+                read_with(*h, off, (size_t)(len < left ? len : left),
+                          next(rng) % 2 ? READ_WHOLE : 0);
         } else if (what < 5) {
                 arrive(f, piece);
         } else if (what < 6) {
@@ -363,6 +443,8 @@ int main(void)
                 cmocka_unit_test(test_only_the_read_wants_its_piece),
                 cmocka_unit_test(test_a_read_between_arrival_and_passing),
                 cmocka_unit_test(test_reads_across_an_arrived_piece),
+                cmocka_unit_test(test_the_page_cache_gets_all_or_an_error),
+                cmocka_unit_test(test_time_outs_count_by_piece),
                 cmocka_unit_test(test_an_old_error_fails_no_later_read),
                 cmocka_unit_test(test_deadline_for_what_was_not_asked_for),
                 cmocka_unit_test(test_random),

@@ -1,0 +1,61 @@
+"""WAY FILE [TO]: reads a file in a way that goes through the kernel's page cache.
+
+    sendfile, splice, copy_file_range   copy it to TO with that call, and nothing else
+    shutil                              shutil.copyfile
+    map                                 print its SHA-256, read through a private mapping
+    mapped                              map it, say so, and wait for the end of stdin
+
+Ends with the error of the system call as a traceback; a page of a mapping that can't be had is
+SIGBUS. "map" and "mapped" say a line.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+import os
+import shutil
+import sys
+
+CHUNK = 1 << 20
+
+
+def copy(way: str, source: int, target: int) -> None:
+    if way == "splice":
+        reader, writer = os.pipe()
+        while moved := os.splice(source, writer, CHUNK):
+            while moved:
+                moved -= os.splice(reader, target, moved)
+        return
+    while True:
+        if way == "sendfile":
+            moved = os.sendfile(target, source, None, CHUNK)
+        else:
+            moved = os.copy_file_range(source, target, CHUNK)
+        if moved == 0:
+            return
+
+
+def mapping(fd: int) -> mmap.mmap:
+    return mmap.mmap(fd, 0, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ)
+
+
+def main() -> None:
+    way, name = sys.argv[1:3]
+    if way == "shutil":
+        shutil.copyfile(name, sys.argv[3])
+        return
+    fd = os.open(name, os.O_RDONLY)
+    if way == "map":
+        print(hashlib.sha256(mapping(fd)).hexdigest(), flush=True)
+    elif way == "mapped":
+        held = mapping(fd)
+        print(len(held), flush=True)
+        sys.stdin.read()
+    else:
+        target = os.open(sys.argv[3], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        copy(way, fd, target)
+
+
+if __name__ == "__main__":
+    main()
