@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,12 +14,35 @@
 #include "documents.h"
 #include "intake.h"
 #include "names.h"
+#include "threads.h"
 
 /* What one write to `add` may hold before it is complete: a .torrent of the largest metadata, with
  * its trackers. */
 enum { INTAKE_BYTES_MAX = 33 << 20 };
 /* A reader of events that does not read loses the oldest. */
 enum { EVENTS_BYTES_MAX = 256 * 1024 };
+
+/* What is taken in at once, in the loop of the mount: no more than some lines. */
+enum { SMALL_BYTES = 4096 };
+
+/* A write or a flush that is done by the chores. */
+struct writing {
+        /* set once */
+        struct chore chore;
+        struct doc *doc;
+        void *request;
+        pid_t tid;
+        uint64_t id;
+        bool flush;
+        size_t len;
+
+        /* under control->lock */
+        bool armed, done;
+        int result;
+        struct writing *prev, *next;
+
+        char data[];
+};
 
 struct doc {
         /* set once */
@@ -28,10 +52,9 @@ struct doc {
         /* under control->lock */
         struct torrent *torrent; /* a reference, or NULL */
         struct text_cursor made;
-        size_t given; /* of streams: bytes that were read */
-        struct intake intake;
-        int refused;   /* a .torrent was in the middle of its writes: what the next ones give */
-        void *request; /* the parked read */
+        size_t given;       /* of streams: bytes that were read */
+        unsigned n_writing; /* by the chores */
+        void *request;      /* the parked read */
         uint64_t id, off;
         size_t size;
         bool armed;
@@ -39,6 +62,10 @@ struct doc {
         void *poll_handle;
         bool marked; /* something happened that it may have waited for */
         struct doc *prev, *next_doc;
+
+        /* of whoever takes in: the loop of the mount, or the chores while n_writing > 0 */
+        struct intake intake;
+        int refused; /* a .torrent was in the middle of its writes: what the next ones give */
 };
 enum { OUTCOME_LOOK = -1 };
 
@@ -51,8 +78,13 @@ struct control {
         /* under lock; taken before registry.lock and torrent->lock */
         pthread_mutex_t lock;
         struct doc *docs;
+        struct writing *writings;
         uint64_t next_id;
         bool released;
+
+        /* held while a writing is answered; taken under no other lock */
+        pthread_mutex_t answering;
+        bool ended;
 };
 
 /* ---- open, read ---- */
@@ -210,10 +242,12 @@ int doc_read(struct doc *d, uint64_t off, size_t size, bool nonblock, void *requ
              size_t *len, uint64_t *id)
 {
         struct control *c = d->control;
+        bool waits_for_metadata;
         int r;
 
         pthread_mutex_lock(&c->lock);
         r = readable(d);
+        waits_for_metadata = r == -EAGAIN && d->torrent;
         if (r == 0) {
                 r = take(d, off, size, data, len);
         } else if (r == -EAGAIN && !nonblock) {
@@ -230,6 +264,8 @@ int doc_read(struct doc *d, uint64_t off, size_t size, bool nonblock, void *requ
                 }
         }
         pthread_mutex_unlock(&c->lock);
+        if (waits_for_metadata)
+                engine_hurry(c->engine, d->torrent);
         return r;
 }
 
@@ -297,6 +333,76 @@ static bool waits(const struct doc *d)
         return d->request || d->poll_handle;
 }
 
+/* Answers a writing that was taken from the list, and frees it. No lock is held. */
+static void answer_writing(struct control *c, struct writing *w)
+{
+        pthread_mutex_lock(&c->answering);
+        if (c->ended)
+                ; /* the kernel does */
+        else if (w->result < 0 || w->flush)
+                c->reply.error(w->request, -w->result);
+        else
+                c->reply.written(w->request, w->len);
+        pthread_mutex_unlock(&c->answering);
+        free(w);
+}
+
+static struct writing *find_writing(struct control *c, uint64_t id)
+{
+        struct writing *w;
+
+        DL_FOREACH (c->writings, w) {
+                if (w->id == id)
+                        break;
+        }
+        return w;
+}
+
+/* Under control->lock. */
+static void forget_writing(struct control *c, struct writing *w)
+{
+        DL_DELETE(c->writings, w);
+        w->doc->n_writing--;
+}
+
+static void arm_writing(struct control *c, uint64_t id)
+{
+        struct writing *w;
+
+        pthread_mutex_lock(&c->lock);
+        w = find_writing(c, id);
+        if (w) {
+                w->armed = true;
+                if (w->done)
+                        forget_writing(c, w);
+                else
+                        w = NULL;
+        }
+        pthread_mutex_unlock(&c->lock);
+        if (w)
+                answer_writing(c, w);
+}
+
+/* One that waits for its turn can be left for a signal that its thread will see; one that is being
+ * done is done in a moment. */
+static void interrupt_writing(struct control *c, uint64_t id)
+{
+        struct writing *w;
+
+        pthread_mutex_lock(&c->lock);
+        w = find_writing(c, id);
+        if (w && w->armed && !w->done && thread_is_signalled(w->tid) &&
+            chores_take_back(engine_env(c->engine)->chores, &w->chore)) {
+                forget_writing(c, w);
+                w->result = -EINTR;
+        } else {
+                w = NULL;
+        }
+        pthread_mutex_unlock(&c->lock);
+        if (w)
+                answer_writing(c, w);
+}
+
 void doc_arm(struct control *c, uint64_t id)
 {
         struct doc *d;
@@ -308,6 +414,7 @@ void doc_arm(struct control *c, uint64_t id)
         }
         if (!d) {
                 pthread_mutex_unlock(&c->lock);
+                arm_writing(c, id);
                 return;
         }
         d->armed = true;
@@ -323,10 +430,12 @@ void doc_interrupt(struct control *c, uint64_t id)
                 if (d->request && d->id == id)
                         break;
         }
-        if (d)
+        if (d) {
                 settle_and_unlock(c, d, EINTR);
-        else
+        } else {
                 pthread_mutex_unlock(&c->lock);
+                interrupt_writing(c, id);
+        }
 }
 
 unsigned doc_poll(struct doc *d, void *poll_handle)
@@ -379,6 +488,10 @@ static int parse_items(struct doc *d, bool final, struct sources *s, struct bt_e
                 }
                 if (type == INTAKE_NOTHING)
                         return 0;
+                if (engine_env(e)->stopping) {
+                        snprintf(err->text, sizeof err->text, "magnetfs is ending");
+                        return -ENODEV;
+                }
                 r = type == INTAKE_TORRENT
                             ? bt_source_from_torrent(item, len, engine_limits(e),
                                                      engine_loopback_peers(e), &source, err)
@@ -402,8 +515,7 @@ static int parse_items(struct doc *d, bool final, struct sources *s, struct bt_e
         }
 }
 
-/* Parses all that is complete, then adds all of it, or nothing. Under no lock but the kernel's: one
- * write of a file at a time. */
+/* Parses all that is complete, then adds all of it, or nothing. Under no lock. */
 static int take_in(struct doc *d, bool final)
 {
         struct control *c = d->control;
@@ -414,6 +526,11 @@ static int take_in(struct doc *d, bool final)
         for (size_t i = 0; i < s.n; i++) {
                 struct torrent *t;
 
+                if (r < 0) {
+                        bt_source_free(s.list[i]);
+                        continue;
+                }
+                r = engine_env(c->engine)->stopping ? -ENODEV : 0;
                 if (r < 0) {
                         bt_source_free(s.list[i]);
                         continue;
@@ -456,15 +573,11 @@ static int write_keep(struct doc *d, const char *data, size_t len)
         return 0;
 }
 
-int doc_write(struct doc *d, const void *data, size_t len)
+static int write_add(struct doc *d, const void *data, size_t len)
 {
         bool begun;
         int r;
 
-        if (d->node.number != 0)
-                return d->node.node == CONTROL_KEEP ? write_keep(d, data, len) : -EROFS;
-        if (!is_add(d))
-                return -EROFS;
         if (d->refused)
                 return d->refused;
         begun = intake_is_torrent(&d->intake);
@@ -486,9 +599,92 @@ int doc_write(struct doc *d, const void *data, size_t len)
         return r;
 }
 
-int doc_flush(struct doc *d)
+static int flush_add(struct doc *d)
 {
-        return is_add(d) && intake_pending(&d->intake) > 0 ? take_in(d, true) : 0;
+        return intake_pending(&d->intake) > 0 ? take_in(d, true) : 0;
+}
+
+static void run_writing(struct chore *chore)
+{
+        struct writing *w = (struct writing *)((char *)chore - offsetof(struct writing, chore));
+        struct control *c = w->doc->control;
+        int r = w->flush ? flush_add(w->doc) : write_add(w->doc, w->data, w->len);
+
+        pthread_mutex_lock(&c->lock);
+        w->result = r;
+        w->done = true;
+        if (w->armed)
+                forget_writing(c, w);
+        else
+                w = NULL;
+        pthread_mutex_unlock(&c->lock);
+        if (w)
+                answer_writing(c, w);
+}
+
+/* Leaves it to the chores; data NULL: a flush. READ_PARKED, -ENOMEM, -ENODEV. */
+static int write_later(struct doc *d, const void *data, size_t len, void *request, pid_t tid,
+                       uint64_t *id)
+{
+        struct writing *w = malloc(sizeof *w + len);
+        struct control *c = d->control;
+
+        if (!w)
+                return -ENOMEM;
+        *w = (struct writing){.chore = {.run = run_writing},
+                              .doc = d,
+                              .request = request,
+                              .tid = tid,
+                              .flush = !data,
+                              .len = len};
+        if (data)
+                memcpy(w->data, data, len);
+        pthread_mutex_lock(&c->lock);
+        w->id = *id = c->next_id++;
+        DL_APPEND(c->writings, w); /* NOLINT(*NullDereference): the first one's prev is the last */
+        d->n_writing++;
+        pthread_mutex_unlock(&c->lock);
+        if (chores_push(engine_env(c->engine)->chores, &w->chore))
+                return READ_PARKED;
+        pthread_mutex_lock(&c->lock);
+        forget_writing(c, w);
+        pthread_mutex_unlock(&c->lock);
+        free(w);
+        return -ENODEV;
+}
+
+/* Whether so many more bytes are taken in within a moment. What begins with a d may be a .torrent.
+ */
+static bool is_small(struct doc *d, const char *data, size_t len)
+{
+        size_t pending;
+        bool busy;
+
+        pthread_mutex_lock(&d->control->lock);
+        busy = d->n_writing > 0;
+        pthread_mutex_unlock(&d->control->lock);
+        if (busy)
+                return false;
+        pending = intake_pending(&d->intake);
+        return pending + len <= SMALL_BYTES &&
+               (pending > 0 ? !intake_is_torrent(&d->intake) : len == 0 || data[0] != 'd');
+}
+
+int doc_write(struct doc *d, const void *data, size_t len, void *request, pid_t tid, uint64_t *id)
+{
+        if (d->node.number != 0)
+                return d->node.node == CONTROL_KEEP ? write_keep(d, data, len) : -EROFS;
+        if (!is_add(d))
+                return -EROFS;
+        return is_small(d, data, len) ? write_add(d, data, len)
+                                      : write_later(d, data, len, request, tid, id);
+}
+
+int doc_flush(struct doc *d, void *request, pid_t tid, uint64_t *id)
+{
+        if (!is_add(d))
+                return 0;
+        return is_small(d, NULL, 0) ? flush_add(d) : write_later(d, NULL, 0, request, tid, id);
 }
 
 /* ---- news ---- */
@@ -540,6 +736,13 @@ void control_release(struct control *c)
         settle_marked(c);
 }
 
+void control_end(struct control *c)
+{
+        pthread_mutex_lock(&c->answering);
+        c->ended = true;
+        pthread_mutex_unlock(&c->answering);
+}
+
 /* ---- life ---- */
 
 int control_new(struct engine *e, const char *mountpoint, const struct reply_ops *reply,
@@ -558,6 +761,7 @@ int control_new(struct engine *e, const char *mountpoint, const struct reply_ops
         c->reply = *reply;
         c->next_id = 1;
         pthread_mutex_init(&c->lock, NULL);
+        pthread_mutex_init(&c->answering, NULL);
         *ret = c;
         return 0;
 }
@@ -566,6 +770,7 @@ void control_free(struct control *c)
 {
         if (!c)
                 return;
+        pthread_mutex_destroy(&c->answering);
         pthread_mutex_destroy(&c->lock);
         free(c->mountpoint);
         free(c);

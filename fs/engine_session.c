@@ -27,6 +27,8 @@ static int on_write(void *user, uint32_t piece, uint32_t offset, const void *dat
                 torrent_block_written(t, piece);
         else
                 torrent_write_failed(t, piece, -r);
+        if (r < 0)
+                torrent_stir(t);
         return r;
 }
 
@@ -115,16 +117,15 @@ static void take_over(struct engine *e, struct torrent *t, struct torrent *other
                       const struct bt_meta *meta, struct renamed **renamed)
 {
         char name[NAME_BYTES_MAX + 1];
-        struct torrent *third;
+        struct torrent *third = NULL;
         struct bt_torrent *bt;
-        bool named = registry_name(e->registry, other, name);
+        bool named;
 
-        if (other->kept)
-                engine_set_kept(e, t, true);
-        registry_remove(e->registry, other);
+        /* Before it goes, so that whoever finds it gone finds this one. */
         torrent_become(other, t);
-        if (registry_rename(e->registry, t, meta, renamed, &third) == -EEXIST)
-                torrent_unref(third);
+        (void)registry_merge(e->registry, t, other, meta, renamed, &named, name, &third);
+        torrent_unref(third);
+        engine_leave_line(e, other);
         bt = torrent_end(other, EIO);
         if (bt)
                 bt_torrent_remove(bt);
@@ -153,6 +154,7 @@ static void on_metadata(void *user, struct bt_meta *meta, const struct bt_error 
                 return;
         }
         r = torrent_set_content(t, e->cache, meta);
+        engine_look_after(e, t);
         if (r == -ESTALE)
                 return;
         if (r < 0) {
@@ -163,6 +165,8 @@ static void on_metadata(void *user, struct bt_meta *meta, const struct bt_error 
                 upkeep_fail(e, t, r, why);
                 return;
         }
+        engine_leave_line(e, t);
+        t->failures = 0;
         r = registry_rename(e->registry, t, meta, &renamed, &other);
         if (r == -EEXIST) {
                 take_over(e, t, other, meta, &renamed);
