@@ -217,6 +217,8 @@ int engine_start(struct engine *e, bool sidecar)
                 log_error("Cannot start the BitTorrent session: %s", err.text);
                 return r;
         }
+        if (!e->options.loopback_peers)
+                bt_session_refuse_loopback(e->session);
         e->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
         e->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
         e->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);

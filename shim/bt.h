@@ -168,6 +168,10 @@ int bt_settings_check(const struct bt_setting *settings, size_t n_settings, stru
  * Returns 0; -ETIME when it gave up, then threads and memory of the session are left to the
  * process' exit. Blocking; no other call on s may run or follow. */
 int bt_session_close(struct bt_session *s, unsigned timeout_ms);
+/* From here on no peer on this host's loopback addresses is dialled nor let in, and no web seed there
+ * is asked, whoever names it; trackers are asked as before. Before the first torrent. Asynchronous.
+ */
+void bt_session_refuse_loopback(struct bt_session *s);
 /* Readable when bt_dispatch has work. Lives as long as s. */
 int bt_session_event_fd(const struct bt_session *s);
 /* Takes what happened and calls metadata, stats, problem and log for it. One thread only. */
