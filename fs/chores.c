@@ -7,6 +7,7 @@
 #include <time.h>
 
 struct chores {
+        const char *name;
         pthread_t thread;
 
         pthread_mutex_t lock; /* a leaf */
@@ -19,7 +20,7 @@ static void *run(void *arg)
 {
         struct chores *cs = arg;
 
-        pthread_setname_np(pthread_self(), "chores");
+        pthread_setname_np(pthread_self(), cs->name);
         for (;;) {
                 struct chore *c;
 
@@ -39,13 +40,14 @@ static void *run(void *arg)
         }
 }
 
-int chores_new(struct chores **ret)
+int chores_new(const char *name, struct chores **ret)
 {
         struct chores *cs = calloc(1, sizeof *cs);
         int r;
 
         if (!cs)
                 return -ENOMEM;
+        cs->name = name;
         cs->end = &cs->first;
         pthread_mutex_init(&cs->lock, NULL);
         pthread_cond_init(&cs->wake, NULL);

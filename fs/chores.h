@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* chores.h: a thread for what takes its time: deleting stores, parsing what was written to add,
- * making trees, asking how full the disk is. So neither the loop of the mount nor the engine's
- * thread waits for a disk or for a large torrent. One after the other, in order. */
+/* chores.h: a thread for what takes its time: parsing what was written to add, making trees;
+ * another one for deleting stores and asking how full the disk is. So neither the loop of the mount
+ * nor the engine's thread waits for a disk or for a large torrent. One after the other, in order.
+ */
 #ifndef FS_CHORES_H
 #define FS_CHORES_H
 
@@ -16,8 +17,8 @@ struct chore {
         struct chore *next;
 };
 
-/* Starts the thread. -errno. */
-int chores_new(struct chores **ret);
+/* Starts the thread, which is called name (at most 15 bytes). -errno. */
+int chores_new(const char *name, struct chores **ret);
 /* Queues c. Any thread; never blocks and has no bound: who queues sees to that. false: chores_stop
  * was called, c is the caller's. */
 bool chores_push(struct chores *cs, struct chore *c);

@@ -94,7 +94,7 @@ static void on_timer(struct engine *e)
         bool life = now >= e->next_life_ms;
 
         (void)!read(e->timer_fd, &expired, sizeof expired);
-        if (!atomic_exchange(&e->sampling, true) && !chores_push(e->env.chores, &e->sample))
+        if (!atomic_exchange(&e->sampling, true) && !chores_push(e->env.disk, &e->sample))
                 e->sampling = false;
         bt_session_get_stats(e->session, &s);
         if (s.heartbeat != e->heartbeat) {
@@ -205,7 +205,9 @@ int engine_start(struct engine *e, bool sidecar)
         void *state = engine_load_state(e, &len);
         int r;
 
-        r = chores_new(&e->env.chores);
+        r = chores_new("disk", &e->env.disk);
+        if (r == 0)
+                r = chores_new("chores", &e->env.chores);
         if (r < 0) {
                 free(state);
                 return log_error_errno(r, "Cannot start a thread: %m");
@@ -269,12 +271,22 @@ static void end_torrent(struct torrent *t)
         (void)torrent_end(t, ENODEV);
 }
 
+static unsigned left_until(uint64_t end)
+{
+        uint64_t now = clock_ms();
+
+        return end > now ? (unsigned)(end - now) : 0;
+}
+
 bool engine_stop(struct engine *e, unsigned timeout_ms)
 {
+        uint64_t end = clock_ms() + timeout_ms;
+
         engine_halt(e);
-        /* What is being parsed ends by itself, as all is stopping. */
-        if (e->env.chores && !chores_stop(e->env.chores, timeout_ms)) {
-                log_info("A disk or a large torrent takes more than %u ms; left to the exit",
+        /* Lines that are being added end by themselves, as all is stopping. */
+        if ((e->env.chores && !chores_stop(e->env.chores, timeout_ms)) ||
+            (e->env.disk && !chores_stop(e->env.disk, left_until(end)))) {
+                log_info("A large torrent or the disk takes more than %u ms; left to the exit",
                          timeout_ms);
                 e->abandoned = true;
                 return false;
@@ -310,6 +322,7 @@ void engine_free(struct engine *e)
         free(e->passed);
         engine_drop_line(e);
         chores_free(e->env.chores);
+        chores_free(e->env.disk);
         registry_free(e->registry);
         cache_free(e->cache);
         if (e->epoll_fd >= 0)

@@ -18,6 +18,16 @@ enum { MORE_MAX = 16 };
 
 /* ---- from other threads ---- */
 
+void engine_push_job(struct engine *e, struct job *j)
+{
+        j->next = NULL;
+        pthread_mutex_lock(&e->lock);
+        *e->jobs_end = j;
+        e->jobs_end = &j->next;
+        pthread_mutex_unlock(&e->lock);
+        engine_wake(e);
+}
+
 static int push_job(struct engine *e, enum job_type type, struct torrent *t,
                     struct bt_source *source)
 {
@@ -26,11 +36,7 @@ static int push_job(struct engine *e, enum job_type type, struct torrent *t,
         if (!j)
                 return -ENOMEM;
         *j = (struct job){.type = type, .torrent = torrent_ref(t), .source = source};
-        pthread_mutex_lock(&e->lock);
-        *e->jobs_end = j;
-        e->jobs_end = &j->next;
-        pthread_mutex_unlock(&e->lock);
-        engine_wake(e);
+        engine_push_job(e, j);
         return 0;
 }
 
@@ -337,6 +343,10 @@ static void run_job(struct engine *e, struct job *j)
         case JOB_HURRY:
                 turns_hurry(&e->turns, &j->torrent->turn);
                 break;
+        case JOB_FOUND:
+                engine_found(e, (struct found_job *)j);
+                engine_found_drop((struct found_job *)j);
+                break;
         }
         torrent_unref(j->torrent);
         free(j);
@@ -397,6 +407,8 @@ void engine_drop_jobs(struct engine *e)
         while ((j = take_job(e))) {
                 torrent_unref(j->torrent);
                 bt_source_free(j->source);
+                if (j->type == JOB_FOUND)
+                        engine_found_drop((struct found_job *)j);
                 free(j);
         }
         while ((t = take_removed(e)))

@@ -11,13 +11,24 @@
  * so on. */
 enum { REDIAL_MS = 1000, REDIAL_MAX_MS = 16000 };
 
-enum job_type { JOB_ADD, JOB_MERGE, JOB_HURRY };
+enum job_type { JOB_ADD, JOB_MERGE, JOB_HURRY, JOB_FOUND };
 
 struct job {
         enum job_type type;
         struct torrent *torrent;  /* a reference */
         struct bt_source *source; /* of JOB_MERGE */
         struct job *next;
+};
+
+/* Metadata that came: the chores make of it what the torrent needs, then the engine's thread goes
+ * on. */
+struct found_job {
+        struct job job; /* first: of the type JOB_FOUND */
+        struct chore chore;
+        struct bt_found *found; /* NULL once it was looked at */
+        struct bt_meta *meta;   /* NULL: refused, err says why */
+        struct bt_error err;
+        int result; /* of torrent_set_content */
 };
 
 struct passed {
@@ -80,6 +91,9 @@ void engine_look_after(struct engine *e, struct torrent *t);
 
 /* What torrent_stir does. Any thread. */
 void engine_stir(struct torrent *t);
+/* Leaves a job to the engine's thread; it is taken over, with its reference to the torrent. Any
+ * thread. */
+void engine_push_job(struct engine *e, struct job *j);
 /* Does what is to be done for a few milliseconds; whether there is more. */
 bool engine_run_jobs(struct engine *e);
 /* Adds a torrent that has its turn to the session; if that fails, it fails. */
@@ -97,6 +111,9 @@ void engine_drop_line(struct engine *e);
 
 /* What the session calls; see bt.h for the threads. user is a torrent. */
 extern const struct bt_callbacks engine_callbacks;
+/* Goes on with metadata that the chores have looked at. The engine's thread only. */
+void engine_found(struct engine *e, struct found_job *f);
+void engine_found_drop(struct found_job *f); /* all but the memory of f itself */
 /* What the session saved: the DHT's nodes. Without it the DHT takes longer to start, no more. *len
  * bytes, for free(), or NULL. Before the engine's thread is there; reads a file. */
 void *engine_load_state(struct engine *e, size_t *len);

@@ -340,7 +340,7 @@ struct bt_torrent *torrent_end(struct torrent *t, int err)
         store_condemn(c->store);
         t->discarding.run = discard;
         torrent_ref(t);
-        if (!t->env->chores || !chores_push(t->env->chores, &t->discarding))
+        if (!t->env->disk || !chores_push(t->env->disk, &t->discarding))
                 discard(&t->discarding);
         return bt;
 }

@@ -48,7 +48,8 @@ struct torrent_env {
         struct reply_ops reply;
         uint64_t read_timeout_ms; /* 0: never */
         enum fill fill;
-        struct chores *chores;           /* NULL: none */
+        struct chores *disk;   /* deletes stores, asks how full the disk is; NULL: at once */
+        struct chores *chores; /* parses and makes trees, which deleting must not hold up */
         void (*stir)(struct torrent *t); /* see torrent_stir; NULL: nobody looks */
 
         atomic_bool stopping; /* reads end in ENODEV */
@@ -113,6 +114,7 @@ struct torrent {
         struct turn turn; /* whose metadata is fetched when; a reference while it has a place */
         struct bt_source **more; /* that it was added by besides, while its metadata is missing */
         unsigned n_more;
+        bool found; /* its metadata came, and is looked at */
         uint64_t asked_helper_ms; /* for whatever it was */
         unsigned failures;        /* how often nobody had the metadata */
         unsigned rests;           /* of as many the last one is over when its turn rests no more */

@@ -134,7 +134,7 @@ static void check_metadata(struct engine *e, struct torrent *t, uint64_t now)
         char why[512];
         bool arrives;
 
-        if (torrent_content(t) || t->turn.place != TURN_SEATED)
+        if (torrent_content(t) || t->found || t->turn.place != TURN_SEATED)
                 return;
         arrives = metadata_arrives(t, now);
         torrent_get_status(t, &st);
