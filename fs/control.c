@@ -13,6 +13,9 @@
 /* A reader of events that does not read loses the oldest. */
 enum { EVENTS_BYTES_MAX = 256 * 1024 };
 
+/* What one read has made of a long document, in the loop of the mount: a millisecond or two. */
+enum { MADE_BYTES_MAX = 64 * 1024 };
+
 /* ---- open, read ---- */
 
 /* Makes the text reach at least to end, or be whole. */
@@ -123,10 +126,14 @@ static int take(struct doc *d, uint64_t off, size_t size, void **data, size_t *l
         bool stream = doc_is_fixed(d, FIXED_EVENTS) || doc_is_add(d);
         size_t n;
 
-        if (stream)
+        if (stream) {
                 off = d->given;
-        else
+        } else {
+                /* A short read: whoever wants more reads on. */
+                if (size > MADE_BYTES_MAX)
+                        size = MADE_BYTES_MAX;
                 make_until(d, off + size);
+        }
         if (d->made.text.failed)
                 return -ENOMEM;
         n = off < d->made.text.len ? d->made.text.len - (size_t)off : 0;

@@ -39,7 +39,6 @@ print(count)
 
 
 def check_stats(before: dict[str, float], beside: dict[str, float]) -> None:
-    assert beside["p99"] <= STAT_P99_S + before["p99"], f"{before} {beside}"
     assert beside["worst"] <= STAT_S + before["worst"], f"{before} {beside}"
 
 
@@ -127,6 +126,7 @@ def test_50_000_lines_in_one_add_stop_no_read(
     assert set(health.statuses) == {200} and len(health.statuses) >= 5, health.statuses
     figures = f"{read_before} {read_beside}"
     assert read_beside["worst"] <= READ_S + read_before["worst"], figures
+    assert stat_beside["p99"] <= STAT_P99_S + stat_before["p99"], f"{stat_before} {stat_beside}"
     check_stats(stat_before, stat_beside)
 
 
