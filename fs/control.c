@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "control.h"
+#include "control_private.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -10,50 +10,11 @@
 
 #include <utlist.h>
 
-#include "documents.h"
-#include "intake.h"
-#include "names.h"
-
-/* What one write to `add` may hold before it is complete: a .torrent of the largest metadata, with
- * its trackers. */
-enum { INTAKE_BYTES_MAX = 33 << 20 };
 /* A reader of events that does not read loses the oldest. */
 enum { EVENTS_BYTES_MAX = 256 * 1024 };
 
-struct doc {
-        /* set once */
-        struct control *control;
-        struct node node;
-
-        /* under control->lock */
-        struct torrent *torrent; /* a reference, or NULL */
-        struct text_cursor made;
-        size_t given; /* of streams: bytes that were read */
-        struct intake intake;
-        int refused;   /* a .torrent was in the middle of its writes: what the next ones give */
-        void *request; /* the parked read */
-        uint64_t id, off;
-        size_t size;
-        bool armed;
-        int outcome; /* settled before it was armed: > 0 an errno, OUTCOME_LOOK: look again */
-        void *poll_handle;
-        bool marked; /* something happened that it may have waited for */
-        struct doc *prev, *next_doc;
-};
-enum { OUTCOME_LOOK = -1 };
-
-struct control {
-        /* set once */
-        struct engine *engine;
-        char *mountpoint;
-        struct reply_ops reply;
-
-        /* under lock; taken before registry.lock and torrent->lock */
-        pthread_mutex_t lock;
-        struct doc *docs;
-        uint64_t next_id;
-        bool released;
-};
+/* What one read has made of a long document, in the loop of the mount: a millisecond or two. */
+enum { MADE_BYTES_MAX = 64 * 1024 };
 
 /* ---- open, read ---- */
 
@@ -82,16 +43,6 @@ static void make_until(struct doc *d, uint64_t end)
                 text_adds(text, d->torrent->kept ? "1\n" : "0\n");
         }
         d->made.whole = true;
-}
-
-static bool is_fixed(const struct doc *d, uint32_t node)
-{
-        return d->node.number == 0 && d->node.node == node;
-}
-
-static bool is_add(const struct doc *d)
-{
-        return is_fixed(d, FIXED_ADD) || is_fixed(d, FIXED_ADD_TEMPORARY);
 }
 
 bool doc_is(struct node n)
@@ -146,9 +97,7 @@ void doc_close(struct doc *d)
         free(d);
 }
 
-/* A torrent that was added by both of its hashes was two until its metadata came: goes on with the
- * one that is left. Under control->lock. */
-static void follow(struct doc *d)
+void doc_follow(struct doc *d)
 {
         struct torrent *next;
 
@@ -161,10 +110,10 @@ static void follow(struct doc *d)
 /* What a read would say now: 0, -EAGAIN when it has to wait, or -errno. Under control->lock. */
 static int readable(struct doc *d)
 {
-        follow(d);
+        doc_follow(d);
         if (d->control->released)
                 return -ENODEV;
-        if (is_fixed(d, FIXED_EVENTS))
+        if (doc_is_fixed(d, FIXED_EVENTS))
                 return d->given < d->made.text.len ? 0 : -EAGAIN;
         if (d->node.number != 0 && d->node.node == CONTROL_FILES && !d->made.begun)
                 return torrent_ready(d->torrent);
@@ -174,19 +123,23 @@ static int readable(struct doc *d)
 /* Under control->lock; readable() said 0. */
 static int take(struct doc *d, uint64_t off, size_t size, void **data, size_t *len)
 {
-        bool stream = is_fixed(d, FIXED_EVENTS) || is_add(d);
+        bool stream = doc_is_fixed(d, FIXED_EVENTS) || doc_is_add(d);
         size_t n;
 
-        if (stream)
+        if (stream) {
                 off = d->given;
-        else
+        } else {
+                /* A short read: whoever wants more reads on. */
+                if (size > MADE_BYTES_MAX)
+                        size = MADE_BYTES_MAX;
                 make_until(d, off + size);
+        }
         if (d->made.text.failed)
                 return -ENOMEM;
         n = off < d->made.text.len ? d->made.text.len - (size_t)off : 0;
         if (n > size)
                 n = size;
-        if (is_fixed(d, FIXED_EVENTS)) { /* one event a read */
+        if (doc_is_fixed(d, FIXED_EVENTS)) { /* one event a read */
                 const char *newline = memchr(d->made.text.data + off, '\n', n);
 
                 if (newline)
@@ -210,10 +163,12 @@ int doc_read(struct doc *d, uint64_t off, size_t size, bool nonblock, void *requ
              size_t *len, uint64_t *id)
 {
         struct control *c = d->control;
+        bool waits_for_metadata;
         int r;
 
         pthread_mutex_lock(&c->lock);
         r = readable(d);
+        waits_for_metadata = r == -EAGAIN && d->torrent;
         if (r == 0) {
                 r = take(d, off, size, data, len);
         } else if (r == -EAGAIN && !nonblock) {
@@ -230,6 +185,8 @@ int doc_read(struct doc *d, uint64_t off, size_t size, bool nonblock, void *requ
                 }
         }
         pthread_mutex_unlock(&c->lock);
+        if (waits_for_metadata)
+                engine_hurry(c->engine, d->torrent);
         return r;
 }
 
@@ -308,6 +265,7 @@ void doc_arm(struct control *c, uint64_t id)
         }
         if (!d) {
                 pthread_mutex_unlock(&c->lock);
+                writing_arm(c, id);
                 return;
         }
         d->armed = true;
@@ -323,10 +281,12 @@ void doc_interrupt(struct control *c, uint64_t id)
                 if (d->request && d->id == id)
                         break;
         }
-        if (d)
+        if (d) {
                 settle_and_unlock(c, d, EINTR);
-        else
+        } else {
                 pthread_mutex_unlock(&c->lock);
+                writing_interrupt(c, id);
+        }
 }
 
 unsigned doc_poll(struct doc *d, void *poll_handle)
@@ -354,143 +314,6 @@ unsigned doc_poll(struct doc *d, void *poll_handle)
         return events;
 }
 
-/* ---- write ---- */
-
-struct sources {
-        struct bt_source **list;
-        size_t n, room;
-};
-
-static int parse_items(struct doc *d, bool final, struct sources *s, struct bt_error *err)
-{
-        struct engine *e = d->control->engine;
-
-        for (;;) {
-                struct bt_source *source;
-                enum intake_item type;
-                const char *item;
-                size_t len;
-                int r = intake_next(&d->intake, final, &type, &item, &len);
-
-                if (r < 0) {
-                        snprintf(err->text, sizeof err->text,
-                                 "not a .torrent file: its bencoding is broken");
-                        return r;
-                }
-                if (type == INTAKE_NOTHING)
-                        return 0;
-                r = type == INTAKE_TORRENT
-                            ? bt_source_from_torrent(item, len, engine_limits(e),
-                                                     engine_loopback_peers(e), &source, err)
-                            : bt_source_from_magnet(item, len, engine_loopback_peers(e), &source,
-                                                    err);
-                if (r < 0)
-                        return r;
-                if (s->n == s->room) {
-                        size_t room = s->room ? 2 * s->room : 16;
-                        struct bt_source **grown =
-                                reallocarray(s->list, room, sizeof(struct bt_source *));
-
-                        if (!grown) {
-                                bt_source_free(source);
-                                return -ENOMEM;
-                        }
-                        s->list = grown;
-                        s->room = room;
-                }
-                s->list[s->n++] = source;
-        }
-}
-
-/* Parses all that is complete, then adds all of it, or nothing. Under no lock but the kernel's: one
- * write of a file at a time. */
-static int take_in(struct doc *d, bool final)
-{
-        struct control *c = d->control;
-        struct sources s = {0};
-        struct bt_error err = {0};
-        int r = parse_items(d, final, &s, &err);
-
-        for (size_t i = 0; i < s.n; i++) {
-                struct torrent *t;
-
-                if (r < 0) {
-                        bt_source_free(s.list[i]);
-                        continue;
-                }
-                r = engine_add(c->engine, s.list[i], is_fixed(d, FIXED_ADD), &t);
-                if (r < 0) {
-                        errno = -r;
-                        snprintf(err.text, sizeof err.text, "cannot add it: %m");
-                        continue;
-                }
-                pthread_mutex_lock(&c->lock);
-                document_added(c->engine, t, NULL, &d->made.text);
-                pthread_mutex_unlock(&c->lock);
-                torrent_unref(t);
-        }
-        free(s.list);
-        if (r < 0) {
-                intake_clear(&d->intake);
-                pthread_mutex_lock(&c->lock);
-                document_added(c->engine, NULL, err.text, &d->made.text);
-                pthread_mutex_unlock(&c->lock);
-        }
-        return r;
-}
-
-static int write_keep(struct doc *d, const char *data, size_t len)
-{
-        struct torrent *t;
-
-        if (len > 0 && data[len - 1] == '\n')
-                len--;
-        if (len != 1 || (data[0] != '0' && data[0] != '1'))
-                return -EINVAL;
-        pthread_mutex_lock(&d->control->lock);
-        follow(d);
-        t = torrent_ref(d->torrent);
-        pthread_mutex_unlock(&d->control->lock);
-        engine_set_kept(d->control->engine, t, data[0] == '1');
-        torrent_unref(t);
-        return 0;
-}
-
-int doc_write(struct doc *d, const void *data, size_t len)
-{
-        bool begun;
-        int r;
-
-        if (d->node.number != 0)
-                return d->node.node == CONTROL_KEEP ? write_keep(d, data, len) : -EROFS;
-        if (!is_add(d))
-                return -EROFS;
-        if (d->refused)
-                return d->refused;
-        begun = intake_is_torrent(&d->intake);
-        r = intake_add(&d->intake, data, len, INTAKE_BYTES_MAX);
-        if (r < 0) {
-                intake_clear(&d->intake);
-                pthread_mutex_lock(&d->control->lock);
-                document_added(d->control->engine, NULL,
-                               r == -E2BIG ? "more than 33 MiB in one piece" : "out of memory",
-                               &d->made.text);
-                pthread_mutex_unlock(&d->control->lock);
-        } else {
-                r = take_in(d, false);
-        }
-        /* The kernel cuts what a program writes at once into many writes, and does not tell of the
-         * error of any but the first: the program goes on from there. */
-        if (r < 0 && begun)
-                d->refused = r;
-        return r;
-}
-
-int doc_flush(struct doc *d)
-{
-        return is_add(d) && intake_pending(&d->intake) > 0 ? take_in(d, true) : 0;
-}
-
 /* ---- news ---- */
 
 void control_changed(struct control *c, struct torrent *t)
@@ -513,7 +336,7 @@ void control_event(struct control *c, const char *json)
 
         pthread_mutex_lock(&c->lock);
         DL_FOREACH2 (c->docs, d, next_doc) {
-                if (!is_fixed(d, FIXED_EVENTS))
+                if (!doc_is_fixed(d, FIXED_EVENTS))
                         continue;
                 if (d->made.text.len - d->given + len + 1 > EVENTS_BYTES_MAX) {
                         d->made.text.len = d->given = 0;
@@ -558,6 +381,7 @@ int control_new(struct engine *e, const char *mountpoint, const struct reply_ops
         c->reply = *reply;
         c->next_id = 1;
         pthread_mutex_init(&c->lock, NULL);
+        pthread_mutex_init(&c->answering, NULL);
         *ret = c;
         return 0;
 }
@@ -566,6 +390,7 @@ void control_free(struct control *c)
 {
         if (!c)
                 return;
+        pthread_mutex_destroy(&c->answering);
         pthread_mutex_destroy(&c->lock);
         free(c->mountpoint);
         free(c);

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "engine.h"
 #include "nodes.h"
@@ -33,10 +34,12 @@ int doc_read(struct doc *d, uint64_t off, size_t size, bool nonblock, void *requ
              size_t *len, uint64_t *id);
 /* All of it or -errno: -EINVAL malformed (nothing of this write is added; a read then says why),
  * -E2BIG, -EROFS. After a .torrent in several writes was refused, all further writes of this open
- * file are. */
-int doc_write(struct doc *d, const void *data, size_t len);
-/* A last line without its newline is taken. -EINVAL as doc_write. */
-int doc_flush(struct doc *d);
+ * file are. READ_PARKED: it takes its time; request, of
+ * the thread tid, is answered later; doc_arm(*id) must follow. The kernel has one write of an inode
+ * at a time, so no more than a few wait. */
+int doc_write(struct doc *d, const void *data, size_t len, void *request, pid_t tid, uint64_t *id);
+/* A last line without its newline is taken. As doc_write. */
+int doc_flush(struct doc *d, void *request, pid_t tid, uint64_t *id);
 /* As handle_poll. */
 unsigned doc_poll(struct doc *d, void *poll_handle);
 void doc_arm(struct control *c, uint64_t id);
@@ -47,5 +50,7 @@ void control_changed(struct control *c, struct torrent *t);
 void control_event(struct control *c, const char *json);
 /* From here on reads end in ENODEV, parked ones too. */
 void control_release(struct control *c);
+/* The mount's descriptor goes: no write or flush that is under way is answered from here on. */
+void control_end(struct control *c);
 
 #endif

@@ -123,6 +123,7 @@ static void begin_status(struct engine *e, const char *mountpoint, struct text *
         cJSON_AddNumberToObject(cache, "minFreeBytes", (double)st.cache.min_free_bytes);
         cJSON_AddNumberToObject(json, "openFiles", atomic_load(&env->open_files));
         cJSON_AddNumberToObject(json, "parkedReads", atomic_load(&env->parked_reads));
+        cJSON_AddNumberToObject(json, "torrentCount", registry_count(engine_registry(e)));
         text_add_json(text, json);
         /* The torrents follow one by one inside the same object. */
         if (!text->failed) {

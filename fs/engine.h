@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/statvfs.h>
 
 #include "bt.h"
 #include "registry.h"
@@ -50,8 +51,13 @@ void engine_set_hooks(struct engine *e, const struct engine_hooks *hooks);
 int engine_start(struct engine *e, bool sidecar);
 /* From here on reads end in ENODEV. Any thread. */
 void engine_release_reads(struct engine *e);
-/* Stops thread and session; waits at most timeout_ms for the latter. Blocking. */
-void engine_stop(struct engine *e, unsigned timeout_ms);
+/* Ends the engine's thread: no hook is called from it any more. While the mount still answers, as
+ * that thread may be telling the kernel something. Blocking. */
+void engine_halt(struct engine *e);
+/* Stops all the rest; waits at most timeout_ms for what is being parsed or deleted, and as long for
+ * the session. false: one of them has not ended, and nothing that the engine knows may be freed.
+ * After the mount's loop has ended. Blocking. */
+bool engine_stop(struct engine *e, unsigned timeout_ms);
 /* Call after engine_stop. */
 void engine_free(struct engine *e);
 
@@ -66,12 +72,17 @@ bool engine_loopback_peers(const struct engine *e);
  * gives. Any thread; does not wait for the session. */
 int engine_add(struct engine *e, struct bt_source *source, bool kept, struct torrent **ret);
 /* Removes a torrent with its data; its directory must be on its way out (rmdir). Any thread;
- * deletes a file. */
+ * the chores delete its file. */
 void engine_remove(struct engine *e, struct torrent *t);
 /* Temporary, and nobody has used it for the idle time (for a moment, if its metadata did not come).
  * Any thread. */
 bool engine_is_idle(const struct engine *e, struct torrent *t);
 void engine_set_kept(struct engine *e, struct torrent *t, bool kept);
+/* Somebody waits for the torrent's metadata: it goes before others that wait for their turn. Any
+ * thread. */
+void engine_hurry(struct engine *e, struct torrent *t);
+/* What the cache's file system said of itself a moment ago. Any thread; no I/O. */
+void engine_statvfs(struct engine *e, struct statvfs *ret);
 
 struct engine_stats {
         struct bt_session_stats session;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* engine_private.h: the inside of the engine, for engine.c, engine_session.c and upkeep.c alone. */
+/* engine_private.h: the inside of the engine, for engine*.c and upkeep.c alone. */
 #ifndef FS_ENGINE_PRIVATE_H
 #define FS_ENGINE_PRIVATE_H
 
@@ -11,14 +11,24 @@
  * so on. */
 enum { REDIAL_MS = 1000, REDIAL_MAX_MS = 16000 };
 
-enum job_type { JOB_ADD, JOB_REMOVE, JOB_MERGE };
+enum job_type { JOB_ADD, JOB_MERGE, JOB_HURRY, JOB_FOUND };
 
 struct job {
         enum job_type type;
         struct torrent *torrent;  /* a reference */
-        struct bt_torrent *bt;    /* of JOB_REMOVE */
         struct bt_source *source; /* of JOB_MERGE */
         struct job *next;
+};
+
+/* Metadata that came: the chores make of it what the torrent needs, then the engine's thread goes
+ * on. */
+struct found_job {
+        struct job job; /* first: of the type JOB_FOUND */
+        struct chore chore;
+        struct bt_found *found; /* NULL once it was looked at */
+        struct bt_meta *meta;   /* NULL: refused, err says why */
+        struct bt_error err;
+        int result; /* of torrent_set_content */
 };
 
 struct passed {
@@ -42,17 +52,23 @@ struct engine {
 
         atomic_bool stop;
         _Atomic uint64_t heartbeat, heartbeat_ms;
+        struct chore sample;
+        atomic_bool sampling; /* it is queued */
 
         /* the thread only */
         uint64_t next_life_ms;
         uint64_t second_try_ms; /* when uTP was last let in; 0: never */
         bool helper_gone;
+        struct torrent *busy; /* references: those that need looking after (utlist) */
+        struct turns turns;
+        unsigned seats_missing; /* so many of those without success may give theirs up */
 
         /* under lock; a leaf: nothing is taken under it */
         pthread_mutex_t lock;
         struct job *jobs, **jobs_end;
         struct passed *passed;
         size_t n_passed, room_passed;
+        struct torrent *stirred, *removed; /* references */
 };
 
 static inline struct engine *engine_of(struct torrent *t)
@@ -67,10 +83,37 @@ void engine_wake(struct engine *e);
 void engine_event(struct engine *e, struct torrent *t, const char *name, const char *what);
 void engine_event_of(struct engine *e, struct torrent *t, const char *what);
 
+/* The torrent needs looking after: upkeep_torrent sees it until it says that it does not. The
+ * engine's thread only. */
+void engine_look_after(struct engine *e, struct torrent *t);
+
+/* ---- engine_jobs.c; the engine's thread only but for engine_stir ---- */
+
+/* What torrent_stir does. Any thread. */
+void engine_stir(struct torrent *t);
+/* Leaves a job to the engine's thread; it is taken over, with its reference to the torrent. Any
+ * thread. */
+void engine_push_job(struct engine *e, struct job *j);
+/* Does what is to be done for a few milliseconds; whether there is more. */
+bool engine_run_jobs(struct engine *e);
+/* Adds a torrent that has its turn to the session; if that fails, it fails. */
+void engine_try_session(struct engine *e, struct torrent *t);
+/* It needs no turn any more. */
+void engine_leave_line(struct engine *e, struct torrent *t);
+/* A torrent without metadata leaves the session, for others that wait. rest_ms: when it joins the
+ * line again; UINT64_MAX: never. */
+void engine_give_up_seat(struct engine *e, struct torrent *t, uint64_t rest_ms);
+/* After the thread has ended: forgets all of it. */
+void engine_drop_jobs(struct engine *e);
+void engine_drop_line(struct engine *e);
+
 /* ---- engine_session.c ---- */
 
 /* What the session calls; see bt.h for the threads. user is a torrent. */
 extern const struct bt_callbacks engine_callbacks;
+/* Goes on with metadata that the chores have looked at. The engine's thread only. */
+void engine_found(struct engine *e, struct found_job *f);
+void engine_found_drop(struct found_job *f); /* all but the memory of f itself */
 /* What the session saved: the DHT's nodes. Without it the DHT takes longer to start, no more. *len
  * bytes, for free(), or NULL. Before the engine's thread is there; reads a file. */
 void *engine_load_state(struct engine *e, size_t *len);
@@ -85,14 +128,16 @@ void upkeep_ready(struct engine *e, struct torrent *t);
 void upkeep_renamed(struct engine *e, struct torrent *t);
 /* Its metadata will not come; err is a negative errno for those who wait. */
 void upkeep_fail(struct engine *e, struct torrent *t, int err, const char *why);
-/* Starts another try to fetch the metadata. */
-void upkeep_try_again(struct torrent *t);
+/* Starts another try to fetch the metadata of a torrent that has its turn. */
+void upkeep_try_again(struct engine *e, struct torrent *t);
 /* Every READS_TICK_MS for each torrent: dials its peers again when it is time for that. */
 void upkeep_redial(struct torrent *t, uint64_t now_ms);
-/* Every LIFE_TICK_MS for each torrent: metadata, need of peers, progress, idleness, announcement.
- */
-void upkeep_torrent(struct engine *e, struct torrent *t, uint64_t now_ms);
-/* … and then once for all of them. */
+/* Every LIFE_TICK_MS, first: who has rested joins the line of those who fetch metadata. */
+void upkeep_line(struct engine *e, uint64_t now_ms);
+/* Then for each torrent that is looked after: metadata, need of peers, progress, idleness,
+ * announcement. false: there is nothing more to look after. */
+bool upkeep_torrent(struct engine *e, struct torrent *t, uint64_t now_ms);
+/* And then once for all of them. */
 void upkeep_session(struct engine *e, uint64_t now_ms);
 /* The helper has something to say. */
 void upkeep_helper(struct engine *e);

@@ -3,6 +3,7 @@
  * it keeps from one start to the next. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -27,6 +28,8 @@ static int on_write(void *user, uint32_t piece, uint32_t offset, const void *dat
                 torrent_block_written(t, piece);
         else
                 torrent_write_failed(t, piece, -r);
+        if (r < 0)
+                torrent_stir(t);
         return r;
 }
 
@@ -115,16 +118,15 @@ static void take_over(struct engine *e, struct torrent *t, struct torrent *other
                       const struct bt_meta *meta, struct renamed **renamed)
 {
         char name[NAME_BYTES_MAX + 1];
-        struct torrent *third;
+        struct torrent *third = NULL;
         struct bt_torrent *bt;
-        bool named = registry_name(e->registry, other, name);
+        bool named;
 
-        if (other->kept)
-                engine_set_kept(e, t, true);
-        registry_remove(e->registry, other);
+        /* Before it goes, so that whoever finds it gone finds this one. */
         torrent_become(other, t);
-        if (registry_rename(e->registry, t, meta, renamed, &third) == -EEXIST)
-                torrent_unref(third);
+        (void)registry_merge(e->registry, t, other, meta, renamed, &named, name, &third);
+        torrent_unref(third);
+        engine_leave_line(e, other);
         bt = torrent_end(other, EIO);
         if (bt)
                 bt_torrent_remove(bt);
@@ -141,31 +143,38 @@ static void take_over(struct engine *e, struct torrent *t, struct torrent *other
         e->hooks.changed(other);
 }
 
-static void on_metadata(void *user, struct bt_meta *meta, const struct bt_error *err)
+void engine_found_drop(struct found_job *f)
 {
-        struct torrent *t = user, *other = NULL;
-        struct engine *e = engine_of(t);
-        struct renamed *renamed = NULL;
-        int r;
+        if (f->found)
+                bt_found_free(f->found);
+        bt_meta_unref(f->meta);
+}
 
-        if (!meta) {
-                upkeep_fail(e, t, -EBADMSG, err->text);
+void engine_found(struct engine *e, struct found_job *f)
+{
+        struct torrent *t = f->job.torrent, *other = NULL;
+        struct renamed *renamed = NULL;
+
+        t->found = false;
+        engine_look_after(e, t);
+        if (f->result == -ESTALE)
+                return;
+        if (!f->meta) {
+                upkeep_fail(e, t, -EBADMSG, f->err.text);
                 return;
         }
-        r = torrent_set_content(t, e->cache, meta);
-        if (r == -ESTALE)
-                return;
-        if (r < 0) {
+        if (f->result < 0) {
                 char why[128];
 
-                errno = -r;
+                errno = -f->result;
                 snprintf(why, sizeof why, "cannot make its store: %m");
-                upkeep_fail(e, t, r, why);
+                upkeep_fail(e, t, f->result, why);
                 return;
         }
-        r = registry_rename(e->registry, t, meta, &renamed, &other);
-        if (r == -EEXIST) {
-                take_over(e, t, other, meta, &renamed);
+        engine_leave_line(e, t);
+        t->failures = 0;
+        if (registry_rename(e->registry, t, f->meta, &renamed, &other) == -EEXIST) {
+                take_over(e, t, other, f->meta, &renamed);
                 torrent_unref(other);
         }
         for (const struct renamed *m = renamed; m; m = m->next)
@@ -177,6 +186,50 @@ static void on_metadata(void *user, struct bt_meta *meta, const struct bt_error 
         upkeep_ready(e, t);
 }
 
+static void look_at(struct chore *c)
+{
+        struct found_job *f = (struct found_job *)((char *)c - offsetof(struct found_job, chore));
+        struct torrent *t = f->job.torrent;
+        struct engine *e = engine_of(t);
+
+        if (bt_found_meta(f->found, &f->meta, &f->err) == 0)
+                f->result = torrent_set_content(t, e->cache, f->meta);
+        bt_found_free(f->found);
+        f->found = NULL;
+        engine_push_job(e, &f->job);
+}
+
+static void on_found(void *user, struct bt_found *found)
+{
+        struct torrent *t = user;
+        struct engine *e = engine_of(t);
+        struct found_job *f = calloc(1, sizeof *f);
+
+        if (!f) {
+                bt_found_free(found);
+                upkeep_fail(e, t, -ENOMEM, "out of memory");
+                return;
+        }
+        *f = (struct found_job){.job = {.type = JOB_FOUND, .torrent = torrent_ref(t)},
+                                .chore = {.run = look_at},
+                                .found = found};
+        t->found = true;
+        if (chores_push(e->env.chores, &f->chore))
+                return;
+        engine_found_drop(f);
+        torrent_unref(t);
+        free(f);
+}
+
+/* It was refused before anybody looked at it. */
+static void on_metadata(void *user, struct bt_meta *meta, const struct bt_error *err)
+{
+        struct torrent *t = user;
+
+        (void)meta;
+        upkeep_fail(engine_of(t), t, -EBADMSG, err->text);
+}
+
 const struct bt_callbacks engine_callbacks = {
         .write = on_write,
         .read = on_read,
@@ -185,6 +238,7 @@ const struct bt_callbacks engine_callbacks = {
         .piece_cleared = on_piece_cleared,
         .released = on_released,
         .metadata = on_metadata,
+        .found = on_found,
         .stats = on_stats,
         .problem = on_problem,
         .log = on_log,

@@ -67,6 +67,7 @@ int handle_open(struct torrent *t, uint32_t node, uint64_t inode, pid_t tid, str
         atomic_fetch_add(&t->handles, 1);
         atomic_store(&t->opened, true);
         atomic_fetch_add(&t->env->open_files, 1);
+        torrent_stir(t);
         pthread_mutex_lock(&t->lock);
         DL_APPEND(t->open, h);
         pthread_mutex_unlock(&t->lock);

@@ -295,9 +295,10 @@ static void on_alarm(int sig)
         _exit(1);
 }
 
-static void end_all(struct program *p)
+static void end_all(struct program *p, int code)
 {
         struct sigaction late = {.sa_handler = on_alarm};
+        bool ended = true;
 
         sigaction(SIGALRM, &late, NULL);
         alarm(EXIT_S);
@@ -307,12 +308,17 @@ static void end_all(struct program *p)
          */
         if (p->helper > 0)
                 (void)helper_send(p->helper_fd, HELPER_QUIT, 0, NULL);
+        if (p->engine)
+                engine_halt(p->engine);
         if (p->mount)
                 mount_stop(p->mount);
         if (p->engine)
-                engine_stop(p->engine, SESSION_END_MS);
+                ended = engine_stop(p->engine, SESSION_END_MS);
         if (p->helper > 0)
                 helper_stop(p->helper_fd, p->helper, HELPER_END_MS);
+        /* Its threads use what exit() would take from under them. */
+        if (!ended)
+                _exit(code);
         mount_free(p->mount);
         engine_free(p->engine);
         alarm(0);
@@ -365,8 +371,9 @@ static int run(struct program *p)
                 tell_ready(p);
                 wait_for_end(p);
         }
-        end_all(p);
-        return r == 0 || r == -ECANCELED ? 0 : 1;
+        r = r == 0 || r == -ECANCELED ? 0 : 1;
+        end_all(p, r);
+        return r;
 }
 
 int main(int argc, char **argv)

@@ -32,6 +32,11 @@ static void reply_error(void *request, int err)
         fuse_reply_err(request, err);
 }
 
+static void reply_written(void *request, size_t len)
+{
+        fuse_reply_write(request, len);
+}
+
 static void reply_poll_wake(void *poll_handle)
 {
         fuse_lowlevel_notify_poll(poll_handle);
@@ -46,6 +51,7 @@ static void reply_poll_drop(void *poll_handle)
 const struct reply_ops mount_reply = {
         .data = reply_data,
         .error = reply_error,
+        .written = reply_written,
         .poll_wake = reply_poll_wake,
         .poll_drop = reply_poll_drop,
 };
@@ -277,6 +283,7 @@ void mount_stop(struct mount *m)
         }
         /* What was parked between the first release and the loop's end. */
         engine_release_reads(m->engine);
+        control_end(m->control);
         fuse_session_unmount(m->session);
 }
 

@@ -144,17 +144,24 @@ static void read_content(fuse_req_t req, struct handle *h, size_t size, off_t of
         fuse_reply_err(req, r == -ESTALE ? EIO : -r); /* ESTALE: removed */
 }
 
-static void read_doc(fuse_req_t req, struct doc *d, size_t size, off_t off, bool nonblock)
+/* A parked request of a document may be answered from here on. */
+static void wait_for_doc(fuse_req_t req, uint64_t id)
 {
         struct mount *m = mount_of(req);
+
+        mount_set_interrupt(req, 0, id);
+        doc_arm(m->control, id);
+}
+
+static void read_doc(fuse_req_t req, struct doc *d, size_t size, off_t off, bool nonblock)
+{
         uint64_t id = 0;
         size_t len = 0;
         void *data = NULL;
         int r = doc_read(d, (uint64_t)off, size, nonblock, req, &data, &len, &id);
 
         if (r == READ_PARKED) {
-                mount_set_interrupt(req, 0, id);
-                doc_arm(m->control, id);
+                wait_for_doc(req, id);
         } else if (r < 0) {
                 fuse_reply_err(req, -r);
         } else {
@@ -180,11 +187,15 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off
               struct fuse_file_info *fi)
 {
         struct open_file *f = file_of(fi);
-        int r = f->doc ? doc_write(f->doc, data, size) : -EROFS;
+        pid_t tid = fuse_req_ctx(req)->pid;
+        uint64_t id = 0;
+        int r = f->doc ? doc_write(f->doc, data, size, req, tid, &id) : -EROFS;
 
         (void)ino;
         (void)off;
-        if (r < 0)
+        if (r == READ_PARKED)
+                wait_for_doc(req, id);
+        else if (r < 0)
                 fuse_reply_err(req, -r);
         else
                 fuse_reply_write(req, size);
@@ -193,14 +204,19 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off
 void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
         struct open_file *f = file_of(fi);
+        pid_t tid = fuse_req_ctx(req)->pid;
+        uint64_t id = 0;
         int r = 0;
 
         (void)ino;
         if (f->handle)
-                handle_flush(f->handle, fuse_req_ctx(req)->pid);
+                handle_flush(f->handle, tid);
         else
-                r = doc_flush(f->doc);
-        fuse_reply_err(req, -r);
+                r = doc_flush(f->doc, req, tid, &id);
+        if (r == READ_PARKED)
+                wait_for_doc(req, id);
+        else
+                fuse_reply_err(req, -r);
 }
 
 void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)

@@ -258,10 +258,7 @@ void op_statfs(fuse_req_t req, fuse_ino_t ino)
         struct statvfs v;
 
         (void)ino;
-        if (fstatvfs(mount_of(req)->cache_dir_fd, &v) < 0) {
-                fuse_reply_err(req, errno);
-                return;
-        }
+        engine_statvfs(mount_of(req)->engine, &v);
         v.f_namemax = NAME_BYTES_MAX;
         fuse_reply_statfs(req, &v);
 }

@@ -74,7 +74,7 @@ static const struct option table[] = {
         {"on-event", TYPE_TEXT, F(on_event), 0, 0, NULL, "COMMAND",
          "run by a shell for each event, with MAGNETFS_EVENT as JSON"},
         {"allow-loopback-peers", TYPE_FLAG, F(loopback_peers), 0, 0, NULL, NULL,
-         "take x.pe peers and web seeds on loopback addresses"},
+         "let peers and web seeds be on loopback addresses"},
         {"log-level", TYPE_LEVEL, F(log_level), 0, 0, "info", "error|warning|info|debug",
          "what is logged"},
         {"ready-fd", TYPE_FD, F(ready_fd), 0, INT_MAX, NULL, "N",

@@ -31,17 +31,38 @@ static void unlink_entry(struct registry *r, struct entry *e)
                         HASH_DELETE(by_alias[i], r->aliases[i], e);
 }
 
+void registry_clear(struct registry *r, void (*end)(struct torrent *t))
+{
+        struct entry **order;
+        size_t n;
+
+        pthread_rwlock_wrlock(&r->lock);
+        order = r->order;
+        n = r->n;
+        r->order = NULL;
+        r->n = r->room = 0;
+        HASH_CLEAR(by_number, r->numbers);
+        HASH_CLEAR(by_name, r->names);
+        for (unsigned i = 0; i < 2; i++)
+                HASH_CLEAR(by_alias[i], r->aliases[i]);
+        registry_names_clear(r);
+        r->changed_at = time(NULL);
+        pthread_rwlock_unlock(&r->lock);
+        for (size_t i = 0; i < n; i++) {
+                if (end)
+                        end(order[i]->torrent);
+                torrent_unref(order[i]->torrent);
+                free(order[i]->claim);
+                free(order[i]);
+        }
+        free(order);
+}
+
 void registry_free(struct registry *r)
 {
         if (!r)
                 return;
-        for (size_t i = 0; i < r->n; i++) {
-                unlink_entry(r, r->order[i]);
-                torrent_unref(r->order[i]->torrent);
-                free(r->order[i]->claim);
-                free(r->order[i]);
-        }
-        free(r->order);
+        registry_clear(r, NULL);
         pthread_rwlock_destroy(&r->lock);
         free(r);
 }
@@ -117,6 +138,7 @@ static int add_locked(struct registry *r, struct torrent *t)
                 return -ENOMEM;
         }
         r->order[r->n++] = e;
+        registry_name_taken(r, e->claim, e->index);
         r->changed_at = time(NULL);
         return 0;
 }
@@ -174,20 +196,34 @@ static size_t above(const struct registry *r, uint32_t number)
         return low;
 }
 
+static struct entry *find_number(struct registry *r, uint32_t number)
+{
+        struct entry *e;
+
+        HASH_FIND(by_number, r->numbers, &number, sizeof number, e);
+        return e;
+}
+
+/* The caller frees e when the lock is given back. */
+static void take_out(struct registry *r, struct entry *e)
+{
+        size_t i = above(r, e->number) - 1;
+
+        unlink_entry(r, e);
+        registry_name_freed(r, e, e->torrent->name);
+        memmove(r->order + i, r->order + i + 1, (r->n - i - 1) * sizeof *r->order);
+        r->n--;
+        r->changed_at = time(NULL);
+}
+
 void registry_remove(struct registry *r, struct torrent *t)
 {
         struct entry *e;
 
         pthread_rwlock_wrlock(&r->lock);
-        HASH_FIND(by_number, r->numbers, &t->number, sizeof t->number, e);
-        if (e) {
-                size_t i = above(r, t->number) - 1;
-
-                unlink_entry(r, e);
-                memmove(r->order + i, r->order + i + 1, (r->n - i - 1) * sizeof *r->order);
-                r->n--;
-                r->changed_at = time(NULL);
-        }
+        e = find_number(r, t->number);
+        if (e)
+                take_out(r, e);
         pthread_rwlock_unlock(&r->lock);
         if (e) {
                 free(e->claim);
@@ -281,22 +317,21 @@ void registry_alias(struct registry *r, struct torrent *t, unsigned which, char 
         pthread_rwlock_unlock(&r->lock);
 }
 
-int registry_rename(struct registry *r, struct torrent *t, const struct bt_meta *meta,
-                    struct renamed **ret, struct torrent **other_ret)
+/* Gives t the hashes and the name of its metadata. With leaving, which has one of the hashes, that
+ * one goes first. As registry_rename. */
+static int rename_locked(struct registry *r, struct torrent *t, const struct bt_meta *meta,
+                         struct entry *leaving, struct renamed **ret, struct torrent **other_ret)
 {
         char hex[2][BT_HEX_MAX];
-        struct entry *e, *other = NULL;
+        struct entry *e = find_number(r, t->number), *other = NULL;
         struct renamed *list = NULL;
         int result;
 
         bt_hash_v1_hex(bt_meta_hash(meta), hex[0]);
         bt_hash_v2_hex(bt_meta_hash(meta), hex[1]);
-
-        pthread_rwlock_wrlock(&r->lock);
-        HASH_FIND(by_number, r->numbers, &t->number, sizeof t->number, e);
         for (unsigned i = 0; i < 2 && e && !other; i++) {
                 other = find_alias(r, hex[i]);
-                if (other == e)
+                if (other == e || other == leaving)
                         other = NULL;
         }
         if (!e) {
@@ -305,6 +340,8 @@ int registry_rename(struct registry *r, struct torrent *t, const struct bt_meta 
                 *other_ret = torrent_ref(other->torrent);
                 result = -EEXIST;
         } else {
+                if (leaving)
+                        take_out(r, leaving);
                 result = registry_set_claim(
                         r, e, registry_claim_of(t, bt_meta_name(meta), bt_meta_single_file(meta)),
                         &list);
@@ -320,6 +357,43 @@ int registry_rename(struct registry *r, struct torrent *t, const struct bt_meta 
                         r->changed_at = time(NULL);
                 *ret = list;
         }
+        return result;
+}
+
+int registry_rename(struct registry *r, struct torrent *t, const struct bt_meta *meta,
+                    struct renamed **ret, struct torrent **other_ret)
+{
+        int result;
+
+        pthread_rwlock_wrlock(&r->lock);
+        result = rename_locked(r, t, meta, NULL, ret, other_ret);
         pthread_rwlock_unlock(&r->lock);
+        return result;
+}
+
+int registry_merge(struct registry *r, struct torrent *t, struct torrent *other,
+                   const struct bt_meta *meta, struct renamed **ret, bool *named_ret,
+                   char name[NAME_BYTES_MAX + 1], struct torrent **third_ret)
+{
+        struct entry *e;
+        int result;
+
+        pthread_rwlock_wrlock(&r->lock);
+        e = find_number(r, other->number);
+        if (e)
+                memcpy(name, other->name, strlen(other->name) + 1);
+        result = rename_locked(r, t, meta, e, ret, third_ret);
+        /* The entry is out but where nothing was changed. */
+        if (find_number(r, other->number))
+                e = NULL;
+        else if (other->kept)
+                t->kept = true;
+        pthread_rwlock_unlock(&r->lock);
+        *named_ret = e != NULL;
+        if (e) {
+                free(e->claim);
+                free(e);
+                torrent_unref(other);
+        }
         return result;
 }

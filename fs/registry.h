@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "names.h"
 #include "torrent.h"
 
 struct registry;
@@ -19,6 +20,9 @@ void registry_free(struct registry *r); /* drops its references */
 int registry_add(struct registry *r, struct torrent_env *env, struct bt_source *source, bool kept,
                  struct torrent **ret);
 void registry_remove(struct registry *r, struct torrent *t);
+/* Takes all torrents out, and calls end for each before its reference is dropped, without a lock.
+ * O(torrents), where so many calls of registry_remove take the square of that. */
+void registry_clear(struct registry *r, void (*end)(struct torrent *t));
 
 struct torrent *registry_by_number(struct registry *r, uint32_t number);
 struct torrent *registry_by_name(struct registry *r, const char *name);
@@ -51,6 +55,13 @@ struct renamed {
  * removed. */
 int registry_rename(struct registry *r, struct torrent *t, const struct bt_meta *meta,
                     struct renamed **ret, struct torrent **other_ret);
+/* The same where registry_rename said that other has one of the hashes: in one step other is
+ * removed and t takes its name and its hashes, so that nobody finds the hash free in between; and t
+ * is kept if other was. -ENOMEM, -ESTALE: nothing is changed; -EEXIST: a third torrent has the
+ * other one, and nothing is changed. *named_ret: whether other was still there, under that name. */
+int registry_merge(struct registry *r, struct torrent *t, struct torrent *other,
+                   const struct bt_meta *meta, struct renamed **ret, bool *named_ret,
+                   char name[NAME_BYTES_MAX + 1], struct torrent **third_ret);
 void renamed_free(struct renamed *list);
 
 #endif

@@ -39,10 +39,102 @@ char *registry_claim_of(const struct torrent *t, const char *raw, bool single)
         return strdup(clean);
 }
 
+/* ---- where to begin to look for a free name ---- */
+
+static struct claim *find_claim(struct registry *r, const char *text)
+{
+        struct claim *c;
+
+        HASH_FIND(hh, r->claims, text, strlen(text), c);
+        return c;
+}
+
+void registry_name_taken(struct registry *r, const char *claim, unsigned index)
+{
+        size_t len = strlen(claim);
+        struct claim *c;
+
+        if (index < 2)
+                return; /* the search takes one step then */
+        r->n_numbered++;
+        c = find_claim(r, claim);
+        if (!c) {
+                c = calloc(1, sizeof *c + len + 1);
+                if (!c)
+                        return;
+                memcpy(c->text, claim, len);
+                HASH_ADD_KEYPTR(hh, r->claims, c->text, len, c);
+                if (!c->hh.tbl) {
+                        free(c);
+                        return;
+                }
+        }
+        c->first = index + 1;
+}
+
+static void forget_claims(struct registry *r)
+{
+        struct claim *c, *next;
+
+        HASH_ITER (hh, r->claims, c, next) {
+                HASH_DELETE(hh, r->claims, c);
+                free(c);
+        }
+}
+
+void registry_names_clear(struct registry *r)
+{
+        forget_claims(r);
+        r->n_numbered = 0;
+}
+
+static void begin_at(struct registry *r, const char *claim, unsigned index)
+{
+        struct claim *c = find_claim(r, claim);
+
+        if (c && c->first > index)
+                c->first = index;
+}
+
+/* Makes of "name (n).ext" what it was made of, if it was; false: it has no number. */
+static bool without_number(const char *name, char base[NAME_BYTES_MAX + 1])
+{
+        size_t stem = name_stem(name), at = stem;
+
+        if (stem < 4 || name[stem - 1] != ')')
+                return false;
+        for (at = stem - 1; at > 0 && name[at - 1] >= '0' && name[at - 1] <= '9'; at--)
+                ;
+        if (at < 2 || name[at - 1] != '(' || name[at - 2] != ' ')
+                return false;
+        memcpy(base, name, at - 2);
+        memcpy(base + at - 2, name + stem, strlen(name) - stem + 1);
+        return true;
+}
+
+void registry_name_freed(struct registry *r, const struct entry *e, const char *name)
+{
+        enum { CUT_BYTES = 16 }; /* a name that much shorter than the longest was not cut */
+        char base[NAME_BYTES_MAX + 1];
+        unsigned index;
+
+        if (e->index > 1)
+                r->n_numbered--;
+        begin_at(r, e->claim, e->index);
+        begin_at(r, name, 1);
+        if (without_number(name, base) && (index = name_number(base, name)) > 0)
+                begin_at(r, base, index);
+        /* May have been made of many. */
+        if (strlen(name) > NAME_BYTES_MAX - CUT_BYTES)
+                forget_claims(r);
+}
+
 unsigned registry_pick_name(struct registry *r, const struct entry *e, bool keep, const char *claim,
                             char name[NAME_BYTES_MAX + 1], struct entry **ret_holder)
 {
-        for (unsigned i = 1;; i++) {
+        const struct claim *known = e ? NULL : find_claim(r, claim);
+
+        for (unsigned i = known ? known->first : 1;; i++) {
                 struct entry *holder;
 
                 if (i == 1)
@@ -123,8 +215,10 @@ static int plan_moves(struct registry *r, struct entry *e, const char *claim, st
 /* Does it, and puts those that moved in front of list. */
 static void make_moves(struct registry *r, struct move *moves, struct renamed **list)
 {
-        for (struct move *m = moves; m; m = m->next)
+        for (struct move *m = moves; m; m = m->next) {
                 HASH_DELETE(by_name, r->names, m->entry); /* NOLINT(*NullDereference): it is in */
+                registry_name_freed(r, m->entry, m->entry->torrent->name);
+        }
         for (struct move *m = moves; m; m = m->next) {
                 struct torrent *t = m->entry->torrent;
 
@@ -132,6 +226,7 @@ static void make_moves(struct registry *r, struct move *moves, struct renamed **
                 *list = m->renamed;
                 t->name = m->name;
                 m->entry->index = m->index;
+                r->n_numbered += m->index > 1;
                 HASH_ADD_KEYPTR(by_name, r->names, t->name, strlen(t->name), m->entry);
                 m->name = NULL;
                 m->renamed = NULL;
@@ -144,7 +239,7 @@ static void make_moves(struct registry *r, struct move *moves, struct renamed **
 static void fill_gap(struct registry *r, const struct entry *e, const char *name,
                      struct renamed **list)
 {
-        for (size_t i = 0; i < r->n; i++) {
+        for (size_t i = 0; i < r->n && r->n_numbered > 0; i++) {
                 struct entry *o = r->order[i];
                 unsigned index;
                 struct move *m;
@@ -179,9 +274,9 @@ int registry_set_claim(struct registry *r, struct entry *e, char *claim, struct 
                 free(claim);
                 return result;
         }
+        make_moves(r, moves, list);
         free(e->claim);
         e->claim = claim;
-        make_moves(r, moves, list);
         for (struct renamed *m = *list; m; m = m->next)
                 if (m->torrent == e->torrent && !find_name(r, m->old_name)) {
                         fill_gap(r, e, m->old_name, list);

@@ -13,6 +13,14 @@
 
 #include "names.h"
 
+/* Where the search for a name that nobody has begins, for a torrent that calls itself so: of the
+ * names made of the text all before that one are taken. */
+struct claim {
+        UT_hash_handle hh;
+        unsigned first;
+        char text[]; /* the key */
+};
+
 /* One torrent, found in four ways. */
 struct entry {
         struct torrent *torrent; /* a reference */
@@ -26,6 +34,8 @@ struct registry {
         /* taken before torrent->lock */
         pthread_rwlock_t lock;
         struct entry *numbers, *names, *aliases[2];
+        struct claim *claims; /* of those that are in use more than once */
+        size_t n_numbered;    /* entries whose index is not 1 */
         /* The entries by rising number. */
         struct entry **order;
         size_t n, room;
@@ -43,6 +53,13 @@ char *registry_claim_of(const struct torrent *t, const char *raw, bool single);
  * *ret_holder is that one or NULL. Its present name e may have only if keep. */
 unsigned registry_pick_name(struct registry *r, const struct entry *e, bool keep, const char *claim,
                             char name[NAME_BYTES_MAX + 1], struct entry **ret_holder);
+/* A torrent that calls itself claim has taken the first name that registry_pick_name gave for one
+ * that had none yet. */
+void registry_name_taken(struct registry *r, const char *claim, unsigned index);
+/* e gives its name up. */
+void registry_name_freed(struct registry *r, const struct entry *e, const char *name);
+/* All names are. */
+void registry_names_clear(struct registry *r);
 /* e calls itself claim from now on (taken over, also on failure). -ENOMEM: nothing is changed. */
 int registry_set_claim(struct registry *r, struct entry *e, char *claim, struct renamed **list);
 

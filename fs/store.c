@@ -29,6 +29,7 @@ struct cache {
         uint64_t pending_bytes; /* of these, not known to be on the disk yet */
         uint64_t free_bytes;    /* on the disk when it was last asked, less what came there since */
         uint64_t settled_bytes; /* all that ever ceased to be pending by coming there */
+        struct statvfs said;    /* by the file system, then */
 };
 
 struct store {
@@ -42,12 +43,13 @@ struct store {
         /* atomic: read without the lock on the fast path */
         _Atomic uint64_t *have;
         _Atomic uint64_t have_bytes;
-        atomic_bool discarded;
+        atomic_bool discarded; /* it is condemned: what it holds is nobody's any more */
 
         /* under lock; taken before cache.lock */
         pthread_mutex_t lock;
         uint64_t *reserved, *written; /* bitmaps */
         uint32_t n_reserved;
+        bool deleted;
 };
 
 static bool bit(const uint64_t *map, uint32_t i)
@@ -124,6 +126,7 @@ int cache_new(int dir_fd, uint64_t limit_bytes, uint64_t min_free_bytes, struct 
         c->min_free_bytes = min_free_bytes;
         c->block_bytes = v.f_frsize ? v.f_frsize : 4096;
         c->free_bytes = (uint64_t)v.f_bavail * v.f_frsize;
+        c->said = v;
         pthread_mutex_init(&c->lock, NULL);
         *ret = c;
         return 0;
@@ -163,6 +166,14 @@ void cache_sample(struct cache *c)
         pthread_mutex_lock(&c->lock);
         /* What settled meanwhile may have come to the disk behind our look. */
         c->free_bytes = less((uint64_t)v.f_bavail * v.f_frsize, c->settled_bytes - before);
+        c->said = v;
+        pthread_mutex_unlock(&c->lock);
+}
+
+void cache_statvfs(struct cache *c, struct statvfs *ret)
+{
+        pthread_mutex_lock(&c->lock);
+        *ret = c->said;
         pthread_mutex_unlock(&c->lock);
 }
 
@@ -242,13 +253,23 @@ int store_new(struct cache *c, const char *name, uint64_t size, uint32_t piece_l
         return 0;
 }
 
+void store_condemn(struct store *s)
+{
+        /* Under the lock: what is reserved and written from here on is nothing. */
+        pthread_mutex_lock(&s->lock);
+        s->discarded = true;
+        pthread_mutex_unlock(&s->lock);
+}
+
 void store_discard(struct store *s)
 {
         uint64_t room = 0, pending = 0;
         bool first;
 
         pthread_mutex_lock(&s->lock);
-        first = !atomic_exchange(&s->discarded, true);
+        s->discarded = true;
+        first = !s->deleted;
+        s->deleted = true;
         if (first) {
                 for (uint32_t i = 0; i < s->pieces; i++) {
                         if (!bit(s->reserved, i))
@@ -417,7 +438,8 @@ void store_set(struct store *s, uint32_t piece)
         if (piece >= s->pieces || store_has(s, piece))
                 return;
         pthread_mutex_lock(&s->lock);
-        pending = !s->discarded && bit(s->reserved, piece) && !store_has(s, piece);
+        /* Of a condemned one, too: store_discard counts as pending what is missing then. */
+        pending = !s->deleted && bit(s->reserved, piece) && !store_has(s, piece);
         if (!(atomic_fetch_or_explicit(&s->have[piece / 64], mask, memory_order_release) & mask))
                 atomic_fetch_add(&s->have_bytes, piece_bytes(s, piece));
         pthread_mutex_unlock(&s->lock);

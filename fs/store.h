@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/statvfs.h>
 #include <sys/types.h>
 
 struct cache;
@@ -30,14 +31,18 @@ void cache_stats(struct cache *c, struct cache_stats *ret);
 /* Looks how much is free on the disk: room is given by the last look, so it is to be called a few
  * times a second. Any thread; blocking: with no lock held. */
 void cache_sample(struct cache *c);
+/* What the file system said of itself at the last look. Any thread; no I/O. */
+void cache_statvfs(struct cache *c, struct statvfs *ret);
 
 /* Makes an empty store for a torrent of size bytes in a file of that name, which no other store of
  * the cache may have: one that was discarded may still be at deleting its file. -errno, -EFBIG when
  * the file system can't hold such a file. */
 int store_new(struct cache *c, const char *name, uint64_t size, uint32_t piece_length,
               struct store **ret);
-/* Deletes the store's file and gives its room back at once. Later reads and writes fail with
- * -ESTALE. Any thread; blocking. */
+/* Reads and writes fail with -ESTALE from here on. Any thread; no I/O. */
+void store_condemn(struct store *s);
+/* Condemns it, deletes its file and gives its room back. Any thread; blocking: the file system may
+ * take its time for a large one. */
 void store_discard(struct store *s);
 /* Frees what store_discard left; no other call may run. Discards first if that was not done. */
 void store_free(struct store *s);

@@ -67,6 +67,9 @@ void torrent_unref(struct torrent *t)
         wants_clear(&t->wants);
         content_free(t->content);
         bt_source_free(t->source);
+        for (unsigned i = 0; i < t->n_more; i++)
+                bt_source_free(t->more[i]);
+        free(t->more);
         torrent_unref(t->successor);
         free(t->name);
         pthread_mutex_destroy(&t->lock);
@@ -202,6 +205,17 @@ void torrent_attach(struct torrent *t, struct bt_torrent *bt)
         pthread_mutex_unlock(&t->lock);
 }
 
+struct bt_torrent *torrent_detach(struct torrent *t)
+{
+        struct bt_torrent *bt;
+
+        pthread_mutex_lock(&t->lock);
+        bt = t->bt;
+        t->bt = NULL;
+        pthread_mutex_unlock(&t->lock);
+        return bt;
+}
+
 void torrent_become(struct torrent *t, struct torrent *other)
 {
         pthread_mutex_lock(&t->lock);
@@ -298,21 +312,36 @@ void torrent_piece_cleared(struct torrent *t, uint32_t piece)
         pthread_mutex_unlock(&t->lock);
 }
 
+static void discard(struct chore *c)
+{
+        struct torrent *t = (struct torrent *)((char *)c - offsetof(struct torrent, discarding));
+
+        store_discard(t->content->store);
+        torrent_unref(t);
+}
+
 struct bt_torrent *torrent_end(struct torrent *t, int err)
 {
         struct parked *answer = NULL;
         struct bt_torrent *bt;
         struct content *c;
+        bool again;
 
         pthread_mutex_lock(&t->lock);
+        again = t->state == TORRENT_GONE;
         t->state = TORRENT_GONE;
         bt = t->bt;
         t->bt = NULL;
         c = t->content;
         parked_release(t, err, &answer);
         parked_unlock_and_answer(t, answer);
-        if (c)
-                store_discard(c->store);
+        if (!c || again)
+                return bt;
+        store_condemn(c->store);
+        t->discarding.run = discard;
+        torrent_ref(t);
+        if (!t->env->disk || !chores_push(t->env->disk, &t->discarding))
+                discard(&t->discarding);
         return bt;
 }
 

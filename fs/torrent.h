@@ -18,16 +18,19 @@
 #include <uthash.h>
 
 #include "bt.h"
+#include "chores.h"
 #include "reader.h"
 #include "store.h"
 #include "tree.h"
+#include "turns.h"
 #include "wants.h"
 
 /* How parked requests are answered; each request and each poll handle is given to exactly one of
  * these. */
 struct reply_ops {
         void (*data)(void *request, const void *data, size_t len);
-        void (*error)(void *request, int err); /* err > 0: an errno */
+        void (*error)(void *request, int err); /* err > 0: an errno; 0: done (FLUSH) */
+        void (*written)(void *request, size_t len);
         void (*poll_wake)(void *poll_handle);
         void (*poll_drop)(void *poll_handle);
 };
@@ -37,12 +40,17 @@ enum { READ_NOW = 0, READ_PARKED = 1 };
 
 enum fill { FILL_NONE, FILL_FILE, FILL_TORRENT };
 
+struct torrent;
+
 /* What all torrents share. */
 struct torrent_env {
         /* set once */
         struct reply_ops reply;
         uint64_t read_timeout_ms; /* 0: never */
         enum fill fill;
+        struct chores *disk;   /* deletes stores, asks how full the disk is; NULL: at once */
+        struct chores *chores; /* parses and makes trees, which deleting must not hold up */
+        void (*stir)(struct torrent *t); /* see torrent_stir; NULL: nobody looks */
 
         atomic_bool stopping; /* reads end in ENODEV */
         atomic_uint open_files, parked_reads, playing;
@@ -100,10 +108,27 @@ struct torrent {
         _Atomic uint64_t last_used_ms; /* when the last one was closed */
         _Atomic uint64_t last_block_ms; /* when the swarm last gave a block */
 
+        struct chore discarding; /* once it is gone */
+
+        /* under the engine's lock */
+        struct torrent *next_stirred; /* references */
+        struct torrent *next_removed;
+        struct bt_torrent *removed_bt;
+        atomic_bool stirred; /* it is on that list */
+
         /* the engine's thread only */
-        uint64_t needy_ms;     /* since when it is waited for and has no peer; 0: it is not */
-        unsigned tries;        /* for the metadata, this one included */
-        uint64_t try_since_ms; /* 0: between two tries */
+        struct torrent *busy_prev, *busy_next; /* of those that are looked after */
+        bool is_busy;
+        struct turn turn; /* whose metadata is fetched when; a reference while it has a place */
+        struct bt_source **more; /* that it was added by besides, while its metadata is missing */
+        unsigned n_more;
+        bool found; /* its metadata came, and is looked at */
+        uint64_t asked_helper_ms; /* for whatever it was */
+        unsigned failures;        /* how often nobody had the metadata */
+        unsigned rests;           /* of as many the last one is over when its turn rests no more */
+        uint64_t needy_ms;        /* since when it is waited for and has no peer; 0: it is not */
+        unsigned tries;           /* for the metadata, this one included */
+        uint64_t try_since_ms;    /* 0: between two tries */
         uint64_t next_try_ms;
         uint64_t metadata_kib;   /* of it that have come … */
         uint64_t arrived_ms;     /* … the last one when */
@@ -152,8 +177,11 @@ int torrent_set_content(struct torrent *t, struct cache *cache, struct bt_meta *
 struct content *torrent_content(struct torrent *t); /* NULL while it is not known */
 /* The session has the torrent: tells it all that is wanted. */
 void torrent_attach(struct torrent *t, struct bt_torrent *bt);
-/* The torrent is gone: answers its reads with err, drops its data, and gives back the session's
- * handle for bt_torrent_remove. */
+/* The session shall have it no longer: gives back what torrent_attach was given, for
+ * bt_torrent_remove, or NULL. */
+struct bt_torrent *torrent_detach(struct torrent *t);
+/* The torrent is gone: answers its reads with err, has its data dropped (by the chores, where there
+ * are any), and gives back the session's handle for bt_torrent_remove. */
 struct bt_torrent *torrent_end(struct torrent *t, int err);
 /* The torrent, which is about to end, and other are one, known by two hashes. Who holds it goes on
  * with other. */
@@ -208,6 +236,15 @@ struct torrent_status {
         uint64_t length, have_bytes; /* 0, 0 while the metadata is not known */
 };
 void torrent_get_status(struct torrent *t, struct torrent_status *ret);
+
+/* Something of the torrent has to be looked after from here on: it is read, was written to in vain,
+ * is to go. The engine's thread then looks at it now and then until there is nothing left. Any
+ * thread. */
+static inline void torrent_stir(struct torrent *t)
+{
+        if (t->env->stir)
+                t->env->stir(t);
+}
 
 /* Milliseconds of the clock that all *_ms here count by. */
 uint64_t clock_ms(void);

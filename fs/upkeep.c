@@ -15,6 +15,14 @@ enum { RETRY_KEPT_MS = 10 * 60 * 1000 };
  * uTP too. The session can only try it for all torrents at once, which slows down others that
  * connect meanwhile: so for a moment, and not often. */
 enum { STARVING_MS = 2000, SECOND_TRY_MS = 3000, SECOND_TRY_REST_MS = 30000 };
+/* Where others wait for their turn, one that has found no peer at all in so long gives it to them.
+ */
+enum { TURN_MS = 10000 };
+/* The helper answers within a moment; should an answer get lost, it is asked again. */
+enum { HELPER_ANSWER_MS = 30000 };
+/* Each time that nobody had the metadata the next pause is twice as long, up to so many doublings.
+ */
+enum { RETRY_DOUBLINGS = 4 };
 /* Somebody may look a name up between the kernel's forgetting it and the helper's mkdir. */
 enum { ANNOUNCE_TRIES = 20 };
 
@@ -31,6 +39,7 @@ static void announce(struct engine *e, struct torrent *t)
         t->announcing = true;
         if (helper_send(e->options.helper_fd, HELPER_ANNOUNCE, t->number, name) == 0) {
                 t->announce = ANNOUNCE_SENT;
+                t->asked_helper_ms = clock_ms();
                 t->announce_tries++;
         } else {
                 t->announcing = false;
@@ -57,6 +66,13 @@ void upkeep_renamed(struct engine *e, struct torrent *t)
         /* With the next tick, not at once: of many torrents of one name each may move many times.
          */
         t->announce = ANNOUNCE_WANTED;
+        engine_look_after(e, t);
+}
+
+static uint64_t pause_of(const struct torrent *t)
+{
+        return (uint64_t)RETRY_KEPT_MS
+               << (t->failures < RETRY_DOUBLINGS ? t->failures : RETRY_DOUBLINGS);
 }
 
 void upkeep_fail(struct engine *e, struct torrent *t, int err, const char *why)
@@ -66,14 +82,16 @@ void upkeep_fail(struct engine *e, struct torrent *t, int err, const char *why)
         torrent_fail(t, err, why);
         atomic_store(&t->last_used_ms, clock_ms());
         t->try_since_ms = 0;
-        t->next_try_ms = clock_ms() + RETRY_KEPT_MS;
+        t->next_try_ms = clock_ms() + pause_of(t);
+        t->failures++;
+        engine_look_after(e, t); /* a temporary one goes soon */
         if (registry_name(e->registry, t, name))
                 log_info("%s (%s): %s", t->hex, name, why);
         engine_event_of(e, t, "failed");
         e->hooks.changed(t);
 }
 
-void upkeep_try_again(struct torrent *t)
+void upkeep_try_again(struct engine *e, struct torrent *t)
 {
         struct bt_torrent *bt;
 
@@ -84,6 +102,8 @@ void upkeep_try_again(struct torrent *t)
         if (bt) {
                 bt_torrent_reannounce(bt);
                 bt_torrent_merge(bt, t->source); /* calls its x.pe peers again */
+        } else {
+                engine_try_session(e, t);
         }
         t->try_since_ms = t->next_redial_ms = clock_ms();
         t->redials = 0;
@@ -110,10 +130,11 @@ static bool metadata_arrives(struct torrent *t, uint64_t now)
 static void check_metadata(struct engine *e, struct torrent *t, uint64_t now)
 {
         struct torrent_status st;
+        uint64_t timeout_ms = e->options.metadata_timeout_ms;
         char why[512];
         bool arrives;
 
-        if (torrent_content(t))
+        if (torrent_content(t) || t->found || t->turn.place != TURN_SEATED)
                 return;
         arrives = metadata_arrives(t, now);
         torrent_get_status(t, &st);
@@ -122,16 +143,21 @@ static void check_metadata(struct engine *e, struct torrent *t, uint64_t now)
                         torrent_fail(t, 0, "");
                         t->tries = 1;
                         t->try_since_ms = now;
+                } else if (e->seats_missing > 0) {
+                        e->seats_missing--;
+                        t->rests = 1u << (t->failures < RETRY_DOUBLINGS ? t->failures - 1
+                                                                        : RETRY_DOUBLINGS);
+                        engine_give_up_seat(e, t,
+                                            t->kept && st.failed == -ETIMEDOUT ? RETRY_KEPT_MS
+                                                                               : UINT64_MAX);
                 } else if (t->kept && st.failed == -ETIMEDOUT && t->next_try_ms > 0 &&
                            now >= t->next_try_ms) {
                         torrent_fail(t, 0, "");
                         t->tries = 1;
-                        upkeep_try_again(t);
+                        upkeep_try_again(e, t);
                 }
                 return;
         }
-        if (t->tries == 0)
-                return; /* not with the session yet */
         if (arrives) {
                 /* A slow peer is no dead one. */
                 t->try_since_ms = now;
@@ -140,12 +166,19 @@ static void check_metadata(struct engine *e, struct torrent *t, uint64_t now)
         if (t->try_since_ms == 0) {
                 if (now >= t->next_try_ms) {
                         t->tries++;
-                        upkeep_try_again(t);
+                        upkeep_try_again(e, t);
                 }
                 return;
         }
-        if (now - t->try_since_ms < e->options.metadata_timeout_ms)
+        if (e->seats_missing > 0 && st.stats.known_peers == 0 && timeout_ms > TURN_MS)
+                timeout_ms = TURN_MS;
+        if (now - t->try_since_ms < timeout_ms)
                 return;
+        if (t->tries <= e->options.retries && e->seats_missing > 0) {
+                e->seats_missing--;
+                engine_give_up_seat(e, t, 0);
+                return;
+        }
         if (t->tries <= e->options.retries) {
                 t->try_since_ms = 0;
                 t->next_try_ms = now + e->options.retry_delay_ms;
@@ -180,7 +213,8 @@ static void check_peers(struct engine *e, struct torrent *t, uint64_t now)
  */
 static void check_dials(struct torrent *t, uint64_t now)
 {
-        if (torrent_ready(t) != -EAGAIN || now - t->arrived_ms < STARVING_MS) {
+        if (torrent_ready(t) != -EAGAIN || t->turn.place != TURN_SEATED ||
+            now - t->arrived_ms < STARVING_MS) {
                 t->next_redial_ms = 0;
                 t->redials = 0;
         } else if (t->next_redial_ms == 0) {
@@ -213,14 +247,18 @@ static void check_idle(struct engine *e, struct torrent *t)
 {
         char name[NAME_BYTES_MAX + 1];
 
+        if (t->removing && clock_ms() - t->asked_helper_ms >= HELPER_ANSWER_MS)
+                t->removing = false;
         if (t->removing || !engine_is_idle(e, t) || !registry_name(e->registry, t, name))
                 return;
-        log_info("%s (%s): idle, removed", t->hex, name);
         if (e->options.helper_fd >= 0 && !e->helper_gone &&
             helper_send(e->options.helper_fd, HELPER_REMOVE, t->number, name) == 0) {
+                /* The rmdir says that it is removed. */
                 t->removing = true;
+                t->asked_helper_ms = clock_ms();
                 return;
         }
+        log_info("%s (%s): idle, removed", t->hex, name);
         engine_remove(e, t);
         e->hooks.forget_name(name);
 }
@@ -261,6 +299,18 @@ static void check_progress(struct engine *e, struct torrent *t)
         engine_event_of(e, t, "progress");
 }
 
+/* Nobody will answer what the helper was asked for. */
+static void forget_asked(struct engine *e)
+{
+        struct torrent *t;
+
+        for (uint32_t n = 0; (t = registry_next(e->registry, n)); torrent_unref(t)) {
+                n = t->number;
+                t->announcing = t->removing = false;
+                t->announce = ANNOUNCE_NONE;
+        }
+}
+
 void upkeep_helper(struct engine *e)
 {
         struct helper_message m;
@@ -294,11 +344,55 @@ void upkeep_helper(struct engine *e)
                 return;
         e->helper_gone = true;
         epoll_ctl(e->epoll_fd, EPOLL_CTL_DEL, e->options.helper_fd, NULL);
+        forget_asked(e);
         if (!e->env.stopping)
                 log_warning("The helper is gone: no sidecar, no inotify events for new torrents");
 }
 
-void upkeep_torrent(struct engine *e, struct torrent *t, uint64_t now)
+/* One whose announcement was not answered is announced again: until then the helper, and it alone,
+ * does not find it by its name. */
+static void check_announced(struct engine *e, struct torrent *t, uint64_t now)
+{
+        if (t->announce == ANNOUNCE_SENT && now - t->asked_helper_ms >= HELPER_ANSWER_MS) {
+                t->announcing = false;
+                t->announce = t->announce_tries < ANNOUNCE_TRIES ? ANNOUNCE_WANTED : ANNOUNCE_NONE;
+        }
+        if (t->announce == ANNOUNCE_WANTED)
+                announce(e, t);
+}
+
+void upkeep_line(struct engine *e, uint64_t now)
+{
+        struct turn *turn;
+
+        while ((turn = turns_rested(&e->turns, now))) {
+                struct torrent *t = turn->owner;
+
+                if (--t->rests > 0) {
+                        turns_rest(&e->turns, turn, now + RETRY_KEPT_MS);
+                        continue;
+                }
+                torrent_fail(t, 0, "");
+                t->tries = 0;
+                turns_queue(&e->turns, turn, !t->kept);
+        }
+        e->seats_missing = turns_missing(&e->turns);
+}
+
+/* Whether there is something to look after besides what stirs it. */
+static bool needs_upkeep(struct torrent *t)
+{
+        struct content *c = torrent_content(t);
+
+        if (torrent_ready(t) == -ENOENT)
+                return false;
+        return t->turn.place == TURN_SEATED || t->handles > 0 || t->announce != ANNOUNCE_NONE ||
+               t->stopped || t->stopped_before || t->removing || t->needy_ms > 0 ||
+               (!t->kept && (c || t->turn.place == TURN_NONE)) ||
+               (c && store_have_bytes(c->store) != t->told_bytes);
+}
+
+bool upkeep_torrent(struct engine *e, struct torrent *t, uint64_t now)
 {
         check_metadata(e, t, now);
         check_peers(e, t, now);
@@ -306,8 +400,8 @@ void upkeep_torrent(struct engine *e, struct torrent *t, uint64_t now)
         check_writes(t);
         check_progress(e, t);
         check_idle(e, t);
-        if (t->announce == ANNOUNCE_WANTED)
-                announce(e, t);
+        check_announced(e, t, now);
+        return needs_upkeep(t);
 }
 
 void upkeep_session(struct engine *e, uint64_t now)

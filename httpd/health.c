@@ -89,7 +89,7 @@ static void *run(void *data)
                 atomic_store(&h->busy_since_ms, client_now_ms());
                 error = mount_check(h->mount);
                 if (error == 0 && first)
-                        error = mount_status(h->mount, &status);
+                        error = mount_status_head(h->mount, &status);
                 atomic_store(&h->busy_since_ms, 0);
                 first = false;
 

@@ -33,6 +33,8 @@ bool mount_is_gone(int error);
 
 /* Reads .magnetfs/status (JSON). The caller frees *ret. -errno. */
 int mount_status(const struct mount *m, char **ret);
+/* The same without the list of torrents, which may be long: always quick. */
+int mount_status_head(const struct mount *m, char **ret);
 
 /* Reads the status of one torrent (JSON). -ENOENT: unknown. */
 int mount_torrent_status(const struct mount *m, const char *hash, char **ret);

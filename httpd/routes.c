@@ -83,7 +83,7 @@ static int answer_health(struct request *rq, cJSON *status)
         static const char *const told[] = {"heartbeatAge", "uptime", "version", "openFiles",
                                            "parkedReads"};
         const cJSON *age = cJSON_GetObjectItemCaseSensitive(status, "heartbeatAge");
-        const cJSON *torrents = cJSON_GetObjectItemCaseSensitive(status, "torrents");
+        const cJSON *count = cJSON_GetObjectItemCaseSensitive(status, "torrentCount");
         cJSON *json;
 
         if (!cJSON_IsNumber(age) || age->valuedouble > HEARTBEAT_MS) {
@@ -93,7 +93,7 @@ static int answer_health(struct request *rq, cJSON *status)
         }
         json = cJSON_CreateObject();
         cJSON_AddStringToObject(json, "status", "ok");
-        cJSON_AddNumberToObject(json, "torrents", cJSON_GetArraySize(torrents));
+        cJSON_AddNumberToObject(json, "torrents", cJSON_IsNumber(count) ? count->valuedouble : 0);
         for (size_t i = 0; i < sizeof(told) / sizeof(told[0]); i++) {
                 cJSON *item = cJSON_DetachItemFromObjectCaseSensitive(status, told[i]);
 

@@ -110,6 +110,12 @@ bool bt_source_selects(const struct bt_source *s, uint32_t file);
 
 struct bt_session;
 struct bt_torrent;
+struct bt_found; /* metadata that nobody has looked at yet */
+
+/* Makes metadata of it. -EINVAL, -E2BIG with a reason. Any thread; takes long for a large torrent.
+ */
+int bt_found_meta(const struct bt_found *f, struct bt_meta **ret, struct bt_error *err);
+void bt_found_free(struct bt_found *f);
 
 struct bt_stats {
         uint32_t download_rate, upload_rate; /* payload bytes per second */
@@ -143,6 +149,10 @@ struct bt_callbacks {
         /* From bt_dispatch's thread. meta is borrowed; NULL when the metadata was refused, then err
          * says why. */
         void (*metadata)(void *user, struct bt_meta *meta, const struct bt_error *err);
+        /* Where it is not NULL, called instead of metadata for what was not refused: a large
+         * torrent's takes most of a second to look at, which is left to the caller, who owns found.
+         */
+        void (*found)(void *user, struct bt_found *found);
         void (*stats)(void *user, const struct bt_stats *stats);
         /* A tracker's or a torrent's own complaint, for the status. */
         void (*problem)(void *user, const char *text);
@@ -168,6 +178,11 @@ int bt_settings_check(const struct bt_setting *settings, size_t n_settings, stru
  * Returns 0; -ETIME when it gave up, then threads and memory of the session are left to the
  * process' exit. Blocking; no other call on s may run or follow. */
 int bt_session_close(struct bt_session *s, unsigned timeout_ms);
+/* From here on no peer on this host's loopback addresses is dialled nor let in, and no web seed
+ * there is asked, whoever names it; trackers are asked as before. Before the first torrent.
+ * Asynchronous.
+ */
+void bt_session_refuse_loopback(struct bt_session *s);
 /* Readable when bt_dispatch has work. Lives as long as s. */
 int bt_session_event_fd(const struct bt_session *s);
 /* Takes what happened and calls metadata, stats, problem and log for it. One thread only. */

@@ -14,6 +14,7 @@
 
 #include "disk_worker.hpp"
 #include "error.hpp"
+#include "timer.hpp"
 
 #include <libtorrent/disk_buffer_holder.hpp>
 #include <libtorrent/disk_observer.hpp>
@@ -24,7 +25,6 @@
 #include <libtorrent/storage_defs.hpp>
 
 #include <boost/asio/post.hpp>
-#include <boost/asio/steady_timer.hpp>
 
 #include <array>
 #include <cerrno>
@@ -235,8 +235,11 @@ class store_disk final : public lt::disk_interface,
                                  boost::asio::post(m_io, [s = std::move(s),
                                                           handler = std::move(handler), piece] {
                                          handler(piece);
-                                         if (s->owner)
-                                                 s->owner->anchor.restored(int(piece));
+                                         (void)guarded(nullptr, [&] {
+                                                 if (s->owner)
+                                                         s->owner->anchor.restored(int(piece));
+                                                 return 0;
+                                         });
                                  });
                          });
         }
@@ -376,13 +379,10 @@ class store_disk final : public lt::disk_interface,
                                                       disk_error(e, lt::operation_t::file_read));
                                                  return;
                                          }
-                                         auto const timer =
-                                                 std::make_shared<boost::asio::steady_timer>(
-                                                         m_io, hash_again_after);
-                                         timer->async_wait(
-                                                 [this, timer, i, s, piece, v1, v2, h](auto) {
-                                                         answer_hash(i, s, piece, v1, v2, h);
-                                                 });
+                                         call_later(m_io, hash_again_after,
+                                                    [this, i, s, piece, v1, v2, h] {
+                                                            answer_hash(i, s, piece, v1, v2, h);
+                                                    });
                                  });
                          });
         }

@@ -32,6 +32,10 @@ void on_event(torrent_event const &e)
                         t->callbacks->problem(t->user, text.c_str());
                 return;
         }
+        if (e.info && !t->removed && t->callbacks->found) {
+                t->callbacks->found(t->user, new bt_found{e.info});
+                return;
+        }
         int const r = guarded(&err, [&] {
                 return e.info ? make_meta(e.info, bt_default_limits, &meta, &err)
                               : fail(&err, e.refused, "%s", e.why.c_str());
@@ -73,7 +77,10 @@ void on_state_update(bt_session &s, lt::state_update_alert const &a)
                 b.known_peers = uint32_t(std::max(0, st.list_peers));
                 b.downloaded = uint64_t(st.total_payload_download);
                 b.uploaded = uint64_t(st.total_payload_upload);
-                s.rates[t->id] = {b.download_rate, b.upload_rate};
+                if (b.download_rate > 0 || b.upload_rate > 0)
+                        s.rates[t->id] = {b.download_rate, b.upload_rate};
+                else
+                        s.rates.erase(t->id);
                 t->callbacks->stats(t->user, &b);
         }
         uint32_t down = 0, up = 0;
@@ -162,6 +169,19 @@ void on_alert(bt_session &s, lt::alert const *a)
 
 extern "C" {
 
+int bt_found_meta(const struct bt_found *f, struct bt_meta **ret, struct bt_error *err)
+{
+        return guarded(err, [&] { return make_meta(f->info, bt_default_limits, ret, err); });
+}
+
+void bt_found_free(struct bt_found *f)
+{
+        bool const large = is_large(*f->info);
+        delete f;
+        if (large)
+                give_back();
+}
+
 void bt_dispatch(struct bt_session *s)
 {
         (void)guarded(nullptr, [&] {
@@ -173,7 +193,10 @@ void bt_dispatch(struct bt_session *s)
                         events.swap(s->events);
                 }
                 for (auto const &e : events)
-                        on_event(e);
+                        (void)guarded(nullptr, [&] {
+                                on_event(e);
+                                return 0;
+                        });
                 s->session->pop_alerts(&s->alerts);
                 for (auto const *a : s->alerts)
                         (void)guarded(nullptr, [&] {

@@ -6,6 +6,8 @@
 #include "error.hpp"
 #include "settings.hpp"
 
+#include <libtorrent/address.hpp>
+#include <libtorrent/ip_filter.hpp>
 #include <libtorrent/session_params.hpp>
 #include <libtorrent/session_stats.hpp>
 
@@ -134,6 +136,26 @@ int bt_session_close(struct bt_session *s, unsigned timeout_ms)
                                            [&] { return w->done; })
                                ? 0
                                : -ETIME;
+        });
+}
+
+// What is_this_host() says, as a filter: whatever its port, an address there is a service of this
+// host's, and a tracker that names it (127.0.0.1:25) has no business with that.
+void bt_session_refuse_loopback(struct bt_session *s)
+{
+        (void)guarded(nullptr, [&] {
+                lt::ip_filter f;
+                auto const block = [&](char const *first, char const *last) {
+                        f.add_rule(lt::make_address(first), lt::make_address(last),
+                                   lt::ip_filter::blocked);
+                };
+                block("127.0.0.0", "127.255.255.255");
+                block("0.0.0.0", "0.255.255.255");
+                block("::", "::1");
+                block("::ffff:127.0.0.0", "::ffff:127.255.255.255");
+                block("::ffff:0.0.0.0", "::ffff:0.255.255.255");
+                s->session->set_ip_filter(std::move(f));
+                return 0;
         });
 }
 

@@ -28,6 +28,10 @@ struct torrent_event {
         std::string why; // of the refusal
 };
 
+struct bt_found {
+        std::shared_ptr<lt::torrent_info const> info;
+};
+
 struct bt_session {
         bt_callbacks callbacks{};
         int event_fd = -1;
@@ -53,7 +57,7 @@ struct bt_session {
         std::mutex stats_lock;
         bt_session_stats stats{}; // under stats_lock
         std::unordered_map<uint64_t, std::pair<uint32_t, uint32_t>>
-                rates; // the dispatch thread's: torrent -> down, up
+                rates; // the dispatch thread's: torrent -> down, up, of those that have any
 
         std::unique_ptr<lt::session> session;
         // The session as its own thread has it: that runs on while session is being ended, and is

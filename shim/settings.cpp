@@ -75,6 +75,9 @@ lt::settings_pack default_settings()
         p.set_int(sp::max_piece_count, int(bt_default_limits.pieces));
         p.set_int(sp::metadata_token_limit, to_lt(bt_default_limits).max_decode_tokens);
 
+        // The filter is for peers on this host (bt_session_refuse_loopback). A tracker there is one
+        // that the user runs, and is only asked what trackers are (ssrf_mitigation).
+        p.set_bool(sp::apply_ip_filter_to_trackers, false);
         // Exit must not wait for trackers that hang.
         p.set_int(sp::stop_tracker_timeout, 1);
         // libtorrent 2.0.8's XML parser and picker have fixes that Debian 12 lacks: keep UPnP off

@@ -125,7 +125,7 @@ void swarm::begin(bt_torrent &t, lt::torrent_handle const &h, lt::io_context *io
 {
         m_torrent = &t;
         m_handle = h;
-        m_timer = std::make_unique<boost::asio::steady_timer>(*io);
+        m_timer.begin(*io);
 }
 
 swarm::address *swarm::find(lt::tcp::endpoint const &at)
@@ -182,17 +182,7 @@ void swarm::wake()
 
 void swarm::arm(lt::time_duration in)
 {
-        m_timer->expires_after(in);
-        m_timer->async_wait(
-                [owner = m_torrent->weak_from_this()](boost::system::error_code const &ec) {
-                        auto const t = owner.lock();
-                        if (ec || !t)
-                                return;
-                        (void)guarded(nullptr, [&] {
-                                t->peers->tick();
-                                return 0;
-                        });
-                });
+        m_timer.start(in, m_torrent->weak_from_this(), [](bt_torrent &t) { t.peers->tick(); });
 }
 
 void swarm::tick()

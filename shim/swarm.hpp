@@ -2,14 +2,14 @@
 // swarm.hpp: how the peers of a torrent behave while somebody waits for its bytes.
 #pragma once
 
+#include "timer.hpp"
+
 #include <libtorrent/io_context.hpp>
 #include <libtorrent/peer_connection_handle.hpp>
 #include <libtorrent/peer_request.hpp>
 #include <libtorrent/socket.hpp>
 #include <libtorrent/time.hpp>
 #include <libtorrent/torrent_handle.hpp>
-
-#include <boost/asio/steady_timer.hpp>
 
 #include <array>
 #include <map>
@@ -84,7 +84,7 @@ class swarm
         // libtorrent lets go of the torrent: nothing of its thread is used after this.
         void end()
         {
-                m_timer.reset();
+                m_timer.end();
         }
         void came(conduct &c, lt::tcp::endpoint const &remote, bool outgoing);
         void shook_hands(conduct &c);
@@ -114,7 +114,7 @@ class swarm
 
         bt_torrent *m_torrent = nullptr;
         lt::torrent_handle m_handle;
-        std::unique_ptr<boost::asio::steady_timer> m_timer;
+        timer m_timer;
         bool m_awake = false;
         std::map<conduct *, lt::tcp::endpoint> m_peers;
         std::vector<address> m_called; // those we connected to ourselves, the latest last

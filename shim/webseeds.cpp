@@ -269,7 +269,7 @@ void web_seeds::begin(bt_torrent &t, lt::torrent_handle const &h, lt::io_context
                 return;
         m_torrent = &t;
         m_handle = h;
-        m_timer = std::make_unique<boost::asio::steady_timer>(*io);
+        m_timer.begin(*io);
         auto const urls = urls_for(*info);
         m_given = given && !urls.empty();
         m_wanted_at = lt::clock_type::now();
@@ -281,7 +281,7 @@ void web_seeds::begin(bt_torrent &t, lt::torrent_handle const &h, lt::io_context
 
 void web_seeds::end()
 {
-        m_timer.reset();
+        m_timer.end();
 }
 
 void web_seeds::add(std::vector<std::string> const &urls)
@@ -319,17 +319,7 @@ void web_seeds::wake()
 
 void web_seeds::arm()
 {
-        m_timer->expires_after(tick_time);
-        m_timer->async_wait(
-                [owner = m_torrent->weak_from_this()](boost::system::error_code const &ec) {
-                        auto const t = owner.lock();
-                        if (ec || !t)
-                                return;
-                        (void)guarded(nullptr, [&] {
-                                t->web->tick();
-                                return 0;
-                        });
-                });
+        m_timer.start(tick_time, m_torrent->weak_from_this(), [](bt_torrent &t) { t.web->tick(); });
 }
 
 void web_seeds::tick()

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "swarm.hpp"
+#include "timer.hpp"
 
 #include <libtorrent/extensions.hpp>
 #include <libtorrent/torrent_info.hpp>
@@ -110,7 +111,7 @@ class web_seeds
         std::vector<entry> m_entries;
         bt_torrent *m_torrent = nullptr;
         lt::torrent_handle m_handle;
-        std::unique_ptr<boost::asio::steady_timer> m_timer;
+        timer m_timer;
         std::map<int, givers> m_givers; // of pieces that have not passed
         bool m_given = false;           // libtorrent has those that are not dropped
         lt::time_point m_wanted_at;

@@ -101,7 +101,8 @@ static void begin(struct fixture *f)
         f->fd = open(f->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         assert_true(f->fd >= 0);
         assert_int_equal(cache_new(f->fd, UINT64_C(1) << 30, 0, &f->cache), 0);
-        f->env.reply = (struct reply_ops){on_data, on_error, on_poll, on_poll};
+        f->env.reply = (struct reply_ops){
+                .data = on_data, .error = on_error, .poll_wake = on_poll, .poll_drop = on_poll};
         assert_int_equal(torrent_new(&f->env, 1, source, true, &f->torrent), 0);
         assert_int_equal(torrent_set_content(f->torrent, f->cache, bt_source_meta(source)), 0);
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import os
 import subprocess
 import sys
@@ -112,3 +113,33 @@ class Parked:
 
     def __exit__(self, *_: Any) -> None:
         self.kill()
+
+
+class Latency:
+    """A process that reads a file or looks at a folder all the time (see latency_process.py)."""
+
+    def __init__(self, what: str, path: Path) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("latency_process.py")), what, str(path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+        )
+
+    def take(self, timeout: float = 60.0) -> dict[str, float]:
+        """What was since the last call: count, and worst and p99 in seconds."""
+        assert self._process.stdin and self._process.stdout
+        self._process.stdin.write(b"?")
+        self._process.stdin.flush()
+        assert waiting.readable(self._process.stdout.fileno(), timeout), "it hangs"
+        return json.loads(self._process.stdout.readline())
+
+    def __enter__(self) -> Latency:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self._process.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe:
+                pipe.close()

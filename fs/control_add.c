@@ -1,0 +1,323 @@
+/* SPDX-License-Identifier: MIT */
+/* control_add.c: what is written to documents. Some lines are taken in at once; what may take its
+ * time is left to the chores, and its write or flush is answered when it is done. */
+#include "control_private.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <utlist.h>
+
+#include "threads.h"
+
+/* What one write to `add` may hold before it is complete: a .torrent of the largest metadata, with
+ * its trackers. */
+enum { INTAKE_BYTES_MAX = 33 << 20 };
+/* What is taken in at once, in the loop of the mount: no more than some lines. */
+enum { SMALL_BYTES = 4096 };
+
+/* ---- taking in ---- */
+
+struct sources {
+        struct bt_source **list;
+        size_t n, room;
+};
+
+static int parse_items(struct doc *d, bool final, struct sources *s, struct bt_error *err)
+{
+        struct engine *e = d->control->engine;
+
+        for (;;) {
+                struct bt_source *source;
+                enum intake_item type;
+                const char *item;
+                size_t len;
+                int r = intake_next(&d->intake, final, &type, &item, &len);
+
+                if (r < 0) {
+                        snprintf(err->text, sizeof err->text,
+                                 "not a .torrent file: its bencoding is broken");
+                        return r;
+                }
+                if (type == INTAKE_NOTHING)
+                        return 0;
+                if (engine_env(e)->stopping) {
+                        snprintf(err->text, sizeof err->text, "magnetfs is ending");
+                        return -ENODEV;
+                }
+                r = type == INTAKE_TORRENT
+                            ? bt_source_from_torrent(item, len, engine_limits(e),
+                                                     engine_loopback_peers(e), &source, err)
+                            : bt_source_from_magnet(item, len, engine_loopback_peers(e), &source,
+                                                    err);
+                if (r < 0)
+                        return r;
+                if (s->n == s->room) {
+                        size_t room = s->room ? 2 * s->room : 16;
+                        struct bt_source **grown =
+                                reallocarray(s->list, room, sizeof(struct bt_source *));
+
+                        if (!grown) {
+                                bt_source_free(source);
+                                return -ENOMEM;
+                        }
+                        s->list = grown;
+                        s->room = room;
+                }
+                s->list[s->n++] = source;
+        }
+}
+
+/* Parses all that is complete, then adds all of it, or nothing. Under no lock. */
+static int take_in(struct doc *d, bool final)
+{
+        struct control *c = d->control;
+        struct sources s = {0};
+        struct bt_error err = {0};
+        int r = parse_items(d, final, &s, &err);
+
+        for (size_t i = 0; i < s.n; i++) {
+                struct torrent *t;
+
+                if (r < 0) {
+                        bt_source_free(s.list[i]);
+                        continue;
+                }
+                r = engine_env(c->engine)->stopping ? -ENODEV : 0;
+                if (r < 0) {
+                        bt_source_free(s.list[i]);
+                        continue;
+                }
+                r = engine_add(c->engine, s.list[i], doc_is_fixed(d, FIXED_ADD), &t);
+                if (r < 0) {
+                        errno = -r;
+                        snprintf(err.text, sizeof err.text, "cannot add it: %m");
+                        continue;
+                }
+                pthread_mutex_lock(&c->lock);
+                document_added(c->engine, t, NULL, &d->made.text);
+                pthread_mutex_unlock(&c->lock);
+                torrent_unref(t);
+        }
+        free(s.list);
+        if (r < 0) {
+                intake_clear(&d->intake);
+                pthread_mutex_lock(&c->lock);
+                document_added(c->engine, NULL, err.text, &d->made.text);
+                pthread_mutex_unlock(&c->lock);
+        }
+        return r;
+}
+
+static int write_keep(struct doc *d, const char *data, size_t len)
+{
+        struct torrent *t;
+
+        if (len > 0 && data[len - 1] == '\n')
+                len--;
+        if (len != 1 || (data[0] != '0' && data[0] != '1'))
+                return -EINVAL;
+        pthread_mutex_lock(&d->control->lock);
+        doc_follow(d);
+        t = torrent_ref(d->torrent);
+        pthread_mutex_unlock(&d->control->lock);
+        engine_set_kept(d->control->engine, t, data[0] == '1');
+        torrent_unref(t);
+        return 0;
+}
+
+static int write_add(struct doc *d, const void *data, size_t len)
+{
+        bool begun;
+        int r;
+
+        if (d->refused)
+                return d->refused;
+        begun = intake_is_torrent(&d->intake);
+        r = intake_add(&d->intake, data, len, INTAKE_BYTES_MAX);
+        if (r < 0) {
+                intake_clear(&d->intake);
+                pthread_mutex_lock(&d->control->lock);
+                document_added(d->control->engine, NULL,
+                               r == -E2BIG ? "more than 33 MiB in one piece" : "out of memory",
+                               &d->made.text);
+                pthread_mutex_unlock(&d->control->lock);
+        } else {
+                r = take_in(d, false);
+        }
+        /* The kernel cuts what a program writes at once into many writes, and does not tell of the
+         * error of any but the first: the program goes on from there. */
+        if (r < 0 && begun)
+                d->refused = r;
+        return r;
+}
+
+static int flush_add(struct doc *d)
+{
+        return intake_pending(&d->intake) > 0 ? take_in(d, true) : 0;
+}
+
+/* ---- by the chores ---- */
+
+/* Answers a writing that was taken from the list, and frees it. No lock is held. */
+static void answer_writing(struct control *c, struct writing *w)
+{
+        pthread_mutex_lock(&c->answering);
+        if (c->ended)
+                ; /* the kernel does */
+        else if (w->result < 0 || w->flush)
+                c->reply.error(w->request, -w->result);
+        else
+                c->reply.written(w->request, w->len);
+        pthread_mutex_unlock(&c->answering);
+        free(w);
+}
+
+static struct writing *find_writing(struct control *c, uint64_t id)
+{
+        struct writing *w;
+
+        DL_FOREACH (c->writings, w) {
+                if (w->id == id)
+                        break;
+        }
+        return w;
+}
+
+/* Under control->lock. */
+static void forget_writing(struct control *c, struct writing *w)
+{
+        DL_DELETE(c->writings, w);
+        w->doc->n_writing--;
+}
+
+void writing_arm(struct control *c, uint64_t id)
+{
+        struct writing *w;
+
+        pthread_mutex_lock(&c->lock);
+        w = find_writing(c, id);
+        if (w) {
+                w->armed = true;
+                if (w->done)
+                        forget_writing(c, w);
+                else
+                        w = NULL;
+        }
+        pthread_mutex_unlock(&c->lock);
+        if (w)
+                answer_writing(c, w);
+}
+
+/* One that waits for its turn can be left for a signal that its thread will see; one that is being
+ * done is done in a moment. */
+void writing_interrupt(struct control *c, uint64_t id)
+{
+        struct writing *w;
+
+        pthread_mutex_lock(&c->lock);
+        w = find_writing(c, id);
+        if (w && w->armed && !w->done && thread_is_signalled(w->tid) &&
+            chores_take_back(engine_env(c->engine)->chores, &w->chore)) {
+                forget_writing(c, w);
+                w->result = -EINTR;
+        } else {
+                w = NULL;
+        }
+        pthread_mutex_unlock(&c->lock);
+        if (w)
+                answer_writing(c, w);
+}
+
+static void run_writing(struct chore *chore)
+{
+        struct writing *w = (struct writing *)((char *)chore - offsetof(struct writing, chore));
+        struct control *c = w->doc->control;
+        int r = w->flush ? flush_add(w->doc) : write_add(w->doc, w->data, w->len);
+
+        pthread_mutex_lock(&c->lock);
+        w->result = r;
+        w->done = true;
+        if (w->armed)
+                forget_writing(c, w);
+        else
+                w = NULL;
+        pthread_mutex_unlock(&c->lock);
+        if (w)
+                answer_writing(c, w);
+}
+
+/* Leaves it to the chores; data NULL: a flush. READ_PARKED, -ENOMEM, -ENODEV. */
+static int write_later(struct doc *d, const void *data, size_t len, void *request, pid_t tid,
+                       uint64_t *id)
+{
+        struct writing *w = malloc(sizeof *w + len);
+        struct control *c = d->control;
+
+        if (!w)
+                return -ENOMEM;
+        *w = (struct writing){.chore = {.run = run_writing},
+                              .doc = d,
+                              .request = request,
+                              .tid = tid,
+                              .flush = !data,
+                              .len = len};
+        if (data)
+                memcpy(w->data, data, len);
+        pthread_mutex_lock(&c->lock);
+        w->id = *id = c->next_id++;
+        DL_APPEND(c->writings, w); /* NOLINT(*NullDereference): the first one's prev is the last */
+        d->n_writing++;
+        pthread_mutex_unlock(&c->lock);
+        if (chores_push(engine_env(c->engine)->chores, &w->chore))
+                return READ_PARKED;
+        pthread_mutex_lock(&c->lock);
+        forget_writing(c, w);
+        pthread_mutex_unlock(&c->lock);
+        free(w);
+        return -ENODEV;
+}
+
+/* Whether so many more bytes are taken in within a moment. What begins with a d may be a .torrent.
+ */
+static bool is_small(struct doc *d, const char *data, size_t len)
+{
+        size_t pending;
+        bool busy;
+
+        pthread_mutex_lock(&d->control->lock);
+        busy = d->n_writing > 0;
+        pthread_mutex_unlock(&d->control->lock);
+        if (busy)
+                return false;
+        pending = intake_pending(&d->intake);
+        return pending + len <= SMALL_BYTES &&
+               (pending > 0 ? !intake_is_torrent(&d->intake) : len == 0 || data[0] != 'd');
+}
+
+int doc_write(struct doc *d, const void *data, size_t len, void *request, pid_t tid, uint64_t *id)
+{
+        if (d->node.number != 0)
+                return d->node.node == CONTROL_KEEP ? write_keep(d, data, len) : -EROFS;
+        if (!doc_is_add(d))
+                return -EROFS;
+        return is_small(d, data, len) ? write_add(d, data, len)
+                                      : write_later(d, data, len, request, tid, id);
+}
+
+int doc_flush(struct doc *d, void *request, pid_t tid, uint64_t *id)
+{
+        if (!doc_is_add(d))
+                return 0;
+        return is_small(d, NULL, 0) ? flush_add(d) : write_later(d, NULL, 0, request, tid, id);
+}
+
+void control_end(struct control *c)
+{
+        pthread_mutex_lock(&c->answering);
+        c->ended = true;
+        pthread_mutex_unlock(&c->answering);
+}

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: MIT */
+/* control_private.h: the inside of the documents, for control.c and control_add.c alone. */
+#ifndef FS_CONTROL_PRIVATE_H
+#define FS_CONTROL_PRIVATE_H
+
+#include "control.h"
+
+#include <pthread.h>
+
+#include "chores.h"
+#include "documents.h"
+#include "intake.h"
+
+/* A write or a flush that is done by the chores. */
+struct writing {
+        /* set once */
+        struct chore chore;
+        struct doc *doc;
+        void *request;
+        pid_t tid;
+        uint64_t id;
+        bool flush;
+        size_t len;
+
+        /* under control->lock */
+        bool armed, done;
+        int result;
+        struct writing *prev, *next;
+
+        char data[];
+};
+
+struct doc {
+        /* set once */
+        struct control *control;
+        struct node node;
+
+        /* under control->lock */
+        struct torrent *torrent; /* a reference, or NULL */
+        struct text_cursor made;
+        size_t given;       /* of streams: bytes that were read */
+        unsigned n_writing; /* by the chores */
+        void *request;      /* the parked read */
+        uint64_t id, off;
+        size_t size;
+        bool armed;
+        int outcome; /* settled before it was armed: > 0 an errno, OUTCOME_LOOK: look again */
+        void *poll_handle;
+        bool marked; /* something happened that it may have waited for */
+        struct doc *prev, *next_doc;
+
+        /* of whoever takes in: the loop of the mount, or the chores while n_writing > 0 */
+        struct intake intake;
+        int refused; /* a .torrent was in the middle of its writes: what the next ones give */
+};
+enum { OUTCOME_LOOK = -1 };
+
+struct control {
+        /* set once */
+        struct engine *engine;
+        char *mountpoint;
+        struct reply_ops reply;
+
+        /* under lock; taken before registry.lock and torrent->lock */
+        pthread_mutex_t lock;
+        struct doc *docs;
+        struct writing *writings;
+        uint64_t next_id;
+        bool released;
+
+        /* held while a writing is answered; taken under no other lock */
+        pthread_mutex_t answering;
+        bool ended;
+};
+
+static inline bool doc_is_fixed(const struct doc *d, uint32_t node)
+{
+        return d->node.number == 0 && d->node.node == node;
+}
+
+/* add or add-temporary. */
+static inline bool doc_is_add(const struct doc *d)
+{
+        return doc_is_fixed(d, FIXED_ADD) || doc_is_fixed(d, FIXED_ADD_TEMPORARY);
+}
+
+/* ---- control.c ---- */
+
+/* A torrent that was added by both of its hashes was two until its metadata came: goes on with the
+ * one that is left. Under control->lock. */
+void doc_follow(struct doc *d);
+
+/* ---- control_add.c: doc_write, doc_flush, control_end and these ---- */
+
+/* As doc_arm and doc_interrupt, if the id is a write's or a flush's. */
+void writing_arm(struct control *c, uint64_t id);
+void writing_interrupt(struct control *c, uint64_t id);
+
+#endif

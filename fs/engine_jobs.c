@@ -1,0 +1,416 @@
+/* SPDX-License-Identifier: MIT */
+/* engine_jobs.c: what other threads leave for the engine's to do, and which torrents are with the
+ * session. All of it is done in slices of time, so that a reader never waits for however many
+ * torrents are added or removed at once. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine_private.h"
+#include "log.h"
+
+/* A slice. What a reader of another torrent waits for then is done first again. */
+enum { SLICE_MS = 5 };
+/* A temporary torrent whose metadata nobody had stays so long, for its error to be read. */
+enum { FAILED_LINGER_MS = 3000 };
+/* Sources that a torrent without metadata was added by besides its first. */
+enum { MORE_MAX = 16 };
+
+/* ---- from other threads ---- */
+
+void engine_push_job(struct engine *e, struct job *j)
+{
+        j->next = NULL;
+        pthread_mutex_lock(&e->lock);
+        *e->jobs_end = j;
+        e->jobs_end = &j->next;
+        pthread_mutex_unlock(&e->lock);
+        engine_wake(e);
+}
+
+static int push_job(struct engine *e, enum job_type type, struct torrent *t,
+                    struct bt_source *source)
+{
+        struct job *j = calloc(1, sizeof *j);
+
+        if (!j)
+                return -ENOMEM;
+        *j = (struct job){.type = type, .torrent = torrent_ref(t), .source = source};
+        engine_push_job(e, j);
+        return 0;
+}
+
+/* The engine's thread takes t, which has ended, out of the session (bt, may be NULL) and out of the
+ * line. Needs no memory. */
+static void push_removed(struct engine *e, struct torrent *t, struct bt_torrent *bt)
+{
+        torrent_ref(t);
+        t->removed_bt = bt;
+        pthread_mutex_lock(&e->lock);
+        t->next_removed = e->removed;
+        e->removed = t;
+        pthread_mutex_unlock(&e->lock);
+        engine_wake(e);
+}
+
+int engine_add(struct engine *e, struct bt_source *source, bool kept, struct torrent **ret)
+{
+        struct bt_meta *meta = bt_source_meta(source);
+        struct torrent *t;
+        int r;
+
+        r = registry_add(e->registry, &e->env, source, kept, &t);
+        if (r == -EEXIST) {
+                if (kept)
+                        t->kept = true;
+                atomic_store(&t->last_used_ms, clock_ms());
+                if (push_job(e, JOB_MERGE, t, source) < 0)
+                        bt_source_free(source);
+                *ret = t;
+                return 0;
+        }
+        if (r < 0)
+                return r;
+        if (meta)
+                r = torrent_set_content(t, e->cache, meta);
+        if (r >= 0)
+                r = push_job(e, JOB_ADD, t, NULL);
+        if (r < 0) {
+                registry_remove(e->registry, t);
+                (void)torrent_end(t, EIO);
+                torrent_unref(t);
+                return r;
+        }
+        *ret = t;
+        return 0;
+}
+
+bool engine_is_idle(const struct engine *e, struct torrent *t)
+{
+        uint64_t timeout_ms = e->options.idle_timeout_ms;
+        int r = torrent_ready(t);
+
+        if (t->kept || t->handles > 0 || r == -EAGAIN)
+                return false;
+        if (r < 0 && timeout_ms > FAILED_LINGER_MS)
+                timeout_ms = FAILED_LINGER_MS;
+        return clock_ms() - t->last_used_ms >= timeout_ms;
+}
+
+void engine_remove(struct engine *e, struct torrent *t)
+{
+        char name[NAME_BYTES_MAX + 1];
+        struct bt_torrent *bt;
+
+        if (!registry_name(e->registry, t, name))
+                return;
+        registry_remove(e->registry, t);
+        bt = torrent_end(t, EIO);
+        push_removed(e, t, bt);
+        engine_event(e, t, name, "removed");
+        e->hooks.changed(t);
+}
+
+void engine_set_kept(struct engine *e, struct torrent *t, bool kept)
+{
+        (void)e;
+        t->last_used_ms = clock_ms();
+        t->kept = kept;
+        torrent_stir(t);
+}
+
+void engine_hurry(struct engine *e, struct torrent *t)
+{
+        (void)push_job(e, JOB_HURRY, t, NULL);
+}
+
+void engine_stir(struct torrent *t)
+{
+        struct engine *e = engine_of(t);
+
+        if (atomic_exchange(&t->stirred, true))
+                return;
+        torrent_ref(t);
+        pthread_mutex_lock(&e->lock);
+        t->next_stirred = e->stirred;
+        e->stirred = t;
+        pthread_mutex_unlock(&e->lock);
+}
+
+/* ---- the engine's thread: in the session or not ---- */
+
+/* A place in line or a seat is a reference. */
+static void queue(struct engine *e, struct torrent *t, bool urgent)
+{
+        t->turn.owner = t;
+        if (t->turn.place == TURN_NONE)
+                torrent_ref(t);
+        turns_queue(&e->turns, &t->turn, urgent);
+}
+
+void engine_leave_line(struct engine *e, struct torrent *t)
+{
+        if (t->turn.place == TURN_NONE)
+                return;
+        turns_leave(&e->turns, &t->turn);
+        torrent_unref(t);
+}
+
+static void leave_session(struct torrent *t)
+{
+        struct bt_torrent *bt = torrent_detach(t);
+
+        if (bt)
+                bt_torrent_remove(bt);
+        torrent_set_stats(t, &(struct bt_stats){0});
+        t->needy_ms = t->next_redial_ms = 0;
+        t->redials = 0;
+}
+
+void engine_give_up_seat(struct engine *e, struct torrent *t, uint64_t rest_ms)
+{
+        leave_session(t);
+        if (rest_ms == UINT64_MAX)
+                engine_leave_line(e, t);
+        else if (rest_ms > 0)
+                turns_rest(&e->turns, &t->turn, clock_ms() + rest_ms);
+        else
+                queue(e, t, !t->kept);
+}
+
+void engine_try_session(struct engine *e, struct torrent *t)
+{
+        struct bt_torrent *bt;
+        struct bt_error err = {0};
+        bool gone;
+        int r;
+
+        r = bt_torrent_add(e->session, t->source, NULL, torrent_ref(t), &bt, &err);
+        if (r < 0) {
+                torrent_unref(t);
+                /* A torrent of the session has this hash besides its own: its metadata, which says
+                 * so, is on its way here, and then the two become one. Should it not come, the next
+                 * try comes here again. */
+                if (r != -EEXIST)
+                        upkeep_fail(e, t, r, err.text);
+                return;
+        }
+        t->metadata_kib = 0;
+        torrent_attach(t, bt);
+        /* Removed meanwhile: nobody else will tell the session. */
+        pthread_mutex_lock(&t->lock);
+        gone = t->state == TORRENT_GONE && t->bt == bt;
+        if (gone)
+                t->bt = NULL;
+        pthread_mutex_unlock(&t->lock);
+        if (gone) {
+                bt_torrent_remove(bt);
+                return;
+        }
+        for (unsigned i = 0; i < t->n_more; i++)
+                bt_torrent_merge(bt, t->more[i]);
+}
+
+/* t has got a seat, or needs none. */
+static void enter_session(struct engine *e, struct torrent *t)
+{
+        if (torrent_ready(t) == -ENOENT) {
+                engine_leave_line(e, t);
+                return;
+        }
+        t->tries++;
+        t->try_since_ms = clock_ms();
+        t->next_redial_ms = t->try_since_ms + REDIAL_MS;
+        engine_look_after(e, t);
+        engine_try_session(e, t);
+}
+
+static void start_torrent(struct engine *e, struct torrent *t)
+{
+        if (torrent_ready(t) == -ENOENT)
+                return;
+        engine_event_of(e, t, "added");
+        if (!torrent_content(t)) {
+                queue(e, t, !t->kept);
+                return;
+        }
+        enter_session(e, t);
+        if (torrent_ready(t) == 0)
+                upkeep_ready(e, t);
+}
+
+/* Keeps source, which it takes over, for when t is with the session; again and again perhaps, so
+ * not twice the same. */
+static void remember(struct torrent *t, struct bt_source *source)
+{
+        const char *text = bt_source_magnet(source);
+        bool known = strcmp(text, bt_source_magnet(t->source)) == 0;
+        struct bt_source **grown = NULL;
+
+        for (unsigned i = 0; i < t->n_more && !known; i++)
+                known = strcmp(text, bt_source_magnet(t->more[i])) == 0;
+        if (!known && t->n_more < MORE_MAX)
+                grown = reallocarray(t->more, t->n_more + 1, sizeof(struct bt_source *));
+        if (!grown) {
+                bt_source_free(source);
+                return;
+        }
+        t->more = grown;
+        t->more[t->n_more++] = source;
+}
+
+/* Added once more: takes over what else the new source knows, and tries again if the old one has
+ * failed. Takes source over. */
+static void merge(struct engine *e, struct torrent *t, struct bt_source *source)
+{
+        int r = torrent_ready(t);
+        struct bt_torrent *bt;
+
+        if (!t->kept)
+                engine_look_after(e, t);
+        pthread_mutex_lock(&t->lock);
+        bt = t->bt;
+        pthread_mutex_unlock(&t->lock);
+        /* Only this thread removes from the session, so bt stays valid here. */
+        if (bt)
+                bt_torrent_merge(bt, source);
+        /* Metadata that came and was refused would be refused again. */
+        if (r == -ETIMEDOUT) {
+                torrent_fail(t, 0, "");
+                t->tries = 0;
+                if (bt) {
+                        t->tries = 1;
+                        upkeep_try_again(e, t);
+                } else {
+                        queue(e, t, !t->kept);
+                }
+                r = -EAGAIN;
+        }
+        if (!bt && r == -EAGAIN && bt_source_meta(source) && t->turn.place != TURN_NONE) {
+                /* There is nothing to wait for. */
+                turns_seat(&e->turns, &t->turn);
+                enter_session(e, t);
+                pthread_mutex_lock(&t->lock);
+                bt = t->bt;
+                pthread_mutex_unlock(&t->lock);
+                if (bt)
+                        bt_torrent_merge(bt, source);
+        }
+        if (torrent_content(t))
+                bt_source_free(source);
+        else
+                remember(t, source);
+}
+
+/* ---- the engine's thread: slices ---- */
+
+static struct torrent *take_removed(struct engine *e)
+{
+        struct torrent *t;
+
+        pthread_mutex_lock(&e->lock);
+        t = e->removed;
+        if (t)
+                e->removed = t->next_removed;
+        pthread_mutex_unlock(&e->lock);
+        return t;
+}
+
+static struct job *take_job(struct engine *e)
+{
+        struct job *j;
+
+        pthread_mutex_lock(&e->lock);
+        j = e->jobs;
+        if (j) {
+                e->jobs = j->next;
+                if (!e->jobs)
+                        e->jobs_end = &e->jobs;
+        }
+        pthread_mutex_unlock(&e->lock);
+        return j;
+}
+
+static void run_job(struct engine *e, struct job *j)
+{
+        switch (j->type) {
+        case JOB_ADD:
+                start_torrent(e, j->torrent);
+                break;
+        case JOB_MERGE:
+                merge(e, j->torrent, j->source);
+                break;
+        case JOB_HURRY:
+                turns_hurry(&e->turns, &j->torrent->turn);
+                break;
+        case JOB_FOUND:
+                engine_found(e, (struct found_job *)j);
+                engine_found_drop((struct found_job *)j);
+                break;
+        }
+        torrent_unref(j->torrent);
+        free(j);
+}
+
+/* One thing to do: true if there was one. A torrent that was added again has been removed before,
+ * so removals go first. */
+static bool do_one(struct engine *e)
+{
+        struct torrent *t = take_removed(e);
+        struct turn *turn;
+        struct job *j;
+
+        if (t) {
+                if (t->removed_bt)
+                        bt_torrent_remove(t->removed_bt);
+                engine_leave_line(e, t);
+                torrent_unref(t);
+                return true;
+        }
+        j = take_job(e);
+        if (j) {
+                run_job(e, j);
+                return true;
+        }
+        turn = turns_next(&e->turns);
+        if (turn)
+                enter_session(e, turn->owner);
+        return turn != NULL;
+}
+
+bool engine_run_jobs(struct engine *e)
+{
+        uint64_t end = clock_ms() + SLICE_MS;
+
+        do
+                if (!do_one(e))
+                        return false;
+        while (clock_ms() < end && !e->stop);
+        return true;
+}
+
+void engine_drop_line(struct engine *e)
+{
+        struct turns *ts = &e->turns;
+
+        for (struct turn *t; (t = ts->urgent    ? ts->urgent
+                                  : ts->waiting ? ts->waiting
+                                                : ts->resting);)
+                engine_leave_line(e, t->owner);
+}
+
+void engine_drop_jobs(struct engine *e)
+{
+        struct torrent *t;
+        struct job *j;
+
+        while ((j = take_job(e))) {
+                torrent_unref(j->torrent);
+                bt_source_free(j->source);
+                if (j->type == JOB_FOUND)
+                        engine_found_drop((struct found_job *)j);
+                free(j);
+        }
+        while ((t = take_removed(e)))
+                torrent_unref(t);
+}

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: MIT */
+/* test_registry.c: the names of directories: the first that is free, however many have one like it,
+ * and found in no time. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "names.h"
+#include "registry.h"
+
+static struct torrent_env env;
+
+static struct torrent *add(struct registry *r, unsigned hash, const char *name)
+{
+        char magnet[1024];
+        struct bt_source *source;
+        struct torrent *t;
+        int n = snprintf(magnet, sizeof magnet, "magnet:?xt=urn:btih:%040x&dn=%s", hash, name);
+
+        assert_int_equal(bt_source_from_magnet(magnet, (size_t)n, false, &source, NULL), 0);
+        assert_int_equal(registry_add(r, &env, source, true, &t), 0);
+        return t;
+}
+
+static void test_many_of_one_name_take_no_longer_than_others(void **state)
+{
+        enum { MANY = 50000, MOST_MS = 10000 }; /* by trying all of them: minutes */
+        uint64_t began = clock_ms();
+        char name[NAME_BYTES_MAX + 1];
+        struct registry *r;
+
+        (void)state;
+        assert_int_equal(registry_new(&r), 0);
+        for (unsigned i = 1; i <= MANY; i++) {
+                struct torrent *t = add(r, i, "film.mkv");
+
+                if (i == MANY) {
+                        assert_true(registry_name(r, t, name));
+                        assert_string_equal(name, "film (50000).mkv");
+                }
+                torrent_unref(t);
+        }
+        assert_true(clock_ms() - began < MOST_MS);
+        registry_free(r);
+}
+
+/* The first name made of claim that nobody of those has. */
+static void expect(char names[][NAME_BYTES_MAX + 1], unsigned n, const char *claim, char *out)
+{
+        for (unsigned i = 1;; i++) {
+                bool taken = false;
+
+                if (i == 1)
+                        strcpy(out, claim);
+                else
+                        name_numbered(claim, i, out);
+                for (unsigned k = 0; k < n && !taken; k++)
+                        taken = strcmp(names[k], out) == 0;
+                if (!taken)
+                        return;
+        }
+}
+
+static void test_names_are_the_first_that_are_free_whoever_leaves(void **state)
+{
+        enum { MOST = 60, ROUNDS = 5000 };
+        static char names[MOST][NAME_BYTES_MAX + 1];
+        static char longest[2][NAME_BYTES_MAX + 1];
+        struct torrent *torrents[MOST];
+        /* Some make the names of others when they are numbered; the longest are cut for it. */
+        const char *claims[] = {"a",   "a (2)",   "a (2) (2)", "b.x",      "b (2).x",
+                                "(2)", "a (002)", longest[0],  longest[1], "a (3)"};
+        unsigned n = 0, hash = 1;
+        struct registry *r;
+
+        (void)state;
+        memset(longest[0], 'l', NAME_BYTES_MAX);
+        memset(longest[1], 'l', NAME_BYTES_MAX - 4);
+        strcat(longest[1], "mmm");
+        srand(1);
+        assert_int_equal(registry_new(&r), 0);
+        for (unsigned round = 0; round < ROUNDS; round++) {
+                if (n < MOST && rand() % 100 < 55) {
+                        const char *claim =
+                                claims[(size_t)rand() % (sizeof claims / sizeof *claims)];
+                        char name[NAME_BYTES_MAX + 1];
+
+                        expect(names, n, claim, name);
+                        torrents[n] = add(r, hash++, claim);
+                        assert_true(registry_name(r, torrents[n], names[n]));
+                        assert_string_equal(names[n], name);
+                        n++;
+                } else if (n > 0) {
+                        unsigned k = (unsigned)rand() % n;
+
+                        registry_remove(r, torrents[k]);
+                        torrent_unref(torrents[k]);
+                        n--;
+                        torrents[k] = torrents[n];
+                        memmove(names[k], names[n], sizeof names[k]);
+                }
+        }
+        while (n > 0)
+                torrent_unref(torrents[--n]);
+        registry_free(r);
+}
+
+static unsigned ended;
+
+static void end(struct torrent *t)
+{
+        (void)t;
+        ended++;
+}
+
+static void test_clear_takes_all_out(void **state)
+{
+        struct registry *r;
+        struct torrent *t;
+
+        (void)state;
+        assert_int_equal(registry_new(&r), 0);
+        for (unsigned i = 1; i <= 100; i++)
+                torrent_unref(add(r, i, "same"));
+        registry_clear(r, end);
+        assert_int_equal(ended, 100);
+        assert_int_equal(registry_count(r), 0);
+        assert_null(registry_by_name(r, "same"));
+        t = add(r, 1, "same");
+        assert_ptr_equal(registry_next(r, 0), t);
+        torrent_unref(t);
+        torrent_unref(t);
+        registry_free(r);
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(test_many_of_one_name_take_no_longer_than_others),
+                cmocka_unit_test(test_names_are_the_first_that_are_free_whoever_leaves),
+                cmocka_unit_test(test_clear_takes_all_out),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
