@@ -99,7 +99,7 @@ static void begin_at(struct registry *r, const char *claim, unsigned index)
 /* Makes of "name (n).ext" what it was made of, if it was; false: it has no number. */
 static bool without_number(const char *name, char base[NAME_BYTES_MAX + 1])
 {
-        size_t stem = name_stem(name), at = stem;
+        size_t stem = name_stem(name), at;
 
         if (stem < 4 || name[stem - 1] != ')')
                 return false;

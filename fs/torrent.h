@@ -122,7 +122,7 @@ struct torrent {
         struct turn turn; /* whose metadata is fetched when; a reference while it has a place */
         struct bt_source **more; /* that it was added by besides, while its metadata is missing */
         unsigned n_more;
-        bool found; /* its metadata came, and is looked at */
+        bool found;               /* its metadata came, and is looked at */
         uint64_t asked_helper_ms; /* for whatever it was */
         unsigned failures;        /* how often nobody had the metadata */
         unsigned rests;           /* of as many the last one is over when its turn rests no more */

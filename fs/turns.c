@@ -11,18 +11,18 @@ void turns_leave(struct turns *ts, struct turn *t)
         case TURN_NONE:
                 break;
         case TURN_WAITS:
-                DL_DELETE(ts->waiting, t);
+                DL_DELETE(ts->waiting, t); /* NOLINT(*NullDereference) */
                 ts->n_waiting--;
                 break;
         case TURN_URGENT:
-                DL_DELETE(ts->urgent, t);
+                DL_DELETE(ts->urgent, t); /* NOLINT(*NullDereference): it is in */
                 ts->n_urgent--;
                 break;
         case TURN_SEATED:
                 ts->n_seated--;
                 break;
         case TURN_RESTS:
-                DL_DELETE(ts->resting, t);
+                DL_DELETE(ts->resting, t); /* NOLINT(*NullDereference) */
                 break;
         }
         t->place = TURN_NONE;
