@@ -336,6 +336,9 @@ int engine_new(const struct engine_options *o, struct engine **ret)
                 engine_free(e);
                 return log_error_errno(r, "Cannot open the cache folder: %m");
         }
+        if (!cache_is_sparse(e->cache))
+                log_warning(
+                        "The cache folder's file system has no sparse files: a torrent takes all room up to the furthest piece that was read; choose a folder on ext4, xfs or btrfs with --cache-dir");
         *ret = e;
         return 0;
 }

@@ -156,10 +156,9 @@ static void on_metadata(void *user, struct bt_meta *meta, const struct bt_error 
         if (r == -ESTALE)
                 return;
         if (r < 0) {
-                char why[128];
+                char why[240];
 
-                errno = -r;
-                snprintf(why, sizeof why, "cannot make its store: %m");
+                snprintf(why, sizeof why, "cannot make its store: %s", store_new_error(-r));
                 upkeep_fail(e, t, r, why);
                 return;
         }
