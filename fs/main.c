@@ -237,11 +237,22 @@ static int start_all(struct program *p)
                 .on_event = o->on_event != NULL,
                 .reply = mount_reply,
         };
+        const struct mount_options m = {
+                .mountpoint = p->mountpoint,
+                .source = o->source,
+                .fuse_options = o->fuse_options,
+                .uid = o->uid,
+                .gid = o->gid,
+                .umask = o->umask,
+                .max_read = (unsigned)o->max_read,
+                .helper = p->helper,
+                .cache_dir_fd = p->cache_dir_fd,
+                .sidecar = on_sidecar,
+        };
         int r = engine_new(&e, &p->engine);
 
         if (r == 0)
-                r = mount_new(p->engine, p->mountpoint, o->fuse_options, p->helper, p->cache_dir_fd,
-                              on_sidecar, &p->mount);
+                r = mount_new(p->engine, &m, &p->mount);
         /* Mounted, but nothing is answered yet: whoever asks finds a session that stands. */
         if (r == 0)
                 r = engine_start(p->engine, !o->no_http);

@@ -281,6 +281,11 @@ int node_stat(const struct nodes *nodes, uint64_t ino, struct stat *ret)
         else
                 r = stat_tree(t, n.node, ret);
         torrent_unref(t);
+        if (n.kind == NODE_TREE) {
+                ret->st_uid = nodes->files_uid;
+                ret->st_gid = nodes->files_gid;
+                ret->st_mode &= ~nodes->files_umask;
+        }
         return r;
 }
 

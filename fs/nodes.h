@@ -49,8 +49,11 @@ bool node_is_content(struct node n);
 
 struct nodes {
         struct engine *engine;
-        uid_t uid;
+        uid_t uid; /* of the root and of .magnetfs, which are the mounter's */
         gid_t gid;
+        uid_t files_uid; /* of the torrents' directories and files */
+        gid_t files_gid;
+        mode_t files_umask; /* taken from the modes of those */
         time_t started_at;
 };
 
