@@ -46,7 +46,7 @@ static int open_content(struct mount *m, struct node n, struct fuse_file_info *f
                 return -EROFS;
         t = registry_by_number(engine_registry(m->engine), n.number);
         if (!t)
-                return -ENOENT;
+                return -ESTALE;
         if (torrent_content(t))
                 r = handle_open(t, n.node, &f->handle);
         torrent_unref(t);
