@@ -106,7 +106,7 @@ int engine_add(struct engine *e, struct bt_source *source, bool kept, struct tor
         if (r >= 0)
                 r = push_job(e, JOB_ADD, t, NULL, NULL);
         if (r < 0) {
-                registry_remove(e->registry, t);
+                (void)registry_remove(e->registry, t);
                 (void)torrent_end(t, EIO);
                 torrent_unref(t);
                 return r;
@@ -127,14 +127,12 @@ bool engine_is_idle(const struct engine *e, struct torrent *t)
         return clock_ms() - t->last_used_ms >= timeout_ms;
 }
 
-void engine_remove(struct engine *e, struct torrent *t)
+bool engine_drop(struct engine *e, struct torrent *t, char name[NAME_BYTES_MAX + 1])
 {
-        char name[NAME_BYTES_MAX + 1];
         struct bt_torrent *bt;
 
-        if (!registry_name(e->registry, t, name))
-                return;
-        registry_remove(e->registry, t);
+        if (!registry_name(e->registry, t, name) || !registry_remove(e->registry, t))
+                return false;
         bt = torrent_end(t, EIO);
         /* By the engine's own thread at once: an add of the same hash, which is free now, may be in
          * the queue before it. */
@@ -143,6 +141,8 @@ void engine_remove(struct engine *e, struct torrent *t)
                 bt_torrent_remove(bt);
         engine_event(e, t, name, "removed");
         e->hooks.changed(t);
+        e->hooks.gone(t->number);
+        return true;
 }
 
 void engine_set_kept(struct engine *e, struct torrent *t, bool kept)
@@ -307,6 +307,7 @@ static void *engine_thread(void *arg)
                 }
                 run_passed(e);
                 run_jobs(e);
+                removal_run(e, clock_ms());
         }
         return NULL;
 }
@@ -424,7 +425,7 @@ void engine_stop(struct engine *e, unsigned timeout_ms)
         engine_save_state(e);
         for (uint32_t n = 0; (t = registry_next(e->registry, n)); torrent_unref(t)) {
                 n = t->number;
-                registry_remove(e->registry, t);
+                (void)registry_remove(e->registry, t);
                 (void)torrent_end(t, ENODEV);
         }
         e->abandoned = bt_session_close(e->session, timeout_ms) < 0;
@@ -450,6 +451,7 @@ void engine_free(struct engine *e)
         for (size_t i = 0; i < e->n_passed; i++)
                 torrent_unref(e->passed[i].torrent);
         free(e->passed);
+        removal_free(e);
         registry_free(e->registry);
         cache_free(e->cache);
         if (e->epoll_fd >= 0)

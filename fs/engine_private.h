@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* engine_private.h: the inside of the engine, for engine.c, engine_session.c and upkeep.c alone. */
+/* engine_private.h: the inside of the engine, for engine.c, engine_session.c, removal.c and
+ * upkeep.c alone. */
 #ifndef FS_ENGINE_PRIVATE_H
 #define FS_ENGINE_PRIVATE_H
 
 #include <pthread.h>
 
 #include "engine.h"
+#include "names.h"
 
 /* A peer that was lost, or not reached, is dialled again after this; then after twice as long, and
  * so on. */
@@ -53,6 +55,7 @@ struct engine {
         struct job *jobs, **jobs_end;
         struct passed *passed;
         size_t n_passed, room_passed;
+        struct departed *departed; /* (utlist), see removal.c */
 };
 
 static inline struct engine *engine_of(struct torrent *t)
@@ -67,6 +70,10 @@ void engine_wake(struct engine *e);
 void engine_event(struct engine *e, struct torrent *t, const char *name, const char *what);
 void engine_event_of(struct engine *e, struct torrent *t, const char *what);
 
+/* Removes a torrent with its data, in all but the kernel's memory of its name, which is copied to
+ * name. false: somebody else did. Any thread; deletes a file. */
+bool engine_drop(struct engine *e, struct torrent *t, char name[NAME_BYTES_MAX + 1]);
+
 /* ---- engine_session.c ---- */
 
 /* What the session calls; see bt.h for the threads. user is a torrent. */
@@ -76,6 +83,17 @@ extern const struct bt_callbacks engine_callbacks;
 void *engine_load_state(struct engine *e, size_t *len);
 /* Saves that; a failure is not told. After the engine's thread has ended; writes a file. */
 void engine_save_state(struct engine *e);
+
+/* ---- removal.c; the engine's thread only ---- */
+
+/* Removes the torrent if it is idle, or has the helper do so. */
+void removal_check_idle(struct engine *e, struct torrent *t, uint64_t now_ms);
+/* Has the helper tell of what was removed. Each time that the thread was woken. */
+void removal_run(struct engine *e, uint64_t now_ms);
+/* The helper has answered HELPER_REMOVE; err > 0: an errno. */
+void removal_answered(struct engine *e, uint32_t number, int err);
+/* After the thread has ended. */
+void removal_free(struct engine *e);
 
 /* ---- upkeep.c; the engine's thread only ---- */
 

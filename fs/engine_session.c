@@ -121,7 +121,7 @@ static void take_over(struct engine *e, struct torrent *t, struct torrent *other
 
         if (other->kept)
                 engine_set_kept(e, t, true);
-        registry_remove(e->registry, other);
+        (void)registry_remove(e->registry, other);
         torrent_become(other, t);
         if (registry_rename(e->registry, t, meta, renamed, &third) == -EEXIST)
                 torrent_unref(third);
@@ -169,6 +169,8 @@ static void on_metadata(void *user, struct bt_meta *meta, const struct bt_error 
         }
         for (const struct renamed *m = renamed; m; m = m->next)
                 e->hooks.forget_name(m->old_name);
+        for (const struct renamed *m = renamed; m; m = m->next)
+                m->torrent->name_is_new = false;
         for (const struct renamed *m = renamed; m; m = m->next)
                 if (m->torrent != t)
                         upkeep_renamed(e, m->torrent);

@@ -235,6 +235,7 @@ static int start_all(struct program *p)
                 .min_free = o->min_free,
                 .helper_fd = p->helper_fd,
                 .on_event = o->on_event != NULL,
+                .read_only = o->read_only,
                 .reply = mount_reply,
         };
         const struct mount_options m = {

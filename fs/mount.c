@@ -91,6 +91,14 @@ static void hook_changed(struct torrent *t)
         control_changed(the_mount->control, t);
 }
 
+/* Nothing beneath its directory is found any more, also where the kernel still knows the names. Of
+ * the attributes alone: that waits for nothing. */
+static void hook_gone(uint32_t number)
+{
+        (void)fuse_lowlevel_notify_inval_inode(the_mount->session,
+                                               node_ino(NODE_TREE, number, TREE_ROOT), -1, 0);
+}
+
 static void hook_event(const char *json)
 {
         control_event(the_mount->control, json);
@@ -232,6 +240,7 @@ int mount_new(struct engine *e, const struct mount_options *o, struct mount **re
 {
         static const struct engine_hooks hooks = {.forget_name = hook_forget_name,
                                                   .changed = hook_changed,
+                                                  .gone = hook_gone,
                                                   .event = hook_event,
                                                   .sidecar = hook_sidecar};
         struct mount *m = calloc(1, sizeof *m);

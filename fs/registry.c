@@ -174,7 +174,7 @@ static size_t above(const struct registry *r, uint32_t number)
         return low;
 }
 
-void registry_remove(struct registry *r, struct torrent *t)
+bool registry_remove(struct registry *r, struct torrent *t)
 {
         struct entry *e;
 
@@ -189,11 +189,12 @@ void registry_remove(struct registry *r, struct torrent *t)
                 r->changed_at = time(NULL);
         }
         pthread_rwlock_unlock(&r->lock);
-        if (e) {
-                free(e->claim);
-                free(e);
-                torrent_unref(t);
-        }
+        if (!e)
+                return false;
+        free(e->claim);
+        free(e);
+        torrent_unref(t);
+        return true;
 }
 
 static struct torrent *ref_of(struct entry *e)

@@ -23,7 +23,8 @@ static void announce(struct engine *e, struct torrent *t)
 {
         char name[NAME_BYTES_MAX + 1];
 
-        if (e->options.helper_fd < 0 || e->helper_gone || !registry_name(e->registry, t, name)) {
+        if (e->options.helper_fd < 0 || e->options.read_only || e->helper_gone ||
+            !registry_name(e->registry, t, name)) {
                 t->announce = ANNOUNCE_NONE;
                 return;
         }
@@ -209,22 +210,6 @@ void upkeep_redial(struct torrent *t, uint64_t now)
                 bt_torrent_redial(bt);
 }
 
-static void check_idle(struct engine *e, struct torrent *t)
-{
-        char name[NAME_BYTES_MAX + 1];
-
-        if (t->removing || !engine_is_idle(e, t) || !registry_name(e->registry, t, name))
-                return;
-        log_info("%s (%s): idle, removed", t->hex, name);
-        if (e->options.helper_fd >= 0 && !e->helper_gone &&
-            helper_send(e->options.helper_fd, HELPER_REMOVE, t->number, name) == 0) {
-                t->removing = true;
-                return;
-        }
-        engine_remove(e, t);
-        e->hooks.forget_name(name);
-}
-
 /* After a failed write the session asks for nothing more of the torrent until it is told to. The
  * second time, as it may have heard of the failure after the first. */
 static void check_writes(struct torrent *t)
@@ -272,6 +257,10 @@ void upkeep_helper(struct engine *e)
                         e->hooks.sidecar(m.err);
                         continue;
                 }
+                if (m.type == HELPER_REMOVE) {
+                        removal_answered(e, m.number, m.err);
+                        continue;
+                }
                 t = registry_by_number(e->registry, m.number);
                 if (!t)
                         continue;
@@ -283,10 +272,6 @@ void upkeep_helper(struct engine *e)
                         else if (m.err != 0)
                                 log_debug("%s: could not be announced: %s", t->hex,
                                           strerror(m.err));
-                } else if (m.type == HELPER_REMOVE) {
-                        /* Done already when it went well; a new name or a new reader meanwhile:
-                         * looked at again later. */
-                        t->removing = false;
                 }
                 torrent_unref(t);
         }
@@ -305,7 +290,7 @@ void upkeep_torrent(struct engine *e, struct torrent *t, uint64_t now)
         check_dials(t, now);
         check_writes(t);
         check_progress(e, t);
-        check_idle(e, t);
+        removal_check_idle(e, t, now);
         if (t->announce == ANNOUNCE_WANTED)
                 announce(e, t);
 }
