@@ -391,6 +391,8 @@ int main(int argc, char **argv)
                 (void)fcntl(code, F_SETFD, 0);
         if (code >= 0)
                 close(code);
+        /* A limit on file sizes is an error of the write that meets it. */
+        signal(SIGXFSZ, SIG_IGN);
 
         if (!options_parse(argc, argv, &p->options)) {
                 options_free(&p->options);
