@@ -93,7 +93,7 @@ static int check(struct program *p)
         if (r == 0)
                 r = startup_folder(o->cache_dir, "cache", &p->cache_dir_fd, &p->cache_lock_fd);
         if (r == 0)
-                r = startup_mountpoint(o->mountpoint, &p->mountpoint);
+                r = startup_mountpoint(o->mountpoint, o->nonempty, &p->mountpoint);
         if (r == 0)
                 r = startup_fuse();
         if (r == 0 && !o->no_http)
