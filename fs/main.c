@@ -22,6 +22,7 @@
 #include "log.h"
 #include "mount.h"
 #include "options.h"
+#include "source.h"
 #include "startup.h"
 
 enum { EXIT_USAGE = 2 };
@@ -33,6 +34,7 @@ enum { SIDECAR_START_MS = 10000 };
 
 struct program {
         struct options options;
+        struct bt_source *source; /* what the command line adds, or NULL */
         char *mountpoint;
         char addr[64];
         uint16_t port;
@@ -82,6 +84,9 @@ static int check(struct program *p)
         uint64_t kernel_s;
         int r;
 
+        r = o->source ? source_parse(o->source, o->loopback_peers, &p->source) : 0;
+        if (r < 0)
+                return r;
         kernel_s = startup_request_timeout_s();
         if (kernel_s > 0 && (o->read_timeout_s == 0 || o->read_timeout_s >= kernel_s)) {
                 o->read_timeout_s = kernel_s > 1 ? kernel_s / 2 : 1;
@@ -264,6 +269,23 @@ static int start_all(struct program *p)
         return r;
 }
 
+/* What the command line says, kept. */
+static int add_source(struct program *p)
+{
+        struct bt_source *source = p->source;
+        struct torrent *t = NULL;
+        int r;
+
+        if (!source)
+                return 0;
+        p->source = NULL;
+        r = engine_add(p->engine, source, true, &t);
+        if (r < 0)
+                log_error("Cannot add %s: %s", p->options.source, store_new_error(-r));
+        torrent_unref(t);
+        return r;
+}
+
 /* Waits for the sidecar (0), a signal or an unmount (-ECANCELED), or -ECHILD. */
 static int wait_for_sidecar(struct program *p)
 {
@@ -369,6 +391,8 @@ static int run(struct program *p)
         r = take_signals(p);
         if (r == 0)
                 r = start_all(p);
+        if (r == 0)
+                r = add_source(p);
         if (r == 0 && !p->options.no_http)
                 r = wait_for_sidecar(p);
         if (r == 0) {
@@ -408,6 +432,7 @@ int main(int argc, char **argv)
                 log_open("magnetfs", p->options.log_level);
                 code = run(p);
         }
+        bt_source_free(p->source);
         free(p->mountpoint);
         free(p->sidecar_path);
         options_free(&p->options);
