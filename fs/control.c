@@ -72,7 +72,7 @@ int doc_open(struct control *c, struct node n, struct doc **ret)
                 d->torrent = registry_by_number(engine_registry(c->engine), n.number);
                 if (!d->torrent) {
                         free(d);
-                        return -ENOENT;
+                        return -ESTALE;
                 }
         }
         pthread_mutex_lock(&c->lock);

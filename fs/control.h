@@ -22,7 +22,7 @@ void control_free(struct control *c);
 /* Whether the node is a document, and may be written. */
 bool doc_is(struct node n);
 bool doc_is_writable(struct node n);
-/* -ENOENT: its torrent is gone. */
+/* -ESTALE: its torrent is gone. */
 int doc_open(struct control *c, struct node n, struct doc **ret);
 void doc_close(struct doc *d);
 

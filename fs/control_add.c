@@ -93,8 +93,8 @@ static int take_in(struct doc *d, bool final)
                 }
                 r = engine_add(c->engine, s.list[i], doc_is_fixed(d, FIXED_ADD), &t);
                 if (r < 0) {
-                        errno = -r;
-                        snprintf(err.text, sizeof err.text, "cannot add it: %m");
+                        snprintf(err.text, sizeof err.text, "cannot add it: %s",
+                                 store_new_error(-r));
                         continue;
                 }
                 pthread_mutex_lock(&c->lock);

@@ -4,23 +4,16 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "ctl_mountinfo.h"
 #include "ctl_watchdog.h"
 
 #define CONTROL_DIR ".magnetfs"
-
-/* A pending torrent takes its real name once, and maybe another for a duplicate: a few tries are
- * plenty. */
-#define REMOVE_TRIES   10
-#define REMOVE_WAIT_MS 20
 
 struct ctl_mount {
         char *dir;
@@ -174,55 +167,16 @@ void ctl_mount_free(struct ctl_mount *m)
 
 /* ---- removing ---- */
 
-/* The name in the mount's root that by-hash/<hash> points to. -EBADMSG: to no such thing. */
-static int directory_of(const struct ctl_mount *m, const char *hash, char ret[NAME_MAX + 1])
-{
-        char path[128], target[PATH_MAX];
-        const char *base;
-        ssize_t k;
-
-        if (snprintf(path, sizeof(path), "by-hash/%s", hash) >= (int)sizeof(path))
-                return -ENOENT;
-        k = readlinkat(m->control_fd, path, target, sizeof(target) - 1);
-        if (k < 0)
-                return -errno;
-        target[k] = 0;
-        base = strrchr(target, '/');
-        base = base ? base + 1 : target;
-        if (!*base || strcmp(base, ".") == 0 || strcmp(base, "..") == 0 ||
-            strcmp(base, CONTROL_DIR) == 0 || strlen(base) > NAME_MAX)
-                return -EBADMSG;
-        strcpy(ret, base);
-        return 0;
-}
-
-static void pause_ms(long ms)
-{
-        struct timespec ts = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
-
-        nanosleep(&ts, NULL);
-}
-
 int ctl_mount_remove(struct ctl_mount *m, const char *hash)
 {
-        char name[NAME_MAX + 1];
-        int r = -ENOENT;
+        char path[128];
+        int r = 0;
 
-        for (unsigned i = 0; i < REMOVE_TRIES; i++) {
-                bool linked;
-
-                ctl_guard(0);
-                r = directory_of(m, hash, name);
-                linked = r == 0;
-                if (linked && unlinkat(m->root_fd, name, AT_REMOVEDIR) < 0)
-                        r = -errno;
-                ctl_unguard();
-                if (r != -ENOENT)
-                        return r;
-                if (!linked)
-                        return i == 0 ? -ENOENT : 0; /* gone meanwhile: what was asked for */
-                /* a pending torrent took its real name between the two calls */
-                pause_ms(REMOVE_WAIT_MS);
-        }
+        if (snprintf(path, sizeof(path), "torrents/%s", hash) >= (int)sizeof(path))
+                return -ENOENT;
+        ctl_guard(0);
+        if (unlinkat(m->control_fd, path, AT_REMOVEDIR) < 0)
+                r = -errno;
+        ctl_unguard();
         return r;
 }

@@ -32,7 +32,7 @@ int ctl_mount_control_fd(const struct ctl_mount *m);
  * call. */
 const char *ctl_mount_complaint(struct ctl_mount *m, int r);
 
-/* Removes the torrent of this info-hash (a name in by-hash) with its directory in the mount.
+/* Removes the torrent of this info-hash with its data.
  * -ENOENT: there is no such torrent. */
 int ctl_mount_remove(struct ctl_mount *m, const char *hash);
 

@@ -146,6 +146,7 @@ static void *engine_thread(void *arg)
                 }
                 run_passed(e);
                 more = engine_run_jobs(e);
+                removal_run(e, clock_ms());
         }
         return NULL;
 }
@@ -178,6 +179,9 @@ int engine_new(const struct engine_options *o, struct engine **ret)
                 engine_free(e);
                 return log_error_errno(r, "Cannot open the cache folder: %m");
         }
+        if (!cache_is_sparse(e->cache))
+                log_warning(
+                        "The cache folder's file system has no sparse files: a torrent takes all room up to the furthest piece that was read; choose a folder on ext4, xfs or btrfs with --cache-dir");
         *ret = e;
         return 0;
 }
@@ -323,6 +327,7 @@ void engine_free(struct engine *e)
         engine_drop_line(e);
         chores_free(e->env.chores);
         chores_free(e->env.disk);
+        removal_free(e);
         registry_free(e->registry);
         cache_free(e->cache);
         if (e->epoll_fd >= 0)

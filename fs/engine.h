@@ -27,18 +27,20 @@ struct engine_options {
         int state_dir_fd; /* borrowed */
         int cache_dir_fd; /* borrowed */
         uint64_t cache_size, min_free;
-        int helper_fd; /* borrowed; -1: none */
-        bool on_event; /* the helper runs a command for events */
+        int helper_fd;  /* borrowed; -1: none */
+        bool read_only; /* the mount is: the helper can change nothing there */
+        bool on_event;  /* the helper runs a command for events */
         struct reply_ops reply;
 };
 
-/* What the engine tells the mount. From the engine's thread but for changed and event, which come
- * from any; no lock is held. */
+/* What the engine tells the mount. From the engine's thread but for changed, gone and event, which
+ * come from any; no lock is held. */
 struct engine_hooks {
         void (*forget_name)(
                 const char *name); /* the kernel shall ask for this name of the root again */
         void (*changed)(struct torrent *t); /* its metadata came, failed, or it is gone: who waits
                                                for that shall look */
+        void (*gone)(uint32_t number);      /* … the torrent of that number is; must not wait */
         void (*event)(const char *json);    /* one line for those who read events */
         void (*sidecar)(int err);           /* the first start of the sidecar: 0 or an errno */
 };
@@ -71,9 +73,16 @@ bool engine_loopback_peers(const struct engine *e);
  * kept. *ret is a reference. -ENOMEM, -E2BIG and what torrent_set_content
  * gives. Any thread; does not wait for the session. */
 int engine_add(struct engine *e, struct bt_source *source, bool kept, struct torrent **ret);
-/* Removes a torrent with its data; its directory must be on its way out (rmdir). Any thread;
- * the chores delete its file. */
+/* Removes a torrent with its data; that is done at the return. The helper tells those who watch the
+ * root by inotify. Any thread; the chores delete its file. */
 void engine_remove(struct engine *e, struct torrent *t);
+/* The number of the torrent that was removed under this name of the root, when the helper is still
+ * to tell so; else 0. Any thread. */
+uint32_t engine_departed(struct engine *e, const char *name);
+/* The helper's rmdir of a name of the root: removes an idle torrent if that was asked of the
+ * helper. 0: the rmdir may be granted; -ENOENT; -EBUSY: the torrent of that name is to stay. The
+ * thread that opens files. */
+int engine_helper_rmdir(struct engine *e, const char *name);
 /* Temporary, and nobody has used it for the idle time (for a moment, if its metadata did not come).
  * Any thread. */
 bool engine_is_idle(const struct engine *e, struct torrent *t);

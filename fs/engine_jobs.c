@@ -76,7 +76,7 @@ int engine_add(struct engine *e, struct bt_source *source, bool kept, struct tor
         if (r >= 0)
                 r = push_job(e, JOB_ADD, t, NULL);
         if (r < 0) {
-                registry_remove(e->registry, t);
+                (void)registry_remove(e->registry, t);
                 (void)torrent_end(t, EIO);
                 torrent_unref(t);
                 return r;
@@ -97,18 +97,18 @@ bool engine_is_idle(const struct engine *e, struct torrent *t)
         return clock_ms() - t->last_used_ms >= timeout_ms;
 }
 
-void engine_remove(struct engine *e, struct torrent *t)
+bool engine_drop(struct engine *e, struct torrent *t, char name[NAME_BYTES_MAX + 1])
 {
-        char name[NAME_BYTES_MAX + 1];
         struct bt_torrent *bt;
 
-        if (!registry_name(e->registry, t, name))
-                return;
-        registry_remove(e->registry, t);
+        if (!registry_name(e->registry, t, name) || !registry_remove(e->registry, t))
+                return false;
         bt = torrent_end(t, EIO);
         push_removed(e, t, bt);
         engine_event(e, t, name, "removed");
         e->hooks.changed(t);
+        e->hooks.gone(t->number);
+        return true;
 }
 
 void engine_set_kept(struct engine *e, struct torrent *t, bool kept)

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* engine_private.h: the inside of the engine, for engine*.c and upkeep.c alone. */
+/* engine_private.h: the inside of the engine, for engine*.c, removal.c and upkeep.c alone. */
 #ifndef FS_ENGINE_PRIVATE_H
 #define FS_ENGINE_PRIVATE_H
 
 #include <pthread.h>
 
 #include "engine.h"
+#include "names.h"
 
 /* A peer that was lost, or not reached, is dialled again after this; then after twice as long, and
  * so on. */
@@ -69,6 +70,7 @@ struct engine {
         struct passed *passed;
         size_t n_passed, room_passed;
         struct torrent *stirred, *removed; /* references */
+        struct departed *departed;         /* (utlist), see removal.c */
 };
 
 static inline struct engine *engine_of(struct torrent *t)
@@ -106,6 +108,9 @@ void engine_give_up_seat(struct engine *e, struct torrent *t, uint64_t rest_ms);
 /* After the thread has ended: forgets all of it. */
 void engine_drop_jobs(struct engine *e);
 void engine_drop_line(struct engine *e);
+/* Removes a torrent with its data, in all but the kernel's memory of its name, which is copied to
+ * name. false: somebody else did. Any thread. */
+bool engine_drop(struct engine *e, struct torrent *t, char name[NAME_BYTES_MAX + 1]);
 
 /* ---- engine_session.c ---- */
 
@@ -119,6 +124,17 @@ void engine_found_drop(struct found_job *f); /* all but the memory of f itself *
 void *engine_load_state(struct engine *e, size_t *len);
 /* Saves that; a failure is not told. After the engine's thread has ended; writes a file. */
 void engine_save_state(struct engine *e);
+
+/* ---- removal.c; the engine's thread only ---- */
+
+/* Removes the torrent if it is idle, or has the helper do so. */
+void removal_check_idle(struct engine *e, struct torrent *t, uint64_t now_ms);
+/* Has the helper tell of what was removed. Each time that the thread was woken. */
+void removal_run(struct engine *e, uint64_t now_ms);
+/* The helper has answered HELPER_REMOVE; err > 0: an errno. */
+void removal_answered(struct engine *e, uint32_t number, int err);
+/* After the thread has ended. */
+void removal_free(struct engine *e);
 
 /* ---- upkeep.c; the engine's thread only ---- */
 

@@ -164,10 +164,9 @@ void engine_found(struct engine *e, struct found_job *f)
                 return;
         }
         if (f->result < 0) {
-                char why[128];
+                char why[240];
 
-                errno = -f->result;
-                snprintf(why, sizeof why, "cannot make its store: %m");
+                snprintf(why, sizeof why, "cannot make its store: %s", store_new_error(-f->result));
                 upkeep_fail(e, t, f->result, why);
                 return;
         }
@@ -179,6 +178,8 @@ void engine_found(struct engine *e, struct found_job *f)
         }
         for (const struct renamed *m = renamed; m; m = m->next)
                 e->hooks.forget_name(m->old_name);
+        for (const struct renamed *m = renamed; m; m = m->next)
+                m->torrent->name_is_new = false;
         for (const struct renamed *m = renamed; m; m = m->next)
                 if (m->torrent != t)
                         upkeep_renamed(e, m->torrent);

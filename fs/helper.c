@@ -113,6 +113,7 @@ static void become_child(void)
         sigemptyset(&none);
         sigprocmask(SIG_SETMASK, &none, NULL);
         signal(SIGPIPE, SIG_DFL);
+        signal(SIGXFSZ, SIG_DFL);
 }
 
 static void start_sidecar(struct helper *h)

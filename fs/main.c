@@ -22,6 +22,7 @@
 #include "log.h"
 #include "mount.h"
 #include "options.h"
+#include "source.h"
 #include "startup.h"
 
 enum { EXIT_USAGE = 2 };
@@ -33,6 +34,7 @@ enum { SIDECAR_START_MS = 10000 };
 
 struct program {
         struct options options;
+        struct bt_source *source; /* what the command line adds, or NULL */
         char *mountpoint;
         char addr[64];
         uint16_t port;
@@ -82,6 +84,9 @@ static int check(struct program *p)
         uint64_t kernel_s;
         int r;
 
+        r = o->source ? source_parse(o->source, o->loopback_peers, &p->source) : 0;
+        if (r < 0)
+                return r;
         kernel_s = startup_request_timeout_s();
         if (kernel_s > 0 && (o->read_timeout_s == 0 || o->read_timeout_s >= kernel_s)) {
                 o->read_timeout_s = kernel_s > 1 ? kernel_s / 2 : 1;
@@ -93,7 +98,7 @@ static int check(struct program *p)
         if (r == 0)
                 r = startup_folder(o->cache_dir, "cache", &p->cache_dir_fd, &p->cache_lock_fd);
         if (r == 0)
-                r = startup_mountpoint(o->mountpoint, &p->mountpoint);
+                r = startup_mountpoint(o->mountpoint, o->nonempty, &p->mountpoint);
         if (r == 0)
                 r = startup_fuse();
         if (r == 0 && !o->no_http)
@@ -235,13 +240,25 @@ static int start_all(struct program *p)
                 .min_free = o->min_free,
                 .helper_fd = p->helper_fd,
                 .on_event = o->on_event != NULL,
+                .read_only = o->read_only,
                 .reply = mount_reply,
+        };
+        const struct mount_options m = {
+                .mountpoint = p->mountpoint,
+                .source = o->source,
+                .fuse_options = o->fuse_options,
+                .uid = o->uid,
+                .gid = o->gid,
+                .umask = o->umask,
+                .max_read = (unsigned)o->max_read,
+                .helper = p->helper,
+                .cache_dir_fd = p->cache_dir_fd,
+                .sidecar = on_sidecar,
         };
         int r = engine_new(&e, &p->engine);
 
         if (r == 0)
-                r = mount_new(p->engine, p->mountpoint, o->fuse_options, p->helper, p->cache_dir_fd,
-                              on_sidecar, &p->mount);
+                r = mount_new(p->engine, &m, &p->mount);
         /* Mounted, but nothing is answered yet: whoever asks finds a session that stands. */
         if (r == 0)
                 r = engine_start(p->engine, !o->no_http);
@@ -249,6 +266,23 @@ static int start_all(struct program *p)
                 r = mount_start(p->mount, p->ended_fd);
         if (r == 0)
                 (void)helper_send(p->helper_fd, HELPER_AHEAD, 0, NULL);
+        return r;
+}
+
+/* What the command line says, kept. */
+static int add_source(struct program *p)
+{
+        struct bt_source *source = p->source;
+        struct torrent *t = NULL;
+        int r;
+
+        if (!source)
+                return 0;
+        p->source = NULL;
+        r = engine_add(p->engine, source, true, &t);
+        if (r < 0)
+                log_error("Cannot add %s: %s", p->options.source, store_new_error(-r));
+        torrent_unref(t);
         return r;
 }
 
@@ -363,6 +397,8 @@ static int run(struct program *p)
         r = take_signals(p);
         if (r == 0)
                 r = start_all(p);
+        if (r == 0)
+                r = add_source(p);
         if (r == 0 && !p->options.no_http)
                 r = wait_for_sidecar(p);
         if (r == 0) {
@@ -386,6 +422,8 @@ int main(int argc, char **argv)
                 (void)fcntl(code, F_SETFD, 0);
         if (code >= 0)
                 close(code);
+        /* A limit on file sizes is an error of the write that meets it. */
+        signal(SIGXFSZ, SIG_IGN);
 
         if (!options_parse(argc, argv, &p->options)) {
                 options_free(&p->options);
@@ -401,6 +439,7 @@ int main(int argc, char **argv)
                 log_open("magnetfs", p->options.log_level);
                 code = run(p);
         }
+        bt_source_free(p->source);
         free(p->mountpoint);
         free(p->sidecar_path);
         options_free(&p->options);

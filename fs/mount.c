@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -96,6 +97,14 @@ static void hook_changed(struct torrent *t)
         control_changed(the_mount->control, t);
 }
 
+/* Nothing beneath its directory is found any more, also where the kernel still knows the names. Of
+ * the attributes alone: that waits for nothing. */
+static void hook_gone(uint32_t number)
+{
+        (void)fuse_lowlevel_notify_inval_inode(the_mount->session,
+                                               node_ino(NODE_TREE, number, TREE_ROOT), -1, 0);
+}
+
 static void hook_event(const char *json)
 {
         control_event(the_mount->control, json);
@@ -123,7 +132,11 @@ void *mount_buffer(struct mount *m, size_t size)
 
 static void op_init(void *userdata, struct fuse_conn_info *conn)
 {
-        (void)userdata;
+        struct mount *m = userdata;
+
+        /* libfuse ends the session where the two differ. */
+        if (m->max_read > 0)
+                conn->max_read = m->max_read;
         conn->max_background = MAX_BACKGROUND;
         conn->congestion_threshold = MAX_BACKGROUND / 4 * 3;
         conn->want |= conn->capable &
@@ -164,53 +177,105 @@ static const struct fuse_lowlevel_ops operations = {
 
 /* ---- life ---- */
 
-static int session_new(struct mount *m, const char *fuse_options)
+/* fusermount3 finds a mount, to unmount it, in lines of at most 4096 bytes (getmntent(3)); the rest
+ * is for the mountpoint. */
+enum { SOURCE_MAX = 3000, ESCAPED = 4 };
+
+/* How much of a source can be shown. */
+static size_t source_length(const char *source)
 {
-        struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
+        size_t len = 0, shown = 0;
+
+        for (; source[len]; len++) {
+                shown += strchr(" \t\n\\#", source[len]) ? ESCAPED : 1;
+                if (shown > SOURCE_MAX)
+                        break;
+        }
+        return len;
+}
+
+/* fstab's source must be the mount's, or `mount -a` would mount it again each time. */
+static int make_options(const struct mount_options *o, char **ret)
+{
+        const char *shown = o->source && o->source[0] ? o->source : "magnetfs";
+        char *source = strndup(shown, source_length(shown));
+        char *options = NULL, *name = NULL;
         int r = 0;
 
-        if (fuse_opt_add_arg(&args, "magnetfs") < 0 ||
-            fuse_opt_add_arg(
-                    &args, "-ofsname=magnetfs,subtype=magnetfs,default_permissions,nosuid,nodev") <
-                    0 ||
-            (fuse_options[0] &&
-             (fuse_opt_add_arg(&args, "-o") < 0 || fuse_opt_add_arg(&args, fuse_options) < 0)))
+        if (!source || asprintf(&name, "fsname=%s", source) < 0 ||
+            fuse_opt_add_opt_escaped(&options, name) < 0 ||
+            fuse_opt_add_opt(&options, "subtype=magnetfs,default_permissions,nosuid,nodev") < 0 ||
+            (o->fuse_options[0] && fuse_opt_add_opt(&options, o->fuse_options) < 0))
+                r = -ENOMEM;
+        free(source);
+        free(name);
+        if (r == 0 && o->max_read > 0) {
+                if (asprintf(&name, "max_read=%u", o->max_read) < 0)
+                        return -ENOMEM;
+                if (fuse_opt_add_opt(&options, name) < 0)
+                        r = -ENOMEM;
+                free(name);
+        }
+        if (r == 0)
+                *ret = options;
+        else
+                free(options);
+        return r;
+}
+
+static int session_new(struct mount *m, const struct mount_options *o)
+{
+        struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
+        char *options = NULL;
+        int r = make_options(o, &options);
+
+        if (r == 0 && (fuse_opt_add_arg(&args, "magnetfs") < 0 ||
+                       fuse_opt_add_arg(&args, "-o") < 0 || fuse_opt_add_arg(&args, options) < 0))
                 r = -ENOMEM;
         if (r == 0) {
                 m->session = fuse_session_new(&args, &operations, sizeof operations, m);
                 if (!m->session)
                         r = -EINVAL;
         }
+        free(options);
         fuse_opt_free_args(&args);
         return r;
 }
 
-int mount_new(struct engine *e, const char *mountpoint, const char *fuse_options, pid_t helper,
-              int cache_dir_fd, void (*sidecar)(int err), struct mount **ret)
+int mount_new(struct engine *e, const struct mount_options *o, struct mount **ret)
 {
-        static const struct engine_hooks hooks = {hook_forget_name, hook_changed, hook_event,
-                                                  hook_sidecar};
+        static const struct engine_hooks hooks = {.forget_name = hook_forget_name,
+                                                  .changed = hook_changed,
+                                                  .gone = hook_gone,
+                                                  .event = hook_event,
+                                                  .sidecar = hook_sidecar};
         struct mount *m = calloc(1, sizeof *m);
         int r;
 
         if (!m)
                 return log_error_errno(ENOMEM, "Cannot mount: %m");
         m->engine = e;
-        m->helper = helper;
-        m->cache_dir_fd = cache_dir_fd;
-        m->sidecar = sidecar;
+        m->helper = o->helper;
+        m->cache_dir_fd = o->cache_dir_fd;
+        m->sidecar = o->sidecar;
+        m->max_read = o->max_read;
         m->ended_fd = -1;
-        m->nodes = (struct nodes){
-                .engine = e, .uid = getuid(), .gid = getgid(), .started_at = time(NULL)};
-        r = control_new(e, mountpoint, &mount_reply, &m->control);
+        m->nodes = (struct nodes){.engine = e,
+                                  .uid = getuid(),
+                                  .gid = getgid(),
+                                  .files_uid = o->uid == (uid_t)-1 ? getuid() : o->uid,
+                                  .files_gid = o->gid == (gid_t)-1 ? getgid() : o->gid,
+                                  .files_umask = o->umask,
+                                  .started_at = time(NULL)};
+        r = control_new(e, o->mountpoint, &mount_reply, &m->control);
         if (r < 0) {
                 free(m);
                 return log_error_errno(r, "Cannot mount: %m");
         }
         the_mount = m;
         engine_set_hooks(e, &hooks);
-        r = session_new(m, fuse_options);
-        if (r == 0 && fuse_session_mount(m->session, mountpoint) != 0) {
+        r = session_new(m, o);
+        if (r == 0 && fuse_session_mount(m->session, o->mountpoint) != 0) {
                 fuse_session_destroy(m->session);
                 m->session = NULL;
                 r = -EIO;
@@ -219,7 +284,7 @@ int mount_new(struct engine *e, const char *mountpoint, const char *fuse_options
                 mount_free(m);
                 log_error(
                         "Cannot mount at %s: see the line above; is fuse3 installed, may this user use /dev/fuse?",
-                        mountpoint);
+                        o->mountpoint);
                 return r;
         }
         *ret = m;

@@ -15,10 +15,21 @@ struct mount;
 /* How the mount answers parked requests: for engine_options.reply. */
 extern const struct reply_ops mount_reply;
 
-/* Mounts at mountpoint; fuse_options are for libfuse ("allow_other", …; may be ""). Starts no
- * thread. -errno, with a message logged. */
-int mount_new(struct engine *e, const char *mountpoint, const char *fuse_options, pid_t helper,
-              int cache_dir_fd, void (*sidecar)(int err), struct mount **ret);
+struct mount_options {
+        const char *mountpoint;
+        const char *source;       /* what the kernel shows as the mount's source; NULL: magnetfs */
+        const char *fuse_options; /* for libfuse ("allow_other", …; may be "") */
+        uid_t uid;                /* whose the torrents' files are; -1: the mounter's */
+        gid_t gid;
+        mode_t umask;      /* what is taken from the modes of those */
+        unsigned max_read; /* the most bytes of a READ; 0: the kernel's own */
+        pid_t helper;
+        int cache_dir_fd; /* borrowed */
+        void (*sidecar)(int err);
+};
+
+/* Mounts. Starts no thread. -errno, with a message logged. */
+int mount_new(struct engine *e, const struct mount_options *o, struct mount **ret);
 /* Starts the loop's thread; ended_fd (an eventfd) becomes readable when the loop ends by itself,
  * because somebody unmounted. */
 int mount_start(struct mount *m, int ended_fd);

@@ -47,7 +47,7 @@ static int open_content(struct mount *m, fuse_ino_t ino, pid_t tid, struct fuse_
                 return -EROFS;
         t = registry_by_number(engine_registry(m->engine), n.number);
         if (!t)
-                return -ENOENT;
+                return -ESTALE;
         if (torrent_content(t))
                 r = handle_open(t, n.node, ino, tid, &f->handle);
         torrent_unref(t);

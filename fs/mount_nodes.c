@@ -35,6 +35,33 @@ static int fill_entry(struct mount *m, uint64_t parent, uint64_t ino, struct fus
         return node_stat(&m->nodes, ino, &e->attr);
 }
 
+/* What the helper looks up in the root, to announce or to tell of a removal: it must find the name
+ * of a new torrent free, or inotify would not hear of its mkdir, and that of one that is gone
+ * taken.
+ */
+static int helper_lookup(struct mount *m, const char *name, struct fuse_entry_param *e)
+{
+        struct torrent *t = registry_by_name(engine_registry(m->engine), name);
+        uint32_t number;
+        int r = 0;
+
+        if (t) {
+                if (t->announcing)
+                        r = -ENOENT;
+                else
+                        r = fill_entry(m, NODE_ROOT, node_ino(NODE_TREE, t->number, TREE_ROOT), e);
+                torrent_unref(t);
+                return r;
+        }
+        number = engine_departed(m->engine, name);
+        if (number == 0)
+                return -ENOENT;
+        *e = (struct fuse_entry_param){.ino = node_ino(NODE_TREE, number, TREE_ROOT),
+                                       .generation = 1};
+        e->attr = (struct stat){.st_ino = e->ino, .st_mode = S_IFDIR | 0555, .st_nlink = 2};
+        return 0;
+}
+
 void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
         struct mount *m = mount_of(req);
@@ -42,25 +69,21 @@ void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
         uint64_t ino;
         int r;
 
-        if (strcmp(name, ".") == 0 ||
-            strcmp(name, "..") == 0) { /* of NFS servers: by inode number */
-                ino = name[1] == '\0' ? parent : NODE_ROOT;
-                r = 0;
+        if (parent == NODE_ROOT && fuse_req_ctx(req)->pid == m->helper) {
+                r = helper_lookup(m, name, &e);
         } else {
-                r = node_lookup(&m->nodes, parent, name, &ino);
+                /* NFS servers ask for "." and "..", by inode number. */
+                if (strcmp(name, ".") == 0) {
+                        ino = parent;
+                        r = 0;
+                } else if (strcmp(name, "..") == 0) {
+                        r = node_parent(&m->nodes, parent, &ino);
+                } else {
+                        r = node_lookup(&m->nodes, parent, name, &ino);
+                }
+                if (r == 0)
+                        r = fill_entry(m, parent, ino, &e);
         }
-        if (r == 0 && parent == NODE_ROOT && fuse_req_ctx(req)->pid == m->helper) {
-                struct torrent *t =
-                        registry_by_number(engine_registry(m->engine), node_of(ino).number);
-
-                /* The helper's mkdir of a new torrent must find the name free, or inotify would not
-                 * hear of it. */
-                if (t && t->announcing)
-                        r = -ENOENT;
-                torrent_unref(t);
-        }
-        if (r == 0)
-                r = fill_entry(m, parent, ino, &e);
         if (r < 0)
                 fuse_reply_err(req, -r);
         else
@@ -125,29 +148,46 @@ void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
                 fuse_reply_entry(req, &e);
 }
 
+/* A torrent is no empty directory, whoever asks: clean-up scripts rely on that. */
+static int rmdir_root(struct mount *m, fuse_req_t req, const char *name)
+{
+        struct torrent *t;
+        int r;
+
+        if (strcmp(name, ".magnetfs") == 0)
+                return -EROFS;
+        if (fuse_req_ctx(req)->pid == m->helper)
+                return engine_helper_rmdir(m->engine, name);
+        t = registry_by_name(engine_registry(m->engine), name);
+        if (!t)
+                return -ENOENT;
+        r = torrent_content(t) ? -ENOTEMPTY : -EBUSY;
+        torrent_unref(t);
+        return r;
+}
+
+/* Removes a torrent, data and all, by the hash that names it: no other can be meant. */
+static int rmdir_torrents(struct mount *m, const char *hash)
+{
+        struct torrent *t = registry_by_hash(engine_registry(m->engine), hash);
+
+        if (!t)
+                return -ENOENT;
+        engine_remove(m->engine, t);
+        torrent_unref(t);
+        return 0;
+}
+
 void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
         struct mount *m = mount_of(req);
-        struct torrent *t;
+        int r = -EROFS;
 
-        if (parent != NODE_ROOT || strcmp(name, ".magnetfs") == 0) {
-                fuse_reply_err(req, EROFS);
-                return;
-        }
-        t = registry_by_name(engine_registry(m->engine), name);
-        if (!t) {
-                fuse_reply_err(req, ENOENT);
-                return;
-        }
-        if (fuse_req_ctx(req)->pid == m->helper && !engine_is_idle(m->engine, t)) {
-                /* The helper removes what is idle; somebody came back meanwhile. */
-                fuse_reply_err(req, EBUSY);
-        } else {
-                log_info("%s (%s): removed", t->hex, name);
-                engine_remove(m->engine, t);
-                fuse_reply_err(req, 0);
-        }
-        torrent_unref(t);
+        if (parent == NODE_ROOT)
+                r = rmdir_root(m, req, name);
+        else if (parent == node_ino(NODE_TREE, 0, FIXED_TORRENTS))
+                r = rmdir_torrents(m, name);
+        fuse_reply_err(req, -r);
 }
 
 void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
@@ -289,8 +329,13 @@ void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 {
         char names[XATTR_LIST_MAX];
-        size_t len = xattr_list(node_of(ino), names);
+        struct stat st;
+        size_t len = 0;
 
+        /* Of files alone: rsync -X, if it is not root's, can write nothing into a directory of mode
+         * 0555 that has attributes. */
+        if (node_stat(&mount_of(req)->nodes, ino, &st) == 0 && S_ISREG(st.st_mode))
+                len = xattr_list(node_of(ino), names);
         reply_xattr(req, names, len, size);
 }
 

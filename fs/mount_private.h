@@ -25,6 +25,7 @@ struct mount {
         struct fuse_session *session;
         pid_t helper;
         int cache_dir_fd, ended_fd;
+        unsigned max_read; /* 0: none */
         void (*sidecar)(int err);
         pthread_t thread;
         bool running;

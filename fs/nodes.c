@@ -145,7 +145,7 @@ int node_lookup(const struct nodes *nodes, uint64_t parent, const char *name, ui
                 return lookup_fixed(nodes, p.node, name, ret);
         t = registry_by_number(engine_registry(nodes->engine), p.number);
         if (!t)
-                return -ENOENT;
+                return -ESTALE;
         if (node_is_content(p)) {
                 r = lookup_tree(t, p, name, ret);
         } else if (p.kind == NODE_CONTROL && p.node == CONTROL_DIR) {
@@ -157,6 +157,52 @@ int node_lookup(const struct nodes *nodes, uint64_t parent, const char *name, ui
                         *ret = node_ino(NODE_DATA, p.number, TREE_ROOT);
                 else
                         r = -ENOENT;
+        }
+        torrent_unref(t);
+        return r;
+}
+
+static int parent_in_tree(struct torrent *t, struct node n, uint64_t *ret)
+{
+        struct content *c = torrent_content(t);
+        const struct tree_node *k = c ? tree_node(c->tree, n.node) : NULL;
+
+        if (n.node == TREE_ROOT) {
+                *ret = n.kind == NODE_DATA ? node_ino(NODE_CONTROL, n.number, CONTROL_DIR)
+                                           : NODE_ROOT;
+                return 0;
+        }
+        if (!k)
+                return -ENOENT;
+        if (k->file != TREE_DIRECTORY)
+                return -ENOTDIR;
+        *ret = node_ino(n.kind, n.number, k->parent);
+        return 0;
+}
+
+int node_parent(const struct nodes *nodes, uint64_t ino, uint64_t *ret)
+{
+        struct node n = node_of(ino);
+        struct torrent *t;
+        int r = -ENOTDIR;
+
+        if (n.number == 0) {
+                if (n.node == FIXED_ROOT || n.node == FIXED_MAGNETFS)
+                        *ret = FIXED_ROOT;
+                else if (n.node == FIXED_BY_HASH || n.node == FIXED_TORRENTS)
+                        *ret = FIXED_MAGNETFS;
+                else
+                        return -ENOTDIR;
+                return 0;
+        }
+        t = registry_by_number(engine_registry(nodes->engine), n.number);
+        if (!t)
+                return -ESTALE;
+        if (node_is_content(n)) {
+                r = parent_in_tree(t, n, ret);
+        } else if (n.kind == NODE_CONTROL && n.node == CONTROL_DIR) {
+                *ret = FIXED_TORRENTS;
+                r = 0;
         }
         torrent_unref(t);
         return r;
@@ -272,7 +318,7 @@ int node_stat(const struct nodes *nodes, uint64_t ino, struct stat *ret)
                 return stat_fixed(nodes, n.node, ret);
         t = registry_by_number(engine_registry(nodes->engine), n.number);
         if (!t)
-                return -ENOENT;
+                return -ESTALE;
         set_times(ret, t->added_at);
         if (n.kind == NODE_LINK)
                 r = stat_link(nodes, t, ret);
@@ -281,6 +327,11 @@ int node_stat(const struct nodes *nodes, uint64_t ino, struct stat *ret)
         else
                 r = stat_tree(t, n.node, ret);
         torrent_unref(t);
+        if (n.kind == NODE_TREE) {
+                ret->st_uid = nodes->files_uid;
+                ret->st_gid = nodes->files_gid;
+                ret->st_mode &= ~nodes->files_umask;
+        }
         return r;
 }
 
@@ -295,7 +346,7 @@ int node_readlink(const struct nodes *nodes, uint64_t ino, char *out, size_t siz
                 return -EINVAL;
         t = registry_by_number(engine_registry(nodes->engine), n.number);
         if (!t)
-                return -ENOENT;
+                return -ESTALE;
         found = registry_name(engine_registry(nodes->engine), t, name);
         torrent_unref(t);
         if (!found)
@@ -400,12 +451,14 @@ int node_list(const struct nodes *nodes, uint64_t ino, uint64_t cookie, emit_fn 
 {
         struct node n = node_of(ino);
         struct torrent *t;
-        int r = 0;
+        uint64_t parent;
+        int r = node_parent(nodes, ino, &parent);
 
+        if (r < 0)
+                return r;
         if (cookie < COOKIE_DOT && !emit(arg, ".", ino, S_IFDIR, COOKIE_DOT))
                 return 0;
-        /* The kernel fills in ".." by itself. */
-        if (cookie < COOKIE_DOT_DOT && !emit(arg, "..", NODE_ROOT, S_IFDIR, COOKIE_DOT_DOT))
+        if (cookie < COOKIE_DOT_DOT && !emit(arg, "..", parent, S_IFDIR, COOKIE_DOT_DOT))
                 return 0;
         if (cookie < COOKIE_DOT_DOT)
                 cookie = COOKIE_DOT_DOT;
@@ -423,7 +476,7 @@ int node_list(const struct nodes *nodes, uint64_t ino, uint64_t cookie, emit_fn 
         }
         t = registry_by_number(engine_registry(nodes->engine), n.number);
         if (!t)
-                return -ENOENT;
+                return -ESTALE;
         if (node_is_content(n))
                 r = list_tree(t, n, cookie, emit, arg);
         else

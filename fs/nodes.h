@@ -49,14 +49,22 @@ bool node_is_content(struct node n);
 
 struct nodes {
         struct engine *engine;
-        uid_t uid;
+        uid_t uid; /* of the root and of .magnetfs, which are the mounter's */
         gid_t gid;
+        uid_t files_uid; /* of the torrents' directories and files */
+        gid_t files_gid;
+        mode_t files_umask; /* taken from the modes of those */
         time_t started_at;
 };
 
+/* All of these give -ESTALE when the node's torrent is gone: the kernel then asks for the names of
+ * the path again, as another torrent may have them by now. */
+
 /* -ENOENT, -ENOTDIR. */
 int node_lookup(const struct nodes *nodes, uint64_t parent, const char *name, uint64_t *ret);
-/* -ENOENT when its torrent is gone. */
+/* The directory that holds a directory; the root's is itself. -ENOENT, -ENOTDIR. */
+int node_parent(const struct nodes *nodes, uint64_t ino, uint64_t *ret);
+/* -ENOENT. */
 int node_stat(const struct nodes *nodes, uint64_t ino, struct stat *ret);
 /* Writes a link's target. -EINVAL: no link; -ENOENT. */
 int node_readlink(const struct nodes *nodes, uint64_t ino, char *out, size_t size);

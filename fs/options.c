@@ -86,9 +86,14 @@ static const struct option table[] = {
 
 /* Options of mount(8) and fstab(5) that mean nothing here or hold anyway. */
 static const char *const ignored[] = {
-        "rw",       "ro",      "dev",    "suid",    "nodev",    "nosuid", "exec",
-        "auto",     "noauto",  "user",   "users",   "nouser",   "owner",  "group",
-        "defaults", "_netdev", "nofail", "noatime", "relatime", "async",  "default_permissions"};
+        "dev", "suid", "nodev", "nosuid", "exec", "auto", "noauto", "user", "users", "nouser",
+        "owner", "group", "defaults", "_netdev", "nofail", "default_permissions",
+        /* times of reading, which are not kept; changes, which there are none of */
+        "atime", "noatime", "diratime", "nodiratime", "relatime", "norelatime", "strictatime",
+        "nostrictatime", "lazytime", "nolazytime", "async", "mand", "nomand", "iversion",
+        "noiversion",
+        /* how much mount(8) says */
+        "silent", "loud"};
 static const char *const ignored_prefixes[] = {"x-", "comment=", "X-"};
 
 /* Prints why the command line is wrong; always false, so that a caller can `return complain(…)`. */
@@ -279,12 +284,71 @@ static bool is_ignored(const char *item)
         return false;
 }
 
+/* The least READ that the kernel takes a bound for. */
+enum { MAX_READ_LEAST = 4096 };
+
+/* What the table has no long option for: mount(8) gives these to any file system. *ok: false where
+ * the value is none. */
+static bool set_kernel_option(struct options *o, const char *item, bool *ok)
+{
+        static const struct {
+                const char *name;
+                int base;
+                uint64_t least, most;
+        } numbers[] = {{"uid=", 10, 0, UINT32_MAX - 1},
+                       {"gid=", 10, 0, UINT32_MAX - 1},
+                       {"umask=", 8, 0, 0777},
+                       {"max_read=", 10, MAX_READ_LEAST, UINT32_MAX}};
+        unsigned long long v;
+        unsigned i = 0;
+        char *end;
+
+        *ok = true;
+        if (strcmp(item, "ro") == 0 || strcmp(item, "rw") == 0) {
+                o->read_only = item[1] == 'o';
+                return true;
+        }
+        if (strcmp(item, "remount") == 0) {
+                *ok = complain("a mount is changed by the kernel: mount -i -o remount,…");
+                return true;
+        }
+        if (strcmp(item, "nonempty") == 0) {
+                o->nonempty = true;
+                return true;
+        }
+        while (i < 4 && strncmp(item, numbers[i].name, strlen(numbers[i].name)) != 0)
+                i++;
+        if (i == 4)
+                return false;
+        item += strlen(numbers[i].name);
+        errno = 0;
+        v = strtoull(item, &end, numbers[i].base);
+        *ok = !errno && isdigit((unsigned char)item[0]) && !*end && v >= numbers[i].least &&
+              v <= numbers[i].most;
+        if (!*ok)
+                complain(numbers[i].base == 8 ? "-o %s takes an octal number to %llo, not \"%s\""
+                                              : "-o %s takes a number to %llu, not \"%s\"",
+                         numbers[i].name, (unsigned long long)numbers[i].most, item);
+        else if (i == 0)
+                o->uid = (uid_t)v;
+        else if (i == 1)
+                o->gid = (gid_t)v;
+        else if (i == 2)
+                o->umask = (mode_t)v;
+        else
+                o->max_read = v;
+        return true;
+}
+
 /* One item of -o: ours, to be ignored, or libfuse's. */
 static bool set_mount_option(struct options *o, const char *item)
 {
         size_t len = strcspn(item, "=");
         const struct option *opt = find(item, len);
+        bool ok;
 
+        if (!opt && set_kernel_option(o, item, &ok))
+                return ok;
         if (!opt)
                 return is_ignored(item) || add_fuse_option(o, item);
         if (opt->type == TYPE_FLAG && item[len])
@@ -346,12 +410,31 @@ static bool parse_long(struct options *o, int argc, char **argv, int *i)
         return set(o, opt, argv[++*i]);
 }
 
+/* What is mounted and where, and the folders. */
+static bool set_places(struct options *o, const char *const *positional, int n)
+{
+        if (n == 0)
+                return complain("a mountpoint is missing");
+        o->mountpoint = strdup(positional[n - 1]);
+        if (n == 2 && !(o->source = strdup(positional[0])))
+                return complain("out of memory");
+        if (!o->state_dir)
+                o->state_dir = default_dir("XDG_STATE_HOME", ".local/state", "/var/lib/magnetfs");
+        if (!o->cache_dir)
+                o->cache_dir = default_dir("XDG_CACHE_HOME", ".cache", "/var/cache/magnetfs");
+        if ((o->allow_other && !add_fuse_option(o, "allow_other")) ||
+            (o->read_only && !add_fuse_option(o, "ro")))
+                return false;
+        return o->mountpoint && o->state_dir && o->cache_dir;
+}
+
 bool options_parse(int argc, char **argv, struct options *o)
 {
         const char *positional[2];
         int n = 0;
 
-        *o = (struct options){.ready_fd = -1, .fuse_options = strdup("")};
+        *o = (struct options){
+                .ready_fd = -1, .uid = (uid_t)-1, .gid = (gid_t)-1, .fuse_options = strdup("")};
         for (size_t i = 0; i < N_OPTIONS; i++)
                 if (table[i].fallback && !set(o, &table[i], table[i].fallback))
                         return false;
@@ -382,17 +465,7 @@ bool options_parse(int argc, char **argv, struct options *o)
         }
         if (o->help || o->version)
                 return true;
-        if (n == 0)
-                return complain("a mountpoint is missing");
-        /* mount(8) puts a source before it, which means nothing here. */
-        o->mountpoint = strdup(positional[n - 1]);
-        if (!o->state_dir)
-                o->state_dir = default_dir("XDG_STATE_HOME", ".local/state", "/var/lib/magnetfs");
-        if (!o->cache_dir)
-                o->cache_dir = default_dir("XDG_CACHE_HOME", ".cache", "/var/cache/magnetfs");
-        if (o->allow_other && !add_fuse_option(o, "allow_other"))
-                return false;
-        return o->mountpoint && o->state_dir && o->cache_dir;
+        return set_places(o, positional, n);
 }
 
 void options_free(struct options *o)
@@ -406,6 +479,7 @@ void options_free(struct options *o)
         free(o->settings);
         free(o->allowed_hosts);
         free(o->mountpoint);
+        free(o->source);
         free(o->fuse_options);
         free(o->state_dir);
         free(o->cache_dir);
@@ -416,7 +490,8 @@ void options_free(struct options *o)
 void options_help(void)
 {
         printf("Usage: magnetfs [options] [SOURCE] MOUNTPOINT\n"
-               "Mounts BitTorrent magnets as directories. Options may also be given as -o name=value.\n\n");
+               "Mounts BitTorrent magnets as directories. Options may also be given as -o name=value.\n"
+               "SOURCE: a magnet, an info-hash or a .torrent file to add, kept; or a plain word such as none.\n\n");
         for (size_t i = 0; i < N_OPTIONS; i++) {
                 const struct option *o = &table[i];
                 char left[64];
@@ -426,6 +501,11 @@ void options_help(void)
                 printf("  %-34s %s%s%s%s\n", left, o->help, o->fallback ? " [" : "",
                        o->fallback ? o->fallback : "", o->fallback ? "]" : "");
         }
+        printf("  %-34s %s\n", "-o ro", "nothing can be added, kept or removed in the mount");
+        printf("  %-34s %s\n", "-o uid=N,gid=N,umask=OCTAL",
+               "whose the torrents' files are, and what is taken from 0444 and 0555");
+        printf("  %-34s %s\n", "-o nonempty", "the mountpoint may hold files, which are hidden");
+        printf("  %-34s %s\n", "-o max_read=N", "the most bytes that the kernel reads at once");
         printf("  %-34s %s\n", "-o OPT,…", "options of mount(8), libfuse and the ones above");
         printf("\nExit codes: 0 ended by a signal or an unmount, 1 failed, 2 wrong usage.\n"
                "Add torrents with magnetctl(1) or by writing magnets to MOUNTPOINT/.magnetfs/add.\n");

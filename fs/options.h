@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "bt.h"
 #include "log.h"
@@ -13,8 +14,15 @@
 
 struct options {
         char *mountpoint; /* as given */
+        char *source;     /* what stands before it, or NULL */
         bool foreground, allow_other, no_http, loopback_peers, help, version;
-        char *fuse_options; /* the rest of -o, for libfuse */
+        /* of -o alone, as mount(8) has them */
+        bool read_only, nonempty;
+        uid_t uid; /* -1: the mounter's */
+        gid_t gid; /* -1: the mounter's */
+        mode_t umask;
+        uint64_t max_read;  /* 0: the kernel's own */
+        char *fuse_options; /* the rest of it, for libfuse */
         char *state_dir, *cache_dir;
         uint64_t cache_size, min_free;
         char *http; /* ADDR:PORT */

@@ -216,7 +216,7 @@ static void take_out(struct registry *r, struct entry *e)
         r->changed_at = time(NULL);
 }
 
-void registry_remove(struct registry *r, struct torrent *t)
+bool registry_remove(struct registry *r, struct torrent *t)
 {
         struct entry *e;
 
@@ -225,11 +225,12 @@ void registry_remove(struct registry *r, struct torrent *t)
         if (e)
                 take_out(r, e);
         pthread_rwlock_unlock(&r->lock);
-        if (e) {
-                free(e->claim);
-                free(e);
-                torrent_unref(t);
-        }
+        if (!e)
+                return false;
+        free(e->claim);
+        free(e);
+        torrent_unref(t);
+        return true;
 }
 
 static struct torrent *ref_of(struct entry *e)

@@ -225,6 +225,7 @@ static void make_moves(struct registry *r, struct move *moves, struct renamed **
                 *m->renamed = (struct renamed){torrent_ref(t), t->name, *list};
                 *list = m->renamed;
                 t->name = m->name;
+                t->name_is_new = true;
                 m->entry->index = m->index;
                 r->n_numbered += m->index > 1;
                 HASH_ADD_KEYPTR(by_name, r->names, t->name, strlen(t->name), m->entry);

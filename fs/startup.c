@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,6 +24,8 @@
 
 /* The sidecar of a killed magnetfs needs a moment to notice. */
 enum { PORT_WAIT_MS = 3000, PORT_PAUSE_MS = 20 };
+/* A magnetfs that was unmounted needs one to end. */
+enum { MOUNTPOINT_WAIT_MS = 3000, MOUNTPOINT_PAUSE_MS = 20 };
 
 /* The default of many systems is 1024, for the sake of programs that use select(2). */
 enum { DESCRIPTORS_MAX = 65536 };
@@ -77,6 +80,26 @@ static int lock_folder(const char *path, const char *what, int dir_fd, int *lock
         return 0;
 }
 
+/* Who may write to the folder can put files of his own where magnetfs looks for its own. */
+static int check_folder(const char *path, const char *what, int fd)
+{
+        struct stat st;
+
+        if (fstat(fd, &st) < 0)
+                return log_error_errno(errno, "Cannot look at the %s folder %s: %m", what, path);
+        if (st.st_mode & S_IWOTH) {
+                log_error(
+                        "Everybody may write to the %s folder %s: forbid that (chmod o-w; where there are no modes mount it with umask=022), or choose another with --%s-dir",
+                        what, path, what);
+                return -EPERM;
+        }
+        if (st.st_uid != geteuid() && st.st_uid != 0)
+                log_warning(
+                        "The %s folder %s is another user's (%u), who can delete what is in it; choose another with --%s-dir",
+                        what, path, (unsigned)st.st_uid, what);
+        return 0;
+}
+
 int startup_folder(const char *path, const char *what, int *dir_fd, int *lock_fd)
 {
         int fd, r = make_folders(path);
@@ -90,7 +113,9 @@ int startup_folder(const char *path, const char *what, int *dir_fd, int *lock_fd
                 return log_error_errno(
                         errno, "Cannot open the %s folder %s: %m; choose another with --%s-dir",
                         what, path, what);
-        r = lock_folder(path, what, fd, lock_fd);
+        r = check_folder(path, what, fd);
+        if (r == 0)
+                r = lock_folder(path, what, fd, lock_fd);
         if (r < 0) {
                 close(fd);
                 return r;
@@ -215,52 +240,134 @@ static char *absolute(const char *path)
         return result;
 }
 
-int startup_mountpoint(const char *path, char **ret)
+/* The file whose bytes stand for mountpoints, one each. No other user can open it, lest he lock it;
+ * where he was there first with one of his own it goes without. -errno. */
+static int open_mountpoint_locks(void)
 {
-        char type[64], *full = absolute(path);
+        const char *runtime = getenv("XDG_RUNTIME_DIR");
+        char path[PATH_MAX];
+        struct stat st;
+        int fd, n;
+
+        if (geteuid() == 0)
+                n = snprintf(path, sizeof path, "/run/magnetfs.lock");
+        else if (runtime && runtime[0] == '/')
+                n = snprintf(path, sizeof path, "%s/magnetfs.lock", runtime);
+        else
+                n = snprintf(path, sizeof path, "/tmp/magnetfs-%u.lock", (unsigned)geteuid());
+        if (n < 0 || (size_t)n >= sizeof path)
+                return -ENAMETOOLONG;
+        fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+        if (fd < 0)
+                return -errno;
+        if (fstat(fd, &st) < 0 || st.st_uid != geteuid() || !S_ISREG(st.st_mode)) {
+                close(fd);
+                return -EPERM;
+        }
+        return fd;
+}
+
+/* Which byte stands for a path in this mount namespace: FNV-1a, of 62 bits. */
+static off_t mountpoint_byte(const char *path)
+{
+        uint64_t hash = 0xcbf29ce484222325;
+        struct stat st = {0};
+
+        (void)stat("/proc/self/ns/mnt", &st);
+        for (unsigned i = 0; i < sizeof st.st_ino; i++)
+                hash = (hash ^ (st.st_ino >> (8 * i) & 0xff)) * 0x100000001b3;
+        for (; *path; path++)
+                hash = (hash ^ (unsigned char)*path) * 0x100000001b3;
+        return (off_t)(hash >> 2);
+}
+
+static int tell_mounted(const char *path)
+{
+        log_error("A magnetfs is mounted at %s already; unmount it first: fusermount3 -u %s", path,
+                  path);
+        return -EBUSY;
+}
+
+/* Takes the mountpoint for this process, for as long as it lives: the descriptor stays open. Of
+ * several that start there at once one gets it. Where nothing can be locked the kernel alone says
+ * what is mounted already. -EBUSY. */
+static int lock_mountpoint(const char *path, const char *full)
+{
+        const struct timespec pause = {.tv_nsec = MOUNTPOINT_PAUSE_MS * 1000000L};
+        struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_len = 1};
+        int fd = open_mountpoint_locks();
+
+        if (fd < 0) {
+                log_debug("Cannot lock the mountpoint: %s", strerror(-fd));
+                return 0;
+        }
+        lock.l_start = mountpoint_byte(full);
+        for (int waited = 0; fcntl(fd, F_OFD_SETLK, &lock) < 0; waited += MOUNTPOINT_PAUSE_MS) {
+                struct statvfs v;
+                char type[64];
+
+                if (errno != EAGAIN && errno != EACCES && errno != EINTR) {
+                        log_debug("Cannot lock the mountpoint: %s", strerror(errno));
+                        break;
+                }
+                mounted_type(full, type, sizeof type);
+                if (strcmp(type, "fuse.magnetfs") == 0 && statvfs(full, &v) == 0) {
+                        close(fd);
+                        return tell_mounted(path);
+                }
+                if (waited >= MOUNTPOINT_WAIT_MS) {
+                        close(fd);
+                        log_error(
+                                "Another magnetfs is about to be mounted at %s, or to end there; try again, or choose another mountpoint",
+                                path);
+                        return -EBUSY;
+                }
+                (void)nanosleep(&pause, NULL);
+        }
+        return 0;
+}
+
+/* Unmounts what a killed magnetfs left. 0, or an errno, which was told. */
+static int clear_dead(const char *path, const char *full)
+{
+        char type[64];
+
+        mounted_type(full, type, sizeof type);
+        if (strcmp(type, "fuse.magnetfs") != 0) {
+                log_error("%s holds a dead mount of %s; unmount it first: fusermount3 -u %s", path,
+                          type, path);
+                return ENOTCONN;
+        }
+        if (clear_stale(full) < 0) {
+                log_error("Cannot clear the dead mount at %s; try: fusermount3 -u -z %s", path,
+                          path);
+                return EBUSY;
+        }
+        log_info("Cleared the dead mount of an earlier magnetfs at %s", full);
+        return 0;
+}
+
+/* 0, or -errno with a message logged. */
+static int check_mountpoint(const char *path, const char *full, bool nonempty)
+{
         struct statvfs v;
         struct stat st = {0};
+        char type[64];
         int r;
 
-        if (!full)
-                return log_error_errno(errno, "Cannot find the mountpoint %s: %m", path);
         /* statfs always asks; stat may still be answered from the kernel's cache of a dead mount.
          */
         r = statvfs(full, &v) < 0 || stat(full, &st) < 0 ? errno : 0;
         if (r == ENOTCONN || r == ECONNABORTED) {
-                mounted_type(full, type, sizeof type);
-                if (strcmp(type, "fuse.magnetfs") != 0) {
-                        log_error(
-                                "%s holds a dead mount of %s; unmount it first: fusermount3 -u %s",
-                                path, type, path);
-                        free(full);
+                r = clear_dead(path, full);
+                if (r != 0)
                         return -r;
-                }
-                if (clear_stale(full) < 0) {
-                        log_error("Cannot clear the dead mount at %s; try: fusermount3 -u -z %s",
-                                  path, path);
-                        free(full);
-                        return -EBUSY;
-                }
-                log_info("Cleared the dead mount of an earlier magnetfs at %s", full);
                 r = stat(full, &st) < 0 ? errno : 0;
         }
         if (r == 0) {
-                char *real;
-
                 mounted_type(full, type, sizeof type);
-                if (strcmp(type, "fuse.magnetfs") == 0) {
-                        log_error(
-                                "A magnetfs is mounted at %s already; unmount it first: fusermount3 -u %s",
-                                path, path);
-                        free(full);
-                        return -EBUSY;
-                }
-                real = realpath(full, NULL);
-                if (real) {
-                        free(full);
-                        full = real;
-                }
+                if (strcmp(type, "fuse.magnetfs") == 0)
+                        return tell_mounted(path);
         }
         if (r == ENOENT)
                 log_error("The mountpoint %s is missing; make it first: mkdir -p %s", path, path);
@@ -268,13 +375,32 @@ int startup_mountpoint(const char *path, char **ret)
                 log_error_errno(r, "Cannot use the mountpoint %s: %m", path);
         else if (!S_ISDIR(st.st_mode))
                 log_error_errno(r = ENOTDIR, "Cannot use the mountpoint %s: %m", path);
-        else if (!is_empty(full))
-                log_error_errno(r = ENOTEMPTY,
-                                "The mountpoint %s is not empty; choose or make an empty directory",
-                                path);
-        if (r != 0) {
+        else if (!nonempty && !is_empty(full))
+                log_error_errno(
+                        r = ENOTEMPTY,
+                        "The mountpoint %s is not empty; choose or make an empty directory, or mount over it with -o nonempty",
+                        path);
+        return -r;
+}
+
+int startup_mountpoint(const char *path, bool nonempty, char **ret)
+{
+        char *full = absolute(path), *real;
+        int r;
+
+        if (!full)
+                return log_error_errno(errno, "Cannot find the mountpoint %s: %m", path);
+        r = lock_mountpoint(path, full);
+        if (r == 0)
+                r = check_mountpoint(path, full, nonempty);
+        if (r < 0) {
                 free(full);
-                return -r;
+                return r;
+        }
+        real = realpath(full, NULL);
+        if (real) {
+                free(full);
+                full = real;
         }
         *ret = full;
         return 0;

@@ -5,18 +5,20 @@
 #ifndef FS_STARTUP_H
 #define FS_STARTUP_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* Makes the folder (and those above it) with mode 0700 if it is missing, opens it and locks it for
- * this process: *dir_fd and *lock_fd, both to be kept. -EBUSY: another magnetfs has it. what:
- * "state" or "cache". */
+ * this process: *dir_fd and *lock_fd, both to be kept. -EBUSY: another magnetfs has it; -EPERM: all
+ * may write to it. what: "state" or "cache". */
 int startup_folder(const char *path, const char *what, int *dir_fd, int *lock_fd);
 /* Writes the process' number into the lock, for the message of a second magnetfs. Call again after
  * daemonising. */
 void startup_sign(int lock_fd);
-/* Checks the mountpoint and clears a stale mount of a killed magnetfs from it. *ret: its absolute
- * path, malloc'ed. */
-int startup_mountpoint(const char *path, char **ret);
+/* Checks the mountpoint, takes it for this process until it ends, and clears a stale mount of a
+ * killed magnetfs from it. nonempty: it may hold files. *ret: its absolute path, malloc'ed. -EBUSY:
+ * another magnetfs is mounted there or about to be. Blocks for up to 3 s while one there ends. */
+int startup_mountpoint(const char *path, bool nonempty, char **ret);
 /* /dev/fuse is there and may be used. */
 int startup_fuse(void);
 /* Lets this process have as many descriptors as the system allows it: connections to peers, and a

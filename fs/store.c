@@ -17,10 +17,15 @@ static const char suffix[] = ".pieces";
 
 /* A block of the file system's own for so many pieces of a store. */
 enum { PIECES_PER_MAP_BLOCK = 32 };
+enum { V1_DIGITS = 40, V2_DIGITS = 64 };
+/* More than the largest block or cluster of a file system that has sparse files; and little enough
+ * to be written where there are none. */
+enum { PROBE_BYTES = 4 << 20, STAT_BLOCK = 512 };
 
 struct cache {
         /* set once */
         int dir_fd;
+        bool sparse;
         uint64_t limit_bytes, min_free_bytes, block_bytes;
 
         /* under lock; taken after store.lock */
@@ -50,6 +55,9 @@ struct store {
         uint64_t *reserved, *written; /* bitmaps */
         uint32_t n_reserved;
         bool deleted;
+        /* … where files are not sparse: the end of the furthest piece that has room, and of what is
+         * on the disk */
+        uint64_t top, grown;
 };
 
 static bool bit(const uint64_t *map, uint32_t i)
@@ -92,15 +100,58 @@ static uint64_t map_room(const struct store *s, uint32_t n)
                s->cache->block_bytes;
 }
 
+/* ---- the folder ---- */
+
+/* Hex digits of a hash, '-', the torrent's number, suffix: see torrent_set_content. */
+static bool is_store_name(const char *name)
+{
+        size_t hash = strspn(name, "0123456789abcdef"), number;
+
+        if ((hash != V1_DIGITS && hash != V2_DIGITS) || name[hash] != '-')
+                return false;
+        name += hash + 1;
+        number = strspn(name, "0123456789");
+        return number > 0 && strcmp(name + number, suffix) == 0;
+}
+
+/* Deletes a file of an earlier run. File systems without owners show the folder's for all files. */
+static void remove_left_over(int dir_fd, uid_t folder_uid, const char *name)
+{
+        struct stat st;
+
+        if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) &&
+            (st.st_uid == geteuid() || st.st_uid == folder_uid))
+                (void)unlinkat(dir_fd, name, 0);
+}
+
+/* Writes the end of a file and looks what the file takes. */
+static bool measure_sparse(int dir_fd, uid_t folder_uid)
+{
+        static const char name[] = "sparse.probe";
+        struct stat st = {0};
+        int fd;
+
+        remove_left_over(dir_fd, folder_uid, name);
+        fd = openat(dir_fd, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+        if (fd < 0)
+                return true;
+        if (pwrite(fd, "", 1, PROBE_BYTES - 1) != 1 || fstat(fd, &st) < 0)
+                st.st_blocks = 0;
+        (void)unlinkat(dir_fd, name, 0);
+        close(fd);
+        return st.st_blocks < PROBE_BYTES / 2 / STAT_BLOCK;
+}
+
 int cache_new(int dir_fd, uint64_t limit_bytes, uint64_t min_free_bytes, struct cache **ret)
 {
         struct statvfs v;
+        struct stat st;
         struct cache *c;
         struct dirent *e;
         DIR *d;
         int fd;
 
-        if (fstatvfs(dir_fd, &v) < 0)
+        if (fstatvfs(dir_fd, &v) < 0 || fstat(dir_fd, &st) < 0)
                 return -errno;
         fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (fd < 0)
@@ -110,18 +161,16 @@ int cache_new(int dir_fd, uint64_t limit_bytes, uint64_t min_free_bytes, struct 
                 close(fd);
                 return -ENOMEM;
         }
-        while ((e = readdir(d))) {
-                size_t n = strlen(e->d_name);
-
-                if (n > sizeof suffix && strcmp(e->d_name + n - (sizeof suffix - 1), suffix) == 0)
-                        (void)unlinkat(dir_fd, e->d_name, 0);
-        }
+        while ((e = readdir(d)))
+                if (is_store_name(e->d_name))
+                        remove_left_over(dir_fd, st.st_uid, e->d_name);
         closedir(d);
 
         c = calloc(1, sizeof *c);
         if (!c)
                 return -ENOMEM;
         c->dir_fd = dir_fd;
+        c->sparse = measure_sparse(dir_fd, st.st_uid);
         c->limit_bytes = limit_bytes;
         c->min_free_bytes = min_free_bytes;
         c->block_bytes = v.f_frsize ? v.f_frsize : 4096;
@@ -138,6 +187,11 @@ void cache_free(struct cache *c)
                 return;
         pthread_mutex_destroy(&c->lock);
         free(c);
+}
+
+bool cache_is_sparse(const struct cache *c)
+{
+        return c->sparse;
 }
 
 void cache_stats(struct cache *c, struct cache_stats *ret)
@@ -232,11 +286,11 @@ int store_new(struct cache *c, const char *name, uint64_t size, uint32_t piece_l
         snprintf(s->name, sizeof s->name, "%s%s", name, suffix);
         s->fd = s->have && s->reserved && s->written
                         ? openat(c->dir_fd, s->name,
-                                 O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600)
+                                 O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600)
                         : -1;
         /* Its whole length at once: the padding between files is never written and must read as
          * zeros. */
-        if (s->fd < 0 || ftruncate(s->fd, (off_t)size) < 0) {
+        if (s->fd < 0 || (c->sparse && ftruncate(s->fd, (off_t)size) < 0)) {
                 r = s->have && s->reserved && s->written ? -errno : -ENOMEM;
                 if (s->fd >= 0) {
                         close(s->fd);
@@ -261,6 +315,18 @@ void store_condemn(struct store *s)
         pthread_mutex_unlock(&s->lock);
 }
 
+const char *store_new_error(int err)
+{
+        switch (err) {
+        case EEXIST:
+                return "a file of its store's name is in the cache folder, and not of this magnetfs; remove it, or choose another folder with --cache-dir";
+        case EFBIG:
+                return "a limit (ulimit -f) or the cache folder's file system allows no file of its size; choose another folder with --cache-dir";
+        default:
+                return strerror(err);
+        }
+}
+
 void store_discard(struct store *s)
 {
         uint64_t room = 0, pending = 0;
@@ -270,7 +336,10 @@ void store_discard(struct store *s)
         s->discarded = true;
         first = !s->deleted;
         s->deleted = true;
-        if (first) {
+        if (first && !s->cache->sparse) {
+                room = s->top;
+                pending = s->top - s->grown;
+        } else if (first) {
                 for (uint32_t i = 0; i < s->pieces; i++) {
                         if (!bit(s->reserved, i))
                                 continue;
@@ -311,20 +380,80 @@ static uint64_t map_step(const struct store *s, uint32_t n)
         return map_room(s, n + 1) - map_room(s, n);
 }
 
+/* Up to where a store without holes takes room for a piece. */
+static uint64_t piece_top(const struct store *s, uint32_t piece)
+{
+        uint64_t b = s->cache->block_bytes;
+
+        return ((uint64_t)piece * s->piece_length + piece_bytes(s, piece) + b - 1) / b * b;
+}
+
+/* What the next reserved piece takes. Under s->lock. */
+static uint64_t reserve_step(const struct store *s, uint32_t piece)
+{
+        uint64_t top;
+
+        if (s->cache->sparse)
+                return piece_room(s, piece) + map_step(s, s->n_reserved);
+        top = piece_top(s, piece);
+        return top > s->top ? top - s->top : 0;
+}
+
 static int reserve_locked(struct store *s, uint32_t piece)
 {
+        uint64_t step;
         int r;
 
         if (s->discarded)
                 return -ESTALE;
         if (bit(s->reserved, piece))
                 return 0;
-        r = cache_take(s->cache, piece_room(s, piece) + map_step(s, s->n_reserved));
+        step = reserve_step(s, piece);
+        r = cache_take(s->cache, step);
         if (r == 0) {
                 bit_set(s->reserved, piece);
                 s->n_reserved++;
+                s->top += s->cache->sparse ? 0 : step;
         }
         return r;
+}
+
+/* What becomes free with the reservation of a piece, which is gone. Under s->lock. */
+static uint64_t release_step(struct store *s, uint32_t piece)
+{
+        uint64_t top = 0, freed;
+        uint32_t words = piece / 64 + 1;
+
+        if (s->cache->sparse)
+                return piece_room(s, piece) + map_step(s, s->n_reserved);
+        if (piece_top(s, piece) < s->top)
+                return 0; /* one behind it has room */
+        while (words > 0 && s->reserved[words - 1] == 0)
+                words--;
+        if (words > 0)
+                top = piece_top(s,
+                                words * 64 - 1 - (uint32_t)__builtin_clzll(s->reserved[words - 1]));
+        if (top < s->grown)
+                top = s->grown;
+        freed = s->top - top;
+        s->top = top;
+        return freed;
+}
+
+/* Where files are not sparse: the file ends there now. */
+static void grown_to(struct store *s, uint32_t piece, uint64_t end)
+{
+        uint64_t b = s->cache->block_bytes, settled = 0;
+
+        end = (end + b - 1) / b * b;
+        pthread_mutex_lock(&s->lock);
+        if (!s->discarded && bit(s->reserved, piece) && end > s->grown) {
+                settled = end - s->grown;
+                s->grown = end;
+        }
+        pthread_mutex_unlock(&s->lock);
+        if (settled > 0)
+                cache_settle(s->cache, settled);
 }
 
 int store_reserve(struct store *s, uint32_t piece)
@@ -348,7 +477,7 @@ void store_release(struct store *s, uint32_t piece)
         if (give_back) {
                 bit_clear(s->reserved, piece);
                 s->n_reserved--;
-                room = piece_room(s, piece) + map_step(s, s->n_reserved);
+                room = release_step(s, piece);
         }
         pthread_mutex_unlock(&s->lock);
         if (give_back)
@@ -402,6 +531,8 @@ int store_write(struct store *s, uint32_t piece, uint32_t offset, const void *da
         if (r < 0)
                 return r;
         r = pwrite_all(s->fd, data, len, (off_t)((uint64_t)piece * s->piece_length + offset));
+        if (r == 0 && !s->cache->sparse)
+                grown_to(s, piece, (uint64_t)piece * s->piece_length + offset + len);
         if (r == 0 && s->discarded)
                 (void)!ftruncate(s->fd, 0); /* discarded meanwhile: leave nothing */
         return r;
@@ -420,6 +551,10 @@ int store_read(struct store *s, uint64_t offset, void *data, size_t len)
                         continue;
                 if (n < 0)
                         return -errno;
+                if (n == 0 && !s->cache->sparse && offset + len <= s->size) {
+                        memset(p, 0, len); /* padding at the end, which nobody writes */
+                        break;
+                }
                 if (n == 0)
                         return s->discarded ? -ESTALE : -EIO;
                 p += n;
@@ -439,7 +574,8 @@ void store_set(struct store *s, uint32_t piece)
                 return;
         pthread_mutex_lock(&s->lock);
         /* Of a condemned one, too: store_discard counts as pending what is missing then. */
-        pending = !s->deleted && bit(s->reserved, piece) && !store_has(s, piece);
+        pending =
+                s->cache->sparse && !s->deleted && bit(s->reserved, piece) && !store_has(s, piece);
         if (!(atomic_fetch_or_explicit(&s->have[piece / 64], mask, memory_order_release) & mask))
                 atomic_fetch_add(&s->have_bytes, piece_bytes(s, piece));
         pthread_mutex_unlock(&s->lock);

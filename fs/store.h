@@ -18,10 +18,14 @@ struct cache;
 struct store;
 
 /* Opens the cache in folder dir_fd (borrowed; lives as long as the cache) and deletes what an
- * earlier run left there. limit_bytes bounds all stores, min_free_bytes stays free on their disk.
+ * earlier run left there: what has a store's name and is this user's (or the folder's owner's, who
+ * could delete it himself). limit_bytes bounds all stores, min_free_bytes stays free on their disk.
  * -errno. */
 int cache_new(int dir_fd, uint64_t limit_bytes, uint64_t min_free_bytes, struct cache **ret);
 void cache_free(struct cache *c);
+/* Whether the folder's file system has sparse files. Where it has none a store takes all room up to
+ * its furthest piece, and that is what counts. */
+bool cache_is_sparse(const struct cache *c);
 
 struct cache_stats {
         uint64_t used_bytes, limit_bytes, min_free_bytes;
@@ -36,9 +40,12 @@ void cache_statvfs(struct cache *c, struct statvfs *ret);
 
 /* Makes an empty store for a torrent of size bytes in a file of that name, which no other store of
  * the cache may have: one that was discarded may still be at deleting its file. -errno, -EFBIG when
- * the file system can't hold such a file. */
+ * the file system can't hold such a file, -EEXIST: such a file is there and somebody else's. */
 int store_new(struct cache *c, const char *name, uint64_t size, uint32_t piece_length,
               struct store **ret);
+/* Why store_new failed, and what to do, for an errno (> 0) of it. Lives until the thread's next
+ * call. */
+const char *store_new_error(int err);
 /* Reads and writes fail with -ESTALE from here on. Any thread; no I/O. */
 void store_condemn(struct store *s);
 /* Condemns it, deletes its file and gives its room back. Any thread; blocking: the file system may

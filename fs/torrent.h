@@ -98,9 +98,11 @@ struct torrent {
         char *name;                /* its directory */
         char alias[2][BT_HEX_MAX]; /* its hashes: v1, v2 */
         atomic_bool announcing;    /* the helper is about to mkdir its name */
+        atomic_bool name_is_new;   /* the kernel may still know another by it */
 
         _Atomic(struct content *) content; /* set once, when the metadata is known */
         atomic_bool kept;
+        atomic_bool removing;          /* as it is idle, the helper is about to rmdir its name */
         atomic_uint handles;           /* open files */
         atomic_bool opened;            /* a file was: from then on the directory keeps its name */
         atomic_bool stopped;           /* the session has stopped downloading: it could not write */
@@ -123,7 +125,7 @@ struct torrent {
         struct bt_source **more; /* that it was added by besides, while its metadata is missing */
         unsigned n_more;
         bool found;               /* its metadata came, and is looked at */
-        uint64_t asked_helper_ms; /* for whatever it was */
+        uint64_t asked_helper_ms; /* for the announcement */
         unsigned failures;        /* how often nobody had the metadata */
         unsigned rests;           /* of as many the last one is over when its turn rests no more */
         uint64_t needy_ms;        /* since when it is waited for and has no peer; 0: it is not */
@@ -136,7 +138,8 @@ struct torrent {
         unsigned redials;
         enum announce announce;
         unsigned announce_tries;
-        bool removing;
+        uint64_t removing_ms; /* since when it is removing */
+        unsigned remove_tries;
         bool stopped_before;      /* … when that was last looked at */
         uint64_t write_failed_ms; /* when that last ended reads */
         uint64_t told_bytes;      /* the progress that was last told as an event */

@@ -31,7 +31,8 @@ static void announce(struct engine *e, struct torrent *t)
 {
         char name[NAME_BYTES_MAX + 1];
 
-        if (e->options.helper_fd < 0 || e->helper_gone || !registry_name(e->registry, t, name)) {
+        if (e->options.helper_fd < 0 || e->options.read_only || e->helper_gone ||
+            !registry_name(e->registry, t, name)) {
                 t->announce = ANNOUNCE_NONE;
                 return;
         }
@@ -243,26 +244,6 @@ void upkeep_redial(struct torrent *t, uint64_t now)
                 bt_torrent_redial(bt);
 }
 
-static void check_idle(struct engine *e, struct torrent *t)
-{
-        char name[NAME_BYTES_MAX + 1];
-
-        if (t->removing && clock_ms() - t->asked_helper_ms >= HELPER_ANSWER_MS)
-                t->removing = false;
-        if (t->removing || !engine_is_idle(e, t) || !registry_name(e->registry, t, name))
-                return;
-        if (e->options.helper_fd >= 0 && !e->helper_gone &&
-            helper_send(e->options.helper_fd, HELPER_REMOVE, t->number, name) == 0) {
-                /* The rmdir says that it is removed. */
-                t->removing = true;
-                t->asked_helper_ms = clock_ms();
-                return;
-        }
-        log_info("%s (%s): idle, removed", t->hex, name);
-        engine_remove(e, t);
-        e->hooks.forget_name(name);
-}
-
 /* After a failed write the session asks for nothing more of the torrent until it is told to. The
  * second time, as it may have heard of the failure after the first. */
 static void check_writes(struct torrent *t)
@@ -322,6 +303,10 @@ void upkeep_helper(struct engine *e)
                         e->hooks.sidecar(m.err);
                         continue;
                 }
+                if (m.type == HELPER_REMOVE) {
+                        removal_answered(e, m.number, m.err);
+                        continue;
+                }
                 t = registry_by_number(e->registry, m.number);
                 if (!t)
                         continue;
@@ -333,10 +318,6 @@ void upkeep_helper(struct engine *e)
                         else if (m.err != 0)
                                 log_debug("%s: could not be announced: %s", t->hex,
                                           strerror(m.err));
-                } else if (m.type == HELPER_REMOVE) {
-                        /* Done already when it went well; a new name or a new reader meanwhile:
-                         * looked at again later. */
-                        t->removing = false;
                 }
                 torrent_unref(t);
         }
@@ -399,7 +380,7 @@ bool upkeep_torrent(struct engine *e, struct torrent *t, uint64_t now)
         check_dials(t, now);
         check_writes(t);
         check_progress(e, t);
-        check_idle(e, t);
+        removal_check_idle(e, t, now);
         check_announced(e, t, now);
         return needs_upkeep(t);
 }

@@ -4,8 +4,9 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char *const xattrs[] = {"infohash", "progress", "have_bytes",
-                                     "peers",    "state",    "kept"};
+/* Those that are listed: programs that copy attributes would else take a file whose peers have
+ * changed for another (rsync -X), and keep what was true once (cp -a). */
+static const char *const xattrs[] = {"infohash", "kept"};
 static const char xattr_prefix[] = "user.magnetfs.";
 
 static bool value_of(struct torrent *t, struct node n, const char *name, char *out, size_t size)

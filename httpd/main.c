@@ -227,6 +227,7 @@ static int open_signals(int *ret_fd)
         int fd;
 
         signal(SIGPIPE, SIG_IGN);
+        signal(SIGXFSZ, SIG_IGN); /* stderr may be a file */
         sigemptyset(&set);
         sigaddset(&set, SIGTERM);
         sigaddset(&set, SIGINT);

@@ -23,9 +23,7 @@
 #define TEXT_FIRST 16384u
 /* The mount answers an `add` at once; a .torrent that is cut short is never answered. */
 #define ADD_ANSWER_MS 5000
-/* A pending torrent may take its real name between the readlink and the rmdir. */
-#define REMOVE_TRIES 8
-#define OPEN_TRIES   32
+#define OPEN_TRIES    32
 /* poll() may report bytes that are gone again (evicted) at the read: then wait a little, not spin.
  */
 #define SPURIOUS_FREE  8
@@ -317,33 +315,13 @@ int mount_keep(const struct mount *m, const char *hash, bool keep)
 
 int mount_remove(const struct mount *m, const char *hash)
 {
-        _cleanup_close_ int root = -1, links = -1;
+        _cleanup_close_ int torrents = -1;
         int r;
 
-        root = open(m->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-        if (root < 0)
-                return -errno;
-        r = open_below(root, CONTROL "/by-hash", O_PATH | O_DIRECTORY, &links);
+        r = open_control(m, O_PATH | O_DIRECTORY, &torrents, CONTROL "/torrents");
         if (r < 0)
                 return r;
-        for (unsigned i = 0; i < REMOVE_TRIES; i++) {
-                char target[PATH_MAX];
-                const char *name;
-                ssize_t n = readlinkat(links, hash, target, sizeof(target) - 1);
-
-                if (n < 0)
-                        return -errno;
-                target[n] = '\0';
-                name = strrchr(target, '/');
-                name = name ? name + 1 : target;
-                if (name[0] == '\0' || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
-                        return -EBADMSG;
-                if (unlinkat(root, name, AT_REMOVEDIR) == 0)
-                        return 0;
-                if (errno != ENOENT)
-                        return -errno;
-        }
-        return -ENOENT;
+        return unlinkat(torrents, hash, AT_REMOVEDIR) < 0 ? -errno : 0;
 }
 
 /* A path in the torrent may be longer than one system call takes: then it goes there by stages. */

@@ -184,7 +184,7 @@ def test_a_hybrid_is_one_torrent_by_whichever_hash_it_comes_again(
     [again] = fs.add(written(hybrid, second))
     assert again["infoHash"] == answer["infoHash"] and again["error"] is None
     assert_one(fs, hybrid)
-    os.rmdir(fs.directory(hybrid))
+    fs.remove(hybrid.info_hash)
     assert os.listdir(fs.control / "by-hash") == []
 
 

@@ -73,7 +73,7 @@ def test_every_form_of_a_hash_is_the_same_torrent(
             assert fs.web.get("/add/" + target).json["infoHash"] == torrent.info_hash, name
         assert len(fs.status()["torrents"]) == 1, name
         assert_same(fs.directory(torrent) / torrent.name, torrent, torrent.name)
-        os.rmdir(fs.directory(torrent))
+        fs.remove(torrent.info_hash)
 
 
 def test_a_magnet_with_both_hashes_is_one_torrent(

@@ -39,7 +39,7 @@ def listed_best(fs: Magnetfs, torrent: Torrent, add: Callable[[], object]) -> tu
         assert count == len(torrent.files)
         if took <= LISTED_S or not left:
             break
-        os.rmdir(directory)
+        fs.remove(torrent.info_hash)
     return took, more
 
 
@@ -75,4 +75,4 @@ def test_100_000_files_are_listed_within_two_seconds_in_100_mib(
         if kind == V1 and add is by_magnet:
             for file in torrent.files[:: MANY // 10]:
                 assert_same(fs.directory(torrent) / file.path, torrent, file.path)
-        os.rmdir(fs.directory(torrent))
+        fs.remove(torrent.info_hash)

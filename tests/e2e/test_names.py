@@ -213,7 +213,9 @@ def test_a_pending_torrents_directory_is_safe_too(fs: Magnetfs) -> None:
     assert len(set(names)) == len(HOSTILE_DN)
     for name in names:
         assert_safe(name)
-        os.rmdir(os.fsencode(fs.mountpoint) + b"/" + name)
+        assert os.path.isdir(os.fsencode(fs.mountpoint) + b"/" + name)
+    for info_hash in os.listdir(fs.control / "torrents"):
+        fs.remove(info_hash)
     assert os.listdir(fs.mountpoint) == []
     assert fs.control.is_dir()
 

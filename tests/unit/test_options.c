@@ -177,6 +177,10 @@ static void test_defaults(void **state)
         assert_false(o.foreground || o.allow_other || o.no_http || o.loopback_peers || o.help ||
                      o.version);
         assert_string_equal(o.fuse_options, "");
+        assert_null(o.source);
+        assert_false(o.read_only || o.nonempty);
+        assert_true(o.uid == (uid_t)-1 && o.gid == (gid_t)-1);
+        assert_true(o.umask == 0 && o.max_read == 0);
         assert_true(o.cache_size == 20 * GIB);
         assert_true(o.min_free == GIB);
         assert_string_equal(o.http, "127.0.0.1:3000");
@@ -361,6 +365,12 @@ static const struct refused_case refused_cases[] = {
         {"a descriptor of more than an int", {{"/mnt", "--ready-fd", "2147483648"}}},
         {"a setting without a value", {{"/mnt", "--set", "user_agent"}}},
         {"a setting without a name", {{"/mnt", "--set", "=1"}}},
+        {"a user's name", {{"/mnt", "-o", "uid=root"}}},
+        {"no user's number", {{"/mnt", "-o", "uid=4294967295"}}},
+        {"a umask that is not octal", {{"/mnt", "-o", "umask=18"}}},
+        {"a umask of more than modes", {{"/mnt", "-o", "umask=1000"}}},
+        {"a max_read below a page", {{"/mnt", "-o", "max_read=4095"}}},
+        {"a remount", {{"/mnt", "-o", "remount,ro"}}},
         {"one bad item among good ones", {{"/mnt", "-o", "rw,retries=x,dev"}}},
 };
 
@@ -396,8 +406,16 @@ static const struct fuse_case fuse_cases[] = {
          {{"none", "/mnt", "-o", "x-gvfs-name=a,comment=b,X-mount.mkdir=0755"}},
          ""},
         {"libfuse's own go to it",
-         {{"/mnt", "-o", "max_read=131072,debug", "-o", "fsname=x"}},
-         "max_read=131072,debug,fsname=x"},
+         {{"/mnt", "-o", "auto_unmount,debug", "-o", "subtype=x"}},
+         "auto_unmount,debug,subtype=x"},
+        {"times of reading",
+         {{"/mnt", "-o", "lazytime,nodiratime,strictatime,norelatime,noatime,nolazytime"}},
+         ""},
+        {"ro goes to it", {{"none", "/mnt", "-o", "ro,debug,dev"}}, "debug,ro"},
+        {"… unless rw comes behind", {{"/mnt", "-o", "ro,rw"}}, ""},
+        {"what is ours to do isn't",
+         {{"/mnt", "-o", "uid=1,gid=2,umask=022,nonempty,max_read=4096"}},
+         ""},
         {"what begins like an ignored one isn't", {{"/mnt", "-o", "rwx,users2"}}, "rwx,users2"},
         {"allow_other is known to both", {{"/mnt", "-o", "allow_other"}}, "allow_other"},
         {"… once", {{"/mnt", "-o", "allow_other", "--allow-other"}}, "allow_other"},
@@ -423,6 +441,22 @@ static void test_fuse_options(void **state)
                         fail_msg("%s: \"%s\" at %s", c->rule, o.fuse_options, o.mountpoint);
                 options_free(&o);
         }
+}
+
+static void test_mount_options(void **state)
+{
+        static const struct args args = {
+                {"magnet:?xt=a,b", "/mnt", "-o",
+                 "ro,uid=1000,gid=0100,umask=027,nonempty,max_read=65536"}};
+        struct options o;
+
+        (void)state;
+        assert_true(parse(&args, &o));
+        assert_string_equal(o.source, "magnet:?xt=a,b");
+        assert_string_equal(o.mountpoint, "/mnt");
+        assert_true(o.read_only && o.nonempty);
+        assert_true(o.uid == 1000 && o.gid == 100 && o.umask == 027 && o.max_read == 65536);
+        options_free(&o);
 }
 
 static void test_repeated(void **state)
@@ -493,8 +527,8 @@ int main(void)
                 cmocka_unit_test(test_size),         cmocka_unit_test(test_listen),
                 cmocka_unit_test(test_defaults),     cmocka_unit_test(test_folders),
                 cmocka_unit_test(test_values),       cmocka_unit_test(test_refused),
-                cmocka_unit_test(test_fuse_options), cmocka_unit_test(test_repeated),
-                cmocka_unit_test(test_help),
+                cmocka_unit_test(test_fuse_options), cmocka_unit_test(test_mount_options),
+                cmocka_unit_test(test_repeated),     cmocka_unit_test(test_help),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -629,8 +629,15 @@ static void test_leftovers(void **state)
                 const char *name;
                 bool stays;
         } names[] = {
-                {HEX ".pieces", false},
-                {"a" HEX ".pieces", false},
+                {HEX "-1.pieces", false},
+                {HEX "-4294967295.pieces", false},
+                {HEX "0123456789abcdef01234567-12.pieces", false},
+                {"sparse.probe", false},
+                {HEX ".pieces", true}, /* no store's name: somebody's own */
+                {HEX "-.pieces", true},
+                {HEX "-1x.pieces", true},
+                {"a" HEX "-1.pieces", true},
+                {"film.pieces", true},
                 {"lock", true},
                 {"session", true},
                 {HEX ".pieces.bak", true},
@@ -649,9 +656,16 @@ static void test_leftovers(void **state)
                 assert_int_equal(write(fd, "x", 1), 1);
                 close(fd);
         }
-        /* a link goes itself, not what it names; a folder is no store */
-        assert_int_equal(symlinkat("lock", f->fd, "ab.pieces"), 0);
-        assert_int_equal(mkdirat(f->fd, "cd.pieces", 0700), 0);
+        /* a link or a folder is no store, and another user's is not ours */
+        assert_int_equal(symlinkat("lock", f->fd, HEX "-2.pieces"), 0);
+        assert_int_equal(mkdirat(f->fd, HEX "-3.pieces", 0700), 0);
+        if (geteuid() == 0) {
+                int fd = openat(f->fd, HEX "-4.pieces", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+                assert_true(fd >= 0);
+                assert_int_equal(fchown(fd, 1234, 1234), 0);
+                close(fd);
+        }
         assert_int_equal(cache_new(f->fd, 100 * MIB, 0, &c), 0);
         assert_int_equal(used(c), 0);
         for (size_t i = 0; i < N(names); i++) {
@@ -661,8 +675,11 @@ static void test_leftovers(void **state)
                         fail_msg("%s %s", names[i].name, stays ? "stays" : "goes");
                 (void)unlinkat(f->fd, names[i].name, 0);
         }
-        assert_true(fstatat(f->fd, "ab.pieces", &st, AT_SYMLINK_NOFOLLOW) < 0);
-        assert_int_equal(unlinkat(f->fd, "cd.pieces", AT_REMOVEDIR), 0);
+        assert_int_equal(unlinkat(f->fd, HEX "-2.pieces", 0), 0);
+        assert_int_equal(unlinkat(f->fd, HEX "-3.pieces", AT_REMOVEDIR), 0);
+        if (geteuid() == 0)
+                assert_int_equal(unlinkat(f->fd, HEX "-4.pieces", 0), 0);
+        assert_int_equal(entries(f), 0);
         cache_free(c);
 }
 
@@ -693,9 +710,14 @@ static void test_errors(void **state)
         assert_true(s == (struct store *)(uintptr_t)1);
         assert_int_equal(entries(f), 0);
 
-        /* a link of the store's name is not followed */
+        /* a link of the store's name is not followed, nor is a file of that name taken */
         assert_int_equal(symlinkat("/etc/passwd", f->fd, HEX ".pieces"), 0);
-        assert_int_equal(store_new(c, HEX, 2 * MIB, 65536, &s), -ELOOP);
+        assert_int_equal(store_new(c, HEX, 2 * MIB, 65536, &s), -EEXIST);
+        assert_int_equal(unlinkat(f->fd, HEX ".pieces", 0), 0);
+        fd = openat(f->fd, HEX ".pieces", O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+        assert_true(fd >= 0);
+        close(fd);
+        assert_int_equal(store_new(c, HEX, 2 * MIB, 65536, &s), -EEXIST);
         assert_int_equal(unlinkat(f->fd, HEX ".pieces", 0), 0);
         cache_free(c);
 }

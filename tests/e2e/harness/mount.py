@@ -362,6 +362,10 @@ class Magnetfs:
         finally:
             os.close(fd)
 
+    def remove(self, info_hash: str) -> None:
+        """Removes a torrent with its data; done at the return."""
+        os.rmdir(self.torrent_folder(info_hash))
+
     def events(self) -> Events:
         return Events(self.control / "events")
 

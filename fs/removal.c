@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: MIT */
+/* removal.c: how torrents leave: because somebody asked for it, or because they are idle.
+ *
+ * Who watches the root by inotify hears of it by an rmdir of the torrent's directory alone, which
+ * the helper makes. By then the name may be another torrent's. So what was asked for is done at
+ * once and by the hash; the helper's rmdir afterwards removes nothing, and is granted as long as
+ * nobody else has the name. What the kernel remembers of the name needs no care: it leads to a node
+ * that is gone, which makes the kernel ask again. For an idle torrent the rmdir does it, as only
+ * the mount knows that nobody is opening a file of it meanwhile; it counts for one that is marked
+ * for it, and for no other. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <utlist.h>
+
+#include "engine_private.h"
+#include "helper.h"
+#include "log.h"
+
+/* How long the helper may take to tell of a removal. */
+enum { HELPER_LATE_MS = 10000 };
+/* An idle torrent whose directory the helper can't remove for so many times goes without it. */
+enum { REMOVE_TRIES = 3 };
+
+/* A torrent that is gone, and its name, which the helper is still to remove. */
+struct departed {
+        uint32_t number;
+        bool asked; /* the helper was */
+        uint64_t until_ms;
+        struct departed *prev, *next;
+        char name[];
+};
+
+static bool helper_is_there(const struct engine *e)
+{
+        return e->options.helper_fd >= 0 && !e->options.read_only && !e->helper_gone;
+}
+
+static bool ask_helper(struct engine *e, uint32_t number, const char *name)
+{
+        return helper_is_there(e) &&
+               helper_send(e->options.helper_fd, HELPER_REMOVE, number, name) == 0;
+}
+
+void engine_remove(struct engine *e, struct torrent *t)
+{
+        char name[NAME_BYTES_MAX + 1];
+        struct departed *d;
+        size_t len;
+
+        if (!engine_drop(e, t, name))
+                return;
+        log_info("%s (%s): removed", t->hex, name);
+        len = strlen(name) + 1;
+        d = calloc(1, sizeof *d + len);
+        if (!d)
+                return; /* nobody hears of it */
+        d->number = t->number;
+        d->until_ms = clock_ms() + HELPER_LATE_MS;
+        memcpy(d->name, name, len);
+        pthread_mutex_lock(&e->lock);
+        DL_APPEND(e->departed, d);
+        pthread_mutex_unlock(&e->lock);
+        engine_wake(e);
+}
+
+uint32_t engine_departed(struct engine *e, const char *name)
+{
+        const struct departed *d;
+        uint32_t number = 0;
+
+        pthread_mutex_lock(&e->lock);
+        LL_FOREACH (e->departed, d)
+                if (strcmp(d->name, name) == 0)
+                        number = d->number;
+        pthread_mutex_unlock(&e->lock);
+        return number;
+}
+
+int engine_helper_rmdir(struct engine *e, const char *name)
+{
+        struct torrent *t = registry_by_name(e->registry, name);
+        int r = -EBUSY;
+
+        if (!t)
+                return engine_departed(e, name) ? 0 : -ENOENT;
+        /* Under a name that was another's the kernel may take that one's directory for removed. */
+        if (t->removing && !t->name_is_new && engine_is_idle(e, t)) {
+                char own[NAME_BYTES_MAX + 1];
+
+                r = engine_drop(e, t, own) ? 0 : -ENOENT;
+                if (r == 0)
+                        log_info("%s (%s): idle, removed", t->hex, own);
+        }
+        torrent_unref(t);
+        return r;
+}
+
+void removal_check_idle(struct engine *e, struct torrent *t, uint64_t now)
+{
+        char name[NAME_BYTES_MAX + 1];
+
+        if (!engine_is_idle(e, t)) {
+                t->remove_tries = 0;
+                return;
+        }
+        if (t->removing && now - t->removing_ms < HELPER_LATE_MS)
+                return;
+        if (helper_is_there(e) && t->remove_tries < REMOVE_TRIES) {
+                t->removing = true;
+                t->removing_ms = now;
+                if (registry_name(e->registry, t, name) && ask_helper(e, t->number, name))
+                        t->remove_tries++;
+                else
+                        t->removing = false; /* the helper is busy: again in a second */
+        } else if (engine_drop(e, t, name)) {
+                log_info("%s (%s): idle, removed", t->hex, name);
+        }
+}
+
+void removal_run(struct engine *e, uint64_t now)
+{
+        struct departed *d, *next;
+
+        pthread_mutex_lock(&e->lock);
+        LL_FOREACH_SAFE (e->departed, d, next) {
+                if (now >= d->until_ms || !helper_is_there(e)) {
+                        DL_DELETE(e->departed, d); /* NOLINT(*NullDereference): it is in */
+                        free(d);
+                } else if (!d->asked && !(d->asked = ask_helper(e, d->number, d->name))) {
+                        break; /* the helper is behind */
+                }
+        }
+        pthread_mutex_unlock(&e->lock);
+}
+
+void removal_answered(struct engine *e, uint32_t number, int err)
+{
+        struct departed *d;
+        struct torrent *t;
+
+        pthread_mutex_lock(&e->lock);
+        LL_FOREACH (e->departed, d)
+                if (d->number == number)
+                        break;
+        if (d)
+                DL_DELETE(e->departed, d);
+        pthread_mutex_unlock(&e->lock);
+        if (d && err != 0)
+                log_debug("%s: its removal could not be told: %s", d->name, strerror(err));
+        free(d);
+        t = registry_by_number(e->registry, number);
+        if (t)
+                t->removing = false;
+        torrent_unref(t);
+}
+
+void removal_free(struct engine *e)
+{
+        struct departed *d, *next;
+
+        LL_FOREACH_SAFE (e->departed, d, next)
+                free(d);
+}
