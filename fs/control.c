@@ -17,6 +17,8 @@
 /* What one write to `add` may hold before it is complete: a .torrent of the largest metadata, with
  * its trackers. */
 enum { INTAKE_BYTES_MAX = 33 << 20 };
+/* Answers of `add` that were not read, some 300,000 of them: then nothing more is taken. */
+enum { ANSWERS_BYTES_MAX = 64 << 20 };
 /* A reader of events that does not read loses the oldest. */
 enum { EVENTS_BYTES_MAX = 256 * 1024 };
 
@@ -24,6 +26,7 @@ struct doc {
         /* set once */
         struct control *control;
         struct node node;
+        bool mute; /* nobody can read answers: opened for writing only */
 
         /* under control->lock */
         struct torrent *torrent; /* a reference, or NULL */
@@ -109,7 +112,7 @@ bool doc_is_writable(struct node n)
         return n.kind == NODE_CONTROL && n.node == CONTROL_KEEP;
 }
 
-int doc_open(struct control *c, struct node n, struct doc **ret)
+int doc_open(struct control *c, struct node n, bool mute, struct doc **ret)
 {
         struct doc *d = calloc(1, sizeof *d);
 
@@ -117,6 +120,7 @@ int doc_open(struct control *c, struct node n, struct doc **ret)
                 return -ENOMEM;
         d->control = c;
         d->node = n;
+        d->mute = mute;
         if (n.number != 0) {
                 d->torrent = registry_by_number(engine_registry(c->engine), n.number);
                 if (!d->torrent) {
@@ -402,6 +406,29 @@ static int parse_items(struct doc *d, bool final, struct sources *s, struct bt_e
         }
 }
 
+/* Writes the line that a read of the same descriptor gives. */
+static void answer_add(struct doc *d, struct torrent *t, const char *error)
+{
+        struct control *c = d->control;
+
+        if (d->mute)
+                return;
+        pthread_mutex_lock(&c->lock);
+        document_added(c->engine, t, error, &d->made.text);
+        pthread_mutex_unlock(&c->lock);
+}
+
+/* Whether nobody reads the answers of `add`. */
+static bool is_deaf(struct doc *d)
+{
+        bool deaf;
+
+        pthread_mutex_lock(&d->control->lock);
+        deaf = d->made.text.len - d->given > ANSWERS_BYTES_MAX;
+        pthread_mutex_unlock(&d->control->lock);
+        return deaf;
+}
+
 /* Parses all that is complete, then adds all of it, or nothing. Under no lock but the kernel's: one
  * write of a file at a time. */
 static int take_in(struct doc *d, bool final)
@@ -424,17 +451,13 @@ static int take_in(struct doc *d, bool final)
                         snprintf(err.text, sizeof err.text, "cannot add it: %m");
                         continue;
                 }
-                pthread_mutex_lock(&c->lock);
-                document_added(c->engine, t, NULL, &d->made.text);
-                pthread_mutex_unlock(&c->lock);
+                answer_add(d, t, NULL);
                 torrent_unref(t);
         }
         free(s.list);
         if (r < 0) {
                 intake_clear(&d->intake);
-                pthread_mutex_lock(&c->lock);
-                document_added(c->engine, NULL, err.text, &d->made.text);
-                pthread_mutex_unlock(&c->lock);
+                answer_add(d, NULL, err.text);
         }
         return r;
 }
@@ -467,15 +490,14 @@ int doc_write(struct doc *d, const void *data, size_t len)
                 return -EROFS;
         if (d->refused)
                 return d->refused;
+        if (is_deaf(d))
+                return -ENOBUFS;
         begun = intake_is_torrent(&d->intake);
         r = intake_add(&d->intake, data, len, INTAKE_BYTES_MAX);
         if (r < 0) {
                 intake_clear(&d->intake);
-                pthread_mutex_lock(&d->control->lock);
-                document_added(d->control->engine, NULL,
-                               r == -E2BIG ? "more than 33 MiB in one piece" : "out of memory",
-                               &d->made.text);
-                pthread_mutex_unlock(&d->control->lock);
+                answer_add(d, NULL,
+                           r == -E2BIG ? "more than 33 MiB in one piece" : "out of memory");
         } else {
                 r = take_in(d, false);
         }
@@ -488,7 +510,7 @@ int doc_write(struct doc *d, const void *data, size_t len)
 
 int doc_flush(struct doc *d)
 {
-        return is_add(d) && intake_pending(&d->intake) > 0 ? take_in(d, true) : 0;
+        return is_add(d) ? take_in(d, true) : 0;
 }
 
 /* ---- news ---- */
