@@ -69,7 +69,7 @@ def test_every_byte_of_every_kind_and_size_of_pieces(
     for status in (
         fs.torrent(torrent.info_hash),
         fs.web.get(f"/torrents/{torrent.info_hash}").json,
-        json.loads(fs.ctl("--json", "status").stdout)["torrents"][0],
+        json.loads(fs.ctl("status", "--json", torrent.info_hash).stdout)["torrents"][0],
     ):
         assert (status["length"], status["haveBytes"]) == (torrent.length, torrent.length)
         assert status["progress"] == 1
