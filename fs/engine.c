@@ -13,6 +13,7 @@
 #include <cjson/cJSON.h>
 
 #include "helper.h"
+#include "names.h"
 #include "log.h"
 
 /* How often parked reads are looked at, and everything else. */
@@ -328,6 +329,7 @@ int engine_new(const struct engine_options *o, struct engine **ret)
         e->heartbeat_ms = e->started_ms;
         e->jobs_end = &e->jobs;
         e->epoll_fd = e->wake_fd = e->timer_fd = -1;
+        e->helper_pid = -1;
         pthread_mutex_init(&e->lock, NULL);
         r = registry_new(&e->registry);
         if (r >= 0)
@@ -382,6 +384,8 @@ int engine_start(struct engine *e, bool sidecar)
                 r = watch(e, e->timer_fd);
         if (r == 0)
                 r = watch(e, bt_session_event_fd(e->session));
+        e->sidecar_wanted = sidecar; /* asked for when the helper says that it is there */
+        e->sidecar = sidecar ? ENGINE_SIDECAR_DOWN : ENGINE_SIDECAR_NONE;
         if (r == 0 && e->options.helper_fd >= 0)
                 r = watch(e, e->options.helper_fd);
         if (r == 0)
@@ -389,9 +393,7 @@ int engine_start(struct engine *e, bool sidecar)
         if (r < 0)
                 return log_error_errno(r, "Cannot start the engine: %m");
         e->running = true;
-        if (sidecar)
-                r = helper_send(e->options.helper_fd, HELPER_SIDECAR, 0, NULL);
-        return r < 0 ? log_error_errno(r, "Cannot reach the helper: %m") : 0;
+        return 0;
 }
 
 void engine_release_reads(struct engine *e)
@@ -429,6 +431,11 @@ void engine_stop(struct engine *e, unsigned timeout_ms)
                 log_info("The BitTorrent session did not end in %u ms; left to the exit",
                          timeout_ms);
         e->session = NULL;
+}
+
+pid_t engine_helper(const struct engine *e)
+{
+        return e->helper_pid;
 }
 
 void engine_free(struct engine *e)
@@ -486,7 +493,9 @@ void engine_get_stats(struct engine *e, struct engine_stats *ret)
         uint64_t heartbeat_ms = e->heartbeat_ms, now = clock_ms();
 
         *ret = (struct engine_stats){.uptime_ms = now - e->started_ms,
-                                     .heartbeat_age_ms = now - heartbeat_ms};
+                                     .heartbeat_age_ms = now - heartbeat_ms,
+                                     .helper = e->helper,
+                                     .sidecar = e->sidecar};
         bt_session_get_stats(e->session, &ret->session);
         cache_stats(e->cache, &ret->cache);
 }

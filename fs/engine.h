@@ -40,6 +40,7 @@ struct engine_hooks {
                                                for that shall look */
         void (*event)(const char *json);    /* one line for those who read events */
         void (*sidecar)(int err);           /* the first start of the sidecar: 0 or an errno */
+        void (*helper)(pid_t pid); /* the process that is the helper from now on; -1: none */
 };
 
 /* Makes everything but starts nothing. -errno, with a message logged. */
@@ -52,6 +53,8 @@ int engine_start(struct engine *e, bool sidecar);
 void engine_release_reads(struct engine *e);
 /* Stops thread and session; waits at most timeout_ms for the latter. Blocking. */
 void engine_stop(struct engine *e, unsigned timeout_ms);
+/* The helper that is known last, also after engine_stop; -1: none. */
+pid_t engine_helper(const struct engine *e);
 /* Call after engine_stop. */
 void engine_free(struct engine *e);
 
@@ -73,11 +76,17 @@ void engine_remove(struct engine *e, struct torrent *t);
 bool engine_is_idle(const struct engine *e, struct torrent *t);
 void engine_set_kept(struct engine *e, struct torrent *t, bool kept);
 
+/* The helper: killed, but it will be back; at work; gone for good, its zygote too. */
+enum engine_helper { ENGINE_HELPER_AWAY, ENGINE_HELPER_RUNS, ENGINE_HELPER_LOST };
+enum engine_sidecar { ENGINE_SIDECAR_NONE, ENGINE_SIDECAR_DOWN, ENGINE_SIDECAR_LISTENS };
+
 struct engine_stats {
         struct bt_session_stats session;
         struct cache_stats cache;
         uint64_t uptime_ms;
         uint64_t heartbeat_age_ms; /* since the session's thread last answered */
+        enum engine_helper helper;
+        enum engine_sidecar sidecar;
 };
 void engine_get_stats(struct engine *e, struct engine_stats *ret);
 

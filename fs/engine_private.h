@@ -39,14 +39,18 @@ struct engine {
         int epoll_fd, wake_fd, timer_fd;
         pthread_t thread;
         bool running, abandoned;
+        bool sidecar_wanted;
 
         atomic_bool stop;
+        _Atomic enum engine_helper helper;
+        _Atomic enum engine_sidecar sidecar;
+        _Atomic pid_t helper_pid;
         _Atomic uint64_t heartbeat, heartbeat_ms;
 
         /* the thread only */
         uint64_t next_life_ms;
         uint64_t second_try_ms; /* when uTP was last let in; 0: never */
-        bool helper_gone;
+        bool sidecar_told;      /* whether its first start went well, or not */
 
         /* under lock; a leaf: nothing is taken under it */
         pthread_mutex_t lock;

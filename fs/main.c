@@ -41,7 +41,7 @@ struct program {
                       */
         char *sidecar_path, *sidecar_argv[128];
         int helper_fd;
-        pid_t helper;
+        pid_t zygote; /* of the helper */
         struct engine *engine;
         struct mount *mount;
         int ended_fd, sidecar_fd, signal_fd;
@@ -212,7 +212,7 @@ static int start_helper(struct program *p)
                 make_sidecar_argv(p);
                 h.sidecar = p->sidecar_argv;
         }
-        r = helper_start(&h, &p->helper_fd, &p->helper);
+        r = helper_start(&h, &p->helper_fd, &p->zygote);
         return r < 0 ? log_error_errno(r, "Cannot start the helper: %m") : 0;
 }
 
@@ -240,7 +240,7 @@ static int start_all(struct program *p)
         int r = engine_new(&e, &p->engine);
 
         if (r == 0)
-                r = mount_new(p->engine, p->mountpoint, o->fuse_options, p->helper, p->cache_dir_fd,
+                r = mount_new(p->engine, p->mountpoint, o->fuse_options, p->cache_dir_fd,
                               on_sidecar, &p->mount);
         /* Mounted, but nothing is answered yet: whoever asks finds a session that stands. */
         if (r == 0)
@@ -305,14 +305,15 @@ static void end_all(struct program *p)
                 engine_release_reads(p->engine);
         /* Before the mount goes: without it the sidecar would end by itself and be started again.
          */
-        if (p->helper > 0)
+        if (p->zygote > 0)
                 (void)helper_send(p->helper_fd, HELPER_QUIT, 0, NULL);
         if (p->mount)
                 mount_stop(p->mount);
         if (p->engine)
                 engine_stop(p->engine, SESSION_END_MS);
-        if (p->helper > 0)
-                helper_stop(p->helper_fd, p->helper, HELPER_END_MS);
+        if (p->zygote > 0)
+                helper_stop(p->helper_fd, p->zygote, p->engine ? engine_helper(p->engine) : -1,
+                            HELPER_END_MS);
         mount_free(p->mount);
         engine_free(p->engine);
         alarm(0);

@@ -100,6 +100,11 @@ static void hook_sidecar(int err)
         the_mount->sidecar(err);
 }
 
+static void hook_helper(pid_t pid)
+{
+        the_mount->helper = pid;
+}
+
 /* ---- operations ---- */
 
 void *mount_buffer(struct mount *m, size_t size)
@@ -179,18 +184,18 @@ static int session_new(struct mount *m, const char *fuse_options)
         return r;
 }
 
-int mount_new(struct engine *e, const char *mountpoint, const char *fuse_options, pid_t helper,
-              int cache_dir_fd, void (*sidecar)(int err), struct mount **ret)
+int mount_new(struct engine *e, const char *mountpoint, const char *fuse_options, int cache_dir_fd,
+              void (*sidecar)(int err), struct mount **ret)
 {
         static const struct engine_hooks hooks = {hook_forget_name, hook_changed, hook_event,
-                                                  hook_sidecar};
+                                                  hook_sidecar, hook_helper};
         struct mount *m = calloc(1, sizeof *m);
         int r;
 
         if (!m)
                 return log_error_errno(ENOMEM, "Cannot mount: %m");
         m->engine = e;
-        m->helper = helper;
+        m->helper = -1;
         m->cache_dir_fd = cache_dir_fd;
         m->sidecar = sidecar;
         m->ended_fd = -1;

@@ -17,8 +17,8 @@ extern const struct reply_ops mount_reply;
 
 /* Mounts at mountpoint; fuse_options are for libfuse ("allow_other", …; may be ""). Starts no
  * thread. -errno, with a message logged. */
-int mount_new(struct engine *e, const char *mountpoint, const char *fuse_options, pid_t helper,
-              int cache_dir_fd, void (*sidecar)(int err), struct mount **ret);
+int mount_new(struct engine *e, const char *mountpoint, const char *fuse_options, int cache_dir_fd,
+              void (*sidecar)(int err), struct mount **ret);
 /* Starts the loop's thread; ended_fd (an eventfd) becomes readable when the loop ends by itself,
  * because somebody unmounted. */
 int mount_start(struct mount *m, int ended_fd);

@@ -23,7 +23,7 @@ struct mount {
         struct control *control;
         struct nodes nodes;
         struct fuse_session *session;
-        pid_t helper;
+        _Atomic pid_t helper; /* -1: none; a process of another PID namespace has pid 0 */
         int cache_dir_fd, ended_fd;
         void (*sidecar)(int err);
         pthread_t thread;

@@ -4,8 +4,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
-/* civetweb's own stacks have 100 KiB; a head and a piece of a file are read into as much again,
- * each twice. */
+/* Of a thread that streams: 100 KiB of stack, a head of 64 KiB and a buffer of 512 KiB. */
 #define THREAD_BYTES (768u << 10)
 
 struct gate {

@@ -202,10 +202,9 @@ static unsigned plan_threads(struct server *s)
         n = there - MASTER_THREADS;
         n = n < SERVER_THREADS_MIN + SPARE_THREADS ? SERVER_THREADS_MIN : n - SPARE_THREADS;
         share_threads(s, n);
-        log_warning(
-                "Only %u more threads can be made (pids.max, ulimit -u or ulimit -v), so at most "
-                "%u streams are served at the same time",
-                there, s->streams.limit);
+        log_warning("Only %u more threads can be made (pids.max, ulimit -u or ulimit -v); streams "
+                    "at the same time: %u",
+                    there, s->streams.limit);
         return n;
 }
 
