@@ -182,6 +182,8 @@ static _Noreturn void zygote_main(const struct helper_options *o, int fd)
 
         prctl(PR_SET_NAME, "magnetfs-zygote");
         prctl(PR_SET_CHILD_SUBREAPER, 1);
+        /* Stopped, it could end nothing when magnetfs is killed. */
+        prctl(PR_SET_PDEATHSIG, SIGCONT);
         /* Above all the locks: a killed magnetfs must not seem to hold them still. */
         if (fd > STDERR_FILENO + 1)
                 close_range(STDERR_FILENO + 1, (unsigned)fd - 1, 0);
@@ -272,6 +274,7 @@ void helper_stop(int fd, pid_t zygote, pid_t helper, unsigned timeout_ms)
         bool there = true;
 
         close(fd); /* its end of file is the order to end */
+        kill(zygote, SIGCONT);
         while (clock_ms() < end) {
                 there = there && waitpid(zygote, NULL, WNOHANG) == 0;
                 /* Where the zygote was killed, the helper ends without it. */
