@@ -40,7 +40,8 @@ bool log_level_parse(const char *text, enum log_level *ret)
         return false;
 }
 
-static void log_va(enum log_level level, const char *format, va_list ap)
+static void __attribute__((format(printf, 2, 0)))
+log_va(enum log_level level, const char *format, va_list ap)
 {
         static const int priorities[] = {LOG_ERR, LOG_WARNING, LOG_INFO, LOG_DEBUG};
         char line[1024];

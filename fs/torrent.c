@@ -110,7 +110,7 @@ static int hide_padding(struct content *c)
                 else
                         c->shown += f.size;
         }
-        if (c->shown == c->size)
+        if (k == 0)
                 return 0;
         hidden = calloc(k, sizeof *hidden);
         if (!hidden)
