@@ -45,12 +45,11 @@ int helper_send(int fd, enum helper_type type, uint32_t number, const char *text
         return send_message(fd, &m, MSG_DONTWAIT);
 }
 
-void helper_say(int fd, enum helper_type type, uint32_t number, int err)
+int helper_say(int fd, enum helper_type type, uint32_t number, int err, bool wait)
 {
         struct helper_message m = {.type = (uint8_t)type, .number = number, .err = err};
 
-        while (send_message(fd, &m, 0) == -EAGAIN)
-                ;
+        return send_message(fd, &m, wait ? 0 : MSG_DONTWAIT);
 }
 
 int helper_receive(int fd, struct helper_message *ret)
@@ -104,7 +103,7 @@ static void fork_helper(struct zygote *z)
                 return;
         }
         z->forked_ms = clock_ms();
-        helper_say(z->fd, HELPER_BACK, (uint32_t)z->helper, 0);
+        (void)helper_say(z->fd, HELPER_BACK, (uint32_t)z->helper, 0, true);
 }
 
 /* Children: the helper, and what it has left behind when it was killed. */
@@ -125,7 +124,7 @@ static void reap_all(struct zygote *z)
                             WIFSIGNALED(status) ? "signal" : "exit code",
                             WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status),
                             z->delay_ms);
-                helper_say(z->fd, HELPER_GONE, 0, 0);
+                (void)helper_say(z->fd, HELPER_GONE, 0, 0, true);
         }
 }
 

@@ -7,6 +7,7 @@
 #include <linux/magic.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
@@ -28,6 +29,12 @@ enum { END_MS = 600 };
  * may say so. */
 #define AHEAD_KIB "2048"
 
+struct answer {
+        enum helper_type type;
+        uint32_t number;
+        int err;
+};
+
 struct helper {
         /* set once */
         const struct helper_options *options;
@@ -37,6 +44,10 @@ struct helper {
         bool known; /* the mount knows this process as the helper */
         struct sidecar sidecar;
         struct events events;
+
+        /* Answers that found no room yet: magnetfs is busy. Not more than it has asked for. */
+        struct answer *answers;
+        size_t first_answer, n_answers, room_answers;
 };
 
 void helper_become_child(void)
@@ -59,11 +70,48 @@ void helper_detach(void)
         close(null);
 }
 
+/* Sends the answers that wait, as far as there is room. */
+static void send_answers(struct helper *h)
+{
+        while (h->first_answer < h->n_answers) {
+                const struct answer *a = &h->answers[h->first_answer];
+
+                if (helper_say(h->fd, a->type, a->number, a->err, false) == -EAGAIN)
+                        return;
+                h->first_answer++;
+        }
+        h->first_answer = h->n_answers = 0;
+}
+
+/* In order, and none is lost: meanwhile this goes on taking what it is asked for. */
+static void answer(struct helper *h, enum helper_type type, uint32_t number, int err)
+{
+        send_answers(h);
+        if (h->n_answers == 0 && helper_say(h->fd, type, number, err, false) != -EAGAIN)
+                return;
+        if (h->n_answers == h->room_answers) {
+                size_t room = h->room_answers ? 2 * h->room_answers : 256;
+                struct answer *grown = reallocarray(h->answers, room, sizeof *grown);
+
+                if (!grown) {
+                        while (h->n_answers > 0) {
+                                struct pollfd p = {.fd = h->fd, .events = POLLOUT};
+
+                                (void)poll(&p, 1, HELPER_LOOK_MS);
+                                send_answers(h);
+                        }
+                        (void)helper_say(h->fd, type, number, err, true);
+                        return;
+                }
+                h->answers = grown;
+                h->room_answers = room;
+        }
+        h->answers[h->n_answers++] = (struct answer){type, number, err};
+}
+
 static void tell_sidecar(void *arg, int err)
 {
-        struct helper *h = arg;
-
-        helper_say(h->fd, HELPER_SIDECAR, 0, err);
+        answer(arg, HELPER_SIDECAR, 0, err);
 }
 
 static void reap(struct helper *h)
@@ -115,7 +163,7 @@ static void change_mount(struct helper *h, const struct helper_message *m)
                 if (r < 0)
                         err = errno;
         }
-        helper_say(h->fd, m->type, m->number, err);
+        answer(h, (enum helper_type)m->type, m->number, err);
 }
 
 /* false: time to end. */
@@ -207,7 +255,7 @@ _Noreturn void helper_loop(const struct helper_options *o, int fd, pid_t zygote)
         h.signal_fd = take_signals();
 
         for (;;) {
-                struct pollfd p[4] = {{.fd = fd, .events = POLLIN},
+                struct pollfd p[4] = {{.fd = fd, .events = POLLIN | (h.n_answers ? POLLOUT : 0)},
                                       {.fd = h.signal_fd, .events = POLLIN}};
                 struct signalfd_siginfo info;
                 uint64_t now = clock_ms();
@@ -225,7 +273,8 @@ _Noreturn void helper_loop(const struct helper_options *o, int fd, pid_t zygote)
                                 if (info.ssi_signo != SIGCHLD)
                                         sidecar_hesitate(&h.sidecar, clock_ms());
                 sidecar_look(&h.sidecar, &p[2]);
-                if (p[0].revents && !on_message(&h))
+                send_answers(&h);
+                if (p[0].revents & ~POLLOUT && !on_message(&h))
                         break;
                 reap(&h);
         }

@@ -88,7 +88,10 @@ _Noreturn void helper_loop(const struct helper_options *o, int fd, pid_t zygote)
 void helper_become_child(void);
 /* Log lines go to syslog from here on; stderr is somebody's that is not waited for any more. */
 void helper_detach(void);
-/* Sends a message and waits until there is room for it; a magnetfs that is gone gets none. */
-void helper_say(int fd, enum helper_type type, uint32_t number, int err);
+
+/* ---- helper.c ---- */
+
+/* Sends a message. wait: until there is room for it, else -EAGAIN. -EPIPE: magnetfs is gone. */
+int helper_say(int fd, enum helper_type type, uint32_t number, int err, bool wait);
 
 #endif
