@@ -60,7 +60,7 @@ bool doc_is_writable(struct node n)
         return n.kind == NODE_CONTROL && n.node == CONTROL_KEEP;
 }
 
-int doc_open(struct control *c, struct node n, struct doc **ret)
+int doc_open(struct control *c, struct node n, bool mute, struct doc **ret)
 {
         struct doc *d = calloc(1, sizeof *d);
 
@@ -68,6 +68,8 @@ int doc_open(struct control *c, struct node n, struct doc **ret)
                 return -ENOMEM;
         d->control = c;
         d->node = n;
+        d->mute = mute;
+        d->mute = mute;
         if (n.number != 0) {
                 d->torrent = registry_by_number(engine_registry(c->engine), n.number);
                 if (!d->torrent) {

@@ -22,8 +22,9 @@ void control_free(struct control *c);
 /* Whether the node is a document, and may be written. */
 bool doc_is(struct node n);
 bool doc_is_writable(struct node n);
-/* -ESTALE: its torrent is gone. */
-int doc_open(struct control *c, struct node n, struct doc **ret);
+/* mute: opened for writing only, so that answers would pile up unread. -ESTALE: its torrent is
+ * gone. */
+int doc_open(struct control *c, struct node n, bool mute, struct doc **ret);
 void doc_close(struct doc *d);
 
 /* Reads size bytes at off (events, add: what comes next, whatever off is). READ_NOW: *data is

@@ -16,6 +16,8 @@
 /* What one write to `add` may hold before it is complete: a .torrent of the largest metadata, with
  * its trackers. */
 enum { INTAKE_BYTES_MAX = 33 << 20 };
+/* Answers of `add` that were not read, some 300,000 of them: then nothing more is taken. */
+enum { ANSWERS_BYTES_MAX = 64 << 20 };
 /* What is taken in at once, in the loop of the mount: no more than some lines. */
 enum { SMALL_BYTES = 4096 };
 
@@ -71,6 +73,29 @@ static int parse_items(struct doc *d, bool final, struct sources *s, struct bt_e
         }
 }
 
+/* Writes the line that a read of the same descriptor gives. */
+static void answer_add(struct doc *d, struct torrent *t, const char *error)
+{
+        struct control *c = d->control;
+
+        if (d->mute)
+                return;
+        pthread_mutex_lock(&c->lock);
+        document_added(c->engine, t, error, &d->made.text);
+        pthread_mutex_unlock(&c->lock);
+}
+
+/* Whether nobody reads the answers of `add`. */
+static bool is_deaf(struct doc *d)
+{
+        bool deaf;
+
+        pthread_mutex_lock(&d->control->lock);
+        deaf = d->made.text.len - d->given > ANSWERS_BYTES_MAX;
+        pthread_mutex_unlock(&d->control->lock);
+        return deaf;
+}
+
 /* Parses all that is complete, then adds all of it, or nothing. Under no lock. */
 static int take_in(struct doc *d, bool final)
 {
@@ -97,17 +122,13 @@ static int take_in(struct doc *d, bool final)
                                  store_new_error(-r));
                         continue;
                 }
-                pthread_mutex_lock(&c->lock);
-                document_added(c->engine, t, NULL, &d->made.text);
-                pthread_mutex_unlock(&c->lock);
+                answer_add(d, t, NULL);
                 torrent_unref(t);
         }
         free(s.list);
         if (r < 0) {
                 intake_clear(&d->intake);
-                pthread_mutex_lock(&c->lock);
-                document_added(c->engine, NULL, err.text, &d->made.text);
-                pthread_mutex_unlock(&c->lock);
+                answer_add(d, NULL, err.text);
         }
         return r;
 }
@@ -136,15 +157,14 @@ static int write_add(struct doc *d, const void *data, size_t len)
 
         if (d->refused)
                 return d->refused;
+        if (is_deaf(d))
+                return -ENOBUFS;
         begun = intake_is_torrent(&d->intake);
         r = intake_add(&d->intake, data, len, INTAKE_BYTES_MAX);
         if (r < 0) {
                 intake_clear(&d->intake);
-                pthread_mutex_lock(&d->control->lock);
-                document_added(d->control->engine, NULL,
-                               r == -E2BIG ? "more than 33 MiB in one piece" : "out of memory",
-                               &d->made.text);
-                pthread_mutex_unlock(&d->control->lock);
+                answer_add(d, NULL,
+                           r == -E2BIG ? "more than 33 MiB in one piece" : "out of memory");
         } else {
                 r = take_in(d, false);
         }
@@ -157,7 +177,7 @@ static int write_add(struct doc *d, const void *data, size_t len)
 
 static int flush_add(struct doc *d)
 {
-        return intake_pending(&d->intake) > 0 ? take_in(d, true) : 0;
+        return take_in(d, true);
 }
 
 /* ---- by the chores ---- */

@@ -34,6 +34,7 @@ struct doc {
         /* set once */
         struct control *control;
         struct node node;
+        bool mute; /* nobody can read answers: opened for writing only */
 
         /* under control->lock */
         struct torrent *torrent; /* a reference, or NULL */

@@ -14,15 +14,23 @@
 #include "ctl_file.h"
 #include "ctl_torrents.h"
 #include "ctl_wait.h"
+#include "intake.h"
 
-#define HASH_BASE32 32 /* BEP 9: the older form, in magnets only */
+#define HASH_BASE32 32 /* BEP 9: the older form */
 
 /* What magnetfs takes in one piece. */
 #define TORRENT_MAX (33U << 20)
 
+/* Whether an argument is a magnet and no file: what it holds is magnetfs' to judge. */
 static bool is_magnet(const char *s)
 {
         return strncasecmp(s, "magnet:", strlen("magnet:")) == 0;
+}
+
+/* Whether an argument that is no file is meant as a magnet. */
+static bool has_magnet(const char *s)
+{
+        return strcasestr(s, "magnet:") || strcasestr(s, "magnet%3a");
 }
 
 static bool is_base32_hash(const char *s)
@@ -38,7 +46,7 @@ static bool is_base32_hash(const char *s)
 
 static void set_label(char label[LABEL_MAX], const char *arg)
 {
-        if (is_magnet(arg) && strlen(arg) > MAGNET_CUT)
+        if (has_magnet(arg) && strlen(arg) > MAGNET_CUT)
                 snprintf(label, LABEL_MAX, "%.*s...", MAGNET_CUT, arg);
         else
                 snprintf(label, LABEL_MAX, "%s", arg);
@@ -71,19 +79,6 @@ static void complain_source(struct ctl *c, const char *arg, const char *label)
                          label);
 }
 
-/* Does it begin as a bencoded dictionary (BEP 3) does? Anything else written to `add` would be
- * lines. */
-static bool is_bencode_dict(const char *data, size_t len)
-{
-        size_t i = 1;
-
-        if (len < 2 || data[0] != 'd')
-                return false;
-        while (i < len && data[i] >= '0' && data[i] <= '9')
-                i++;
-        return i > 1 && i < len && data[i] == ':';
-}
-
 static int read_torrent_file(const char *path, char **ret, size_t *ret_len)
 {
         _cleanup_free_ char *data = NULL;
@@ -103,39 +98,57 @@ static int read_torrent_file(const char *path, char **ret, size_t *ret_len)
         return 0;
 }
 
-/* The bytes to write to `add` for one argument. -EINVAL: complained. */
+static int load_link(struct ctl *c, const char *arg, const char *label, char **ret, size_t *ret_len)
+{
+        static const char blanks[] = " \t\r\n";
+        size_t len;
+        int r;
+
+        arg += strspn(arg, blanks);
+        len = strlen(arg);
+        while (len > 0 && strchr(blanks, arg[len - 1]))
+                len--;
+        if (memchr(arg, '\n', len)) {
+                ctl_fail(c, CTL_FAILED,
+                         "%s: a magnet has no line breaks; give several as several arguments",
+                         label);
+                return -EINVAL;
+        }
+        r = len > INT_MAX ? -1 : asprintf(ret, "%.*s\n", (int)len, arg);
+        if (r < 0) {
+                *ret = NULL;
+                ctl_fail(c, CTL_FAILED, "Out of memory");
+                return -EINVAL;
+        }
+        *ret_len = (size_t)r;
+        return 0;
+}
+
+enum source { SOURCE_LINK, SOURCE_FILE };
+
+/* The bytes to write to `add` for one argument, and what it is. Whatever is no file may be a magnet
+ * or an info-hash to magnetfs. -EINVAL: complained. */
 static int load_source(struct ctl *c, const char *arg, const char *label, char **ret,
-                       size_t *ret_len)
+                       size_t *ret_len, enum source *ret_source)
 {
         int r;
 
-        if (is_magnet(arg) || ctl_is_hash(arg) || is_base32_hash(arg)) {
-                if (strpbrk(arg, "\r\n")) {
-                        ctl_fail(
-                                c, CTL_FAILED,
-                                "%s: a magnet has no line breaks; give several as several arguments",
-                                label);
-                        return -EINVAL;
-                }
-                r = asprintf(ret, "%s\n", arg);
-                if (r < 0) {
-                        *ret = NULL;
-                        ctl_fail(c, CTL_FAILED, "Out of memory");
-                        return -EINVAL;
-                }
-                *ret_len = (size_t)r;
-                return 0;
-        }
+        *ret_source = SOURCE_LINK;
+        if (is_magnet(arg) || ctl_is_hash(arg) || is_base32_hash(arg))
+                return load_link(c, arg, label, ret, ret_len);
 
         r = read_torrent_file(arg, ret, ret_len);
-        if (r == -ENOENT || r == -ENOTDIR || r == -ENAMETOOLONG)
+        if ((r == -ENOENT || r == -ENOTDIR || r == -ENAMETOOLONG) && arg[0] != '\0')
+                return load_link(c, arg, label, ret, ret_len);
+        *ret_source = SOURCE_FILE;
+        if (r == -ENOENT)
                 complain_source(c, arg, label);
         else if (r == -EFBIG)
                 ctl_fail(c, CTL_FAILED, "%s: too large for a .torrent file (over %u MiB)", label,
                          TORRENT_MAX >> 20);
         else if (r < 0)
                 ctl_fail(c, CTL_FAILED, "%s: cannot read the file: %s", label, strerror(-r));
-        else if (!is_bencode_dict(*ret, *ret_len))
+        else if (!intake_begins_torrent(*ret, *ret_len))
                 ctl_fail(c, CTL_FAILED, "%s: not a .torrent file", label);
         else
                 return 0;
@@ -176,10 +189,10 @@ static struct answer read_answer(struct ctl *c, const char *label, char *text,
 }
 
 /* Why `add` failed with r, or gave no answer (0), where it doesn't say so itself. */
-static void complain_add(struct ctl *c, const char *label, bool is_file, int r)
+static void complain_add(struct ctl *c, const char *label, enum source source, int r)
 {
         /* magnetfs still waited for the rest when the file was closed */
-        if (is_file && (r == 0 || r == -EINVAL))
+        if (source == SOURCE_FILE && (r == 0 || r == -EINVAL))
                 ctl_fail(c, CTL_FAILED, "%s: the .torrent file is not complete; get it again",
                          label);
         else if (r == -EINVAL)
@@ -199,18 +212,23 @@ static void add_one(struct ctl *c, const char *arg, struct ctl_target *targets, 
         _cleanup_free_ char *data = NULL, *text = NULL;
         char label[LABEL_MAX];
         struct answer a = {0};
+        enum source source;
         size_t len = 0;
         int r;
 
         set_label(label, arg);
-        if (load_source(c, arg, label, &data, &len) < 0)
+        if (load_source(c, arg, label, &data, &len, &source) < 0)
                 return;
         r = ctl_file_write(c->mount, c->opt.temporary ? "add-temporary" : "add", data, len, &text);
+        if (r == -EINVAL && source == SOURCE_LINK && !has_magnet(arg)) {
+                complain_source(c, arg, label);
+                return;
+        }
         /* of a full disk we know more to say than the answer */
         if (text && r != -ENOSPC && r != -EDQUOT)
                 a = read_answer(c, label, text, targets, n, max);
         if (a.refused == 0 && (r < 0 || a.taken == 0))
-                complain_add(c, label, is_bencode_dict(data, len), r);
+                complain_add(c, label, source, r);
 }
 
 void ctl_add(struct ctl *c)

@@ -96,6 +96,13 @@ static cJSON *torrent_json(struct engine *e, struct torrent *t)
         return json;
 }
 
+static const char *const helper_states[] = {[ENGINE_HELPER_AWAY] = "away",
+                                            [ENGINE_HELPER_RUNS] = "running",
+                                            [ENGINE_HELPER_LOST] = "gone"};
+static const char *const sidecar_states[] = {[ENGINE_SIDECAR_NONE] = "none",
+                                             [ENGINE_SIDECAR_DOWN] = "down",
+                                             [ENGINE_SIDECAR_LISTENS] = "listening"};
+
 static void begin_status(struct engine *e, const char *mountpoint, struct text *text)
 {
         struct torrent_env *env = engine_env(e);
@@ -121,6 +128,8 @@ static void begin_status(struct engine *e, const char *mountpoint, struct text *
         cJSON_AddNumberToObject(cache, "usedBytes", (double)st.cache.used_bytes);
         cJSON_AddNumberToObject(cache, "limitBytes", (double)st.cache.limit_bytes);
         cJSON_AddNumberToObject(cache, "minFreeBytes", (double)st.cache.min_free_bytes);
+        cJSON_AddStringToObject(json, "helper", helper_states[st.helper]);
+        cJSON_AddStringToObject(json, "sidecar", sidecar_states[st.sidecar]);
         cJSON_AddNumberToObject(json, "openFiles", atomic_load(&env->open_files));
         cJSON_AddNumberToObject(json, "parkedReads", atomic_load(&env->parked_reads));
         cJSON_AddNumberToObject(json, "torrentCount", registry_count(engine_registry(e)));

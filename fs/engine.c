@@ -14,6 +14,7 @@
 #include <utlist.h>
 
 #include "helper.h"
+#include "names.h"
 #include "log.h"
 
 /* How often parked reads are looked at, and everything else. */
@@ -171,6 +172,7 @@ int engine_new(const struct engine_options *o, struct engine **ret)
         e->heartbeat_ms = e->started_ms;
         e->jobs_end = &e->jobs;
         e->epoll_fd = e->wake_fd = e->timer_fd = -1;
+        e->helper_pid = -1;
         pthread_mutex_init(&e->lock, NULL);
         r = registry_new(&e->registry);
         if (r >= 0)
@@ -237,6 +239,8 @@ int engine_start(struct engine *e, bool sidecar)
                 r = watch(e, e->timer_fd);
         if (r == 0)
                 r = watch(e, bt_session_event_fd(e->session));
+        e->sidecar_wanted = sidecar; /* asked for when the helper says that it is there */
+        e->sidecar = sidecar ? ENGINE_SIDECAR_DOWN : ENGINE_SIDECAR_NONE;
         if (r == 0 && e->options.helper_fd >= 0)
                 r = watch(e, e->options.helper_fd);
         if (r == 0)
@@ -244,9 +248,7 @@ int engine_start(struct engine *e, bool sidecar)
         if (r < 0)
                 return log_error_errno(r, "Cannot start the engine: %m");
         e->running = true;
-        if (sidecar)
-                r = helper_send(e->options.helper_fd, HELPER_SIDECAR, 0, NULL);
-        return r < 0 ? log_error_errno(r, "Cannot reach the helper: %m") : 0;
+        return 0;
 }
 
 void engine_release_reads(struct engine *e)
@@ -308,6 +310,11 @@ bool engine_stop(struct engine *e, unsigned timeout_ms)
         return !e->abandoned;
 }
 
+pid_t engine_helper(const struct engine *e)
+{
+        return e->helper_pid;
+}
+
 void engine_free(struct engine *e)
 {
         struct torrent *t, *next;
@@ -367,7 +374,9 @@ void engine_get_stats(struct engine *e, struct engine_stats *ret)
         uint64_t heartbeat_ms = e->heartbeat_ms, now = clock_ms();
 
         *ret = (struct engine_stats){.uptime_ms = now - e->started_ms,
-                                     .heartbeat_age_ms = now - heartbeat_ms};
+                                     .heartbeat_age_ms = now - heartbeat_ms,
+                                     .helper = e->helper,
+                                     .sidecar = e->sidecar};
         bt_session_get_stats(e->session, &ret->session);
         cache_stats(e->cache, &ret->cache);
 }

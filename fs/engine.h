@@ -43,6 +43,7 @@ struct engine_hooks {
         void (*gone)(uint32_t number);      /* … the torrent of that number is; must not wait */
         void (*event)(const char *json);    /* one line for those who read events */
         void (*sidecar)(int err);           /* the first start of the sidecar: 0 or an errno */
+        void (*helper)(pid_t pid); /* the process that is the helper from now on; -1: none */
 };
 
 /* Makes everything but starts nothing. -errno, with a message logged. */
@@ -60,6 +61,8 @@ void engine_halt(struct engine *e);
  * the session. false: one of them has not ended, and nothing that the engine knows may be freed.
  * After the mount's loop has ended. Blocking. */
 bool engine_stop(struct engine *e, unsigned timeout_ms);
+/* The helper that is known last, also after engine_stop; -1: none. */
+pid_t engine_helper(const struct engine *e);
 /* Call after engine_stop. */
 void engine_free(struct engine *e);
 
@@ -93,11 +96,17 @@ void engine_hurry(struct engine *e, struct torrent *t);
 /* What the cache's file system said of itself a moment ago. Any thread; no I/O. */
 void engine_statvfs(struct engine *e, struct statvfs *ret);
 
+/* The helper: killed, but it will be back; at work; gone for good, its zygote too. */
+enum engine_helper { ENGINE_HELPER_AWAY, ENGINE_HELPER_RUNS, ENGINE_HELPER_LOST };
+enum engine_sidecar { ENGINE_SIDECAR_NONE, ENGINE_SIDECAR_DOWN, ENGINE_SIDECAR_LISTENS };
+
 struct engine_stats {
         struct bt_session_stats session;
         struct cache_stats cache;
         uint64_t uptime_ms;
         uint64_t heartbeat_age_ms; /* since the session's thread last answered */
+        enum engine_helper helper;
+        enum engine_sidecar sidecar;
 };
 void engine_get_stats(struct engine *e, struct engine_stats *ret);
 

@@ -50,8 +50,12 @@ struct engine {
         int epoll_fd, wake_fd, timer_fd;
         pthread_t thread;
         bool running, abandoned;
+        bool sidecar_wanted;
 
         atomic_bool stop;
+        _Atomic enum engine_helper helper;
+        _Atomic enum engine_sidecar sidecar;
+        _Atomic pid_t helper_pid;
         _Atomic uint64_t heartbeat, heartbeat_ms;
         struct chore sample;
         atomic_bool sampling; /* it is queued */
@@ -59,8 +63,8 @@ struct engine {
         /* the thread only */
         uint64_t next_life_ms;
         uint64_t second_try_ms; /* when uTP was last let in; 0: never */
-        bool helper_gone;
-        struct torrent *busy; /* references: those that need looking after (utlist) */
+        bool sidecar_told;      /* whether its first start went well, or not */
+        struct torrent *busy;   /* references: those that need looking after (utlist) */
         struct turns turns;
         unsigned seats_missing; /* so many of those without success may give theirs up */
 

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
+/* helper.c: messages, the zygote, and magnetfs' side of both. */
 #include "helper.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <linux/magic.h>
 #include <poll.h>
 #include <signal.h>
 #include <stddef.h>
@@ -13,58 +12,27 @@
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/statfs.h>
-#include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "helper_private.h"
 #include "log.h"
 #include "torrent.h"
 
-/* A sidecar that dies is started again, not at once when it dies at once. */
-enum { RESTART_FIRST_MS = 100, RESTART_MOST_MS = 10000, RESTART_FORGET_MS = 60000 };
-/* A signal that reached the helper reached magnetfs and the sidecar too (^C): time to end, not to
- * start the sidecar again. */
-enum { ENDING_MS = 3000 };
-/* How long the sidecar may take to end before it is killed. */
-enum { SIDECAR_END_MS = 1000 };
-/* on_event commands at the same time; further events are dropped with a warning. */
-enum { EVENTS_MAX = 32 };
-/* What the kernel reads ahead of complete files, which go through the page cache; a FUSE mount
- * begins with 128 KiB. From a store in memory 512 KiB and more are alike (3.0 to 3.3 GB/s by
- * scripts/bench --only hot; 2.2 with 128); the rest is for disks that take their time. Only root
- * may say so. */
-#define AHEAD_KIB "2048"
-/* The longest wait between two looks at things that have no file descriptor. */
-enum { HEARTBEAT_MS = 1000 };
+/* A helper that ends at once each time is forked anew ever later. */
+enum { FORK_FIRST_MS = 50, FORK_MOST_MS = 10000, FORK_FORGET_MS = 10000 };
+/* How long the helper may take to end when magnetfs has; then it hangs. */
+enum { PATIENCE_MS = 700 };
+/* How long what was killed may take to go: some of it may hang in the mount until that is gone. */
+enum { SWEEP_MS = 300 };
 
-struct helper {
-        const struct helper_options *options;
-        int fd, signal_fd;
-
-        pid_t sidecar;
-        bool sidecar_wanted;
-        int said_fd; /* what the sidecar says on stderr; -1: it has ours */
-        char said[1024];
-        size_t n_said;
-        int ready_fd;  /* the sidecar writes to its other end when it listens; -1 */
-        bool answered; /* its first start was answered */
-        uint64_t started_ms, restart_at_ms;
-        unsigned delay_ms;
-        uint64_t not_before_ms; /* no start before that */
-
-        pid_t events[EVENTS_MAX];
-        unsigned n_events;
-};
-
-static int send_message(int fd, const struct helper_message *m)
+static int send_message(int fd, const struct helper_message *m, int flags)
 {
         size_t len =
                 offsetof(struct helper_message, text) + strnlen(m->text, HELPER_TEXT_MAX - 1) + 1;
 
-        if (send(fd, m, len, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+        if (send(fd, m, len, flags | MSG_NOSIGNAL) < 0)
                 return errno == EAGAIN || errno == ENOBUFS ? -EAGAIN : -EPIPE;
         return 0;
 }
@@ -74,7 +42,14 @@ int helper_send(int fd, enum helper_type type, uint32_t number, const char *text
         struct helper_message m = {.type = (uint8_t)type, .number = number};
 
         snprintf(m.text, sizeof m.text, "%s", text ? text : "");
-        return send_message(fd, &m);
+        return send_message(fd, &m, MSG_DONTWAIT);
+}
+
+int helper_say(int fd, enum helper_type type, uint32_t number, int err, bool wait)
+{
+        struct helper_message m = {.type = (uint8_t)type, .number = number, .err = err};
+
+        return send_message(fd, &m, wait ? 0 : MSG_DONTWAIT);
 }
 
 int helper_receive(int fd, struct helper_message *ret)
@@ -89,342 +64,161 @@ int helper_receive(int fd, struct helper_message *ret)
         return 0;
 }
 
-/* ---- in the helper's process ---- */
+/* ---- the zygote's process ---- */
 
-static void answer(struct helper *h, enum helper_type type, uint32_t number, int err)
+struct zygote {
+        /* set once */
+        const struct helper_options *options;
+        int fd, signal_fd;
+
+        pid_t helper; /* 0: not running */
+        bool done;    /* the helper ended as it was told to */
+        uint64_t forked_ms, fork_at_ms;
+        unsigned delay_ms;
+};
+
+static void fork_later(struct zygote *z, uint64_t now_ms)
 {
-        struct helper_message m = {.type = (uint8_t)type, .number = number, .err = err};
-
-        (void)send_message(h->fd, &m);
+        if (now_ms - z->forked_ms > FORK_FORGET_MS || z->delay_ms == 0)
+                z->delay_ms = FORK_FIRST_MS;
+        else if (z->delay_ms < FORK_MOST_MS)
+                z->delay_ms *= 2;
+        z->fork_at_ms = now_ms + z->delay_ms;
 }
 
-static int path_of(const struct helper *h, const char *name, char *out, size_t size)
+static void fork_helper(struct zygote *z)
 {
-        int n = snprintf(out, size, "%s/%s", h->options->mountpoint, name);
+        pid_t self = getpid();
 
-        return n < 0 || (size_t)n >= size ? ENAMETOOLONG : 0;
-}
-
-/* A child starts with signals as a program expects them. */
-static void become_child(void)
-{
-        sigset_t none;
-
-        sigemptyset(&none);
-        sigprocmask(SIG_SETMASK, &none, NULL);
-        signal(SIGPIPE, SIG_DFL);
-        signal(SIGXFSZ, SIG_DFL);
-}
-
-static void start_sidecar(struct helper *h)
-{
-        enum { ARGS_MAX = 256 };
-        char *argv[ARGS_MAX], number[16];
-        int ready[2] = {-1, -1}, said[2] = {-1, -1}, n = 0;
-
-        if (pipe2(ready, O_CLOEXEC) < 0 ||
-            (h->options->detaches && pipe2(said, O_CLOEXEC | O_NONBLOCK) < 0)) {
-                log_error_errno(errno, "Cannot make a pipe for the sidecar: %m");
+        z->helper = fork();
+        if (z->helper == 0) {
+                close(z->signal_fd);
+                helper_loop(z->options, z->fd, self);
+        }
+        if (z->helper < 0) {
+                log_warning("Cannot fork the helper: %s", strerror(errno));
+                z->helper = 0;
+                fork_later(z, clock_ms());
+                z->forked_ms = clock_ms();
                 return;
         }
-        while (n < ARGS_MAX - 3 && h->options->sidecar[n]) {
-                argv[n] = h->options->sidecar[n];
-                n++;
-        }
-        snprintf(number, sizeof number, "%d", ready[1]);
-        argv[n++] = (char *)"--ready-fd";
-        argv[n++] = number;
-        argv[n] = NULL;
-
-        h->started_ms = clock_ms();
-        h->sidecar = fork();
-        if (h->sidecar == 0) {
-                become_child();
-                /* If the helper is killed the sidecar ends too. */
-                prctl(PR_SET_PDEATHSIG, SIGTERM);
-                if (getppid() == 1)
-                        _exit(1);
-                fcntl(ready[1], F_SETFD, 0);
-                if (said[1] >= 0)
-                        dup2(said[1], STDERR_FILENO);
-                execv(argv[0], argv);
-                log_error_errno(errno, "Cannot start %s: %m", argv[0]);
-                _exit(127);
-        }
-        close(ready[1]);
-        if (h->ready_fd >= 0)
-                close(h->ready_fd);
-        h->ready_fd = ready[0];
-        if (said[1] >= 0) {
-                close(said[1]);
-                if (h->said_fd >= 0)
-                        close(h->said_fd);
-                h->said_fd = said[0];
-                h->n_said = 0;
-        }
-        if (h->sidecar < 0)
-                log_error_errno(errno, "Cannot fork for the sidecar: %m");
+        z->forked_ms = clock_ms();
+        (void)helper_say(z->fd, HELPER_BACK, (uint32_t)z->helper, 0, true);
 }
 
-static void sidecar_first(struct helper *h, int err)
-{
-        if (!h->answered)
-                answer(h, HELPER_SIDECAR, 0, err);
-        h->answered = true;
-}
-
-static void sidecar_ended(struct helper *h, int status)
-{
-        uint64_t now = clock_ms();
-
-        h->sidecar = 0;
-        if (!h->sidecar_wanted)
-                return;
-        if (!h->answered) {
-                h->sidecar_wanted = false;
-                sidecar_first(h, ECHILD);
-                return;
-        }
-        if (now - h->started_ms > RESTART_FORGET_MS || h->delay_ms == 0)
-                h->delay_ms = RESTART_FIRST_MS;
-        else if (h->delay_ms < RESTART_MOST_MS)
-                h->delay_ms *= 2;
-        h->restart_at_ms = now + h->delay_ms;
-        if (h->restart_at_ms < h->not_before_ms)
-                h->restart_at_ms = h->not_before_ms;
-        log_info("The sidecar ended (%s %d); it is started again in %u ms",
-                 WIFSIGNALED(status) ? "signal" : "exit code",
-                 WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status), h->delay_ms);
-}
-
-static void reap(struct helper *h)
+/* Children: the helper, and what it has left behind when it was killed. */
+static void reap_all(struct zygote *z)
 {
         int status;
         pid_t pid;
 
         while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-                if (pid == h->sidecar) {
-                        sidecar_ended(h, status);
+                if (pid != z->helper)
                         continue;
-                }
-                for (unsigned i = 0; i < h->n_events; i++) {
-                        if (h->events[i] == pid) {
-                                h->events[i] = h->events[--h->n_events];
-                                break;
-                        }
-                }
+                z->helper = 0;
+                z->done = WIFEXITED(status) && WEXITSTATUS(status) == 0;
+                if (z->done)
+                        continue;
+                fork_later(z, clock_ms());
+                log_warning("The helper ended (%s %d); it is started again in %u ms",
+                            WIFSIGNALED(status) ? "signal" : "exit code",
+                            WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status),
+                            z->delay_ms);
+                (void)helper_say(z->fd, HELPER_GONE, 0, 0, true);
         }
 }
 
-static void run_event(struct helper *h, const char *json)
+/* Kills the children of this process, but for those that left its session: daemons that a command
+ * of
+ * --on-event has started to stay. Returns how many. */
+static unsigned kill_children(void)
 {
-        pid_t pid;
+        char path[64], line[4096], *p = line, *end;
+        unsigned n = 0;
+        size_t len;
+        FILE *f;
 
-        if (!h->options->on_event)
-                return;
-        if (h->n_events == EVENTS_MAX) {
-                log_warning("%d commands of --on-event are running; an event is dropped",
-                            EVENTS_MAX);
-                return;
+        snprintf(path, sizeof path, "/proc/self/task/%d/children", (int)getpid());
+        f = fopen(path, "re");
+        if (!f)
+                return 0;
+        len = fread(line, 1, sizeof line - 1, f);
+        fclose(f);
+        line[len] = '\0';
+        for (long pid; (pid = strtol(p, &end, 10)) > 0; p = end) {
+                if (getsid((pid_t)pid) != getsid(0))
+                        continue;
+                kill((pid_t)pid, SIGKILL);
+                n++;
         }
-        pid = fork();
-        if (pid == 0) {
-                become_child();
-                setenv("MAGNETFS_EVENT", json, 1);
-                setenv("MAGNETFS_MOUNTPOINT", h->options->mountpoint, 1);
-                execl("/bin/sh", "sh", "-c", h->options->on_event, (char *)NULL);
-                _exit(127);
-        }
-        if (pid < 0)
-                log_error_errno(errno, "Cannot run the command of --on-event: %m");
-        else
-                h->events[h->n_events++] = pid;
+        return n;
 }
 
-static void on_ready(struct helper *h)
-{
-        char byte;
-
-        if (read(h->ready_fd, &byte, 1) == 1) {
-                sidecar_first(h, 0);
-                log_info("The sidecar listens");
-        }
-        close(h->ready_fd);
-        h->ready_fd = -1;
-}
-
-/* Passes the sidecar's lines on. */
-static void on_said(struct helper *h)
-{
-        ssize_t n = read(h->said_fd, h->said + h->n_said, sizeof h->said - 1 - h->n_said);
-        char *newline, *line = h->said;
-
-        if (n <= 0) {
-                if (n < 0 && (errno == EAGAIN || errno == EINTR))
-                        return;
-                close(h->said_fd);
-                h->said_fd = -1;
-                return;
-        }
-        h->n_said += (size_t)n;
-        h->said[h->n_said] = '\0';
-        while ((newline = strchr(line, '\n'))) {
-                *newline = '\0';
-                log_relay(line);
-                line = newline + 1;
-        }
-        h->n_said -= (size_t)(line - h->said);
-        memmove(h->said, line, h->n_said);
-        if (h->n_said == sizeof h->said - 1)
-                h->n_said = 0; /* no line is that long */
-}
-
-/* Waits until the mount answers. */
-static void read_ahead(const struct helper *h)
-{
-        enum { FUSE_ROOT_INO = 1 };
-        struct statfs fs;
-        struct stat st;
-        char path[64];
-        int fd;
-
-        /* Unmounted meanwhile, it is the disk beneath: none of ours. */
-        if (stat(h->options->mountpoint, &st) < 0 || st.st_ino != FUSE_ROOT_INO ||
-            statfs(h->options->mountpoint, &fs) < 0 || fs.f_type != FUSE_SUPER_MAGIC)
-                return;
-        snprintf(path, sizeof path, "/sys/class/bdi/%u:%u/read_ahead_kb", major(st.st_dev),
-                 minor(st.st_dev));
-        fd = open(path, O_WRONLY | O_CLOEXEC);
-        if (fd < 0)
-                return;
-        if (write(fd, AHEAD_KIB, strlen(AHEAD_KIB)) < 0)
-                log_debug("The kernel does not read further ahead: %s", strerror(errno));
-        close(fd);
-}
-
-static void detach(void)
-{
-        int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-
-        log_to_syslog();
-        if (null < 0)
-                return;
-        dup2(null, STDERR_FILENO);
-        close(null);
-}
-
-/* false: time to end. */
-static bool on_message(struct helper *h)
-{
-        struct helper_message m;
-        char path[4096];
-        int r = helper_receive(h->fd, &m), err;
-
-        if (r < 0)
-                return r == -EAGAIN;
-        switch (m.type) {
-        case HELPER_ANNOUNCE:
-                err = path_of(h, m.text, path, sizeof path);
-                if (err == 0 && mkdir(path, 0555) < 0)
-                        err = errno;
-                answer(h, HELPER_ANNOUNCE, m.number, err);
-                return true;
-        case HELPER_REMOVE:
-                err = path_of(h, m.text, path, sizeof path);
-                if (err == 0 && rmdir(path) < 0)
-                        err = errno;
-                answer(h, HELPER_REMOVE, m.number, err);
-                return true;
-        case HELPER_SIDECAR:
-                h->sidecar_wanted = true;
-                start_sidecar(h);
-                return true;
-        case HELPER_EVENT:
-                run_event(h, m.text);
-                return true;
-        case HELPER_DETACH:
-                detach();
-                return true;
-        case HELPER_AHEAD:
-                read_ahead(h);
-                return true;
-        default:
-                return false;
-        }
-}
-
-static void end_sidecar(struct helper *h)
+/* magnetfs is gone: nothing of it may stay. */
+static _Noreturn void end_all(struct zygote *z)
 {
         const struct timespec step = {.tv_nsec = 10 * 1000 * 1000};
 
-        h->sidecar_wanted = false;
-        if (h->sidecar <= 0)
-                return;
-        kill(h->sidecar, SIGTERM);
-        for (unsigned ms = 0; ms < SIDECAR_END_MS && h->sidecar > 0; ms += 10) {
-                reap(h);
-                if (h->sidecar > 0)
+        for (unsigned ms = 0; ms < PATIENCE_MS && z->helper > 0; ms += 10) {
+                if (waitpid(z->helper, NULL, WNOHANG) != 0)
+                        z->helper = 0;
+                else
                         nanosleep(&step, NULL);
         }
-        if (h->sidecar > 0) {
-                kill(h->sidecar, SIGKILL);
-                waitpid(h->sidecar, NULL, 0);
+        /* What is killed leaves its own children to this process. */
+        for (unsigned ms = 0; ms < SWEEP_MS && kill_children() > 0; ms += 10) {
+                nanosleep(&step, NULL);
+                while (waitpid(-1, NULL, WNOHANG) > 0)
+                        ;
         }
+        _exit(0);
 }
 
-static void helper_main(const struct helper_options *o, int fd)
+static _Noreturn void zygote_main(const struct helper_options *o, int fd)
 {
-        struct helper h = {.options = o, .fd = fd, .ready_fd = -1, .said_fd = -1};
+        struct zygote z = {.options = o, .fd = fd};
         sigset_t set;
 
-        prctl(PR_SET_NAME, "magnetfs-helper");
+        prctl(PR_SET_NAME, "magnetfs-zygote");
+        prctl(PR_SET_CHILD_SUBREAPER, 1);
+        /* Stopped, it could end nothing when magnetfs is killed. */
+        prctl(PR_SET_PDEATHSIG, SIGCONT);
         /* Above all the locks: a killed magnetfs must not seem to hold them still. */
         if (fd > STDERR_FILENO + 1)
                 close_range(STDERR_FILENO + 1, (unsigned)fd - 1, 0);
         close_range((unsigned)fd + 1, ~0u, 0);
-        /* ^C in a terminal reaches the whole process group; the helper ends when magnetfs says so
-         * or is gone. */
         sigemptyset(&set);
         sigaddset(&set, SIGCHLD);
-        sigaddset(&set, SIGINT);
+        sigaddset(&set, SIGINT); /* ^C is magnetfs' to take */
         sigaddset(&set, SIGTERM);
         sigaddset(&set, SIGHUP);
+        sigaddset(&set, SIGUSR1); /* the helper was told to detach */
         sigprocmask(SIG_BLOCK, &set, NULL);
-        h.signal_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+        z.signal_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+        fork_helper(&z);
 
         for (;;) {
-                struct pollfd p[4] = {{.fd = fd, .events = POLLIN},
-                                      {.fd = h.signal_fd, .events = POLLIN},
-                                      {.fd = h.ready_fd, .events = POLLIN},
-                                      {.fd = h.said_fd, .events = POLLIN}};
+                struct pollfd p[2] = {{.fd = fd}, {.fd = z.signal_fd, .events = POLLIN}};
                 struct signalfd_siginfo info;
+                uint64_t now = clock_ms();
                 int timeout = -1;
 
-                if (h.sidecar_wanted && h.sidecar <= 0) {
-                        uint64_t now = clock_ms();
-
-                        timeout = now >= h.restart_at_ms ? 0 : (int)(h.restart_at_ms - now);
-                        if (timeout > HEARTBEAT_MS)
-                                timeout = HEARTBEAT_MS;
+                if (z.helper == 0 && !z.done) {
+                        if (now >= z.fork_at_ms)
+                                fork_helper(&z);
+                        else
+                                timeout = (int)(z.fork_at_ms - now);
                 }
-                if (poll(p, 4, timeout) < 0 && errno != EINTR)
-                        break;
+                if (poll(p, 2, timeout) < 0 && errno != EINTR)
+                        end_all(&z);
+                if (p[0].revents)
+                        end_all(&z);
                 if (p[1].revents)
-                        while (read(h.signal_fd, &info, sizeof info) == (ssize_t)sizeof info)
-                                if (info.ssi_signo != SIGCHLD)
-                                        h.not_before_ms = clock_ms() + ENDING_MS;
-                if (p[3].revents)
-                        on_said(&h);
-                if (p[2].revents)
-                        on_ready(&h);
-                if (p[0].revents && !on_message(&h))
-                        break;
-                reap(&h);
-                if (h.sidecar_wanted && h.sidecar <= 0 && clock_ms() >= h.restart_at_ms)
-                        start_sidecar(&h);
+                        while (read(z.signal_fd, &info, sizeof info) == (ssize_t)sizeof info)
+                                if (info.ssi_signo == SIGUSR1)
+                                        helper_detach();
+                reap_all(&z);
         }
-        end_sidecar(&h);
-        _exit(0);
 }
 
 /* ---- in magnetfs ---- */
@@ -446,7 +240,7 @@ int helper_start(const struct helper_options *o, int *fd_ret, pid_t *pid_ret)
         }
         if (pid == 0) {
                 close(pair[0]);
-                helper_main(o, pair[1]);
+                zygote_main(o, pair[1]);
         }
         close(pair[1]);
         *fd_ret = pair[0];
@@ -454,18 +248,43 @@ int helper_start(const struct helper_options *o, int *fd_ret, pid_t *pid_ret)
         return 0;
 }
 
-void helper_stop(int fd, pid_t pid, unsigned timeout_ms)
+/* Whether pid is a helper still, and no other process that got its number since. */
+static bool is_helper(pid_t pid)
+{
+        char path[64], name[32] = "";
+        FILE *f;
+
+        if (pid <= 0)
+                return false;
+        snprintf(path, sizeof path, "/proc/%d/comm", (int)pid);
+        f = fopen(path, "re");
+        if (!f)
+                return false;
+        if (!fgets(name, sizeof name, f))
+                name[0] = '\0';
+        fclose(f);
+        return strcmp(name, "magnetfs-helper\n") == 0;
+}
+
+void helper_stop(int fd, pid_t zygote, pid_t helper, unsigned timeout_ms)
 {
         const struct timespec step = {.tv_nsec = 5 * 1000 * 1000};
         uint64_t end = clock_ms() + timeout_ms;
+        bool there = true;
 
         close(fd); /* its end of file is the order to end */
-        while (waitpid(pid, NULL, WNOHANG) == 0) {
-                if (clock_ms() >= end) {
-                        kill(pid, SIGKILL);
-                        waitpid(pid, NULL, 0);
+        kill(zygote, SIGCONT);
+        while (clock_ms() < end) {
+                there = there && waitpid(zygote, NULL, WNOHANG) == 0;
+                /* Where the zygote was killed, the helper ends without it. */
+                if (!there && !is_helper(helper))
                         return;
-                }
                 nanosleep(&step, NULL);
         }
+        if (there) {
+                kill(zygote, SIGKILL);
+                waitpid(zygote, NULL, 0);
+        }
+        if (is_helper(helper))
+                kill(helper, SIGKILL);
 }

@@ -40,19 +40,19 @@ bool log_level_parse(const char *text, enum log_level *ret)
         return false;
 }
 
-static void log_va(enum log_level level, const char *format, va_list ap)
+static void __attribute__((format(printf, 2, 0)))
+log_va(enum log_level level, const char *format, va_list ap)
 {
         static const int priorities[] = {LOG_ERR, LOG_WARNING, LOG_INFO, LOG_DEBUG};
         char line[1024];
-        int n, m;
+        int saved = errno, n = 0, m;
 
         if (level > most)
                 return;
-        if (use_syslog) {
-                vsyslog(priorities[level], format, ap);
-                return;
-        }
-        n = snprintf(line, sizeof line, "%s[%d]: %s: ", program, (int)getpid(), names[level]);
+        if (!use_syslog)
+                n = snprintf(line, sizeof line, "%s[%d]: %s: ", program, (int)getpid(),
+                             names[level]);
+        errno = saved; /* for %m */
         m = vsnprintf(line + n, sizeof line - (size_t)n - 1, format, ap);
         n += m < 0 ? 0 : m;
         if ((size_t)n > sizeof line - 2)
@@ -61,6 +61,11 @@ static void log_va(enum log_level level, const char *format, va_list ap)
         for (int i = 0; i < n; i++)
                 if ((unsigned char)line[i] < ' ' || line[i] == 0x7f)
                         line[i] = '?';
+        line[n] = '\0';
+        if (use_syslog) {
+                syslog(priorities[level], "%s", line);
+                return;
+        }
         line[n++] = '\n';
         (void)!write(STDERR_FILENO, line, (size_t)n);
 }

@@ -43,7 +43,7 @@ struct program {
                       */
         char *sidecar_path, *sidecar_argv[128];
         int helper_fd;
-        pid_t helper;
+        pid_t zygote; /* of the helper */
         struct engine *engine;
         struct mount *mount;
         int ended_fd, sidecar_fd, signal_fd;
@@ -217,7 +217,7 @@ static int start_helper(struct program *p)
                 make_sidecar_argv(p);
                 h.sidecar = p->sidecar_argv;
         }
-        r = helper_start(&h, &p->helper_fd, &p->helper);
+        r = helper_start(&h, &p->helper_fd, &p->zygote);
         return r < 0 ? log_error_errno(r, "Cannot start the helper: %m") : 0;
 }
 
@@ -251,7 +251,6 @@ static int start_all(struct program *p)
                 .gid = o->gid,
                 .umask = o->umask,
                 .max_read = (unsigned)o->max_read,
-                .helper = p->helper,
                 .cache_dir_fd = p->cache_dir_fd,
                 .sidecar = on_sidecar,
         };
@@ -340,7 +339,7 @@ static void end_all(struct program *p, int code)
                 engine_release_reads(p->engine);
         /* Before the mount goes: without it the sidecar would end by itself and be started again.
          */
-        if (p->helper > 0)
+        if (p->zygote > 0)
                 (void)helper_send(p->helper_fd, HELPER_QUIT, 0, NULL);
         if (p->engine)
                 engine_halt(p->engine);
@@ -348,8 +347,9 @@ static void end_all(struct program *p, int code)
                 mount_stop(p->mount);
         if (p->engine)
                 ended = engine_stop(p->engine, SESSION_END_MS);
-        if (p->helper > 0)
-                helper_stop(p->helper_fd, p->helper, HELPER_END_MS);
+        if (p->zygote > 0)
+                helper_stop(p->helper_fd, p->zygote, p->engine ? engine_helper(p->engine) : -1,
+                            HELPER_END_MS);
         /* Its threads use what exit() would take from under them. */
         if (!ended)
                 _exit(code);

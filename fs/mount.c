@@ -115,6 +115,11 @@ static void hook_sidecar(int err)
         the_mount->sidecar(err);
 }
 
+static void hook_helper(pid_t pid)
+{
+        the_mount->helper = pid;
+}
+
 /* ---- operations ---- */
 
 void *mount_buffer(struct mount *m, size_t size)
@@ -248,14 +253,15 @@ int mount_new(struct engine *e, const struct mount_options *o, struct mount **re
                                                   .changed = hook_changed,
                                                   .gone = hook_gone,
                                                   .event = hook_event,
-                                                  .sidecar = hook_sidecar};
+                                                  .sidecar = hook_sidecar,
+                                                  .helper = hook_helper};
         struct mount *m = calloc(1, sizeof *m);
         int r;
 
         if (!m)
                 return log_error_errno(ENOMEM, "Cannot mount: %m");
         m->engine = e;
-        m->helper = o->helper;
+        m->helper = -1;
         m->cache_dir_fd = o->cache_dir_fd;
         m->sidecar = o->sidecar;
         m->max_read = o->max_read;

@@ -80,7 +80,7 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
                 if ((fi->flags & O_ACCMODE) != O_RDONLY && !doc_is_writable(n))
                         r = -EROFS;
                 else
-                        r = doc_open(m->control, n, &f->doc);
+                        r = doc_open(m->control, n, (fi->flags & O_ACCMODE) == O_WRONLY, &f->doc);
                 fi->direct_io = 1;
         } else if (r == 0) {
                 r = node_is_content(n) ? open_content(m, ino, fuse_req_ctx(req)->pid, fi, f)

@@ -32,14 +32,16 @@ struct departed {
         char name[];
 };
 
+/* Killed, it will be back. */
 static bool helper_is_there(const struct engine *e)
 {
-        return e->options.helper_fd >= 0 && !e->options.read_only && !e->helper_gone;
+        return e->options.helper_fd >= 0 && !e->options.read_only &&
+               e->helper != ENGINE_HELPER_LOST;
 }
 
 static bool ask_helper(struct engine *e, uint32_t number, const char *name)
 {
-        return helper_is_there(e) &&
+        return helper_is_there(e) && e->helper == ENGINE_HELPER_RUNS &&
                helper_send(e->options.helper_fd, HELPER_REMOVE, number, name) == 0;
 }
 

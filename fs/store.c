@@ -44,6 +44,8 @@ struct store {
         char name[96];
         uint64_t size;
         uint32_t piece_length, pieces;
+        struct store_range *hidden;
+        size_t n_hidden;
 
         /* atomic: read without the lock on the fast path */
         _Atomic uint64_t *have;
@@ -371,6 +373,7 @@ void store_free(struct store *s)
         free(s->have);
         free(s->reserved);
         free(s->written);
+        free(s->hidden);
         free(s);
 }
 
@@ -565,6 +568,35 @@ int store_read(struct store *s, uint64_t offset, void *data, size_t len)
         return s->discarded ? -ESTALE : 0;
 }
 
+void store_set_hidden(struct store *s, struct store_range *ranges, size_t n)
+{
+        s->hidden = ranges;
+        s->n_hidden = n;
+}
+
+/* How much of a piece no user sees. */
+static uint64_t hidden_bytes(const struct store *s, uint32_t piece)
+{
+        uint64_t start = (uint64_t)piece * s->piece_length, end = start + piece_bytes(s, piece);
+        size_t low = 0, high = s->n_hidden;
+        uint64_t sum = 0;
+
+        while (low < high) { /* the first one that ends behind start */
+                size_t middle = low + (high - low) / 2;
+
+                if (s->hidden[middle].offset + s->hidden[middle].len <= start)
+                        low = middle + 1;
+                else
+                        high = middle;
+        }
+        for (; low < s->n_hidden && s->hidden[low].offset < end; low++) {
+                uint64_t from = s->hidden[low].offset, to = from + s->hidden[low].len;
+
+                sum += (to < end ? to : end) - (from > start ? from : start);
+        }
+        return sum;
+}
+
 void store_set(struct store *s, uint32_t piece)
 {
         uint64_t mask = 1ull << (piece % 64);
@@ -577,7 +609,7 @@ void store_set(struct store *s, uint32_t piece)
         pending =
                 s->cache->sparse && !s->deleted && bit(s->reserved, piece) && !store_has(s, piece);
         if (!(atomic_fetch_or_explicit(&s->have[piece / 64], mask, memory_order_release) & mask))
-                atomic_fetch_add(&s->have_bytes, piece_bytes(s, piece));
+                atomic_fetch_add(&s->have_bytes, piece_bytes(s, piece) - hidden_bytes(s, piece));
         pthread_mutex_unlock(&s->lock);
         if (pending)
                 cache_settle(s->cache, piece_room(s, piece));

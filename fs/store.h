@@ -43,6 +43,13 @@ void cache_statvfs(struct cache *c, struct statvfs *ret);
  * the file system can't hold such a file, -EEXIST: such a file is there and somebody else's. */
 int store_new(struct cache *c, const char *name, uint64_t size, uint32_t piece_length,
               struct store **ret);
+/* Bytes of the torrent, from offset on, that no user sees (BEP 47 padding). */
+struct store_range {
+        uint64_t offset, len;
+};
+/* Says which bytes store_have_bytes does not count: n ranges, in order and apart. Takes ranges
+ * over, to be freed with the store. Before any piece is set. */
+void store_set_hidden(struct store *s, struct store_range *ranges, size_t n);
 /* Why store_new failed, and what to do, for an errno (> 0) of it. Lives until the thread's next
  * call. */
 const char *store_new_error(int err);
@@ -76,6 +83,7 @@ bool store_has(const struct store *s, uint32_t piece);
 uint32_t store_first_missing(const struct store *s, uint32_t first, uint32_t end);
 /* Bytes of [offset, offset + len) of the torrent in pieces that are there. */
 uint64_t store_have_in(const struct store *s, uint64_t offset, uint64_t len);
+/* Bytes that users see in pieces that are there. */
 uint64_t store_have_bytes(const struct store *s);
 
 #endif

@@ -97,6 +97,39 @@ static int make_tree(const struct bt_meta *meta, struct tree **ret)
         return r;
 }
 
+/* Says what of the torrent users see: its length, and to the store what it does not count. */
+static int hide_padding(struct content *c)
+{
+        uint32_t n = bt_meta_files(c->meta);
+        struct store_range *hidden;
+        size_t k = 0;
+
+        for (uint32_t i = 0; i < n; i++) {
+                struct bt_file f;
+
+                bt_meta_file(c->meta, i, &f);
+                if (f.pad || f.symlink)
+                        k++;
+                else
+                        c->shown += f.size;
+        }
+        if (k == 0)
+                return 0;
+        hidden = calloc(k, sizeof *hidden);
+        if (!hidden)
+                return -ENOMEM;
+        k = 0;
+        for (uint32_t i = 0; i < n; i++) {
+                struct bt_file f;
+
+                bt_meta_file(c->meta, i, &f);
+                if ((f.pad || f.symlink) && f.size > 0)
+                        hidden[k++] = (struct store_range){f.offset, f.size};
+        }
+        store_set_hidden(c->store, hidden, k);
+        return 0;
+}
+
 struct content *torrent_content(struct torrent *t)
 {
         return atomic_load_explicit(&t->content, memory_order_acquire);
@@ -174,6 +207,8 @@ int torrent_set_content(struct torrent *t, struct cache *cache, struct bt_meta *
         snprintf(name, sizeof name, "%s-%u", t->hex, t->number);
         if (r >= 0)
                 r = store_new(cache, name, c->size, c->piece_length, &c->store);
+        if (r >= 0)
+                r = hide_padding(c);
         if (r < 0) {
                 content_free(c);
                 return r;
@@ -351,7 +386,7 @@ void torrent_get_status(struct torrent *t, struct torrent_status *ret)
 
         *ret = (struct torrent_status){.readers = atomic_load(&t->handles)};
         if (c) {
-                ret->length = c->size;
+                ret->length = c->shown;
                 ret->have_bytes = store_have_bytes(c->store);
         }
         pthread_mutex_lock(&t->lock);

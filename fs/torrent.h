@@ -71,7 +71,8 @@ struct content {
         struct tree *tree;
         struct store *store;
         uint32_t piece_length, pieces;
-        uint64_t size;
+        uint64_t size;  /* of all pieces */
+        uint64_t shown; /* of the files: without padding */
 };
 
 struct parked;
@@ -236,7 +237,7 @@ struct torrent_status {
         char problem[240];
         struct bt_stats stats;
         unsigned readers, parked_reads;
-        uint64_t length, have_bytes; /* 0, 0 while the metadata is not known */
+        uint64_t length, have_bytes; /* of the files; 0, 0 while the metadata is not known */
 };
 void torrent_get_status(struct torrent *t, struct torrent_status *ret);
 

@@ -8,6 +8,7 @@
 #include "engine_private.h"
 #include "helper.h"
 #include "log.h"
+#include "names.h"
 
 /* A kept torrent whose metadata nobody had is asked for again after this. */
 enum { RETRY_KEPT_MS = 10 * 60 * 1000 };
@@ -31,9 +32,13 @@ static void announce(struct engine *e, struct torrent *t)
 {
         char name[NAME_BYTES_MAX + 1];
 
-        if (e->options.helper_fd < 0 || e->options.read_only || e->helper_gone ||
+        if (e->options.helper_fd < 0 || e->options.read_only || e->helper == ENGINE_HELPER_LOST ||
             !registry_name(e->registry, t, name)) {
                 t->announce = ANNOUNCE_NONE;
+                return;
+        }
+        if (e->helper == ENGINE_HELPER_AWAY) {
+                t->announce = ANNOUNCE_WANTED;
                 return;
         }
         e->hooks.forget_name(name);
@@ -280,16 +285,51 @@ static void check_progress(struct engine *e, struct torrent *t)
         engine_event_of(e, t, "progress");
 }
 
-/* Nobody will answer what the helper was asked for. */
-static void forget_asked(struct engine *e)
+/* What was asked of the helper may not be answered: it will be asked again. */
+static void helper_gone(struct engine *e, enum engine_helper state)
 {
         struct torrent *t;
 
+        e->helper = state;
+        e->helper_pid = -1;
+        e->hooks.helper(-1);
+        if (e->sidecar_wanted)
+                e->sidecar = ENGINE_SIDECAR_DOWN;
         for (uint32_t n = 0; (t = registry_next(e->registry, n)); torrent_unref(t)) {
                 n = t->number;
-                t->announcing = t->removing = false;
-                t->announce = ANNOUNCE_NONE;
+                t->announcing = false;
+                t->removing = false;
+                if (t->announce == ANNOUNCE_SENT)
+                        t->announce = ANNOUNCE_WANTED;
         }
+}
+
+/* Tells the helper that the mount knows it. Where there is no room for that among what was asked of
+ * the one before it, it is told with the next tick. */
+static void greet_helper(struct engine *e)
+{
+        int fd = e->options.helper_fd;
+
+        if (helper_send(fd, HELPER_KNOWN, (uint32_t)e->helper_pid, NULL) == 0 &&
+            (!e->sidecar_wanted || helper_send(fd, HELPER_SIDECAR, e->sidecar_told, NULL) == 0))
+                e->helper = ENGINE_HELPER_RUNS;
+}
+
+/* The mount has to know the new helper before that does anything there. */
+static void helper_back(struct engine *e, pid_t pid)
+{
+        helper_gone(e, ENGINE_HELPER_AWAY);
+        e->helper_pid = pid;
+        e->hooks.helper(pid);
+        greet_helper(e);
+}
+
+static void sidecar_says(struct engine *e, int err)
+{
+        e->sidecar = err == 0 ? ENGINE_SIDECAR_LISTENS : ENGINE_SIDECAR_DOWN;
+        if (!e->sidecar_told)
+                e->hooks.sidecar(err);
+        e->sidecar_told = true;
 }
 
 void upkeep_helper(struct engine *e)
@@ -299,10 +339,14 @@ void upkeep_helper(struct engine *e)
         int r;
 
         while ((r = helper_receive(e->options.helper_fd, &m)) == 0) {
-                if (m.type == HELPER_SIDECAR) {
-                        e->hooks.sidecar(m.err);
+                if (m.type == HELPER_SIDECAR)
+                        sidecar_says(e, m.err);
+                else if (m.type == HELPER_GONE)
+                        helper_gone(e, ENGINE_HELPER_AWAY);
+                else if (m.type == HELPER_BACK)
+                        helper_back(e, (pid_t)m.number);
+                if (m.type != HELPER_ANNOUNCE && m.type != HELPER_REMOVE)
                         continue;
-                }
                 if (m.type == HELPER_REMOVE) {
                         removal_answered(e, m.number, m.err);
                         continue;
@@ -323,9 +367,8 @@ void upkeep_helper(struct engine *e)
         }
         if (r == -EAGAIN)
                 return;
-        e->helper_gone = true;
+        helper_gone(e, ENGINE_HELPER_LOST);
         epoll_ctl(e->epoll_fd, EPOLL_CTL_DEL, e->options.helper_fd, NULL);
-        forget_asked(e);
         if (!e->env.stopping)
                 log_warning("The helper is gone: no sidecar, no inotify events for new torrents");
 }
@@ -387,6 +430,8 @@ bool upkeep_torrent(struct engine *e, struct torrent *t, uint64_t now)
 
 void upkeep_session(struct engine *e, uint64_t now)
 {
+        if (e->helper == ENGINE_HELPER_AWAY && e->helper_pid > 0)
+                greet_helper(e);
         bt_session_second_try(e->session,
                               e->second_try_ms > 0 && now - e->second_try_ms < SECOND_TRY_MS);
 }

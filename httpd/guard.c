@@ -56,6 +56,12 @@ static bool is_loopback(const char *name)
         return false;
 }
 
+/* A host name that no browser takes for another machine's. */
+static bool is_own_machine(const char *name)
+{
+        return strcasecmp(name, "localhost") == 0 || is_loopback(name);
+}
+
 /* Copies text into buf and parses it. */
 static int parse_copy(const char *text, size_t len, char buf[static AUTHORITY_MAX],
                       struct guard_host *ret)
@@ -85,9 +91,7 @@ enum guard_verdict guard_addressed(const struct guard_rules *rules, const struct
                         return GUARD_ALLOW;
         if (port != rq->port)
                 return GUARD_MISDIRECTED;
-        if (strcasecmp(host.name, "localhost") == 0 || is_loopback(host.name))
-                return GUARD_ALLOW;
-        return GUARD_MISDIRECTED;
+        return is_own_machine(host.name) ? GUARD_ALLOW : GUARD_MISDIRECTED;
 }
 
 /* How many characters of a URI are its origin: scheme://authority. 0: it has none ("null", RFC 6454
@@ -130,19 +134,53 @@ static bool is_listed(const struct guard_rules *rules, const char *uri)
         return false;
 }
 
+/* Origin says more than Referer where both are there. */
+static const char *asker(const struct guard_request *rq)
+{
+        return rq->origin ? rq->origin : rq->referer;
+}
+
+bool guard_is_listed(const struct guard_rules *rules, const struct guard_request *rq)
+{
+        const char *from = asker(rq);
+
+        return from && is_listed(rules, from);
+}
+
+/* Whether it has a header that a browser sends for a page of another site only after a preflight,
+ * which we answer to nobody. */
+static bool is_preflighted(const struct guard_request *rq)
+{
+        static const char *const types[] = {"application/json", "application/x-bittorrent"};
+        size_t len;
+
+        if (rq->requested_with)
+                return true;
+        len = rq->content_type ? strcspn(rq->content_type, "; \t") : 0;
+        for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)
+                if (len == strlen(types[i]) && strncasecmp(rq->content_type, types[i], len) == 0)
+                        return true;
+        return false;
+}
+
 enum guard_verdict guard_change(const struct guard_rules *rules, const struct guard_request *rq)
 {
-        /* Origin says more than Referer where both are there. */
-        const char *from = rq->origin ? rq->origin : rq->referer;
+        const char *from = asker(rq);
+        char buf[AUTHORITY_MAX];
+        struct guard_host host;
 
         if (rq->origin_count > 1 || rq->referer_count > 1 || rq->sec_fetch_site_count > 1)
                 return GUARD_CROSS_SITE;
-        if (from && is_listed(rules, from))
+        if (guard_is_listed(rules, rq))
                 return GUARD_ALLOW;
         if (from && !is_own_origin(from, rq->host))
                 return GUARD_CROSS_SITE;
         if (rq->sec_fetch_site && strcmp(rq->sec_fetch_site, "same-origin") != 0 &&
             strcmp(rq->sec_fetch_site, "none") != 0)
                 return GUARD_CROSS_SITE;
-        return GUARD_ALLOW;
+        if (from || rq->sec_fetch_site || is_preflighted(rq))
+                return GUARD_ALLOW;
+        if (parse_copy(rq->host, strlen(rq->host), buf, &host) < 0)
+                return GUARD_BAD_HEADERS;
+        return is_own_machine(host.name) ? GUARD_ALLOW : GUARD_UNKNOWN;
 }

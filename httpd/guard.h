@@ -2,6 +2,7 @@
  * requests (Sec-Fetch-Site, Origin, Referer). Pure: no I/O, no clock. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -23,7 +24,7 @@ struct guard_rules {
 /* What a request says of where it comes from: each value NULL if the header is missing, its count
  * as often as it came. */
 struct guard_request {
-        const char *host, *origin, *referer, *sec_fetch_site;
+        const char *host, *origin, *referer, *sec_fetch_site, *content_type, *requested_with;
         unsigned host_count, origin_count, referer_count, sec_fetch_site_count;
         uint16_t port;                   /* of ours, at which it came in */
         size_t header_count, header_max; /* with as many as max, civetweb may have dropped some */
@@ -35,15 +36,22 @@ enum guard_verdict {
                               headers to see all */
         GUARD_MISDIRECTED, /* 421: a Host that is not ours (RFC 9110 §15.5.20) */
         GUARD_CROSS_SITE,  /* 403: a change asked for by a page of another site */
+        GUARD_UNKNOWN,     /* 403: a change asked for by nobody knows whom */
 };
 
 /* Judges where the request is addressed to; to be asked of every request. */
 enum guard_verdict guard_addressed(const struct guard_rules *rules, const struct guard_request *rq);
 
-/* Judges whether a request that guard_addressed() allowed may change something. Programs (curl,
- * mpv) send none of the three headers and pass; a browser's page passes if it is our own or one of
- * rules->origins. */
+/* Judges whether a request that guard_addressed() allowed may change something. A browser's page
+ * passes if it is our own or one of rules->origins. Programs (curl, mpv) send none of the three
+ * headers. So do browsers for an image of a page without a referrer, where the Host is a plain-HTTP
+ * name: Sec-Fetch-Site goes to HTTPS and loopback only. So silence is enough for a loopback Host;
+ * for another one a program has to send what a page can't without asking first (Fetch standard,
+ * CORS preflight): an X-Requested-With, or a Content-Type that no form has. */
 enum guard_verdict guard_change(const struct guard_rules *rules, const struct guard_request *rq);
+
+/* Whether a page of rules->origins asks, as far as the request says. */
+bool guard_is_listed(const struct guard_rules *rules, const struct guard_request *rq);
 
 /* Reads NAME[:PORT], also [IPV6][:PORT], into host (name is cut out of text, which is changed).
  * Port 0 without one. -EINVAL: malformed. */

@@ -15,6 +15,8 @@
 #define TICK_MS 1000
 /* A healthy mount answers in microseconds. */
 #define STUCK_MS 2000
+/* ulimit -v counts a stack as a whole. */
+#define STACK_BYTES (256u << 10)
 
 struct health {
         /* set once */
@@ -112,6 +114,7 @@ int health_start(struct mount *m, int notify_fd, struct health **ret)
 {
         struct health *h = calloc(1, sizeof(*h));
         pthread_condattr_t attr;
+        pthread_attr_t small;
         pthread_t thread;
         int r;
 
@@ -125,7 +128,10 @@ int health_start(struct mount *m, int notify_fd, struct health **ret)
         pthread_cond_init(&h->asked, &attr);
         pthread_cond_init(&h->answered, &attr);
         pthread_condattr_destroy(&attr);
-        r = pthread_create(&thread, NULL, run, h);
+        pthread_attr_init(&small);
+        pthread_attr_setstacksize(&small, STACK_BYTES);
+        r = pthread_create(&thread, &small, run, h);
+        pthread_attr_destroy(&small);
         if (r != 0) {
                 pthread_cond_destroy(&h->answered);
                 pthread_cond_destroy(&h->asked);

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <malloc.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
@@ -249,6 +250,10 @@ static int serve(struct server *s, const struct options *o)
 
         inet_ntop(AF_INET, &address, text, sizeof(text));
         r = server_start(s, &reason);
+        if (r == -EAGAIN) {
+                log_error("Cannot serve: %s", reason ? reason : "out of memory");
+                return r;
+        }
         if (r < 0) {
                 log_error("Cannot listen on %s: %s; if the port is in use, --listen takes another",
                           o->listen, reason && reason[0] ? reason : strerrordesc_np(-r));
@@ -321,6 +326,9 @@ int main(int argc, char **argv)
         if (r != 0)
                 return r < 0 ? EXIT_USAGE : EXIT_SUCCESS;
 
+        /* An arena of malloc() takes 64 MiB of addresses; with one for each few threads nothing is
+         * left of ulimit -v for the threads themselves. */
+        mallopt(M_ARENA_MAX, 1);
         s.guard = (struct guard_rules){
                 .hosts = o.hosts,
                 .host_count = o.host_count,

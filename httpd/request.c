@@ -42,6 +42,8 @@ struct guard_request request_guard(const struct request *rq)
         g.host = request_header(rq, "Host", &g.host_count);
         g.origin = request_header(rq, "Origin", &g.origin_count);
         g.referer = request_header(rq, "Referer", &g.referer_count);
+        g.content_type = request_header(rq, "Content-Type", NULL);
+        g.requested_with = request_header(rq, "X-Requested-With", NULL);
         g.sec_fetch_site = request_header(rq, "Sec-Fetch-Site", &g.sec_fetch_site_count);
         return g;
 }
@@ -124,8 +126,17 @@ int request_body(struct request *rq, size_t max, char **ret, size_t *ret_len)
         return 0;
 }
 
-static char *make_head(int status, const char *headers, const char *type, uint64_t length,
-                       size_t *ret_len)
+/* Pages of other sites may not embed what is here, nor learn from whether they can which torrents
+ * are (Fetch standard, Cross-Origin-Resource-Policy). */
+static const char *resource_policy(const struct request *rq)
+{
+        const struct guard_request g = request_guard(rq);
+
+        return guard_is_listed(&rq->server->guard, &g) ? "same-site" : "same-origin";
+}
+
+static char *make_head(const struct request *rq, int status, const char *headers, const char *type,
+                       uint64_t length, size_t *ret_len)
 {
         char date[64] = "", content[256] = "";
         time_t now = time(NULL);
@@ -146,11 +157,12 @@ static char *make_head(int status, const char *headers, const char *type, uint64
                      "%s"
                      "Connection: close\r\n"
                      "X-Content-Type-Options: nosniff\r\n"
+                     "Cross-Origin-Resource-Policy: %s\r\n"
                      "%s"
                      "%s"
                      "\r\n",
-                     status, mg_get_response_code_text(NULL, status), date, headers ? headers : "",
-                     content);
+                     status, mg_get_response_code_text(NULL, status), date, resource_policy(rq),
+                     headers ? headers : "", content);
         if (n < 0)
                 return NULL;
         *ret_len = (size_t)n;
@@ -163,7 +175,7 @@ int request_answer_head(struct request *rq, int status, const char *headers, con
         _cleanup_free_ char *head = NULL;
         size_t len;
 
-        head = make_head(status, headers, type, length, &len);
+        head = make_head(rq, status, headers, type, length, &len);
         if (!head)
                 return -ENOMEM;
         return client_send(&rq->client, head, len);
@@ -176,7 +188,7 @@ int request_answer(struct request *rq, int status, const char *headers, const ch
         size_t head_len;
         char *larger;
 
-        answer = make_head(status, headers, type, len, &head_len);
+        answer = make_head(rq, status, headers, type, len, &head_len);
         if (!answer)
                 return status;
         if (type && !rq->head) {

@@ -192,9 +192,18 @@ static int run(struct request *rq, const struct route *route, enum match_result 
         if (route->flags & ROUTE_CHANGES) {
                 const struct guard_request g = request_guard(rq);
 
-                if (guard_change(&rq->server->guard, &g) != GUARD_ALLOW)
+                switch (guard_change(&rq->server->guard, &g)) {
+                case GUARD_ALLOW:
+                        break;
+                case GUARD_UNKNOWN:
+                        return api_problem(
+                                rq, 403, NULL,
+                                "By this Host name a page of another site may have asked for this; "
+                                "a program sends X-Requested-With");
+                default:
                         return api_problem(rq, 403, NULL,
                                            "A page of another site may not ask for this");
+                }
         }
         if (result == MATCH_BAD_HASH)
                 return api_problem(rq, 404, NULL, "No files available: this is no info-hash");

@@ -8,10 +8,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "api.h"
+#include "capacity.h"
+#include "cleanup.h"
 #include "client.h"
 #include "log.h"
 #include "request.h"
@@ -22,6 +26,12 @@
 /* How long civetweb waits for a head, and for a next byte of a body. Each connection holds a thread
  * meanwhile. */
 #define REQUEST_TIMEOUT_MS "10000"
+/* civetweb's thread that accepts connections. */
+#define MASTER_THREADS 1
+/* Threads that others of the same bound may want later: the session, --on-event. */
+#define SPARE_THREADS 8
+/* How long the answer to our own first request may take. */
+#define ASK_S 5
 /* The whole head: a magnet with a hundred trackers is in it. */
 #define HEAD_MAX "65536"
 
@@ -160,13 +170,88 @@ static int start_civetweb(struct server *s, const char *port, const char *thread
         return 0;
 }
 
+/* Shares n threads out: some for the API, some for requests that wait, most for streams. */
+static void share_threads(struct server *s, unsigned n)
+{
+        unsigned api = n / 4, waits;
+
+        if (api < 1)
+                api = 1;
+        if (api > SERVER_API_THREADS)
+                api = SERVER_API_THREADS;
+        waits = (n - api) / 4;
+        if (waits < 1)
+                waits = 1;
+        if (waits > s->waits.limit)
+                waits = s->waits.limit;
+        s->waits.limit = waits;
+        s->streams.limit = n - api - waits;
+}
+
+/* How many threads civetweb may have; 0: too few to serve. Fewer than wanted are shared out anew.
+ */
+static unsigned plan_threads(struct server *s)
+{
+        unsigned wanted = s->streams.limit + s->waits.limit + SERVER_API_THREADS;
+        unsigned there = capacity_threads(wanted + MASTER_THREADS + SPARE_THREADS), n;
+
+        if (there >= wanted + MASTER_THREADS + SPARE_THREADS)
+                return wanted;
+        if (there < SERVER_THREADS_MIN + MASTER_THREADS)
+                return 0;
+        n = there - MASTER_THREADS;
+        n = n < SERVER_THREADS_MIN + SPARE_THREADS ? SERVER_THREADS_MIN : n - SPARE_THREADS;
+        share_threads(s, n);
+        log_warning("Only %u more threads can be made (pids.max, ulimit -u or ulimit -v); streams "
+                    "at the same time: %u",
+                    there, s->streams.limit);
+        return n;
+}
+
+/* Sends ourselves a request: that the port takes connections does not say that a thread does. */
+static int ask_myself(const struct server *s)
+{
+        static const char beginning[] = "HTTP/1.1 ";
+        const struct timeval limit = {.tv_sec = ASK_S};
+        const struct sockaddr_in to = {.sin_family = AF_INET,
+                                       .sin_port = htons(s->port),
+                                       .sin_addr.s_addr = htonl(s->address)};
+        char request[96], answer[sizeof(beginning) - 1];
+        _cleanup_close_ int fd = -1;
+        int n;
+
+        n = snprintf(request, sizeof(request), "HEAD / HTTP/1.1\r\nHost: localhost:%u\r\n\r\n",
+                     s->port);
+        fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)) < 0 ||
+            setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) < 0 ||
+            connect(fd, (const struct sockaddr *)&to, sizeof(to)) < 0 ||
+            send(fd, request, (size_t)n, MSG_NOSIGNAL) != n)
+                return -errno;
+        errno = ENODATA;
+        if (recv(fd, answer, sizeof(answer), MSG_WAITALL) != (ssize_t)sizeof(answer))
+                return -errno;
+        return memcmp(answer, beginning, sizeof(answer)) == 0 ? 0 : -EBADMSG;
+}
+
+static int refuse(char **ret_reason, const char *reason)
+{
+        if (ret_reason)
+                *ret_reason = strdup(reason);
+        return -EAGAIN;
+}
+
 int server_start(struct server *s, char **ret_reason)
 {
         struct in_addr address = {.s_addr = htonl(s->address)};
-        unsigned threads = s->streams.limit + s->waits.limit + SERVER_API_THREADS;
         char text[INET_ADDRSTRLEN], port[INET_ADDRSTRLEN + 8], thread_count[16];
+        unsigned threads = plan_threads(s);
         int r;
 
+        if (threads == 0)
+                return refuse(ret_reason,
+                              "there is no room for its threads; raise pids.max, ulimit -u or "
+                              "ulimit -v, whichever is low");
         r = client_limit_files(threads);
         if (r < 0)
                 log_warning_errno(r, "Cannot set how many files may be open: %m");
@@ -179,7 +264,15 @@ int server_start(struct server *s, char **ret_reason)
                 *ret_reason = strdup(start_message);
                 pthread_mutex_unlock(&start_lock);
         }
-        return r;
+        if (r < 0)
+                return r;
+        r = ask_myself(s);
+        if (r < 0) {
+                log_debug_errno(r, "Asked myself: %m");
+                return refuse(ret_reason, "its threads don't answer; something else has taken the "
+                                          "room for them (pids.max, ulimit -u or ulimit -v)");
+        }
+        return 0;
 }
 
 void server_stop(struct server *s, unsigned timeout_ms)

@@ -15,6 +15,8 @@
 #define SERVER_WAITS 64
 /* Threads besides those that wait or stream, so that the API always answers. */
 #define SERVER_API_THREADS 16
+/* With fewer threads than this, one for each kind, there is no use in serving. */
+#define SERVER_THREADS_MIN 3
 
 /* A count of what may run at the same time. */
 struct slots {
@@ -48,9 +50,11 @@ struct server {
         atomic_bool stopping;
 };
 
-/* Listens and serves from now on; port 0 is replaced by the one the kernel chose. s
- * must stay. -EADDRINUSE and others: cannot listen, *ret_reason (if not NULL; the caller frees it)
- * says why. */
+/* Listens and serves from now on, which it has asked itself over a socket; port 0 is replaced by
+ * the one the kernel chose. Where not all threads can be made it serves with fewer, and fewer
+ * slots. s must stay. -EAGAIN: there is no room for threads; -EADDRINUSE and others: cannot listen;
+ * *ret_reason (if not NULL; the caller frees it) says why. What was started stays: the process is
+ * to end then. Blocking, seconds at most. */
 int server_start(struct server *s, char **ret_reason);
 
 /* Wakes every request that waits, and waits at most timeout_ms for all to end. Connections are cut

@@ -180,19 +180,6 @@ int torrents_add_link(struct request *rq, const struct route_match *match)
         return status;
 }
 
-/* Cuts white space off both ends, in place. */
-static char *trim(char *text)
-{
-        static const char space[] = " \t\r\n";
-        size_t len;
-
-        text += strspn(text, space);
-        len = strlen(text);
-        while (len > 0 && strchr(space, text[len - 1]))
-                text[--len] = '\0';
-        return text;
-}
-
 static int add_json(struct request *rq, bool keep, const char *body)
 {
         cJSON *json = cJSON_Parse(body);
@@ -203,7 +190,7 @@ static int add_json(struct request *rq, bool keep, const char *body)
         if (!link || (keep_item && !cJSON_IsBool(keep_item)))
                 status = api_problem(rq, 400, NULL,
                                      "The body must be {\"magnet\": string, \"keep\": boolean}");
-        else if (!uri_is_link(link))
+        else if (!uri_is_line(link))
                 status = bad_link(rq);
         else
                 status = add_link(rq, keep_item ? cJSON_IsTrue(keep_item) : keep, link);
@@ -238,7 +225,6 @@ static int add_body(struct request *rq)
         bool keep = uri_query_is(rq->query, "keep", "1");
         size_t max = torrent ? TORRENT_MAX : LINK_MAX, len;
         _cleanup_free_ char *body = NULL;
-        char *link;
         int r;
 
         if (!torrent && !json && !text)
@@ -250,7 +236,7 @@ static int add_body(struct request *rq)
         if (r < 0)
                 return body_problem(rq, r, max);
         if (torrent) {
-                if (len == 0 || body[0] != 'd') /* BEP 3: metainfo is a bencoded dictionary */
+                if (!uri_begins_torrent(body, len))
                         return api_problem(rq, 400, NULL, "The body is not a .torrent file");
                 return add(rq, keep, body, len, "torrent file, or it is incomplete");
         }
@@ -258,8 +244,7 @@ static int add_body(struct request *rq)
                 return bad_link(rq);
         if (json)
                 return add_json(rq, keep, body);
-        link = trim(body);
-        return uri_is_link(link) ? add_link(rq, keep, link) : bad_link(rq);
+        return uri_is_line(body) ? add_link(rq, keep, body) : bad_link(rq);
 }
 
 int torrents_add_body(struct request *rq, const struct route_match *match)

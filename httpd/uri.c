@@ -24,7 +24,10 @@ static int hex_value(char c)
         return -1;
 }
 
-int uri_decode(const char *in, size_t len, char **ret)
+/* What a '%' is that escapes nothing. */
+enum malformed { MALFORMED_REFUSED, MALFORMED_LITERAL };
+
+static int decode(const char *in, size_t len, enum malformed malformed, char **ret)
 {
         _cleanup_free_ char *out = malloc(len + 1);
         size_t used = 0;
@@ -32,16 +35,14 @@ int uri_decode(const char *in, size_t len, char **ret)
         if (!out)
                 return -ENOMEM;
         for (size_t i = 0; i < len; i++) {
-                int high, low;
+                bool whole = len - i >= 3;
+                int high = whole ? hex_value(in[i + 1]) : -1;
+                int low = whole ? hex_value(in[i + 2]) : -1;
 
-                if (in[i] != '%') {
+                if (in[i] != '%' || (malformed == MALFORMED_LITERAL && (high < 0 || low < 0))) {
                         out[used++] = in[i];
                         continue;
                 }
-                if (len - i < 3)
-                        return -EINVAL;
-                high = hex_value(in[i + 1]);
-                low = hex_value(in[i + 2]);
                 if (high < 0 || low < 0 || high + low == 0)
                         return -EINVAL;
                 out[used++] = (char)(high * 16 + low);
@@ -51,6 +52,11 @@ int uri_decode(const char *in, size_t len, char **ret)
         *ret = out;
         out = NULL;
         return 0;
+}
+
+int uri_decode(const char *in, size_t len, char **ret)
+{
+        return decode(in, len, MALFORMED_REFUSED, ret);
 }
 
 char *uri_encode_path(const char *path)
@@ -159,23 +165,55 @@ int uri_info_hash(const char *text, size_t len, char ret[static INFO_HASH_MAX])
         return 0;
 }
 
-static bool is_magnet(const char *text)
+static bool is_blank(char c)
 {
-        return strncasecmp(text, MAGNET_SCHEME "?", strlen(MAGNET_SCHEME "?")) == 0;
+        return c == ' ' || (c >= '\t' && c <= '\r');
 }
 
-bool uri_is_link(const char *text)
+bool uri_begins_torrent(const char *data, size_t len)
 {
-        char hash[INFO_HASH_MAX];
+        static const char mark[] = "\xef\xbb\xbf";
+        size_t i = 0;
 
-        for (const char *p = text; *p; p++)
-                if ((unsigned char)*p <= ' ' || *p == 0x7f)
-                        return false;
-        return is_magnet(text) || uri_info_hash(text, strlen(text), hash) == 0;
+        for (;;) {
+                if (i < len && is_blank(data[i]))
+                        i++;
+                else if (len - i >= strlen(mark) && memcmp(data + i, mark, strlen(mark)) == 0)
+                        i += strlen(mark);
+                else
+                        break;
+        }
+        if (len - i < 3 || data[i] != 'd' || !isdigit((unsigned char)data[i + 1]))
+                return false;
+        i++;
+        while (i < len && isdigit((unsigned char)data[i]))
+                i++;
+        return i < len && data[i] == ':';
+}
+
+bool uri_is_line(const char *text)
+{
+        size_t len;
+
+        while (is_blank(*text))
+                text++;
+        len = strlen(text);
+        while (len > 0 && is_blank(text[len - 1]))
+                len--;
+        return len > 0 && !memchr(text, '\n', len) && !uri_begins_torrent(text, len);
+}
+
+/* Whether a raw magnet begins here: its '?' was taken for the URL's. */
+static bool is_raw_scheme(const char *text)
+{
+        size_t len = strlen(MAGNET_SCHEME);
+
+        return strncasecmp(text, MAGNET_SCHEME, len) == 0 &&
+               text[len + strspn(text + len, "/")] == '\0';
 }
 
 /* The rest of a raw magnet arrived as the query: joins them, and takes a last keep=1 off. */
-static int join_raw_magnet(const char *query, char **ret_link, bool *ret_keep)
+static int join_raw_magnet(const char *scheme, const char *query, char **ret_link, bool *ret_keep)
 {
         size_t len = strlen(query), tail = strlen(KEEP_TAIL);
         bool keep = len > tail && query[len - tail - 1] == '&' &&
@@ -185,7 +223,7 @@ static int join_raw_magnet(const char *query, char **ret_link, bool *ret_keep)
                 len -= tail + 1;
         if (len > INT32_MAX)
                 return -EINVAL;
-        if (asprintf(ret_link, MAGNET_SCHEME "?%.*s", (int)len, query) < 0)
+        if (asprintf(ret_link, "%s?%.*s", scheme, (int)len, query) < 0)
                 return -ENOMEM;
         *ret_keep = keep;
         return 0;
@@ -197,13 +235,13 @@ int uri_add_target(const char *rest, const char *query, char **ret_link, bool *r
         bool keep;
         int r;
 
-        r = uri_decode(rest, strlen(rest), &link);
+        r = decode(rest, strlen(rest), MALFORMED_LITERAL, &link);
         if (r < 0)
                 return r;
-        if (query && strcasecmp(link, MAGNET_SCHEME) == 0) {
+        if (query && is_raw_scheme(link)) {
                 char *joined;
 
-                r = join_raw_magnet(query, &joined, &keep);
+                r = join_raw_magnet(link, query, &joined, &keep);
                 if (r < 0)
                         return r;
                 free(link);
@@ -211,7 +249,7 @@ int uri_add_target(const char *rest, const char *query, char **ret_link, bool *r
         } else {
                 keep = uri_query_is(query, "keep", "1");
         }
-        if (!uri_is_link(link))
+        if (!uri_is_line(link))
                 return -EINVAL;
         *ret_link = link;
         *ret_keep = keep;

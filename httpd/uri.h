@@ -27,12 +27,17 @@ bool uri_query_is(const char *query, const char *name, const char *value);
  * BEP 9). Gives lower-case hex. -EINVAL: neither. */
 int uri_info_hash(const char *text, size_t len, char ret[static INFO_HASH_MAX]);
 
-/* Whether the text is one line that may be given to the mount's `add`: a magnet URI or a bare
- * info-hash, without spaces or control characters. What the magnet says is the mount's to judge. */
-bool uri_is_link(const char *text);
+/* Whether the text, between blanks, is one line that may be given to the mount's `add`. What it
+ * says is the mount's to judge. */
+bool uri_is_line(const char *text);
+
+/* Whether data begins like a .torrent: a bencoded dictionary with a key (BEP 3), perhaps behind
+ * blanks and a byte order mark. */
+bool uri_begins_torrent(const char *data, size_t len);
 
 /* Finds what a GET /add/<rest>?<query> asks for; both as they came over the wire, query may be
  * NULL. The magnet may be percent-encoded (then the query is the sidecar's own) or raw (then the
- * query is the rest of the magnet and only a last "keep=1" in it is the sidecar's). -EINVAL: a
- * malformed escape, or neither a magnet nor an info-hash. -ENOMEM. The caller frees *ret_link. */
+ * query is the rest of the magnet and only a last "keep=1" in it is the sidecar's). A '%' that
+ * escapes nothing is one. What the magnet says is the mount's to judge. -EINVAL: NUL, or no line
+ * that can be given to the mount. -ENOMEM. The caller frees *ret_link. */
 int uri_add_target(const char *rest, const char *query, char **ret_link, bool *ret_keep);

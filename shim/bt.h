@@ -87,7 +87,9 @@ void bt_meta_file(const struct bt_meta *m, uint32_t i, struct bt_file *ret);
 
 struct bt_source;
 
-/* Parses a magnet URI (BEP 9, BEP 53) or a bare info-hash (40 or 64 hex digits, 32 of base32).
+/* Parses a magnet URI (BEP 9, BEP 53) or a bare info-hash (40 or 64 hex digits, 32 of base32), as
+ * people paste them: what is around it, and what of it is written otherwise than the BEPs have it,
+ * is judged by magnet.hpp. This is the one place that says what a magnet is.
  * Keeps at most 100 each of trackers, web seeds and x.pe peers, and drops peers and web seeds on
  * loopback addresses unless loopback. -EINVAL with a reason. */
 int bt_source_from_magnet(const char *text, size_t len, bool loopback, struct bt_source **ret,

@@ -3,6 +3,7 @@
 #include "metadata.hpp"
 
 #include "error.hpp"
+#include "magnet.hpp"
 #include "paths.hpp"
 #include "webseeds.hpp"
 
@@ -12,7 +13,6 @@
 #include <libtorrent/torrent_flags.hpp>
 
 #include <algorithm>
-#include <cctype>
 #include <cerrno>
 #include <cstring>
 #include <unordered_set>
@@ -147,33 +147,6 @@ lt::add_torrent_params load(lt::bdecode_node const &torrent, lt::bdecode_node co
         if (has_costly_duplicates(*ti))
                 return load_around(torrent, std::move(ti), limits);
         return lt::load_torrent_parsed(torrent, to_lt(limits));
-}
-
-bool is_bare_hash(std::string const &s)
-{
-        auto const all = [&](auto pred) { return std::all_of(s.begin(), s.end(), pred); };
-        auto const hex = [](unsigned char c) { return std::isxdigit(c) != 0; };
-        auto const base32 = [](unsigned char c) {
-                return std::isalpha(c) || (c >= '2' && c <= '7');
-        };
-        return ((s.size() == 40 || s.size() == 64) && all(hex)) || (s.size() == 32 && all(base32));
-}
-
-// libtorrent takes what is no hex digit for zeros (aux::from_hex), and so another torrent.
-bool has_bad_hash(std::string const &uri)
-{
-        for (char const *prefix : {"urn:btih:", "urn:btmh:"}) {
-                for (auto at = uri.find(prefix); at != std::string::npos;
-                     at = uri.find(prefix, at)) {
-                        at += 9;
-                        auto const value = uri.substr(at, uri.find('&', at) - at);
-                        if ((value.size() == 40 || value.size() == 68) &&
-                            !std::all_of(value.begin(), value.end(),
-                                         [](unsigned char c) { return std::isxdigit(c) != 0; }))
-                                return true;
-                }
-        }
-        return false;
 }
 
 template <typename V> void keep_first(V &v)
@@ -338,23 +311,15 @@ int bt_source_from_magnet(const char *text, size_t len, bool loopback, struct bt
                           struct bt_error *err)
 {
         return guarded(err, [&] {
-                std::string uri(text, len);
                 if (len > magnet_bytes_max)
                         return fail(err, -EINVAL, "the magnet is longer than %zu bytes",
                                     magnet_bytes_max);
-                if (uri.find('\0') != std::string::npos)
+                if (std::memchr(text, '\0', len))
                         return fail(err, -EINVAL, "the magnet has a NUL byte");
-                if (is_bare_hash(uri))
-                        // A v2 hash in a magnet is a multihash: 12 for SHA2-256, 20 for its 32
-                        // bytes (BEP 52).
-                        uri = (uri.size() == 64 ? "magnet:?xt=urn:btmh:1220"
-                                                : "magnet:?xt=urn:btih:") +
-                              uri;
-                if (uri.size() < 8 || lt::string_view(uri).substr(0, 8) != "magnet:?")
-                        return fail(err, -EINVAL, "not a magnet URI nor an info-hash");
-
-                if (has_bad_hash(uri))
-                        return fail(err, -EINVAL, "bad magnet: the info-hash is not hexadecimal");
+                std::string uri;
+                int const r = clean_magnet({text, len}, uri, err);
+                if (r < 0)
+                        return r;
 
                 lt::error_code ec;
                 auto s = std::make_unique<bt_source>();

@@ -23,6 +23,7 @@ from harness import processes, sanitizers, waiting  # noqa: E402
 from harness.mount import MAGNETCTL, MAGNETFS, Magnetfs  # noqa: E402
 from harness.scripted_peer import Peers, ScriptedPeer  # noqa: E402
 from harness.seeder import Seeder  # noqa: E402
+from harness.tasks import TaskBound, make_bound  # noqa: E402
 from harness.torrents import TorrentMaker  # noqa: E402
 from harness.tracker import HangingTracker, OpenTracker  # noqa: E402
 from harness.transmission import Transmission  # noqa: E402
@@ -158,6 +159,16 @@ def magnetfs(folder: Path, request: pytest.FixtureRequest) -> Iterator[Callable[
         except AssertionError as problem:
             problems.append(str(problem))
     assert not problems, "\n".join(problems)
+
+
+@pytest.fixture
+def task_bound() -> Iterator[TaskBound]:
+    """A bound on the number of tasks. To be asked for before magnetfs, so that it goes after it."""
+    bound = make_bound()
+    if not bound:
+        pytest.skip("the kernel's pids controller can't be used here")
+    yield bound
+    bound.close()
 
 
 @pytest.fixture

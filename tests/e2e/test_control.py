@@ -576,3 +576,24 @@ def test_the_cache_bound_is_enospc_and_nothing_exceeds_it(
     assert bound // 2 <= got <= bound
     assert fs.store_blocks() <= bound
     assert fs.status()["cache"]["usedBytes"] <= bound
+
+
+def test_answers_that_nobody_can_read_are_not_kept(fs: Magnetfs) -> None:
+    """Of a descriptor for writing alone: 30,000 refusals would be 3 MB."""
+
+    def memory_kib() -> int:
+        status = Path(f"/proc/{fs.pid}/status").read_text()
+        found = re.search(r"RssAnon:\s+(\d+) kB", status)
+        assert found
+        return int(found[1])
+
+    fd = os.open(fs.control / "add", os.O_WRONLY)
+    try:
+        for count in (1000, 30_000):
+            before = memory_kib()
+            for _ in range(count):
+                with pytest.raises(OSError):
+                    os.write(fd, b"no magnet\n")
+        assert memory_kib() - before < 1024
+    finally:
+        os.close(fd)

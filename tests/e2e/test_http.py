@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
+import subprocess
 import threading
 import time
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Callable
+from typing import Callable, Iterator
 from urllib.parse import quote
 
 import pytest
 
 from harness import waiting
-from harness.mount import Magnetfs
+from harness.mount import BIN, Magnetfs
+from harness.ports import free_port
 from harness.seeder import Seeder
 from harness.torrents import KIB, MIB, Torrent, TorrentMaker
-from harness.web import Answer, stream_target
+from harness.web import Answer, Web, stream_target
 
 LENGTH = 500_001
 
@@ -181,6 +185,99 @@ def test_a_cross_site_request_that_changes_something_is_403(
     ):
         served.web.request(method, target, {**headers, **more}, body).problem(403)
     assert [t["infoHash"] for t in served.status()["torrents"]] == [film.info_hash]
+
+
+def curl_status(base: str, method: str, target: str, *options: str) -> int:
+    done = subprocess.run(
+        ["curl", "-sS", "--max-time", "20", "-o", "/dev/null", "-w", "%{http_code}"]
+        + ["-X", method, *options, base + target],
+        capture_output=True,
+        timeout=30,
+        check=True,
+    )
+    return int(done.stdout)
+
+
+def test_by_another_name_than_loopback_silence_is_not_enough_to_change_something(
+    magnetfs: Callable[..., Magnetfs], film: Torrent
+) -> None:
+    """A browser says nothing of where it comes from for <img referrerpolicy=no-referrer> on a
+    plain-HTTP name; a program says so by a header that a page can't send without asking."""
+    fs = magnetfs("--allowed-host", "media.lan")
+    assert fs.web
+    fs.add(film.metainfo)
+    by_name = ["-H", "Host: media.lan"]
+    text = ["-H", "Content-Type: text/plain", "-d", film.info_hash]
+    changes: list[tuple[str, str, list[str], int]] = [
+        ("GET", f"/add/{film.info_hash}", [], 200),
+        ("POST", "/torrents", text, 200),
+        ("PUT", f"/torrents/{film.info_hash}/keep", [], 204),
+        ("DELETE", f"/torrents/{film.info_hash}/keep", [], 204),
+    ]
+    for method, target, options, fine in changes:
+        for more, expected in (
+            ([], fine),
+            (by_name, 403),
+            ([*by_name, "-H", "Referer: http://evil.example/"], 403),
+            ([*by_name, "-H", "X-Requested-With: curl"], fine),
+            ([*by_name, "-H", "Sec-Fetch-Site: none"], fine),
+            ([*by_name, "-H", "Origin: http://media.lan"], fine),
+            ([*by_name, "-H", "X-Requested-With: x", "-H", "Origin: http://evil.example"], 403),
+        ):
+            status = curl_status(fs.web.base, method, target, *options, *more)
+            assert status == expected, (method, target, more)
+    assert curl_status(fs.web.base, "GET", "/torrents", *by_name) == 200
+    assert fs.web.get(f"/add/{film.info_hash}", Host="media.lan").problem(403)["error"].endswith(
+        "X-Requested-With"
+    )
+    json_body = ["-H", "Content-Type: application/json", "-d", f'{{"magnet":"{film.info_hash}"}}']
+    assert curl_status(fs.web.base, "POST", "/torrents", *by_name, *json_body) == 200
+
+
+def test_no_page_of_another_site_may_embed_an_answer(served: Magnetfs, film: Torrent) -> None:
+    """Else it learns from <img>, <video> or <script> which torrents are here."""
+    assert served.web
+    policy = "Cross-Origin-Resource-Policy"
+    stream = stream_target(film, "film.mp4")
+    for target, headers, status in (
+        (stream, {}, 200),
+        (stream, {"Range": "bytes=0-9"}, 206),
+        (stream, {"Range": "bytes=999999999-"}, 416),
+        ("/stream/" + "1" * 40 + "/x", {}, 404),
+        ("/", {}, 200),
+        ("/torrents", {}, 200),
+        ("/torrents", {"Host": "evil.example"}, 421),
+        ("/nothing", {}, 404),
+        ("/add/x", {"Origin": "http://evil.example"}, 403),
+        ("/" + "x" * 70_000, {}, 400),
+    ):
+        answer = served.web.request("GET", target, headers)
+        assert (answer.status, answer.headers[policy]) == (status, "same-origin"), target[:80]
+    own = Web(free_port())
+    listen = ["--listen", f"127.0.0.1:{own.port}", "--cors", "http://localhost:5173"]
+    with ready_process([BIN / "magnetfs-httpd", "--mount", served.mountpoint, *listen]):
+        for headers, expected in (
+            ({"Origin": "http://localhost:5173"}, "same-site"),
+            ({"Referer": "http://localhost:5173/page"}, "same-site"),
+            ({"Referer": "http://localhost:5174/page"}, "same-origin"),
+            ({}, "same-origin"),
+        ):
+            assert own.request("GET", stream, headers).headers[policy] == expected, headers
+
+
+@contextmanager
+def ready_process(command: list[str | Path]) -> Iterator[None]:
+    """A sidecar by hand, from its ready byte on."""
+    ready, theirs = os.pipe()
+    process = subprocess.Popen([*command, "--ready-fd", str(theirs)], pass_fds=[theirs])
+    os.close(theirs)
+    try:
+        assert os.read(ready, 1) == b"\n"
+        yield
+    finally:
+        os.close(ready)
+        process.terminate()
+        assert process.wait(5) == 0
 
 
 def test_it_listens_on_loopback_alone(served: Magnetfs) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -63,6 +64,17 @@ def test_every_byte_of_every_kind_and_size_of_pieces(
     assert_all_same(directory, torrent)
     names = [entry["path"] for entry in fs.files(torrent.info_hash)]
     assert names == [file.path for file in torrent.files]
+    # Padding is no part of what there is: where all files were read, all is there.
+    assert fs.web
+    for status in (
+        fs.torrent(torrent.info_hash),
+        fs.web.get(f"/torrents/{torrent.info_hash}").json,
+        json.loads(fs.ctl("status", "--json", torrent.info_hash).stdout)["torrents"][0],
+    ):
+        assert (status["length"], status["haveBytes"]) == (torrent.length, torrent.length)
+        assert status["progress"] == 1
+    for name, value in (("have_bytes", str(torrent.length)), ("progress", "1.0000")):
+        assert os.getxattr(directory, f"user.magnetfs.{name}") == value.encode()
 
 
 @pytest.mark.parametrize("kind", KINDS)

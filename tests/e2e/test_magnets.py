@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import base64
+import errno
+import json
 import os
 import socket
+import subprocess
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable
+from typing import Any, Callable
 from urllib.parse import quote
 
 import pytest
 
 from harness import waiting
 from harness.kinds import HYBRID, V1, V2, Entry, KindMaker
-from harness.mount import Magnetfs
+from harness.mount import MAGNETCTL, Magnetfs
 from harness.ports import free_port
 from harness.reading import assert_same
 from harness.scripted_peer import ScriptedPeer
@@ -105,6 +109,179 @@ def test_dn_is_the_name_of_a_pending_torrent(fs: Magnetfs, written: str, shown: 
     assert os.listdir(fs.mountpoint) == [shown or info_hash]
 
 
+# -- one list of spellings, and four doors ---------------------------------------------------------
+
+H = "0123456789abcdef0123456789abcdef01234567"
+M = f"magnet:?xt=urn:btih:{H}"
+TR = "&tr=udp://127.0.0.1:9/a"
+
+
+@dataclass
+class Spelling:
+    """A text that people give, and what it means: its name (None: it has none) and trackers."""
+
+    text: str
+    name: str | None = None
+    trackers: int = 0
+
+
+SPELLINGS = {
+    "plain": Spelling(f"{M}&dn=x{TR}", "x", 1),
+    "capitals": Spelling(f"MAGNET:?XT=URN:BTIH:{H.upper()}&DN=x&TR=udp://127.0.0.1:9", "x", 1),
+    "three slashes": Spelling(f"magnet:///?xt=urn:btih:{H}"),
+    "two slashes": Spelling(f"magnet://?xt=urn:btih:{H}{TR}", trackers=1),
+    "a fragment": Spelling(f"{M}#fragment"),
+    "a fragment behind a name": Spelling(f"{M}{TR}&dn=x#fragment", "x", 1),
+    "a '#' in a name": Spelling(f"{M}&dn=Movie #1{TR}", "Movie #1", 1),
+    "a '%' that escapes nothing": Spelling(f"{M}&dn=100% real{TR}", "100% real", 1),
+    "… at the end": Spelling(f"{M}{TR}&dn=100%", "100%", 1),
+    "raw blanks": Spelling(f"{M}&dn=Tom and Jerry{TR}", "Tom and Jerry", 1),
+    "a raw tab": Spelling(f"{M}&dn=Tom\tJerry", "Tom_Jerry"),
+    "a raw '&' in a name": Spelling(f"{M}&dn=Tom&Jerry{TR}", "Tom&Jerry", 1),
+    "… between blanks": Spelling(f"{M}&dn=Tom & Jerry{TR}", "Tom & Jerry", 1),
+    "a parameter without '=' first": Spelling(f"magnet:?&xt=urn:btih:{H}&dn=x", "x"),
+    "… in the middle": Spelling(f"{M}&x{TR}&y&dn=z", "z", 1),
+    "HTML's &amp;": Spelling(f"{M}&amp;dn=x&amp;tr=udp://127.0.0.1:9", "x", 1),
+    "all percent-encoded": Spelling(quote(f"{M}&dn=a b", safe=""), "a b"),
+    "blanks around": Spelling(f" \t{M}&dn=x \t", "x"),
+    "line breaks around": Spelling(f"\n{M}&dn=x\r\n", "x"),
+    "quotes around": Spelling(f'"{M}&dn=x"', "x"),
+    "brackets around": Spelling(f"<{M}&dn=x>", "x"),
+    "blanks of Unicode around": Spelling(f"\u00a0\u200b{M}&dn=x\ufeff", "x"),
+    "a bare hash": Spelling(H),
+    "a bare hash in quotes": Spelling(f"'{H}'"),
+    "a tracker that is none": Spelling(f"{M}&tr=&tr=x&tr=%{TR}", trackers=1),
+}
+
+NO_MAGNETS = {
+    "a word": "hello",
+    "no hash": "magnet:?dn=x",
+    "the hash in the fragment": f"magnet:?dn=x#xt=urn:btih:{H}",
+    "a host": f"magnet://x?xt=urn:btih:{H}",
+    "no '?'": f"magnet:xt=urn:btih:{H}",
+    "a digit too few": M[:-1],
+    "no hex": f"{M[:-1]}g",
+    "no hex, percent-encoded": f"magnet:?xt=urn%3Abtih%3A{H[:-1]}g",
+    "a hash cut by '&'": f"{M[:-5]}&{M[-5:]}",
+    "another network's": "magnet:?xt=urn:sha1:YNCKHTQCWBTRNJIV4WNAE52SJUQCZO5C",
+    "quotes alone": '""',
+    "an address": f"http://127.0.0.1/{H}",
+    "the beginning of a .torrent": "d8:announce3:abc",
+}
+
+
+class Door:
+    """One way to add: the hash that was taken, or None."""
+
+    def __init__(self, fs: Magnetfs, name: str) -> None:
+        self.name = name
+        self._fs = fs
+
+    def add(self, text: str) -> str | None:
+        return {
+            "add": self._add,
+            "magnetctl": self._magnetctl,
+            "GET": self._get,
+            "POST": self._post,
+        }[self.name](text)
+
+    def _add(self, text: str) -> str | None:
+        try:
+            [answer] = self._fs.add(text.encode() + b"\n")
+        except OSError as problem:  # of the write, or of a .torrent that is cut, of the close
+            assert problem.errno == errno.EINVAL
+            return None
+        return answer["infoHash"]
+
+    def _magnetctl(self, text: str) -> str | None:
+        done = self._fs.ctl("add", text)
+        if done.returncode == 0:
+            return done.stdout.split("\t")[0]
+        assert done.returncode == 1 and done.stdout == "" and done.stderr.count("\n") == 1, done
+        return None
+
+    def curl(self, *arguments: str, body: str = "") -> str | None:
+        """No metadata comes, so what was taken is not answered; what is refused is, with 400."""
+        command = ["curl", "-sS", "-w", "\n%{http_code}", "--max-time", "20", *arguments]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+            assert process.stdin and process.stdout
+            process.stdin.write(body.encode())
+            process.stdin.close()
+
+            def taken() -> list[dict[str, Any]]:
+                return self._fs.status()["torrents"]
+
+            waiting.until("a torrent or an answer", lambda: process.poll() is not None or taken())
+            if torrents := taken():
+                assert process.poll() is None
+                process.terminate()
+                return torrents[0]["infoHash"]
+            answer, _, status = process.stdout.read().decode().rpartition("\n")
+        assert status == "400" and json.loads(answer)["error"], (status, answer)
+        return None
+
+    def _get(self, text: str) -> str | None:
+        assert self._fs.web
+        return self.curl(f"{self._fs.web.base}/add/{quote(text, safe='')}")
+
+    def _post(self, text: str) -> str | None:
+        assert self._fs.web
+        plain = ["-H", "Content-Type: text/plain", "--data-binary", "@-"]
+        return self.curl(f"{self._fs.web.base}/torrents", *plain, body=text)
+
+
+@pytest.mark.parametrize("way", ["add", "magnetctl", "GET", "POST"])
+def test_every_door_takes_the_same_spellings(fs: Magnetfs, way: str) -> None:
+    door = Door(fs, way)
+    for label, spelling in SPELLINGS.items():
+        assert door.add(spelling.text) == H, label
+        assert os.listdir(fs.mountpoint) == [spelling.name or H], label
+        line = (fs.torrent_folder(H) / "magnet").read_text()
+        assert line.count("&tr=") == spelling.trackers, (label, line)
+        remove(fs, H)
+    for label, text in NO_MAGNETS.items():
+        assert door.add(text) is None, label
+        assert os.listdir(fs.mountpoint) == [], label
+
+
+def test_get_takes_a_raw_magnet_as_it_takes_an_encoded_one(fs: Magnetfs) -> None:
+    """What a shell's user types behind /add/; curl sends it as it is."""
+    assert fs.web
+    for label in ("plain", "capitals", "three slashes", "a raw '&' in a name", "… at the end"):
+        spelling = SPELLINGS[label]
+        assert Door(fs, "GET").curl(f"{fs.web.base}/add/{spelling.text}") == H, label
+        assert os.listdir(fs.mountpoint) == [spelling.name or H], label
+        remove(fs, H)
+
+
+@pytest.mark.parametrize("around", ["%s", "\n%s", " \r\n%s", "\ufeff%s", "%s\n", "%sjunk\n<p>"])
+def test_every_door_takes_the_same_torrent_files(
+    fs: Magnetfs, maker: KindMaker, folder: Path, around: str
+) -> None:
+    """What is before and behind the dictionary of a .torrent counts for nothing."""
+    assert fs.web
+    torrent = maker.single(V1, "around.bin", 100_000)
+    before, behind = (part.encode() for part in around.split("%s"))
+    data = before + torrent.metainfo + behind + (b"\0d1:x" if behind else b"")
+    file = folder / "around.torrent"
+    file.write_bytes(data)
+    binary = ["-H", "Content-Type: application/x-bittorrent", "--data-binary", f"@{file}"]
+    for command in (
+        ["cp", file, fs.control / "add"],
+        ["dd", f"if={file}", f"of={fs.control / 'add'}", "bs=7", "conv=notrunc", "status=none"],
+        [MAGNETCTL, "-m", fs.mountpoint, "add", file],
+        ["curl", "-sS", "--fail", *binary, f"{fs.web.base}/torrents"],
+    ):
+        subprocess.run(command, check=True, timeout=20, stdout=subprocess.DEVNULL)
+        [only] = fs.status()["torrents"]
+        assert only["infoHash"] == torrent.info_hash, command
+        remove(fs, torrent.info_hash)
+
+
+def remove(fs: Magnetfs, info_hash: str) -> None:
+    assert fs.ctl("remove", info_hash).returncode == 0
+
+
 def test_a_hundred_trackers_are_asked_and_no_more(
     fs: Magnetfs, seeder: Seeder, maker: KindMaker, opentracker: Callable[[list[str]], OpenTracker]
 ) -> None:
@@ -175,7 +352,7 @@ def test_a_peer_may_have_an_ipv6_address(
 
 @pytest.fixture(scope="module", params=[V1, HYBRID])
 def four(request: pytest.FixtureRequest, maker: KindMaker) -> Torrent:
-    """Four files of two pieces each, so that no padding is counted among what is there."""
+    """Four files of two pieces each."""
     entries = [Entry(name, 128 * KIB) for name in "abcd"]
     return maker.multi(request.param, "four", entries, 64 * KIB)
 

@@ -59,6 +59,61 @@ static const struct magnet_case magnet_cases[] = {
         {"a huge so takes no memory", BTIH V1 "&so=2000000000", V1, "", ""},
         {"a tracker that is none", BTIH V1 "&tr=&tr=%", V1, "", ""},
         {"a peer that is none", BTIH V1 "&x.pe=&x.pe=nonsense&x.pe=1.2.3.4", V1, "", ""},
+
+        /* as people paste them */
+        {"blanks around", " \t" BTIH V1 "&dn=x \r\n", V1, "", "x"},
+        {"blanks of Unicode around", "\xef\xbb\xbf\xc2\xa0" V1 "\xe2\x80\x8b", V1, "", ""},
+        {"quotes around", "\"" BTIH V1 "&dn=x\"", V1, "", "x"},
+        {"… that are typographic", "\xe2\x80\x9c" BTIH V1 "\xe2\x80\x9d", V1, "", ""},
+        {"brackets and quotes around", "<'" BTIH V1 "' >", V1, "", ""},
+        {"around a bare hash", "[" V1 "]", V1, "", ""},
+        {"a quote on one side is no pair", BTIH V1 "&dn=a'", V1, "", "a'"},
+        {"RFC 3986 §3.1: the scheme in any case", "MAGNET:?xt=urn:btih:" V1, V1, "", ""},
+        {"RFC 8141 §3.1: the URN in any case", "Magnet:?XT=URN:BTIH:" V1_U, V1, "", ""},
+        {"… of v2", "magnet:?xt=Urn:Btmh:1220" V2_U, "", V2, ""},
+        {"slashes behind the scheme", "magnet:///?xt=urn:btih:" V1, V1, "", ""},
+        {"two slashes", "magnet://?xt=urn:btih:" V1 "&dn=x", V1, "", "x"},
+        {"all of it percent-encoded", "magnet%3A%3Fxt%3Durn%3Abtih%3A" V1 "%26dn%3Da%2520b", V1, "",
+         "a b"},
+        {"RFC 3986 §3.5: a fragment", BTIH V1 "#top", V1, "", ""},
+        {"… behind a name", BTIH V1 "&dn=x#top", V1, "", "x"},
+        {"… but a '#' within it", BTIH V1 "&dn=a#1&so=1", V1, "", "a#1"},
+        {"… and one behind a blank", BTIH V1 "&dn=Movie #1", V1, "", "Movie #1"},
+        {"a '%' that escapes nothing", BTIH V1 "&dn=100% real", V1, "", "100% real"},
+        {"… at the end", BTIH V1 "&dn=100%", V1, "", "100%"},
+        {"… before one digit", BTIH V1 "&dn=%4", V1, "", "%4"},
+        {"a parameter without '=' first", "magnet:?&xt=urn:btih:" V1, V1, "", ""},
+        {"… a word first", "magnet:?x&xt=urn:btih:" V1, V1, "", ""},
+        {"… in a name", BTIH V1 "&dn=Tom&Jerry&so=1", V1, "", "Tom&Jerry"},
+        {"… with blanks around", BTIH V1 "&dn=Tom & Jerry", V1, "", "Tom & Jerry"},
+        {"… and with a '=' that is no parameter's", BTIH V1 "&dn=1 & 1 = 2", V1, "", "1 & 1 = 2"},
+        {"… behind the hash", BTIH V1 "&x&dn=y", V1, "", "y"},
+        {"'&' at the end", BTIH V1 "&dn=x&", V1, "", "x"},
+        {"HTML's &amp;", BTIH V1 "&amp;dn=x&amp;so=1", V1, "", "x"},
+        {"a line break within", BTIH V1 "&dn=a\rb", V1, "", "a\rb"},
+};
+
+struct tracker_case {
+        const char *rule, *text;
+        unsigned trackers;
+        const char *one; /* as bt_source_magnet() writes it */
+};
+
+static const struct tracker_case tracker_cases[] = {
+        {"percent-encoded", BTIH V1 "&tr=udp%3A%2F%2Ft.org%3A80", 1, "&tr=udp%3a%2f%2ft.org%3a80"},
+        {"raw", BTIH V1 "&tr=udp://t.org:80", 1, "&tr=udp%3a%2f%2ft.org%3a80"},
+        {"blanks around", BTIH V1 "&tr= http://t.org &dn=x", 1, "&tr=http%3a%2f%2ft.org"},
+        {"numbered", BTIH V1 "&tr.1=http://a.org&tr.2=http://b.org", 2, "&tr=http%3a%2f%2fb.org"},
+        {"a name that goes on before it", BTIH V1 "&dn=Tom&Jerry&tr=http://t.org", 1,
+         "&tr=http%3a%2f%2ft.org"},
+        {"a parameter without '=' before it", BTIH V1 "&x&tr=http://t.org", 1,
+         "&tr=http%3a%2f%2ft.org"},
+        {"one without '='", BTIH V1 "&tr&tr=http://t.org", 1, "&tr=http%3a%2f%2ft.org"},
+        {"none", BTIH V1 "&tr=&tr=%&tr=x", 0, ""},
+        {"a '%' that escapes nothing", BTIH V1 "&tr=http://t.org/%zz", 1,
+         "&tr=http%3a%2f%2ft.org%2f%25zz"},
+        {"HTML's &amp;", BTIH V1 "&amp;tr=http://t.org", 1, "&tr=http%3a%2f%2ft.org"},
+        {"a fragment", BTIH V1 "&tr=http://t.org#x", 1, "&tr=http%3a%2f%2ft.org"},
 };
 
 static void check_hash(const char *rule, const struct bt_hash *h, const char *v1, const char *v2)
@@ -182,6 +237,17 @@ static const struct bad_case bad_magnets[] = {
         {"a bare hash of 39", "0123456789abcdef0123456789abcdef0123456", 0},
         {"a bare hash with a letter", "0123456789abcdef0123456789abcdef0123456g", 0},
         {"a bare hash in base32 with 0", "0ERUKZ4JVPG66AJDIVTYTK6N54ASGRLH", 0},
+        {"a letter that is no digit, percent-encoded",
+         "magnet:?xt=urn%3Abtih%3Ag123456789abcdef0123456789abcdef01234567", 0},
+        {"… in capitals", "magnet:?xt=URN:BTIH:g123456789abcdef0123456789abcdef01234567", 0},
+        {"quotes around nothing", "\"\"", 0},
+        {"quotes around no magnet", "\"hello\"", 0},
+        {"slashes alone", "magnet://", 0},
+        {"a host", "magnet://x?xt=urn:btih:" V1, 0},
+        {"the hash in the fragment", "magnet:?dn=x#xt=urn:btih:" V1, 0},
+        {"a hash cut by '&'", BTIH "0123456789abcdef0123&456789abcdef01234567", 0},
+        {"a blank in the hash", BTIH "0123456789abcdef0123 456789abcdef01234567", 0},
+        {"two lines", BTIH V1 "\n" BTIH V1, 0},
         {"a NUL inside", BTIH V1 "&dn=\0x", sizeof(BTIH V1 "&dn=\0x") - 1},
         {"a NUL behind", BTIH V1, sizeof(BTIH V1)},
 };
@@ -228,6 +294,20 @@ static unsigned occurs(const char *text, const char *needle)
                 text += strlen(needle);
         }
         return n;
+}
+
+static void test_magnet_trackers(void **state)
+{
+        (void)state;
+        for (size_t i = 0; i < N(tracker_cases); i++) {
+                const struct tracker_case *c = &tracker_cases[i];
+                struct bt_source *s = magnet(c->rule, c->text, false);
+                const char *text = bt_source_magnet(s);
+
+                if (occurs(text, "&tr=") != c->trackers || !strcasestr(text, c->one))
+                        fail_msg("%s: %s", c->rule, text);
+                bt_source_free(s);
+        }
 }
 
 /* At most 100 each of trackers, web seeds and peers. */
@@ -1183,6 +1263,7 @@ int main(void)
                 cmocka_unit_test(test_magnet),
                 cmocka_unit_test(test_magnet_selects),
                 cmocka_unit_test(test_magnet_bad),
+                cmocka_unit_test(test_magnet_trackers),
                 cmocka_unit_test(test_magnet_lists),
                 cmocka_unit_test(test_magnet_long),
                 cmocka_unit_test(test_magnet_loopback),

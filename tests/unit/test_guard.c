@@ -137,7 +137,105 @@ static const struct change_case change_cases[] = {
          NULL, GUARD_CROSS_SITE},
         {"unknown Sec-Fetch-Site", OWN, "wat", NULL, NULL, GUARD_CROSS_SITE},
         {"empty Origin", OWN, NULL, "", NULL, GUARD_CROSS_SITE},
+        {"RFC 9110 §4.2.3: localhost is loopback, in any case", "LOCALHOST:3000", NULL, NULL, NULL,
+         GUARD_ALLOW},
+        {"all of 127.0.0.0/8 is loopback", "127.1.2.3:3000", NULL, NULL, NULL, GUARD_ALLOW},
+        {"IPv6 loopback", "[::1]:3000", NULL, NULL, NULL, GUARD_ALLOW},
+        {"by another name silence is <img referrerpolicy=no-referrer>", "media.lan", NULL, NULL,
+         NULL, GUARD_UNKNOWN},
+        {"… with a port too", "box.lan:8080", NULL, NULL, NULL, GUARD_UNKNOWN},
+        {"by another name, typed into the address bar", "media.lan", "none", NULL, NULL,
+         GUARD_ALLOW},
+        {"by another name, our own page", "media.lan", "same-origin", NULL, NULL, GUARD_ALLOW},
+        {"by another name, our own page's Referer", "media.lan", NULL, NULL, "http://media.lan/x",
+         GUARD_ALLOW},
+        {"by another name, a listed Origin", "media.lan", NULL, "https://app.example", NULL,
+         GUARD_ALLOW},
+        {"by another name, another page's Referer", "media.lan", NULL, NULL, "http://evil.example/",
+         GUARD_CROSS_SITE},
+        {"by another name, Sec-Fetch-Site", "media.lan", "cross-site", NULL, NULL,
+         GUARD_CROSS_SITE},
 };
+
+struct program_case {
+        const char *rule;
+        const char *host, *site, *origin, *type, *requested_with;
+        enum guard_verdict expected;
+};
+
+/* What a page sends only after a preflight (Fetch standard, CORS-safelisted request-header). */
+static const struct program_case program_cases[] = {
+        {"X-Requested-With", "media.lan", NULL, NULL, NULL, "curl", GUARD_ALLOW},
+        {"… also without a value", "media.lan", NULL, NULL, NULL, "", GUARD_ALLOW},
+        {"JSON", "media.lan", NULL, NULL, "application/json", NULL, GUARD_ALLOW},
+        {"… with a parameter, any case", "media.lan", NULL, NULL, "Application/JSON; charset=utf-8",
+         NULL, GUARD_ALLOW},
+        {"a .torrent", "media.lan", NULL, NULL, "application/x-bittorrent", NULL, GUARD_ALLOW},
+        {"a form's type", "media.lan", NULL, NULL, "text/plain", NULL, GUARD_UNKNOWN},
+        {"a form's type with a parameter", "media.lan", NULL, NULL, "text/plain; application/json",
+         NULL, GUARD_UNKNOWN},
+        {"a form's other type", "media.lan", NULL, NULL, "application/x-www-form-urlencoded", NULL,
+         GUARD_UNKNOWN},
+        {"a form with files", "media.lan", NULL, NULL, "multipart/form-data; boundary=x", NULL,
+         GUARD_UNKNOWN},
+        {"a type that begins like one", "media.lan", NULL, NULL, "application/jsonx", NULL,
+         GUARD_UNKNOWN},
+        {"no type", "media.lan", NULL, NULL, "", NULL, GUARD_UNKNOWN},
+        {"it does not outweigh Origin", "media.lan", NULL, "http://evil.example", NULL, "x",
+         GUARD_CROSS_SITE},
+        {"it does not outweigh Sec-Fetch-Site", OWN, "cross-site", NULL, "application/json", "x",
+         GUARD_CROSS_SITE},
+        {"loopback needs none", OWN, NULL, NULL, "text/plain", NULL, GUARD_ALLOW},
+};
+
+static void test_program(void **state)
+{
+        (void)state;
+        for (size_t i = 0; i < sizeof(program_cases) / sizeof(program_cases[0]); i++) {
+                const struct program_case *c = &program_cases[i];
+                const struct guard_request rq = {
+                        .host = c->host,
+                        .host_count = 1,
+                        .sec_fetch_site = c->site,
+                        .sec_fetch_site_count = c->site ? 1 : 0,
+                        .origin = c->origin,
+                        .origin_count = c->origin ? 1 : 0,
+                        .content_type = c->type,
+                        .requested_with = c->requested_with,
+                        .header_max = 64,
+                };
+                enum guard_verdict got = guard_change(&rules, &rq);
+
+                if (got != c->expected)
+                        fail_msg("%s: %d", c->rule, (int)got);
+        }
+}
+
+/* Who may embed what is here: Cross-Origin-Resource-Policy follows this. */
+static void test_listed(void **state)
+{
+        static const struct {
+                const char *origin, *referer;
+                bool expected;
+        } cases[] = {
+                {NULL, NULL, false},
+                {"https://app.example", NULL, true},
+                {NULL, "http://localhost:5173/page", true},
+                {"https://evil.example", "https://app.example/", false},
+                {"null", NULL, false},
+                {"http://localhost:3000", NULL, false},
+        };
+
+        (void)state;
+        for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+                const struct guard_request rq = {.host = OWN,
+                                                 .host_count = 1,
+                                                 .origin = cases[i].origin,
+                                                 .referer = cases[i].referer};
+
+                assert_int_equal(guard_is_listed(&rules, &rq), cases[i].expected);
+        }
+}
 
 static void test_change(void **state)
 {
@@ -179,10 +277,9 @@ static void test_duplicates(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_addressed),
-                cmocka_unit_test(test_long_host),
-                cmocka_unit_test(test_change),
-                cmocka_unit_test(test_duplicates),
+                cmocka_unit_test(test_addressed), cmocka_unit_test(test_long_host),
+                cmocka_unit_test(test_change),    cmocka_unit_test(test_program),
+                cmocka_unit_test(test_listed),    cmocka_unit_test(test_duplicates),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -105,6 +105,27 @@ static const struct intake_case cases[] = {
          TEXT("T:d1:a50:"
               "01234567890123456789012345678901234567890123456789e\n")},
 
+        {"blanks before a .torrent", TEXT(" \t\n d1:a1:be"), TEXT("T:d1:a1:be\n")},
+        {"a byte order mark before it",
+         TEXT("\xef\xbb\xbf"
+              "d1:a1:be"),
+         TEXT("T:d1:a1:be\n")},
+        {"a byte order mark before a line", TEXT("\xef\xbb\xbf\r\na\n"), TEXT("L:a\n")},
+        {"part of a byte order mark", TEXT("\xef\xbb\n"), TEXT("L:\xef\xbb\n")},
+        {"bytes behind a .torrent", TEXT("d1:a1:bejunk"), TEXT("T:d1:a1:be\n")},
+        {"… of several lines", TEXT("d1:a1:be\r\n<html>\n</html>\n"), TEXT("T:d1:a1:be\n")},
+        {"… that are NUL", TEXT("d1:a1:be\0\0\0"), TEXT("T:d1:a1:be\n")},
+        {"… that are broken bencode", TEXT("d1:a1:bed1:ax"), TEXT("T:d1:a1:be\n")},
+        {"… that are bencode cut off", TEXT("d1:a1:bed1:a9:b"), TEXT("T:d1:a1:be\n")},
+        {"… and then a magnet", TEXT("d1:a1:bejunk\nMagnet:?x\n"),
+         TEXT("T:d1:a1:be\nL:Magnet:?x\n")},
+        {"broken bencode and then a magnet", TEXT("d1:a1:bed1:ax\nmagnet:?x\n"),
+         TEXT("T:d1:a1:be\nL:magnet:?x\n")},
+        {"broken bencode and then a .torrent", TEXT("d1:a1:bed1:ax\nd1:c1:de"),
+         TEXT("T:d1:a1:be\nT:d1:c1:de\n")},
+        {"a .torrent, then a hash", TEXT("d1:a1:be\n" HEX_D "\n"),
+         TEXT("T:d1:a1:be\nL:" HEX_D "\n")},
+
         {"BEP 3: cut off", TEXT("d1:a1:b"), TEXT("E:\n")},
         {"BEP 3: cut off in a string", TEXT("d1:a9:bc"), TEXT("E:\n")},
         {"BEP 3: cut off in a number", TEXT("d1:ai12"), TEXT("E:\n")},
@@ -254,8 +275,9 @@ static void test_fuzz(void **state)
                                 if (next() % 2)
                                         input[len++] = '\n';
                         } else {
-                                len += (size_t)sprintf(input + len, "%smagnet:?xt=%u",
-                                                       next() % 2 ? "d" : "", next());
+                                len += next() % 2 ? (size_t)sprintf(input + len, "d%039u", next())
+                                                  : (size_t)sprintf(input + len, "magnet:?xt=%u",
+                                                                    next());
                                 out_add(&expected, "L", input + start, len - start);
                                 if (i + 1 < items || next() % 2)
                                         len += (size_t)sprintf(input + len, "%s",
@@ -300,6 +322,20 @@ static void test_garbage(void **state)
                         fail_msg("\"%.*s\": whole %s, by bytes %s", (int)len, input, oa.text,
                                  ob.text);
         }
+}
+
+/* After the end of an input nothing is behind a .torrent any more. */
+static void test_behind(void **state)
+{
+        struct intake in = {0};
+        struct out o = {.len = 0};
+
+        (void)state;
+        feed(&in, "d1:a1:be", 0, 8, &o);
+        take(&in, true, &o);
+        feed(&in, "x\n", 0, 2, &o);
+        assert_string_equal(o.text, "T:d1:a1:be\nL:x\n");
+        intake_clear(&in);
 }
 
 /* As deep as the shim allows, and no deeper: a scan must not count without end. */
@@ -455,11 +491,11 @@ static void test_empty(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_cases), cmocka_unit_test(test_split),
-                cmocka_unit_test(test_fuzz),  cmocka_unit_test(test_garbage),
-                cmocka_unit_test(test_depth), cmocka_unit_test(test_is_torrent),
-                cmocka_unit_test(test_limit), cmocka_unit_test(test_large),
-                cmocka_unit_test(test_empty),
+                cmocka_unit_test(test_cases),      cmocka_unit_test(test_split),
+                cmocka_unit_test(test_fuzz),       cmocka_unit_test(test_garbage),
+                cmocka_unit_test(test_depth),      cmocka_unit_test(test_behind),
+                cmocka_unit_test(test_is_torrent), cmocka_unit_test(test_limit),
+                cmocka_unit_test(test_large),      cmocka_unit_test(test_empty),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -968,6 +968,41 @@ static void test_discard_race(void **state)
                 fail_msg("%u reads of a discarded store gave a hole", wrong);
 }
 
+/* Padding lies within a piece, over the border of two, and over pieces as a whole; none of it is
+ * counted. */
+static void test_hidden(void **state)
+{
+        enum { PIECE = 16384, PIECES = 8, SIZE = 7 * PIECE + 100 };
+        static const struct store_range ranges[] = {
+                {10, 5}, {PIECE - 7, 10}, {3 * PIECE, PIECE}, {5 * PIECE - 1, 2 * PIECE + 1}};
+        static const uint64_t seen[PIECES] = {PIECE - 12, PIECE - 3, PIECE, 0,
+                                              PIECE - 1,  0,         0,     100};
+        struct fixture *f = *state;
+        struct cache *c;
+        struct store *s;
+
+        assert_int_equal(cache_new(f->fd, 64 * MIB, 0, &c), 0);
+        for (unsigned order = 0; order < 2; order++) {
+                struct store_range *hidden = malloc(sizeof ranges);
+                uint64_t sum = 0;
+
+                assert_non_null(hidden);
+                memcpy(hidden, ranges, sizeof ranges);
+                assert_int_equal(store_new(c, order ? HEX "-2" : HEX "-1", SIZE, PIECE, &s), 0);
+                store_set_hidden(s, hidden, N(ranges));
+                for (uint32_t k = 0; k < PIECES; k++) {
+                        uint32_t piece = order ? PIECES - 1 - k : k;
+
+                        assert_int_equal(store_reserve(s, piece), 0);
+                        store_set(s, piece);
+                        sum += seen[piece];
+                        assert_int_equal(store_have_bytes(s), sum);
+                }
+                store_free(s);
+        }
+        cache_free(c);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -977,7 +1012,7 @@ int main(void)
                 T(test_min_free_of_all), T(test_bitmap),       T(test_large),
                 T(test_discard),         T(test_clear),        T(test_leftovers),
                 T(test_errors),          T(test_fuzz),         T(test_threads),
-                T(test_discard_race),
+                T(test_discard_race),    T(test_hidden),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

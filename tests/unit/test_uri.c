@@ -10,8 +10,9 @@
 
 #include "uri.h"
 
-#define HASH   "0123456789abcdef0123456789abcdef01234567"
-#define MAGNET "magnet:?xt=urn:btih:" HASH
+#define HASH           "0123456789abcdef0123456789abcdef01234567"
+#define MAGNET         "magnet:?xt=urn:btih:" HASH
+#define MAGNET_ENCODED "magnet%3A%3Fxt%3Durn%3Abtih%3A" HASH
 
 struct decode_case {
         const char *rule, *in;
@@ -169,18 +170,27 @@ static const struct add_case add_cases[] = {
         {"raw: upkeep=1 is not keep=1", "magnet:", "xt=urn:btih:" HASH "&upkeep=1", 0,
          MAGNET "&upkeep=1", false},
         {"raw, the colon encoded", "magnet%3A", "xt=urn:btih:" HASH, 0, MAGNET, false},
-        {"raw, RFC 3986 §3.1: scheme in any case", "Magnet:", "xt=urn:btih:" HASH, 0, MAGNET,
+        {"raw, RFC 3986 §3.1: scheme in any case", "MAGNET:", "xt=urn:btih:" HASH, 0,
+         "MAGNET:?xt=urn:btih:" HASH, false},
+        {"raw, slashes behind the scheme", "magnet://", "xt=urn:btih:" HASH, 0,
+         "magnet://?xt=urn:btih:" HASH, false},
+        {"encoded, blanks in it", MAGNET_ENCODED "%26dn%3Da%20b%09c", NULL, 0, MAGNET "&dn=a b\tc",
          false},
+        {"encoded, quotes around", "%22" MAGNET_ENCODED "%22", NULL, 0, "\"" MAGNET "\"", false},
+        {"a '%' that escapes nothing", MAGNET_ENCODED "%26dn%3D100% x%zz%", NULL, 0,
+         MAGNET "&dn=100% x%zz%", false},
+        {"line breaks around", "%0A" HASH "%0D%0A", NULL, 0, "\n" HASH "\r\n", false},
         {"bare hash", HASH, NULL, 0, HASH, false},
         {"bare hash, keep", HASH, "keep=1", 0, HASH, true},
         {"bare base32 hash", "AERUKZ4JVPG66AJDIVTYTK6N54ASGRLH", NULL, 0,
          "AERUKZ4JVPG66AJDIVTYTK6N54ASGRLH", false},
-        {"no magnet", "hello", NULL, -EINVAL, NULL, false},
-        {"no query", "magnet:", NULL, -EINVAL, NULL, false},
-        {"another scheme", "http%3A%2F%2Fa", NULL, -EINVAL, NULL, false},
+        {"what a magnet is the mount says", "hello", NULL, 0, "hello", false},
+        {"no query", "magnet:", NULL, 0, "magnet:", false},
+        {"another scheme", "http%3A%2F%2Fa", NULL, 0, "http://a", false},
         {"a second line", "magnet%3A%3Fxt%3D1%0Amagnet%3A%3Fxt%3D2", NULL, -EINVAL, NULL, false},
         {"a .torrent", "d8%3Aannounce0%3Ae", NULL, -EINVAL, NULL, false},
-        {"malformed escape", "magnet%3", NULL, -EINVAL, NULL, false},
+        {"a .torrent behind a blank", "%20d8%3Aannounce0%3Ae", NULL, -EINVAL, NULL, false},
+        {"nothing", "%20%0A", NULL, -EINVAL, NULL, false},
         {"NUL", "magnet%3A%3F%00", NULL, -EINVAL, NULL, false},
 };
 
@@ -199,12 +209,42 @@ static void test_add(void **state)
         }
 }
 
+struct torrent_case {
+        const char *rule, *data;
+        bool expected;
+};
+
+static const struct torrent_case torrent_cases[] = {
+        {"BEP 3: a dictionary", "d8:announce0:e", true},
+        {"blanks before it", " \r\n\td4:info", true},
+        {"a byte order mark before it",
+         "\xef\xbb\xbf"
+         "d4:info",
+         true},
+        {"nothing", "", false},
+        {"a hash that begins with d", "d4d4d4", false},
+        {"an empty dictionary", "de", false},
+        {"a list", "l4:infoe", false},
+};
+
+static void test_torrent(void **state)
+{
+        (void)state;
+        for (size_t i = 0; i < sizeof(torrent_cases) / sizeof(torrent_cases[0]); i++) {
+                const struct torrent_case *c = &torrent_cases[i];
+
+                if (uri_begins_torrent(c->data, strlen(c->data)) != c->expected)
+                        fail_msg("%s", c->rule);
+        }
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_decode), cmocka_unit_test(test_encode),
-                cmocka_unit_test(test_path),   cmocka_unit_test(test_hash),
-                cmocka_unit_test(test_query),  cmocka_unit_test(test_add),
+                cmocka_unit_test(test_decode),  cmocka_unit_test(test_encode),
+                cmocka_unit_test(test_path),    cmocka_unit_test(test_hash),
+                cmocka_unit_test(test_query),   cmocka_unit_test(test_add),
+                cmocka_unit_test(test_torrent),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
