@@ -54,8 +54,12 @@ static int helper_lookup(struct mount *m, const char *name, struct fuse_entry_pa
                 return r;
         }
         number = engine_departed(m->engine, name);
-        if (number == 0)
-                return -ENOENT;
+        if (number == 0) {
+                uint64_t ino;
+
+                r = node_lookup(&m->nodes, NODE_ROOT, name, &ino);
+                return r < 0 ? r : fill_entry(m, NODE_ROOT, ino, e);
+        }
         *e = (struct fuse_entry_param){.ino = node_ino(NODE_TREE, number, TREE_ROOT),
                                        .generation = 1};
         e->attr = (struct stat){.st_ino = e->ino, .st_mode = S_IFDIR | 0555, .st_nlink = 2};
