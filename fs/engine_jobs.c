@@ -178,7 +178,7 @@ void engine_give_up_seat(struct engine *e, struct torrent *t, uint64_t rest_ms)
                 queue(e, t, !t->kept);
 }
 
-void engine_try_session(struct engine *e, struct torrent *t)
+bool engine_try_session(struct engine *e, struct torrent *t)
 {
         struct bt_torrent *bt;
         struct bt_error err = {0};
@@ -193,7 +193,7 @@ void engine_try_session(struct engine *e, struct torrent *t)
                  * try comes here again. */
                 if (r != -EEXIST)
                         upkeep_fail(e, t, r, err.text);
-                return;
+                return false;
         }
         t->metadata_kib = 0;
         torrent_attach(t, bt);
@@ -205,24 +205,25 @@ void engine_try_session(struct engine *e, struct torrent *t)
         pthread_mutex_unlock(&t->lock);
         if (gone) {
                 bt_torrent_remove(bt);
-                return;
+                return false;
         }
         for (unsigned i = 0; i < t->n_more; i++)
                 bt_torrent_merge(bt, t->more[i]);
+        return true;
 }
 
-/* t has got a seat, or needs none. */
-static void enter_session(struct engine *e, struct torrent *t)
+/* t has got a seat, or needs none. Whether it is with the session. */
+static bool enter_session(struct engine *e, struct torrent *t)
 {
         if (torrent_ready(t) == -ENOENT) {
                 engine_leave_line(e, t);
-                return;
+                return false;
         }
         t->tries++;
         t->try_since_ms = clock_ms();
         t->next_redial_ms = t->try_since_ms + REDIAL_MS;
         engine_look_after(e, t);
-        engine_try_session(e, t);
+        return engine_try_session(e, t);
 }
 
 static void start_torrent(struct engine *e, struct torrent *t)
@@ -234,8 +235,7 @@ static void start_torrent(struct engine *e, struct torrent *t)
                 queue(e, t, !t->kept);
                 return;
         }
-        enter_session(e, t);
-        if (torrent_ready(t) == 0)
+        if (enter_session(e, t))
                 upkeep_ready(e, t);
 }
 
@@ -289,7 +289,7 @@ static void merge(struct engine *e, struct torrent *t, struct bt_source *source)
         if (!bt && r == -EAGAIN && bt_source_meta(source) && t->turn.place != TURN_NONE) {
                 /* There is nothing to wait for. */
                 turns_seat(&e->turns, &t->turn);
-                enter_session(e, t);
+                (void)enter_session(e, t);
                 pthread_mutex_lock(&t->lock);
                 bt = t->bt;
                 pthread_mutex_unlock(&t->lock);
@@ -374,7 +374,7 @@ static bool do_one(struct engine *e)
         }
         turn = turns_next(&e->turns);
         if (turn)
-                enter_session(e, turn->owner);
+                (void)enter_session(e, turn->owner);
         return turn != NULL;
 }
 

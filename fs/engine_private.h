@@ -102,8 +102,10 @@ void engine_stir(struct torrent *t);
 void engine_push_job(struct engine *e, struct job *j);
 /* Does what is to be done for a few milliseconds; whether there is more. */
 bool engine_run_jobs(struct engine *e);
-/* Adds a torrent that has its turn to the session; if that fails, it fails. */
-void engine_try_session(struct engine *e, struct torrent *t);
+/* Adds a torrent that has its turn to the session; if that fails, it fails. Whether the session has
+ * it.
+ */
+bool engine_try_session(struct engine *e, struct torrent *t);
 /* It needs no turn any more. */
 void engine_leave_line(struct engine *e, struct torrent *t);
 /* A torrent without metadata leaves the session, for others that wait. rest_ms: when it joins the

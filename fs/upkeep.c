@@ -109,7 +109,7 @@ void upkeep_try_again(struct engine *e, struct torrent *t)
                 bt_torrent_reannounce(bt);
                 bt_torrent_merge(bt, t->source); /* calls its x.pe peers again */
         } else {
-                engine_try_session(e, t);
+                (void)engine_try_session(e, t);
         }
         t->try_since_ms = t->next_redial_ms = clock_ms();
         t->redials = 0;

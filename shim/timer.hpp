@@ -24,7 +24,7 @@ class timer
         // From here on it can be started; io outlives it, or end() comes before io ends.
         void begin(lt::io_context &io)
         {
-                m_state = std::make_shared<state>(io);
+                m_state.reset(new state{boost::asio::steady_timer(io), 0});
         }
         // Nothing is called any more and nothing of io is used. Before begin() and after end()
         // start() does nothing.
@@ -63,10 +63,7 @@ class timer
       private:
         struct state {
                 boost::asio::steady_timer alarm;
-                std::uint64_t turn = 0; // of start()
-                explicit state(lt::io_context &io) : alarm(io)
-                {
-                }
+                std::uint64_t turn; // of start()
         };
         std::shared_ptr<state> m_state; // the one reference that stays
 };
