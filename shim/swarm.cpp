@@ -214,6 +214,7 @@ void swarm::tick()
                 p.first->tick();
         if (m_torrent->parts.call_again)
                 call_again(now);
+        call_banned(now);
         arm(m_peers.empty() ? lonely_tick_time : tick_time);
 }
 
@@ -324,7 +325,6 @@ void swarm::drop_vain()
 // a failure off, and leaving the upload mode forgets when each was called last.
 void swarm::call_again(lt::time_point now)
 {
-        constexpr int max_failcount = 3; // libtorrent's default
         for (auto const &p : m_peers)
                 if (p.first->shook_hands) {
                         m_alone_since = {};
@@ -343,8 +343,30 @@ void swarm::call_again(lt::time_point now)
         for (auto *const c : slow)
                 c->peer().disconnect(lt::errors::timed_out, lt::operation_t::connect);
         for (auto const &a : m_called)
-                for (int i = 0; i < max_failcount; i++)
-                        m_handle.connect_peer(a.at, lt::peer_info::tracker, {});
+                call(a.at);
+        m_handle.set_flags(lt::torrent_flags::upload_mode);
+        m_handle.unset_flags(lt::torrent_flags::upload_mode);
+}
+
+void swarm::call(lt::tcp::endpoint const &at)
+{
+        constexpr int max_failcount = 3; // libtorrent's default
+        for (int i = 0; i < max_failcount; i++)
+                m_handle.connect_peer(at, lt::peer_info::tracker, {});
+}
+
+// Nobody is there who may give anything, and a reader waits: who has lied once, or was taken for
+// it, may be all there is.
+void swarm::call_banned(lt::time_point now)
+{
+        if (m_torrent->anchor.awaited().empty() ||
+            std::any_of(m_peers.begin(), m_peers.end(),
+                        [](auto const &p) { return p.first->shook_hands; }))
+                return;
+        lt::tcp::endpoint at;
+        if (!m_torrent->blame.pardon(now, &at))
+                return;
+        call(at);
         m_handle.set_flags(lt::torrent_flags::upload_mode);
         m_handle.unset_flags(lt::torrent_flags::upload_mode);
 }

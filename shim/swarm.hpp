@@ -110,6 +110,8 @@ class swarm
         void end_deadlock(lt::time_point now);
         void drop_vain();
         void call_again(lt::time_point now);
+        void call_banned(lt::time_point now);
+        void call(lt::tcp::endpoint const &at);
         address *find(lt::tcp::endpoint const &at);
 
         bt_torrent *m_torrent = nullptr;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "anchor.hpp"
+#include "blame.hpp"
 #include "bt.h"
 #include "parts.hpp"
 
@@ -41,6 +42,7 @@ struct bt_torrent : std::enable_shared_from_this<bt_torrent> {
         // The network thread's once libtorrent knows it.
         bool wants_metadata = false;
         class anchor anchor;
+        class blame blame;
         std::unique_ptr<swarm> peers;
         std::unique_ptr<web_seeds> web;          // set once
         bool ended = false;                      // libtorrent has it no longer

@@ -2,6 +2,7 @@
 // watch.cpp: the plugins that watch a torrent and its peers.
 #include "watch.hpp"
 
+#include "blame.hpp"
 #include "error.hpp"
 #include "merge.hpp"
 #include "metadata.hpp"
@@ -29,24 +30,34 @@ struct peer_watch final : lt::peer_plugin {
         std::shared_ptr<bt_torrent> const t;
         lt::peer_connection_handle peer;
         class conduct conduct;
+        blame::giver_ptr const giver;
+        class requests requests;
         bool mute = false;                                       // counted in the anchor
         std::map<std::pair<int, int>, lt::time_point> cancelled; // piece, start: not answered yet
 
         peer_watch(std::shared_ptr<bt_torrent> torrent, lt::peer_connection_handle c)
-            : t(std::move(torrent)), peer(c), conduct(std::move(c))
+            : t(std::move(torrent)), peer(c), conduct(c), giver(t->blame.came(c))
         {
                 t->peers->came(conduct, peer.remote(), peer.is_outgoing());
         }
 
-        bool on_handshake(lt::span<char const>) override
+        void on_connected() override
         {
-                t->peers->shook_hands(conduct);
+                leave_if_banned();
+        }
+
+        bool on_handshake(lt::span<char const> reserved) override
+        {
+                requests.has_fast((reserved[7] & bep6) != 0);
+                if (!leave_if_banned())
+                        t->peers->shook_hands(conduct);
                 return true;
         }
 
         void sent_request(lt::peer_request const &r) override
         {
                 conduct.asked(r);
+                requests.sent(r);
         }
 
         // libtorrent tells peers that a torrent without wanted pieces only uploads, and seeds hang
@@ -80,12 +91,24 @@ struct peer_watch final : lt::peer_plugin {
         bool on_reject(lt::peer_request const &r) override
         {
                 conduct.answered(r, false);
+                requests.rejected(r);
                 cancelled.erase({int(r.piece), r.start});
                 return false;
         }
 
+        // libtorrent takes whatever comes. What nobody asked this peer for would come into a piece
+        // of another one; if the block is there already it is thrown away as it is.
         bool on_piece(lt::peer_request const &r, lt::span<char const>) override
         {
+                bool const asked = requests.answered(r);
+                if (r.length == 0)
+                        return false; // BitComet says so that it will not answer
+                if (!asked) {
+                        if (requests.is_flooded())
+                                t->blame.ban(giver);
+                        return !t->blame.is_given(r) && !t->anchor.has(int(r.piece));
+                }
+                t->blame.gave(giver, r);
                 conduct.answered(r, true);
                 t->peers->gave(conduct);
                 t->web->gave_block(int(r.piece), {});
@@ -115,9 +138,10 @@ struct peer_watch final : lt::peer_plugin {
                 }
         }
 
-        void on_disconnect(lt::error_code const &) override
+        void on_disconnect(lt::error_code const &ec) override
         {
                 t->peers->left(conduct);
+                t->blame.left(giver, ec);
                 if (mute)
                         t->anchor.mute_peer(-1);
                 mute = false;
@@ -125,6 +149,16 @@ struct peer_watch final : lt::peer_plugin {
 
       private:
         static constexpr auto cancel_answer_time = std::chrono::seconds(10);
+        static constexpr char bep6 = 0x04; // in the last reserved byte: the fast extension
+
+        bool leave_if_banned()
+        {
+                if (!t->blame.is_banned(*giver))
+                        return false;
+                peer.disconnect(lt::errors::peer_banned, lt::operation_t::bittorrent,
+                                lt::peer_connection_interface::failure);
+                return true;
+        }
 
         // BEP 9: metadata that is larger than is taken is not asked for. The peer may lie, so this
         // fails nothing.
@@ -176,6 +210,7 @@ struct torrent_watch final : lt::torrent_plugin {
                 t->callbacks->piece_passed(t->user, uint32_t(int(p)));
                 (void)guarded(nullptr, [&] {
                         t->web->piece_passed(int(p));
+                        t->blame.passed(int(p));
                         t->anchor.passed(int(p));
                         return 0;
                 });
@@ -184,6 +219,10 @@ struct torrent_watch final : lt::torrent_plugin {
         void on_piece_failed(lt::piece_index_t p) override
         {
                 t->web->piece_failed(int(p));
+                (void)guarded(nullptr, [&] {
+                        t->blame.failed(int(p));
+                        return 0;
+                });
                 t->callbacks->piece_failed(t->user, uint32_t(int(p)));
         }
 
