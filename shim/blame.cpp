@@ -137,6 +137,14 @@ void blame::ban(giver_ptr const &g)
         look_again_at_paroles();
 }
 
+void blame::ban(lt::peer_connection_handle const &peer)
+{
+        auto const g = std::find_if(m_there.begin(), m_there.end(),
+                                    [&](auto const &other) { return other->peer == peer; });
+        if (g != m_there.end())
+                ban(giver_ptr(*g));
+}
+
 // Only what comes first counts: libtorrent takes nothing for a block that is there.
 void blame::gave(giver_ptr const &g, lt::peer_request const &r)
 {

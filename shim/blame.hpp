@@ -41,9 +41,13 @@ class requests
         // The peer says that it will not answer. One without BEP 6 can't: libtorrent says so for it
         // when a request is cancelled or the peer chokes, and its answer may be on the way.
         void rejected(lt::peer_request const &r);
-        void has_fast(bool has)
+        void set_fast(bool has)
         {
                 m_has_fast = has;
+        }
+        bool has_fast() const
+        {
+                return m_has_fast;
         }
         // The block has come. False: nobody had asked for it.
         bool answered(lt::peer_request const &r);
@@ -75,6 +79,7 @@ class blame
         bool is_banned(giver const &g) const;
         // It has given wrong bytes, or does harm by other ways: hangs up on it, for good.
         void ban(giver_ptr const &g);
+        void ban(lt::peer_connection_handle const &peer);
         // It has given a block that it was asked for.
         void gave(giver_ptr const &g, lt::peer_request const &r);
         // Whether somebody has given that block of a piece that is not complete.

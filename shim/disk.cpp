@@ -232,7 +232,8 @@ class store_disk final : public lt::disk_interface,
                          [this, s = take(i), piece,
                           handler = std::move(handler)](worker &self) mutable {
                                  self.hashes.erase({s.get(), int(piece)});
-                                 if (s->owner)
+                                 // Of a v2 piece libtorrent may keep the blocks that are right.
+                                 if (s->owner && s->v1)
                                          s->owner->callbacks->piece_cleared(s->owner->user,
                                                                             uint32_t(int(piece)));
                                  boost::asio::post(m_io, [s = std::move(s),

@@ -215,6 +215,7 @@ void swarm::tick()
         if (m_torrent->parts.call_again)
                 call_again(now);
         call_banned(now);
+        m_torrent->hashes.tick(m_torrent->anchor.awaited(), now);
         arm(m_peers.empty() ? lonely_tick_time : tick_time);
 }
 

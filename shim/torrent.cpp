@@ -216,6 +216,7 @@ int bt_torrent_add(struct bt_session *s, const struct bt_source *src, const uint
                         if (!t->wants_metadata) {
                                 t->is_private = h.torrent_file()->priv();
                                 t->anchor.begin(*t, h, t->session->io, t->session->anchors);
+                                t->hashes.begin(*t, h.torrent_file());
                                 t->web->begin(*t, h, t->session->io, true);
                                 boost::asio::post(*t->session->io, [t] {
                                         (void)guarded(nullptr, [&] {

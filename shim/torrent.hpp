@@ -5,6 +5,7 @@
 #include "anchor.hpp"
 #include "blame.hpp"
 #include "bt.h"
+#include "hashes.hpp"
 #include "parts.hpp"
 
 #include <libtorrent/bdecode.hpp>
@@ -43,6 +44,7 @@ struct bt_torrent : std::enable_shared_from_this<bt_torrent> {
         bool wants_metadata = false;
         class anchor anchor;
         class blame blame;
+        class hashes hashes;
         std::unique_ptr<swarm> peers;
         std::unique_ptr<web_seeds> web;          // set once
         bool ended = false;                      // libtorrent has it no longer

@@ -4,6 +4,7 @@
 
 #include "blame.hpp"
 #include "error.hpp"
+#include "hashes.hpp"
 #include "merge.hpp"
 #include "metadata.hpp"
 #include "session.hpp"
@@ -32,12 +33,14 @@ struct peer_watch final : lt::peer_plugin {
         class conduct conduct;
         blame::giver_ptr const giver;
         class requests requests;
+        small_talk talk;
         bool mute = false;                                       // counted in the anchor
         std::map<std::pair<int, int>, lt::time_point> cancelled; // piece, start: not answered yet
 
         peer_watch(std::shared_ptr<bt_torrent> torrent, lt::peer_connection_handle c)
-            : t(std::move(torrent)), peer(c), conduct(c), giver(t->blame.came(c))
+            : t(std::move(torrent)), peer(c), conduct(c), giver(t->blame.came(c)), talk(c)
         {
+                t->hashes.came(talk);
                 t->peers->came(conduct, peer.remote(), peer.is_outgoing());
         }
 
@@ -48,7 +51,7 @@ struct peer_watch final : lt::peer_plugin {
 
         bool on_handshake(lt::span<char const> reserved) override
         {
-                requests.has_fast((reserved[7] & bep6) != 0);
+                requests.set_fast((reserved[7] & bep6) != 0);
                 if (!leave_if_banned())
                         t->peers->shook_hands(conduct);
                 return true;
@@ -58,6 +61,7 @@ struct peer_watch final : lt::peer_plugin {
         {
                 conduct.asked(r);
                 requests.sent(r);
+                talk.sent(request_bytes);
         }
 
         // libtorrent tells peers that a torrent without wanted pieces only uploads, and seeds hang
@@ -85,6 +89,7 @@ struct peer_watch final : lt::peer_plugin {
         void sent_cancel(lt::peer_request const &r) override
         {
                 conduct.answered(r, false);
+                talk.sent(request_bytes);
                 cancelled[{int(r.piece), r.start}] = lt::clock_type::now();
         }
 
@@ -92,6 +97,8 @@ struct peer_watch final : lt::peer_plugin {
         {
                 conduct.answered(r, false);
                 requests.rejected(r);
+                if (requests.has_fast())
+                        talk.got(request_bytes);
                 cancelled.erase({int(r.piece), r.start});
                 return false;
         }
@@ -101,6 +108,7 @@ struct peer_watch final : lt::peer_plugin {
         bool on_piece(lt::peer_request const &r, lt::span<char const>) override
         {
                 bool const asked = requests.answered(r);
+                talk.got(piece_bytes);
                 if (r.length == 0)
                         return false; // BitComet says so that it will not answer
                 if (!asked) {
@@ -124,9 +132,32 @@ struct peer_watch final : lt::peer_plugin {
                 return false;
         }
 
+        bool on_have(lt::piece_index_t) override
+        {
+                talk.got(have_bytes);
+                return false;
+        }
+
+        bool on_request(lt::peer_request const &) override
+        {
+                talk.got(request_bytes);
+                return false;
+        }
+
+        void sent_have(lt::piece_index_t) override
+        {
+                talk.sent(have_bytes);
+        }
+
+        void sent_piece(lt::peer_request const &) override
+        {
+                talk.sent(piece_bytes);
+        }
+
         // Another one that does not answer: a new connection to it forgets what was cancelled.
         void tick() override
         {
+                t->hashes.look_at(talk, lt::clock_type::now());
                 auto const late = lt::clock_type::now() - cancel_answer_time;
                 for (auto const &c : cancelled) {
                         if (c.second > late)
@@ -142,6 +173,7 @@ struct peer_watch final : lt::peer_plugin {
         {
                 t->peers->left(conduct);
                 t->blame.left(giver, ec);
+                t->hashes.left(talk);
                 if (mute)
                         t->anchor.mute_peer(-1);
                 mute = false;
@@ -149,6 +181,10 @@ struct peer_watch final : lt::peer_plugin {
 
       private:
         static constexpr auto cancel_answer_time = std::chrono::seconds(10);
+        // BEP 3: a message's length and number, and what it has besides content.
+        static constexpr int have_bytes = 4 + 1 + 4;
+        static constexpr int piece_bytes = have_bytes + 4;
+        static constexpr int request_bytes = piece_bytes + 4; // also: cancel, reject
         static constexpr char bep6 = 0x04; // in the last reserved byte: the fast extension
 
         bool leave_if_banned()
@@ -248,6 +284,7 @@ struct torrent_watch final : lt::torrent_plugin {
                 if (info->priv())
                         become_private(*t);
                 t->anchor.begin(*t, handle, t->session->io, t->session->anchors);
+                t->hashes.begin(*t, info);
                 t->web->begin(*t, handle, t->session->io, false);
                 t->session->tell({t, std::move(info), 0, {}});
         }
