@@ -6,13 +6,14 @@
 // something else comes from that: a peer that does not answer kept readers waiting for 70 s beside
 // an honest one. A peer that rejects is asked again at once, 8,000 times a second, for ever.
 //
-// So whoever waits is helped along: the request is sent to two more peers after half a second, and
+// So whoever waits is helped along: the request is sent to three more peers after half a second, and
 // to others later. libtorrent takes the answer, whoever was asked for it by whom. Of rejections
 // nobody is told, but they can be seen: for each request of 53 bytes as many come back, and nothing
 // else does.
 #include "hashes.hpp"
 
 #include "blame.hpp"
+#include "swarm.hpp"
 #include "torrent.hpp"
 
 #include <libtorrent/disk_interface.hpp>
@@ -20,24 +21,26 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <cstdlib>
 
 namespace
 {
 
 // BEP 52: a message "hash request", with its length before it.
 constexpr std::uint8_t hash_request = 21;
-constexpr std::size_t request_bytes = 4 + 1 + 32 + 4 * 4;
-// "hash reject" is as long. libtorrent counts its requests so, too.
-constexpr int rejects_max = 16; // between two looks
+constexpr int request_bytes = 4 + 1 + 32 + 4 * 4;
+// "hash reject" is as long. So many between two looks are too many …
+constexpr int rejects_max = 64;
+// … if both sides have said the same but for so much: answers under way, the beginning.
+constexpr int other_bytes = 10 * request_bytes;
 constexpr auto look_interval = std::chrono::milliseconds(100);
-constexpr unsigned strikes_max = 2;
 // Pieces whose hashes are asked for at a time: libtorrent takes no others.
 constexpr int range_pieces = 512;
 // Until the hashes of a range are asked for once more, and twice as long each time: 16 KiB come
 // for it, also if they were there and the piece just takes its time.
 constexpr auto first_wait = std::chrono::milliseconds(500);
 constexpr auto longest_wait = std::chrono::seconds(16);
-constexpr int asked_at_once = 2;
+constexpr int asked_at_once = 3;
 // Ranges in which somebody waits.
 constexpr std::size_t searches_max = 64;
 
@@ -57,6 +60,13 @@ void put32(char *&to, std::int64_t n)
 
 } // namespace
 
+void small_talk::begin()
+{
+        m_before = chatter_of(m_peer);
+        m_known = {};
+        m_looked_at = lt::clock_type::now();
+}
+
 bool small_talk::only_rejects(lt::time_point now)
 {
         if (now - m_looked_at < look_interval)
@@ -67,20 +77,25 @@ bool small_talk::only_rejects(lt::time_point now)
         auto const down = sum.down - m_before.down - m_known.down;
         m_before = sum;
         m_known = {};
-        // Within a tenth: some answers are under way, and there are keep-alives.
-        bool const alike = 10 * down > 9 * up && 10 * up > 9 * down;
-        if (up >= std::int64_t(rejects_max * request_bytes) && alike)
-                m_strikes++;
-        else
-                m_strikes = 0;
-        return m_strikes >= strikes_max;
+        return up >= rejects_max * request_bytes && std::abs(up - down) <= other_bytes;
 }
 
 void hashes::begin(bt_torrent &t, std::shared_ptr<lt::torrent_info const> info)
 {
         m_torrent = &t;
-        if (info && info->info_hashes().has_v2())
-                m_info = std::move(info);
+        if (!info || !info->info_hashes().has_v2())
+                return;
+        m_info = std::move(info);
+        for (auto *const p : m_peers)
+                came(*p);
+}
+
+void hashes::came(small_talk &p)
+{
+        m_peers.insert(&p);
+        p.begin();
+        if (m_info)
+                m_torrent->peers->wake();
 }
 
 void hashes::look_at(small_talk &p, lt::time_point now)
@@ -179,9 +194,9 @@ void hashes::send(small_talk &p, range const &r) const
                 log2_up((files.file_size(f) + lt::default_block_size - 1) / lt::default_block_size);
         std::int64_t const first = std::int64_t(r.second) * range_pieces;
         std::int64_t const left = files.file_num_pieces(f) - first;
-        std::array<char, request_bytes> message;
+        std::array<char, std::size_t(request_bytes)> message;
         char *to = message.data();
-        put32(to, std::int64_t(request_bytes - 4));
+        put32(to, request_bytes - 4);
         *to++ = char(hash_request);
         auto const root = files.root(f);
         to = std::copy(root.begin(), root.end(), to);

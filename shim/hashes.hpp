@@ -25,6 +25,8 @@ class small_talk
         {
         }
 
+        // What is said from here on counts.
+        void begin();
         // Messages of so many bytes that have nothing to do with hashes.
         void sent(int bytes)
         {
@@ -47,7 +49,6 @@ class small_talk
         lt::peer_connection_handle m_peer;
         chatter m_before, m_known;
         lt::time_point m_looked_at = lt::clock_type::now();
-        unsigned m_strikes = 0;
 };
 
 // Asks for the hashes of what readers wait for (hashes.cpp). Network thread only.
@@ -56,10 +57,7 @@ class hashes
       public:
         // The metadata is there; t outlives this.
         void begin(bt_torrent &t, std::shared_ptr<lt::torrent_info const> info);
-        void came(small_talk &p)
-        {
-                m_peers.insert(&p);
-        }
+        void came(small_talk &p);
         void left(small_talk &p);
         // Hangs up on the peer if it only rejects.
         void look_at(small_talk &p, lt::time_point now);

@@ -200,6 +200,7 @@ void swarm::tick()
         if (m_torrent->parts.watch && !m_torrent->removed)
                 drop_vain();
         if (!m_torrent->anchor.wants_pieces() || m_torrent->removed) {
+                m_torrent->hashes.tick({}, lt::clock_type::now());
                 m_awake = false;
                 return;
         }

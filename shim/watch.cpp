@@ -40,7 +40,6 @@ struct peer_watch final : lt::peer_plugin {
         peer_watch(std::shared_ptr<bt_torrent> torrent, lt::peer_connection_handle c)
             : t(std::move(torrent)), peer(c), conduct(c), giver(t->blame.came(c)), talk(c)
         {
-                t->hashes.came(talk);
                 t->peers->came(conduct, peer.remote(), peer.is_outgoing());
         }
 
@@ -52,8 +51,10 @@ struct peer_watch final : lt::peer_plugin {
         bool on_handshake(lt::span<char const> reserved) override
         {
                 requests.set_fast((reserved[7] & bep6) != 0);
-                if (!leave_if_banned())
+                if (!leave_if_banned()) {
                         t->peers->shook_hands(conduct);
+                        t->hashes.came(talk);
+                }
                 return true;
         }
 
