@@ -49,6 +49,9 @@ constexpr auto silence_time_max = milliseconds(60000);
 constexpr auto quiet_time = milliseconds(1000);
 // … and whether libtorrent asks them for nothing; so long again until the next look.
 constexpr auto idle_time = milliseconds(500);
+// Who was banned is called so often: one that knows no encryption hangs up on the first call. The
+// others stop when it is there.
+constexpr unsigned pardon_calls = 3;
 // So many addresses are kept for it.
 constexpr std::size_t addresses_max = 50;
 
@@ -346,8 +349,6 @@ void swarm::call_again(lt::time_point now)
                 c->peer().disconnect(lt::errors::timed_out, lt::operation_t::connect);
         for (auto const &a : m_called)
                 call(a.at);
-        m_handle.set_flags(lt::torrent_flags::upload_mode);
-        m_handle.unset_flags(lt::torrent_flags::upload_mode);
 }
 
 void swarm::call(lt::tcp::endpoint const &at)
@@ -355,20 +356,28 @@ void swarm::call(lt::tcp::endpoint const &at)
         constexpr int max_failcount = 3; // libtorrent's default
         for (int i = 0; i < max_failcount; i++)
                 m_handle.connect_peer(at, lt::peer_info::tracker, {});
-}
-
-// Nobody is there who may give anything, and a reader waits: who has lied once, or was taken for
-// it, may be all there is.
-void swarm::call_banned(lt::time_point now)
-{
-        if (m_torrent->anchor.awaited().empty() ||
-            std::any_of(m_peers.begin(), m_peers.end(),
-                        [](auto const &p) { return p.first->shook_hands; }))
-                return;
-        lt::tcp::endpoint at;
-        if (!m_torrent->blame.pardon(now, &at))
-                return;
-        call(at);
         m_handle.set_flags(lt::torrent_flags::upload_mode);
         m_handle.unset_flags(lt::torrent_flags::upload_mode);
+}
+
+// Nobody is there who has what a reader waits for: who has lied once, or was taken for it, may be
+// all there is.
+void swarm::call_banned(lt::time_point now)
+{
+        auto const awaited = m_torrent->anchor.awaited();
+        auto const has_some = [&](auto const &p) {
+                return p.first->shook_hands &&
+                       std::any_of(awaited.begin(), awaited.end(), [&](int piece) {
+                               return p.first->peer().has_piece(lt::piece_index_t(piece));
+                       });
+        };
+        if (awaited.empty() || std::any_of(m_peers.begin(), m_peers.end(), has_some))
+                return;
+        if (m_torrent->blame.pardon(now, &m_pardoned))
+                m_pardon_calls = pardon_calls;
+        if (m_pardon_calls == 0 || now - m_called_at < call_again_after)
+                return;
+        m_called_at = now;
+        m_pardon_calls--;
+        call(m_pardoned);
 }

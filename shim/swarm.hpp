@@ -123,4 +123,6 @@ class swarm
         lt::time_point m_alone_since, m_called_at, m_deadlock_at;
         lt::time_point m_last_sign; // of life, of any peer that owes something
         lt::time_duration m_patience{};
+        lt::tcp::endpoint m_pardoned; // may come again, and is to be called
+        unsigned m_pardon_calls = 0;  // so often yet
 };

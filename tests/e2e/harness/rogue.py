@@ -27,10 +27,12 @@ class RoguePeer:
         *,
         floods: bool = False,
         garbage: float = 1.0,
+        lies: int | None = None,
         rejects_hashes: bool = False,
     ) -> None:
         """floods: sends blocks that nobody has asked for, as fast as they are taken. garbage: the
-        part of all blocks it sends that is wrong. rejects_hashes: answers requests for hashes
+        part of all blocks it sends that is wrong. lies: so many wrong ones at most; it is honest
+        from then on. rejects_hashes: answers requests for hashes
         (BEP 52) so; else it does not answer them."""
         options = {
             "address": address,
@@ -40,6 +42,7 @@ class RoguePeer:
             "blob": str(torrent.blob),
             "floods": floods,
             "garbage": garbage,
+            "lies": lies,
             "rejects_hashes": rejects_hashes,
         }
         program = Path(__file__).with_name("rogue_process.py")

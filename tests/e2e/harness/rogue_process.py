@@ -33,6 +33,7 @@ class Rogue:
         self.content = os.open(options["blob"], os.O_RDONLY)
         self.floods = bool(options["floods"])
         self.garbage = float(options["garbage"])
+        self.lies = options["lies"]  # None: without end
         self.rejects_hashes = bool(options["rejects_hashes"])
         self.noise = os.urandom(BLOCK)
         self.lock = threading.Lock()
@@ -49,7 +50,8 @@ class Rogue:
         offset = piece * self.piece_length + start
         length = min(BLOCK, self.length - offset, self.piece_length - start)
         head = struct.pack(">IBII", 9 + length, PIECE, piece, start)
-        if random.random() < self.garbage:
+        if random.random() < self.garbage and self.lies != 0:
+            self.lies = self.lies and self.lies - 1
             self.count("garbage")
             turn = random.randrange(BLOCK)
             return head + (self.noise[turn:] + self.noise[:turn])[:length]
