@@ -91,7 +91,7 @@ blame::key blame::key_of(giver const &g) const
 
 blame::giver_ptr blame::came(lt::peer_connection_handle const &c)
 {
-        auto g = std::make_shared<giver>(giver{c.remote(), c.is_outgoing(), c});
+        auto g = std::make_shared<giver>(giver{c.remote(), c.is_outgoing(), c, false});
         m_there.insert(g);
         return g;
 }
@@ -116,23 +116,28 @@ bool blame::is_banned(giver const &g) const
 
 void blame::ban(giver_ptr const &g)
 {
+        if (g->punished)
+                return; // for what it did before it was let in again
         auto const k = key_of(*g);
-        auto const known = m_bans.find(k);
-        if (known == m_bans.end() && m_bans.size() >= bans_max)
+        if (m_bans.count(k) == 0 && m_bans.size() >= bans_max)
                 m_bans.erase(std::min_element(m_bans.begin(), m_bans.end(),
-                                              [](auto const &a, auto const &b) {
-                                                      return a.second.since < b.second.since;
+                                              [](auto const &one, auto const &other) {
+                                                      return one.second.since < other.second.since;
                                               }));
         auto &b = m_bans[k];
-        if (!b.banned) {
-                b = {g->at, g->outgoing, true, b.times + 1, lt::clock_type::now()};
-                std::vector<giver_ptr> same;
-                for (auto const &other : m_there)
-                        if (key_of(*other) == k)
-                                same.push_back(other);
-                for (auto const &other : same)
-                        other->peer.disconnect(lt::errors::peer_banned, lt::operation_t::bittorrent,
-                                               lt::peer_connection_interface::failure);
+        b = {g->at, g->outgoing, true, b.times + 1, lt::clock_type::now()};
+        g->punished = true;
+        for (auto const &c : m_cases)
+                for (auto const &other : c.second.givers)
+                        other->punished |= key_of(*other) == k;
+        std::vector<giver_ptr> same;
+        for (auto const &other : m_there)
+                if (key_of(*other) == k)
+                        same.push_back(other);
+        for (auto const &other : same) {
+                other->punished = true;
+                other->peer.disconnect(lt::errors::peer_banned, lt::operation_t::bittorrent,
+                                       lt::peer_connection_interface::failure);
         }
         look_again_at_paroles();
 }
@@ -288,7 +293,7 @@ void blame::look_again_at_paroles()
         for (auto const &c : m_cases) {
                 auto const &givers = c.second.givers;
                 if (std::none_of(givers.begin(), givers.end(),
-                                 [&](auto const &g) { return is_banned(*g); }))
+                                 [](auto const &g) { return g->punished; }))
                         suspects.insert(givers.begin(), givers.end());
         }
         for (auto const &g : m_there)

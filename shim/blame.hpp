@@ -69,6 +69,7 @@ class blame
                 lt::tcp::endpoint at;
                 bool outgoing;
                 lt::peer_connection_handle peer;
+                bool punished = false; // has been banned for what it gave so far
         };
         using giver_ptr = std::shared_ptr<giver>;
 
