@@ -6,10 +6,10 @@
 // something else comes from that: a peer that does not answer kept readers waiting for 70 s beside
 // an honest one. A peer that rejects is asked again at once, 8,000 times a second, for ever.
 //
-// So whoever waits is helped along: the request is sent to three more peers after half a second, and
-// to others later. libtorrent takes the answer, whoever was asked for it by whom. Of rejections
-// nobody is told, but they can be seen: for each request of 53 bytes as many come back, and nothing
-// else does.
+// So whoever waits is helped along: three more peers are asked after half a second, and others
+// later. libtorrent takes the answer, whoever was asked for it by whom. Of rejections nobody is
+// told, but they can be seen: for each request of 53 bytes as many come back, and nothing else
+// does.
 #include "hashes.hpp"
 
 #include "blame.hpp"
