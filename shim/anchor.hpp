@@ -53,6 +53,11 @@ class anchor
         {
                 return m_wanted.count(piece) > 0;
         }
+        // The piece is there.
+        bool has(int piece) const
+        {
+                return m_disk && !m_missing.has(piece);
+        }
         // The piece that it begins with where none is wanted or had.
         static int first(lt::torrent_info const &info);
         // Those that a reader waits for, or will at once if it gets less than its share.

@@ -70,7 +70,8 @@ struct storage {
 
 class store_disk final : public lt::disk_interface,
                          public lt::buffer_allocator_interface,
-                         public anchor_disk
+                         public anchor_disk,
+                         public digest_disk
 {
       public:
         store_disk(lt::io_context &io, torrent_table &torrents) : m_io(io), m_torrents(torrents)
@@ -163,8 +164,10 @@ class store_disk final : public lt::disk_interface,
                                  // libtorrent stops a torrent for good for most errors; for this
                                  // one until bt_torrent_resume_writes().
                                  int const e = write(self, *s, r, copy.get()) == 0 ? 0 : ENOSPC;
-                                 boost::asio::post(m_io, [s = std::move(s),
+                                 boost::asio::post(m_io, [s = std::move(s), r,
                                                           handler = std::move(handler), e] {
+                                         if (e != 0 && s->owner)
+                                                 s->owner->blame.unwritten(r);
                                          handler(disk_error(e, lt::operation_t::file_write));
                                  });
                                  if (m_queued_bytes.fetch_sub(r.length) - r.length <
@@ -229,15 +232,18 @@ class store_disk final : public lt::disk_interface,
                          [this, s = take(i), piece,
                           handler = std::move(handler)](worker &self) mutable {
                                  self.hashes.erase({s.get(), int(piece)});
-                                 if (s->owner)
+                                 // Of a v2 piece libtorrent may keep the blocks that are right.
+                                 if (s->owner && s->v1)
                                          s->owner->callbacks->piece_cleared(s->owner->user,
                                                                             uint32_t(int(piece)));
                                  boost::asio::post(m_io, [s = std::move(s),
                                                           handler = std::move(handler), piece] {
                                          handler(piece);
                                          (void)guarded(nullptr, [&] {
-                                                 if (s->owner)
-                                                         s->owner->anchor.restored(int(piece));
+                                                 if (!s->owner)
+                                                         return 0;
+                                                 s->owner->blame.restored(int(piece));
+                                                 s->owner->anchor.restored(int(piece));
                                                  return 0;
                                          });
                                  });
@@ -341,6 +347,24 @@ class store_disk final : public lt::disk_interface,
                         s->second->anchor = -1;
                         answer_held(*s->second);
                 }
+        }
+
+        void digest(uint64_t id, int piece, std::function<void(piece_digest)> then) override
+        {
+                auto const s = m_by_id.find(id);
+                if (s == m_by_id.end())
+                        return;
+                on_piece({}, lt::piece_index_t(piece),
+                         [this, s = s->second, piece, then = std::move(then)](worker &) mutable {
+                                 auto d = digest_of(*s, lt::piece_index_t(piece));
+                                 boost::asio::post(m_io, [s = std::move(s), d = std::move(d),
+                                                          then = std::move(then)] {
+                                         (void)guarded(nullptr, [&] {
+                                                 then(d);
+                                                 return 0;
+                                         });
+                                 });
+                         });
         }
 
         void free_disk_buffer(char *b) override
@@ -487,6 +511,23 @@ class store_disk final : public lt::disk_interface,
                 return 0;
         }
 
+        static piece_digest digest_of(storage const &s, lt::piece_index_t piece)
+        {
+                piece_digest d;
+                lt::hasher whole;
+                std::array<char, block_bytes> block;
+                int const size = s.files->piece_size(piece);
+                for (int at = 0; at < size; at += block_bytes) {
+                        int const len = std::min(block_bytes, size - at);
+                        if (read(s, piece, at, block.data(), len) != 0)
+                                return {};
+                        d.blocks.push_back(lt::hasher(block.data(), len).final());
+                        whole.update(block.data(), len);
+                }
+                d.whole = whole.final();
+                return d;
+        }
+
         lt::io_context &m_io;
         torrent_table &m_torrents;
 
@@ -505,9 +546,10 @@ class store_disk final : public lt::disk_interface,
 } // namespace
 
 std::unique_ptr<lt::disk_interface> make_disk(lt::io_context &io, torrent_table &torrents,
-                                              anchor_disk **anchors)
+                                              anchor_disk **anchors, digest_disk **digests)
 {
         auto disk = std::make_unique<store_disk>(io, torrents);
         *anchors = disk.get();
+        *digests = disk.get();
         return disk;
 }

@@ -15,4 +15,4 @@
 #endif
 
 std::unique_ptr<lt::disk_interface> make_disk(lt::io_context &io, torrent_table &torrents,
-                                              anchor_disk **anchors);
+                                              anchor_disk **anchors, digest_disk **digests);

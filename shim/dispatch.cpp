@@ -99,6 +99,15 @@ void on_state_update(bt_session &s, lt::state_update_alert const &a)
         s.stats.heartbeat++;
 }
 
+// The tracker's own words where it has refused (BEP 3, BEP 15): libtorrent says no more of those
+// than that there are some.
+std::string reason_of(lt::tracker_error_alert const &a)
+{
+        std::string own = a.failure_reason();
+        bool const refused = !a.error || a.error == lt::errors::tracker_failure;
+        return refused && !own.empty() ? own : a.error.message();
+}
+
 void on_problem(bt_session &s, lt::torrent_alert const &a, std::string const &text)
 {
         auto const t = s.torrents.find(id_of(a.handle));
@@ -146,9 +155,7 @@ void on_alert(bt_session &s, lt::alert const *a)
                 s.callbacks.log(BT_LOG_DEBUG, a->message().c_str());
         } else if (auto const *te = lt::alert_cast<lt::tracker_error_alert>(a))
                 on_problem(s, *te,
-                           std::string("tracker ") + te->tracker_url() + ": " +
-                                   (te->error ? te->error.message()
-                                              : std::string(te->failure_reason())));
+                           std::string("tracker ") + te->tracker_url() + ": " + reason_of(*te));
         else if (auto const *ws = lt::alert_cast<lt::url_seed_alert>(a))
                 on_web_seed(s, *ws);
         else if (auto const *mf = lt::alert_cast<lt::metadata_failed_alert>(a))

@@ -98,6 +98,8 @@ int bt_session_new(const struct bt_callbacks *callbacks, const struct bt_setting
                 int const r = apply_settings(params.settings, s->parts, settings, n_settings, err);
                 if (r < 0)
                         return r;
+                s->several_at_address = params.settings.get_bool(
+                        lt::settings_pack::allow_multiple_connections_per_ip);
                 s->metadata_max = params.settings.get_int(lt::settings_pack::max_metadata_size);
                 for (size_t i = 0; i < n_settings; i++)
                         s->utp_is_set |= std::strcmp(settings[i].name, "enable_outgoing_utp") == 0;
@@ -106,7 +108,7 @@ int bt_session_new(const struct bt_callbacks *callbacks, const struct bt_setting
                         [raw](lt::io_context &io, lt::settings_interface const &,
                               lt::counters &) -> std::unique_ptr<lt::disk_interface> {
                         raw->io = &io;
-                        return make_disk(io, raw->torrents, &raw->anchors);
+                        return make_disk(io, raw->torrents, &raw->anchors, &raw->digests);
                 };
                 s->session = std::make_unique<lt::session>(std::move(params));
                 s->self = *s->session;

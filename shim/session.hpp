@@ -43,8 +43,10 @@ struct bt_session {
         bool utp_is_set = false; // by the user: set once
         bool utp = false;        // bt_session_second_try's caller's
 
-        anchor_disk *anchors = nullptr; // the session's disk; network thread only
-        lt::io_context *io = nullptr;   // the network thread's, set while the session is made
+        anchor_disk *anchors = nullptr;  // the session's disk; network thread only
+        digest_disk *digests = nullptr;  // likewise
+        bool several_at_address = false; // peers may share one: set once
+        lt::io_context *io = nullptr;    // the network thread's, set while the session is made
 
         int metadata_max = 0; // bytes that libtorrent takes: set once
         std::mutex events_lock;

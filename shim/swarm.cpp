@@ -49,6 +49,9 @@ constexpr auto silence_time_max = milliseconds(60000);
 constexpr auto quiet_time = milliseconds(1000);
 // … and whether libtorrent asks them for nothing; so long again until the next look.
 constexpr auto idle_time = milliseconds(500);
+// Who was banned is called so often: one that knows no encryption hangs up on the first call. The
+// others stop when it is there.
+constexpr unsigned pardon_calls = 3;
 // So many addresses are kept for it.
 constexpr std::size_t addresses_max = 50;
 
@@ -190,6 +193,7 @@ void swarm::tick()
         if (m_torrent->parts.watch && !m_torrent->removed)
                 drop_vain();
         if (!m_torrent->anchor.wants_pieces() || m_torrent->removed) {
+                m_torrent->hashes.tick({}, lt::clock_type::now());
                 m_awake = false;
                 return;
         }
@@ -204,6 +208,8 @@ void swarm::tick()
                 p.first->tick();
         if (m_torrent->parts.call_again)
                 call_again(now);
+        call_banned(now);
+        m_torrent->hashes.tick(m_torrent->anchor.awaited(), now);
         arm(m_peers.empty() ? lonely_tick_time : tick_time);
 }
 
@@ -314,7 +320,6 @@ void swarm::drop_vain()
 // a failure off, and leaving the upload mode forgets when each was called last.
 void swarm::call_again(lt::time_point now)
 {
-        constexpr int max_failcount = 3; // libtorrent's default
         for (auto const &p : m_peers)
                 if (p.first->shook_hands) {
                         m_alone_since = {};
@@ -333,8 +338,36 @@ void swarm::call_again(lt::time_point now)
         for (auto *const c : slow)
                 c->peer().disconnect(lt::errors::timed_out, lt::operation_t::connect);
         for (auto const &a : m_called)
-                for (int i = 0; i < max_failcount; i++)
-                        m_handle.connect_peer(a.at, lt::peer_info::tracker, {});
+                call(a.at);
+}
+
+void swarm::call(lt::tcp::endpoint const &at)
+{
+        constexpr int max_failcount = 3; // libtorrent's default
+        for (int i = 0; i < max_failcount; i++)
+                m_handle.connect_peer(at, lt::peer_info::tracker, {});
         m_handle.set_flags(lt::torrent_flags::upload_mode);
         m_handle.unset_flags(lt::torrent_flags::upload_mode);
+}
+
+// Nobody is there who has what a reader waits for: who has lied once, or was taken for it, may be
+// all there is.
+void swarm::call_banned(lt::time_point now)
+{
+        auto const awaited = m_torrent->anchor.awaited();
+        auto const has_some = [&](auto const &p) {
+                return p.first->shook_hands &&
+                       std::any_of(awaited.begin(), awaited.end(), [&](int piece) {
+                               return p.first->peer().has_piece(lt::piece_index_t(piece));
+                       });
+        };
+        if (awaited.empty() || std::any_of(m_peers.begin(), m_peers.end(), has_some))
+                return;
+        if (m_torrent->blame.pardon(now, &m_pardoned))
+                m_pardon_calls = pardon_calls;
+        if (m_pardon_calls == 0 || now - m_called_at < call_again_after)
+                return;
+        m_called_at = now;
+        m_pardon_calls--;
+        call(m_pardoned);
 }

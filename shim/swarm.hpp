@@ -110,6 +110,8 @@ class swarm
         void end_deadlock(lt::time_point now);
         void drop_vain();
         void call_again(lt::time_point now);
+        void call_banned(lt::time_point now);
+        void call(lt::tcp::endpoint const &at);
         address *find(lt::tcp::endpoint const &at);
 
         bt_torrent *m_torrent = nullptr;
@@ -121,4 +123,6 @@ class swarm
         lt::time_point m_alone_since, m_called_at, m_deadlock_at;
         lt::time_point m_last_sign; // of life, of any peer that owes something
         lt::time_duration m_patience{};
+        lt::tcp::endpoint m_pardoned; // may come again, and is to be called
+        unsigned m_pardon_calls = 0;  // so often yet
 };

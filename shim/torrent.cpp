@@ -14,7 +14,6 @@
 #include <libtorrent/add_torrent_params.hpp>
 #include <libtorrent/error_code.hpp>
 #include <libtorrent/extensions.hpp>
-#include <libtorrent/extensions/smart_ban.hpp>
 #include <libtorrent/extensions/ut_pex.hpp>
 #include <libtorrent/hasher.hpp>
 #include <libtorrent/torrent_flags.hpp>
@@ -183,7 +182,6 @@ int bt_torrent_add(struct bt_session *s, const struct bt_source *src, const uint
                         return make_metadata_exchange(t, h);
                 });
                 p.extensions.push_back(&lt::create_ut_pex_plugin);
-                p.extensions.push_back(&lt::create_smart_ban_plugin);
                 // All pieces start unwanted, also those of metadata that is still to come.
                 p.flags = lt::torrent_flags::update_subscribe | lt::torrent_flags::apply_ip_filter |
                           lt::torrent_flags::default_dont_download |
@@ -208,26 +206,27 @@ int bt_torrent_add(struct bt_session *s, const struct bt_source *src, const uint
                 } else if (t->parts.boost) {
                         p.flags |= lt::torrent_flags::paused;
                 }
-                p.extensions.push_back(
-                        [t](lt::torrent_handle const &h,
-                            lt::client_data_t) -> std::shared_ptr<lt::torrent_plugin> {
-                                t->handle = h;
-                                t->peers->begin(*t, h, t->session->io);
-                                // With its metadata the torrent has begun already, and for want of
-                                // a check its files count as checked: no plugin is told any more.
-                                if (!t->wants_metadata) {
-                                        t->is_private = h.torrent_file()->priv();
-                                        t->anchor.begin(*t, h, t->session->io, t->session->anchors);
-                                        t->web->begin(*t, h, t->session->io, true);
-                                        boost::asio::post(*t->session->io, [t] {
-                                                (void)guarded(nullptr, [&] {
-                                                        t->anchor.files_checked();
-                                                        return 0;
-                                                });
+                p.extensions.push_back([t](lt::torrent_handle const &h, lt::client_data_t)
+                                               -> std::shared_ptr<lt::torrent_plugin> {
+                        t->handle = h;
+                        t->peers->begin(*t, h, t->session->io);
+                        t->blame.begin(*t, t->session->digests, t->session->several_at_address);
+                        // With its metadata the torrent has begun already, and for want of
+                        // a check its files count as checked: no plugin is told any more.
+                        if (!t->wants_metadata) {
+                                t->is_private = h.torrent_file()->priv();
+                                t->anchor.begin(*t, h, t->session->io, t->session->anchors);
+                                t->hashes.begin(*t, h.torrent_file());
+                                t->web->begin(*t, h, t->session->io, true);
+                                boost::asio::post(*t->session->io, [t] {
+                                        (void)guarded(nullptr, [&] {
+                                                t->anchor.files_checked();
+                                                return 0;
                                         });
-                                }
-                                return make_torrent_watch(t, h);
-                        });
+                                });
+                        }
+                        return make_torrent_watch(t, h);
+                });
                 s->torrents.insert(t);
                 lt::error_code ec;
                 (void)s->session->add_torrent(std::move(p), ec);

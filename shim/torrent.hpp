@@ -3,7 +3,9 @@
 #pragma once
 
 #include "anchor.hpp"
+#include "blame.hpp"
 #include "bt.h"
+#include "hashes.hpp"
 #include "parts.hpp"
 
 #include <libtorrent/bdecode.hpp>
@@ -41,6 +43,8 @@ struct bt_torrent : std::enable_shared_from_this<bt_torrent> {
         // The network thread's once libtorrent knows it.
         bool wants_metadata = false;
         class anchor anchor;
+        class blame blame;
+        class hashes hashes;
         std::unique_ptr<swarm> peers;
         std::unique_ptr<web_seeds> web;          // set once
         bool ended = false;                      // libtorrent has it no longer

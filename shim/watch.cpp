@@ -2,7 +2,9 @@
 // watch.cpp: the plugins that watch a torrent and its peers.
 #include "watch.hpp"
 
+#include "blame.hpp"
 #include "error.hpp"
+#include "hashes.hpp"
 #include "merge.hpp"
 #include "metadata.hpp"
 #include "session.hpp"
@@ -29,24 +31,38 @@ struct peer_watch final : lt::peer_plugin {
         std::shared_ptr<bt_torrent> const t;
         lt::peer_connection_handle peer;
         class conduct conduct;
+        blame::giver_ptr const giver;
+        class requests requests;
+        small_talk talk;
         bool mute = false;                                       // counted in the anchor
         std::map<std::pair<int, int>, lt::time_point> cancelled; // piece, start: not answered yet
 
         peer_watch(std::shared_ptr<bt_torrent> torrent, lt::peer_connection_handle c)
-            : t(std::move(torrent)), peer(c), conduct(std::move(c))
+            : t(std::move(torrent)), peer(c), conduct(c), giver(t->blame.came(c)), talk(c)
         {
                 t->peers->came(conduct, peer.remote(), peer.is_outgoing());
         }
 
-        bool on_handshake(lt::span<char const>) override
+        void on_connected() override
         {
-                t->peers->shook_hands(conduct);
+                leave_if_banned();
+        }
+
+        bool on_handshake(lt::span<char const> reserved) override
+        {
+                requests.set_fast((reserved[7] & bep6) != 0);
+                if (!leave_if_banned()) {
+                        t->peers->shook_hands(conduct);
+                        t->hashes.came(talk);
+                }
                 return true;
         }
 
         void sent_request(lt::peer_request const &r) override
         {
                 conduct.asked(r);
+                requests.sent(r);
+                talk.sent(request_bytes);
         }
 
         // libtorrent tells peers that a torrent without wanted pieces only uploads, and seeds hang
@@ -74,18 +90,34 @@ struct peer_watch final : lt::peer_plugin {
         void sent_cancel(lt::peer_request const &r) override
         {
                 conduct.answered(r, false);
+                talk.sent(request_bytes);
                 cancelled[{int(r.piece), r.start}] = lt::clock_type::now();
         }
 
         bool on_reject(lt::peer_request const &r) override
         {
                 conduct.answered(r, false);
+                requests.rejected(r);
+                if (requests.has_fast())
+                        talk.got(request_bytes);
                 cancelled.erase({int(r.piece), r.start});
                 return false;
         }
 
+        // libtorrent takes whatever comes. What nobody asked this peer for would come into a piece
+        // of another one; if the block is there already it is thrown away as it is.
         bool on_piece(lt::peer_request const &r, lt::span<char const>) override
         {
+                bool const asked = requests.answered(r);
+                talk.got(piece_bytes);
+                if (r.length == 0)
+                        return false; // BitComet says so that it will not answer
+                if (!asked) {
+                        if (requests.is_flooded())
+                                t->blame.ban(giver);
+                        return !t->blame.is_given(r) && !t->anchor.has(int(r.piece));
+                }
+                t->blame.gave(giver, r);
                 conduct.answered(r, true);
                 t->peers->gave(conduct);
                 t->web->gave_block(int(r.piece), {});
@@ -101,9 +133,32 @@ struct peer_watch final : lt::peer_plugin {
                 return false;
         }
 
+        bool on_have(lt::piece_index_t) override
+        {
+                talk.got(have_bytes);
+                return false;
+        }
+
+        bool on_request(lt::peer_request const &) override
+        {
+                talk.got(request_bytes);
+                return false;
+        }
+
+        void sent_have(lt::piece_index_t) override
+        {
+                talk.sent(have_bytes);
+        }
+
+        void sent_piece(lt::peer_request const &) override
+        {
+                talk.sent(piece_bytes);
+        }
+
         // Another one that does not answer: a new connection to it forgets what was cancelled.
         void tick() override
         {
+                t->hashes.look_at(talk, lt::clock_type::now());
                 auto const late = lt::clock_type::now() - cancel_answer_time;
                 for (auto const &c : cancelled) {
                         if (c.second > late)
@@ -115,9 +170,11 @@ struct peer_watch final : lt::peer_plugin {
                 }
         }
 
-        void on_disconnect(lt::error_code const &) override
+        void on_disconnect(lt::error_code const &ec) override
         {
                 t->peers->left(conduct);
+                t->blame.left(giver, ec);
+                t->hashes.left(talk);
                 if (mute)
                         t->anchor.mute_peer(-1);
                 mute = false;
@@ -125,6 +182,20 @@ struct peer_watch final : lt::peer_plugin {
 
       private:
         static constexpr auto cancel_answer_time = std::chrono::seconds(10);
+        // BEP 3: a message's length and number, and what it has besides content.
+        static constexpr int have_bytes = 4 + 1 + 4;
+        static constexpr int piece_bytes = have_bytes + 4;
+        static constexpr int request_bytes = piece_bytes + 4; // also: cancel, reject
+        static constexpr char bep6 = 0x04; // in the last reserved byte: the fast extension
+
+        bool leave_if_banned()
+        {
+                if (!t->blame.is_banned(*giver))
+                        return false;
+                peer.disconnect(lt::errors::peer_banned, lt::operation_t::bittorrent,
+                                lt::peer_connection_interface::failure);
+                return true;
+        }
 
         // BEP 9: metadata that is larger than is taken is not asked for. The peer may lie, so this
         // fails nothing.
@@ -176,6 +247,7 @@ struct torrent_watch final : lt::torrent_plugin {
                 t->callbacks->piece_passed(t->user, uint32_t(int(p)));
                 (void)guarded(nullptr, [&] {
                         t->web->piece_passed(int(p));
+                        t->blame.passed(int(p));
                         t->anchor.passed(int(p));
                         return 0;
                 });
@@ -184,6 +256,10 @@ struct torrent_watch final : lt::torrent_plugin {
         void on_piece_failed(lt::piece_index_t p) override
         {
                 t->web->piece_failed(int(p));
+                (void)guarded(nullptr, [&] {
+                        t->blame.failed(int(p));
+                        return 0;
+                });
                 t->callbacks->piece_failed(t->user, uint32_t(int(p)));
         }
 
@@ -209,6 +285,7 @@ struct torrent_watch final : lt::torrent_plugin {
                 if (info->priv())
                         become_private(*t);
                 t->anchor.begin(*t, handle, t->session->io, t->session->anchors);
+                t->hashes.begin(*t, info);
                 t->web->begin(*t, handle, t->session->io, false);
                 t->session->tell({t, std::move(info), 0, {}});
         }

@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from harness import media as media_files  # noqa: E402
 from harness import processes, sanitizers, waiting  # noqa: E402
 from harness.mount import MAGNETCTL, MAGNETFS, Magnetfs  # noqa: E402
+from harness.rogue import RoguePeer, Rogues  # noqa: E402
 from harness.scripted_peer import Peers, ScriptedPeer  # noqa: E402
 from harness.seeder import Seeder  # noqa: E402
 from harness.tasks import TaskBound, make_bound  # noqa: E402
@@ -220,6 +221,20 @@ def peers() -> Iterator[Peers]:
 
     def begin(*arguments: Any, **keywords: Any) -> ScriptedPeer:
         started.append(ScriptedPeer(*arguments, **keywords))
+        return started[-1]
+
+    yield begin
+    for instance in started:
+        instance.close()
+
+
+@pytest.fixture
+def rogues() -> Iterator[Rogues]:
+    """Starts peers that lie."""
+    started: list[RoguePeer] = []
+
+    def begin(*arguments: Any, **keywords: Any) -> RoguePeer:
+        started.append(RoguePeer(*arguments, **keywords))
         return started[-1]
 
     yield begin

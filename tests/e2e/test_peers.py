@@ -11,10 +11,14 @@ from typing import Callable, Iterator
 import pytest
 
 from harness import waiting
+from harness.kinds import V2, KindMaker
 from harness.mount import Magnetfs, errno_name, errno_of
 from harness.reading import Parked, read_exactly
+from harness.rogue import Rogues
+from harness.scripted_peer import Peers
 from harness.seeder import Seeder
 from harness.torrents import KIB, MIB, TorrentMaker
+from harness.tracker import HangingTracker, OpenTracker
 
 PIECE = 256 * KIB
 SOON_S = 10.0  # generous: what scripts/bench measures is well below 2 s
@@ -220,3 +224,110 @@ def test_a_piece_that_was_left_in_the_middle_blames_nobody(
         assert read_exactly(file.fileno(), 0, torrent.length) == torrent.read(torrent.name)
     assert "wrong hash" not in fs.stderr()
     assert seeder.sent(torrent) < 1.5 * torrent.length, "what had come was thrown away"
+
+
+# -- peers that lie --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("floods", [True, False], ids=["floods", "lies when asked"])
+@pytest.mark.parametrize("honest", [1, 4])
+def test_one_that_lies_gets_no_honest_peer_banned(
+    fs: Magnetfs,
+    rogues: Rogues,
+    torrents: TorrentMaker,
+    request: pytest.FixtureRequest,
+    honest: int,
+    floods: bool,
+) -> None:
+    """On a wire without limit, each seeder at an address of its own."""
+    files = [("poisoned.bin", 32 * MIB), ("rest.bin", 4 * PIECE)]
+    torrent = torrents.multi("poisoned", files, seed=67, piece_length=PIECE)
+    seeders = []
+    for number in range(honest):
+        one = Seeder(f"127.0.0.{number + 2}")
+        request.addfinalizer(one.close)
+        seeders.append(one.seed(torrent))
+    rogue = rogues(torrent, "127.0.0.66", floods=floods)
+    path = fs.add_torrent(torrent, rogue, *seeders)
+    if not floods:
+        waiting.until("the rogue is called", lambda: rogue.done()["connections"], SOON_S)
+    began = time.monotonic()
+    assert (path / "poisoned.bin").read_bytes() == torrent.read("poisoned.bin")
+    took = time.monotonic() - began
+    assert took <= SOON_S, f"{took:.1f} s"
+    # With all of a torrent seeds hang up on seeds.
+    waiting.until(
+        "all honest peers are there", lambda: all(connections_to(s.peer) for s in seeders), SOON_S
+    )
+    assert (path / "rest.bin").read_bytes() == torrent.read("rest.bin")
+    assert rogue.done()["garbage"] > 0, "no garbage was sent: this has shown nothing"
+    waiting.until("the rogue is out", lambda: rogue.done()["open"] == 0, SOON_S)
+
+
+def test_the_only_peer_is_called_again_though_it_has_lied(
+    fs: Magnetfs, rogues: Rogues, peers: Peers, torrents: TorrentMaker, request: pytest.FixtureRequest
+) -> None:
+    """One wrong block may have been an accident; nobody else has anything of the file."""
+    torrent = torrents.single("alone.bin", 2 * MIB, seed=68, piece_length=PIECE)
+    rogue = rogues(torrent, lies=1)
+    fd = opened(fs.add_torrent(torrent, peers(torrent.info), rogue) / torrent.name, request)
+    assert read_exactly(fd, 0, torrent.length) == torrent.read(torrent.name)
+    done = rogue.done()
+    assert done["garbage"] == 1 and done["connections"] >= 2, done
+
+
+@pytest.mark.parametrize("rejects", [False, True], ids=["silent", "rejects"])
+def test_hashes_of_v2_come_from_another_peer(
+    fs: Magnetfs,
+    seeder: Seeder,
+    peers: Peers,
+    rogues: Rogues,
+    folder: Path,
+    request: pytest.FixtureRequest,
+    rejects: bool,
+) -> None:
+    """BEP 52: a magnet's metadata has no hashes of pieces. The first peer that is asked gives the
+    content and never a hash; the honest one comes when it has been asked."""
+    torrent = KindMaker(folder / "kinds").single(V2, "unhashed.bin", 2 * MIB)
+    begin, end = torrent.metainfo.index(b"4:info") + 6, torrent.metainfo.index(b"12:piece layers")
+    rogue = rogues(torrent, "127.0.0.66", garbage=0.0, rejects_hashes=rejects)
+    fs.add(torrent.magnet(rogue, peers(torrent.metainfo[begin:end])))
+    path = fs.directory(torrent) / torrent.name
+    waiting.until("the metadata", path.exists, SOON_S)
+    waiting.until("a request for hashes", lambda: rogue.done()["hash_requests"], SOON_S)
+    seeder.seed(torrent).connect(torrent, fs.bt_port)
+    fd = opened(path, request)
+    began = time.monotonic()
+    assert read_exactly(fd, 0, torrent.length) == torrent.read(torrent.name)
+    took = time.monotonic() - began
+    assert took <= SOON_S, f"{took:.1f} s"
+    if rejects:
+        waiting.until("it is out", lambda: rogue.done()["open"] == 0, SOON_S)
+        asked = rogue.done()["hash_requests"]
+        assert asked <= 20_000, f"asked {asked} times"
+
+
+def test_a_tracker_that_refuses_is_quoted(
+    fs: Magnetfs,
+    torrents: TorrentMaker,
+    opentracker: Callable[[list[str]], OpenTracker],
+) -> None:
+    """BEP 3's "failure reason": what a real one says, and one that can't be shown as it is."""
+    said = b"No \x1b[2Jway\r\n\xff, " + 300 * b"x"
+    nasty = HangingTracker(answers=100, body=b"d14:failure reason%d:%se" % (len(said), said))
+    try:
+        for number, tracker, words in (
+            (1, opentracker(["00" * 20]), "not authorized"),
+            (2, nasty, "No _[2Jway___, xxx"),
+        ):
+            torrent = torrents.single(f"refused{number}.bin", 100, seed=number)
+            fs.add(torrent.magnet(trackers=[tracker.url]))
+            waiting.until(
+                "its words",
+                lambda h=torrent.info_hash, w=words: w in fs.torrent(h).get("problem", ""),
+                SOON_S,
+            )
+            problem = fs.torrent(torrent.info_hash)["problem"]
+            assert problem.isprintable() and len(problem) < 240, problem
+    finally:
+        nasty.close()

@@ -104,13 +104,15 @@ class OpenTracker:
 
 
 class HangingTracker:
-    """A tracker that answers its first requests, without peers, and leaves all later ones hanging.
+    """A tracker that answers its first requests with body, without peers, and leaves all later
+    ones hanging.
 
     A client that waits for the answer to its last words ("stopped") waits for ever.
     """
 
-    def __init__(self, answers: int = 0) -> None:
+    def __init__(self, answers: int = 0, body: bytes = b"d8:intervali1800e5:peers0:e") -> None:
         self._answers = answers
+        self._body = body
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         self._lock = threading.Lock()
@@ -142,9 +144,8 @@ class HangingTracker:
                 self._requests.append(request)
                 answer = len(self._requests) <= self._answers
             if answer:
-                body = b"d8:intervali1800e5:peers0:e"
-                head = b"HTTP/1.0 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body)
-                connection.sendall(head + body)
+                head = b"HTTP/1.0 200 OK\r\nContent-Length: %d\r\n\r\n" % len(self._body)
+                connection.sendall(head + self._body)
                 connection.close()
         except OSError:  # the client left first
             pass

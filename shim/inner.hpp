@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: MIT
+// inner.hpp: what libtorrent keeps of a peer and shows to nobody: whether it trusts it, what its
+// protocol takes. Network thread only.
+//
+// Its own headers say where that is, so this holds for the very version that was compiled against;
+// with another one nothing is known, and libtorrent trusts whom it likes.
+#pragma once
+
+#include <libtorrent/peer_connection_handle.hpp>
+
+#include <cstdint>
+
+// libtorrent 2.0.8 counts an honest peer's right pieces up to 8 in a number that holds 7: it
+// becomes -8, and the next wrong piece that the peer gave something of has it banned. To forget is
+// to count from 0 again. Four wrong pieces in a row lead to a ban all the same.
+void forget_trust(lt::peer_connection_handle const &peer);
+// Whether it is asked only for pieces that nobody else gives anything of.
+bool is_on_parole(lt::peer_connection_handle const &peer);
+void end_parole(lt::peer_connection_handle const &peer);
+// libtorrent has just banned the peer, and hangs up on it: it may come again.
+void lift_ban(lt::peer_connection_handle const &peer);
+
+// Bytes on the wire so far that are neither content nor the addresses of packets.
+struct chatter {
+        std::int64_t down = 0, up = 0;
+};
+chatter chatter_of(lt::peer_connection_handle const &peer);

@@ -1,0 +1,88 @@
+"""The tests' side of a peer that gives garbage, or no hashes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Callable
+
+from harness import waiting
+from harness.torrents import Torrent
+
+ANSWER_S = 20.0
+
+
+class RoguePeer:
+    """A peer that says that it has everything of a torrent, unchokes whoever comes, and lies.
+
+    It is a process of its own: a flood from the test's own threads would be a trickle.
+    """
+
+    def __init__(
+        self,
+        torrent: Torrent,
+        address: str = "127.0.0.1",
+        *,
+        floods: bool = False,
+        garbage: float = 1.0,
+        lies: int | None = None,
+        rejects_hashes: bool = False,
+    ) -> None:
+        """floods: sends blocks that nobody has asked for, as fast as they are taken. garbage: the
+        part of all blocks it sends that is wrong. lies: so many wrong ones at most; it is honest
+        from then on. rejects_hashes: answers requests for hashes
+        (BEP 52) so; else it does not answer them."""
+        options = {
+            "address": address,
+            "info_hash": torrent.info_hash,
+            "length": torrent.length,
+            "piece_length": torrent.piece_length,
+            "blob": str(torrent.blob),
+            "floods": floods,
+            "garbage": garbage,
+            "lies": lies,
+            "rejects_hashes": rejects_hashes,
+        }
+        program = Path(__file__).with_name("rogue_process.py")
+        self._process = subprocess.Popen(
+            [sys.executable, str(program), json.dumps(options)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+        )
+        self.address = address
+        try:
+            self.port = int(self._line())
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def peer(self) -> str:
+        return f"{self.address}:{self.port}"
+
+    def _line(self) -> bytes:
+        assert self._process.stdout
+        if not waiting.readable(self._process.stdout.fileno(), ANSWER_S):
+            raise waiting.DeadlineExceeded("the rogue peer says nothing")
+        return self._process.stdout.readline()
+
+    def done(self) -> dict[str, int]:
+        """So far: connections (handshakes), open now, blocks asked for, garbage blocks, flooded
+        ones, hash_requests."""
+        assert self._process.stdin
+        self._process.stdin.write(b"\n")
+        self._process.stdin.flush()
+        return dict(json.loads(self._line()))
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe:
+                pipe.close()
+
+
+Rogues = Callable[..., RoguePeer]  # starts one

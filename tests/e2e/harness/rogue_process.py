@@ -1,0 +1,139 @@
+"""A peer in a process of its own that has everything and gives what it likes.
+
+On the wire it is real: TCP, the handshake of BEP 3, the fast extension (BEP 6), for v2 the messages
+of BEP 52. Its one argument is a JSON object (see harness.rogue); it prints the port it listens at,
+and for each line on stdin a JSON object of what has happened. It ends with its stdin.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import socket
+import struct
+import sys
+import threading
+from typing import Any
+
+PROTOCOL = b"\x13BitTorrent protocol"
+HANDSHAKE = 68  # bytes: protocol, reserved, info-hash, peer id
+FAST = 0x04  # reserved[7]
+BLOCK = 16384
+LONGEST = 1 << 20
+UNCHOKE, REQUEST, PIECE, HAVE_ALL, HASH_REQUEST, HASH_REJECT = 1, 6, 7, 14, 21, 23
+FLOOD_BLOCKS = 16  # at once
+
+
+class Rogue:
+    def __init__(self, options: dict[str, Any]) -> None:
+        self.info_hash = bytes.fromhex(options["info_hash"])[:20]
+        self.length = int(options["length"])
+        self.piece_length = int(options["piece_length"])
+        self.content = os.open(options["blob"], os.O_RDONLY)
+        self.floods = bool(options["floods"])
+        self.garbage = float(options["garbage"])
+        self.lies = options["lies"]  # None: without end
+        self.rejects_hashes = bool(options["rejects_hashes"])
+        self.noise = os.urandom(BLOCK)
+        self.lock = threading.Lock()
+        self.done = dict.fromkeys(  # under lock
+            ("connections", "asked", "garbage", "flooded", "hash_requests", "open"), 0
+        )
+
+    def count(self, what: str, n: int = 1) -> None:
+        with self.lock:
+            self.done[what] += n
+
+    def block(self, piece: int, start: int) -> bytes:
+        """A message with random bytes for that block, or with the right ones if it is to be so."""
+        offset = piece * self.piece_length + start
+        length = min(BLOCK, self.length - offset, self.piece_length - start)
+        head = struct.pack(">IBII", 9 + length, PIECE, piece, start)
+        if random.random() < self.garbage and self.lies != 0:
+            self.lies = self.lies and self.lies - 1
+            self.count("garbage")
+            turn = random.randrange(BLOCK)
+            return head + (self.noise[turn:] + self.noise[:turn])[:length]
+        return head + os.pread(self.content, length, offset)
+
+    def flood(self, connection: socket.socket, sending: threading.Lock) -> None:
+        """Blocks that nobody has asked for, at random, as fast as they are taken."""
+        blocks = (self.length + BLOCK - 1) // BLOCK
+        in_piece = self.piece_length // BLOCK
+        try:
+            while True:
+                some = [random.randrange(blocks) for _ in range(FLOOD_BLOCKS)]
+                data = b"".join(self.block(n // in_piece, n % in_piece * BLOCK) for n in some)
+                with sending:
+                    connection.sendall(data)
+                self.count("flooded", FLOOD_BLOCKS)
+        except OSError:
+            pass
+
+    def talk(self, connection: socket.socket) -> None:
+        stream = connection.makefile("rb")
+        head = stream.read(HANDSHAKE)
+        if len(head) < HANDSHAKE or head[: len(PROTOCOL)] != PROTOCOL:
+            return  # an encrypted handshake: it is called again in plain text
+        self.count("connections")
+        sending = threading.Lock()
+        mine = PROTOCOL + bytes(7) + bytes([FAST]) + self.info_hash + b"-RG0100-" + os.urandom(12)
+        connection.sendall(mine + struct.pack(">IBIB", 1, HAVE_ALL, 1, UNCHOKE))
+        if self.floods:
+            threading.Thread(target=self.flood, args=(connection, sending), daemon=True).start()
+        while len(size := stream.read(4)) == 4:
+            (length,) = struct.unpack(">I", size)
+            if length > LONGEST:
+                return
+            message = stream.read(length)
+            if not message or len(message) < length:
+                continue
+            answer = b""
+            if message[0] == REQUEST:
+                self.count("asked")
+                answer = self.block(*struct.unpack(">II", message[1:9]))
+            elif message[0] == HASH_REQUEST:
+                self.count("hash_requests")
+                if self.rejects_hashes:
+                    answer = struct.pack(">IB", length, HASH_REJECT) + message[1:]
+            if answer:
+                with sending:
+                    connection.sendall(answer)
+
+    def serve(self, connection: socket.socket) -> None:
+        self.count("open")
+        try:
+            self.talk(connection)
+        except OSError:
+            pass
+        finally:
+            self.count("open", -1)
+            try:
+                connection.shutdown(socket.SHUT_RDWR)  # the flood's thread ends too
+            except OSError:
+                pass
+            connection.close()
+
+    def listen(self, listener: socket.socket) -> None:
+        while True:
+            connection, _ = listener.accept()
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            threading.Thread(target=self.serve, args=(connection,), daemon=True).start()
+
+
+def main() -> None:
+    options = json.loads(sys.argv[1])
+    rogue = Rogue(options)
+    listener = socket.create_server((options["address"], 0), backlog=128)
+    threading.Thread(target=rogue.listen, args=(listener,), daemon=True).start()
+    print(listener.getsockname()[1], flush=True)
+    for _ in sys.stdin:
+        with rogue.lock:
+            said = json.dumps(rogue.done)
+        print(said, flush=True)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
