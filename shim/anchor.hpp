@@ -53,8 +53,19 @@ class anchor
         {
                 return m_wanted.count(piece) > 0;
         }
-        // The piece that it begins with where none is wanted or had.
-        static int first(lt::torrent_info const &info);
+        // Those that are wanted and missing, with their priorities.
+        std::map<int, lt::download_priority_t> const &wanted() const
+        {
+                return m_wanted;
+        }
+        int priority_of(int piece) const // 0: not wanted, or there
+        {
+                auto const w = m_wanted.find(piece);
+                return w == m_wanted.end() ? 0 : int(static_cast<std::uint8_t>(w->second));
+        }
+        // Peers are not asked for these until they are given free: a web seed is.
+        void hold_back(std::vector<int> const &pieces);
+        void give_free(std::vector<int> const &pieces);
         // Those that a reader waits for, or will at once if it gets less than its share.
         std::vector<int> awaited() const;
         // Nobody is asked for some of its blocks any more: asks all peers, before everything else.
@@ -89,6 +100,7 @@ class anchor
         std::weak_ptr<bt_torrent> m_owner;
         engine_parts m_parts;                            // set once
         std::map<int, lt::download_priority_t> m_wanted; // missing ones
+        std::set<int> m_held_back;                       // no peer is asked for them
         piece_set m_missing, m_free;                     // free: missing ones that nobody wants
         int m_margin = 1; // an anchor is so far ahead of every reader when it is chosen
 };

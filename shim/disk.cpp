@@ -14,6 +14,7 @@
 
 #include "disk_worker.hpp"
 #include "error.hpp"
+#include "webseeds.hpp"
 
 #include <libtorrent/disk_buffer_holder.hpp>
 #include <libtorrent/disk_observer.hpp>
@@ -235,8 +236,10 @@ class store_disk final : public lt::disk_interface,
                                  boost::asio::post(m_io, [s = std::move(s),
                                                           handler = std::move(handler), piece] {
                                          handler(piece);
-                                         if (s->owner)
-                                                 s->owner->anchor.restored(int(piece));
+                                         if (!s->owner)
+                                                 return;
+                                         s->owner->anchor.restored(int(piece));
+                                         s->owner->web->restored(int(piece));
                                  });
                          });
         }

@@ -197,17 +197,10 @@ int bt_torrent_add(struct bt_session *s, const struct bt_source *src, const uint
                                 if (have[i / 8] & (1u << (i % 8)))
                                         p.have_pieces.set_bit(lt::piece_index_t(i));
                 }
-                if (p.ti)
-                        p.url_seeds = t->web->urls_for(*p.ti);
-                // Peers that are known are connected to when a torrent is resumed, and web seeds
-                // when it begins and wants a piece; else in a tick, up to a second later.
-                if (!p.url_seeds.empty() && p.peers.empty() && !have && t->parts.anchor) {
-                        p.piece_priorities.assign(std::size_t(p.ti->num_pieces()),
-                                                  lt::dont_download);
-                        p.piece_priorities[std::size_t(anchor::first(*p.ti))] = lt::low_priority;
-                } else if (t->parts.boost) {
+                // Peers that are known are connected to when a torrent is resumed; else in a tick,
+                // up to a second later.
+                if (t->parts.boost)
                         p.flags |= lt::torrent_flags::paused;
-                }
                 p.extensions.push_back(
                         [t](lt::torrent_handle const &h,
                             lt::client_data_t) -> std::shared_ptr<lt::torrent_plugin> {
@@ -218,10 +211,11 @@ int bt_torrent_add(struct bt_session *s, const struct bt_source *src, const uint
                                 if (!t->wants_metadata) {
                                         t->is_private = h.torrent_file()->priv();
                                         t->anchor.begin(*t, h, t->session->io, t->session->anchors);
-                                        t->web->begin(*t, h, t->session->io, true);
+                                        t->web->begin(*t, h);
                                         boost::asio::post(*t->session->io, [t] {
                                                 (void)guarded(nullptr, [&] {
                                                         t->anchor.files_checked();
+                                                        t->web->files_checked();
                                                         return 0;
                                                 });
                                         });
@@ -277,8 +271,7 @@ void bt_torrent_want(struct bt_torrent *t, const struct bt_want *want, size_t n)
                                           (void)guarded(nullptr, [&] {
                                                   t->anchor.want(list);
                                                   t->peers->wake();
-                                                  if (t->anchor.wants_pieces())
-                                                          t->web->wake();
+                                                  t->web->want(list);
                                                   return 0;
                                           });
                                   });

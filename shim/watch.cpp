@@ -88,7 +88,6 @@ struct peer_watch final : lt::peer_plugin {
         {
                 conduct.answered(r, true);
                 t->peers->gave(conduct);
-                t->web->gave_block(int(r.piece), {});
                 if (!cancelled.empty())
                         cancelled.erase({int(r.piece), r.start});
                 return false;
@@ -166,8 +165,6 @@ struct torrent_watch final : lt::torrent_plugin {
         std::shared_ptr<lt::peer_plugin>
         new_connection(lt::peer_connection_handle const &c) override
         {
-                if (c.type() == lt::connection_type::url_seed)
-                        return std::make_shared<web_watch>(t, c);
                 return std::make_shared<peer_watch>(t, c);
         }
 
@@ -175,15 +172,14 @@ struct torrent_watch final : lt::torrent_plugin {
         {
                 t->callbacks->piece_passed(t->user, uint32_t(int(p)));
                 (void)guarded(nullptr, [&] {
-                        t->web->piece_passed(int(p));
                         t->anchor.passed(int(p));
+                        t->web->passed(int(p));
                         return 0;
                 });
         }
 
         void on_piece_failed(lt::piece_index_t p) override
         {
-                t->web->piece_failed(int(p));
                 t->callbacks->piece_failed(t->user, uint32_t(int(p)));
         }
 
@@ -191,6 +187,7 @@ struct torrent_watch final : lt::torrent_plugin {
         {
                 (void)guarded(nullptr, [&] {
                         t->anchor.files_checked();
+                        t->web->files_checked();
                         return 0;
                 });
         }
@@ -209,7 +206,7 @@ struct torrent_watch final : lt::torrent_plugin {
                 if (info->priv())
                         become_private(*t);
                 t->anchor.begin(*t, handle, t->session->io, t->session->anchors);
-                t->web->begin(*t, handle, t->session->io, false);
+                t->web->begin(*t, handle);
                 t->session->tell({t, std::move(info), 0, {}});
         }
 };
