@@ -131,6 +131,8 @@ void anchor::hold()
 void anchor::drop(int piece, priorities &changes)
 {
         bool const was_held = m_held;
+        if (was_held && m_missing.has(piece))
+                m_let_go.insert(piece);
         m_piece = choose(piece);
         m_held = false;
         if (m_piece >= 0)
@@ -185,6 +187,7 @@ void anchor::look_again()
 // libtorrent itself asks for a failed piece again in its next tick of a second.
 void anchor::restored(int piece)
 {
+        m_let_go.erase(piece);
         if (piece == m_piece && m_held) { // the torrent was stopped by an error
                 m_held = false;
                 hold();
@@ -248,7 +251,7 @@ void anchor::ask_again(int piece)
         m_handle.set_piece_deadline(p, 0);
 }
 
-void anchor::want(std::vector<bt_want> const &list)
+void anchor::want(std::vector<bt_want> const &list, std::function<void()> const &first)
 {
         if (!m_disk)
                 return;
@@ -266,6 +269,7 @@ void anchor::want(std::vector<bt_want> const &list)
         }
         if (m_piece < 0 ? m_free.count() > 0 : m_wanted.count(m_piece) > 0)
                 drop(m_piece, changes);
+        first();
         for (auto const &w : list) {
                 lt::piece_index_t const p(static_cast<int>(w.piece));
                 if (!w.urgent)

@@ -151,6 +151,12 @@ void swarm::left(conduct &c)
         m_peers.erase(&c);
 }
 
+bool swarm::has_peers() const
+{
+        return std::any_of(m_peers.begin(), m_peers.end(),
+                           [](auto const &p) { return p.first->shook_hands; });
+}
+
 bool swarm::has_givers() const
 {
         return std::any_of(m_peers.begin(), m_peers.end(), [](auto const &p) {

@@ -93,7 +93,8 @@ class swarm
         {
                 m_called.clear();
         }
-        // Whether somebody is there who has given something.
+        // Whether somebody is there, and whether somebody who has given something.
+        bool has_peers() const;
         bool has_givers() const;
         // Pieces are wanted from here on; the swarm finds out by itself when none is any more.
         void wake();

@@ -269,9 +269,9 @@ void bt_torrent_want(struct bt_torrent *t, const struct bt_want *want, size_t n)
                 boost::asio::post(*t->session->io,
                                   [t = t->shared_from_this(), list = std::move(list)] {
                                           (void)guarded(nullptr, [&] {
-                                                  t->anchor.want(list);
+                                                  t->anchor.want(list,
+                                                                 [&] { t->web->want(list); });
                                                   t->peers->wake();
-                                                  t->web->want(list);
                                                   return 0;
                                           });
                                   });

@@ -32,6 +32,10 @@ constexpr int looks_max = 4096;
 // A reader's piece is left to peers for so long, and so long if one is asked for it already.
 constexpr auto peers_first = milliseconds(250);
 constexpr auto peers_late = milliseconds(1000);
+// One that takes longer than this for a piece is not asked for those that a reader needs next, where
+// there are peers; only for those of the farther half of its window.
+constexpr double near_s = 1;
+constexpr int far = 3;
 // Whoever takes longer for a piece that a reader waits for gets company.
 constexpr double late_s = 2;
 constexpr auto late_after = milliseconds(1000);
@@ -116,7 +120,8 @@ bool web_seeds::may_take(seed const &s, int piece, int priority, clock::time_poi
                 return true;
         bool const begun = m_begun.count(piece) > 0;
         if (priority < BT_PRIORITY_TOP)
-                return !begun;
+                return !begun && (priority <= far || s.rate == 0 ||
+                                  m_site->info->piece_length() <= near_s * s.rate);
         auto const since = m_awaited.find(piece);
         auto const age = since == m_awaited.end() ? clock::duration::zero() : now - since->second;
         return age >= (begun ? peers_late : peers_first);
@@ -304,7 +309,7 @@ void web_seeds::watch(clock::time_point now)
 {
         double const piece_length = m_site->info->piece_length();
         auto const idle = idle_seeds(now);
-        look_at_peers();
+        bool const peers = m_torrent->peers->has_peers();
         std::vector<int> late;
         for (auto &s : m_seeds) {
                 if (!s.order || s.order->is_cut)
@@ -315,7 +320,7 @@ void web_seeds::watch(clock::time_point now)
                         continue;
                 int const piece = awaited->first;
                 bool const others =
-                        m_peers_give || std::any_of(idle.begin(), idle.end(), [&](std::size_t k) {
+                        peers || std::any_of(idle.begin(), idle.end(), [&](std::size_t k) {
                                 return has_files(m_seeds[k], piece);
                         });
                 if (!others)

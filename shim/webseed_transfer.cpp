@@ -427,6 +427,7 @@ bool web_transfer::take_body(char const *data, std::size_t n)
                 return m_result->what == web_result::kind::done && m_got == m_want && k == n;
         if (k == n)
                 return true;
+        m_result.reset(); // it was done
         end(web_result::kind::useless, "it sends more than it is asked for");
         return false;
 }

@@ -149,7 +149,8 @@ void web_seeds::update(int piece)
         else
                 m_awaited.erase(piece);
         auto const c = m_claims.find(piece);
-        if (priority > 0 && m_trials.count(piece) == 0 && (c == m_claims.end() || c->second.freed))
+        if (priority > 0 && m_trials.count(piece) == 0 &&
+            !m_torrent->anchor.is_let_go(piece) && (c == m_claims.end() || c->second.freed))
                 m_open[std::size_t(priority)].insert(piece);
 }
 

@@ -147,7 +147,7 @@ class web_seeds
         std::map<int, trial> m_trials;
         std::map<int, partial> m_partials;
 
-        // As of the last assign() or watch().
+        // As of the last assign().
         bool m_peers_give = false;
         std::set<int> m_begun; // pieces of which peers are asked for something
 

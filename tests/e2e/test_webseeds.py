@@ -141,6 +141,31 @@ def timed(fd: int, torrent: Torrent, offset: int, length: int) -> float:
     return took
 
 
+class Usage:
+    """What a process takes more than it did at first."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._at_first = (self._resident(), self._processor_s())
+
+    def _resident(self) -> int:
+        for line in Path(f"/proc/{self._pid}/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * KIB
+        raise AssertionError("it has no memory")
+
+    def _processor_s(self) -> float:
+        fields = Path(f"/proc/{self._pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def resident(self) -> int:
+        """Bytes, at the worst."""
+        return self._resident() - self._at_first[0]
+
+    def processor_s(self) -> float:
+        return self._processor_s() - self._at_first[1]
+
+
 def problem(fs: Magnetfs, torrent: Torrent, *words: str) -> str:
     """Waits until the torrent's status complains with all these words."""
 
@@ -508,7 +533,11 @@ def test_a_read_goes_on_by_itself_when_the_web_seed_is_back(
         else:
             torrent = torrents.single(name, 2 * MIB, seed=531 + number, piece_length=PIECE)
         directory = added(fs, torrent, seed.serve(torrent))
-        waiting.until("a connection", lambda seed=seed: seed.open() == 1)
+        path = directory / ("a" if fault == "many files" else torrent.name)
+        with open(path, "rb", buffering=0) as file:  # there is a connection from here on
+            file.seek(-4 * KIB, os.SEEK_END)
+            assert len(file.read()) == 4 * KIB
+        assert seed.open() == 1
         if fault in ("503", "many files"):
             seed.misbehave(status=503, retry_after=1)
         elif fault == "500":
@@ -520,13 +549,12 @@ def test_a_read_goes_on_by_itself_when_the_web_seed_is_back(
         else:
             nobody = f"http://127.0.0.1:{free_port()}"
             seed.misbehave(status=302, location=nobody + "{target}")
-        path = directory / ("a" if fault == "many files" else torrent.name)
         readers[fault] = (seed, torrent, Parked(path))
     try:
         fs.wait_parked(len(faults))
         for fault in ("503", "500", "redirect", "many files"):
             seed = readers[fault][0]
-            waiting.until(f"{fault}: asked", seed.asked)
+            waiting.until(f"{fault}: asked", lambda seed=seed: len(seed.asked()) > 1)
         for fault, words in {"503": ("503",), "500": ("500",), "redirect": ("refused",)}.items():
             problem(fs, readers[fault][1], "web seed", *words)
         for fault, (seed, _, _) in readers.items():
@@ -546,13 +574,133 @@ def test_a_read_goes_on_by_itself_when_the_web_seed_is_back(
             reader.kill()
 
 
+# -- hostile web seeds ------------------------------------------------------------------------------
+
+DROPPED = {
+    "endless_head": "has no end",
+    "endless_interim": "has no end",
+    "endless_chunks": "more than it is asked for",
+    "endless_without_length": "more than it is asked for",
+    "gzipped": "encoding",
+    "gzipped_transfer": "encoding",
+    "wrong_range": "range that it is asked for",
+    "no_range": "range that it is asked for",
+    "longer": "range that it is asked for",
+    "shorter": "range that it is asked for",
+    "redirect_to_a_file": "no web address",
+}
+TRIED_AGAIN = {
+    "endless_line": "",
+    "negative_chunk": "",
+    "nothing": "ended the connection early",
+    "hangs_up": "ended the connection early",
+    "no_http": "",
+    "other_size": "a file of",
+    "redirect_loop": "redirects again and again",
+}
+ONLY_SLOW = ("drip",)
+GIVES_ALL_THE_SAME = ("endless_body", "endless_chunks", "endless_trailers", "endless_without_length")
+HOSTILE = sorted({*DROPPED, *TRIED_AGAIN, *ONLY_SLOW, *GIVES_ALL_THE_SAME})
+TRIES = 4  # in a minute
+REDIRECTS = 5
+
+
+@pytest.fixture(scope="module")
+def hasty_one(run_folder: Path) -> Iterator[Magnetfs]:
+    instance = Magnetfs(run_folder / "hasty", ["--read-timeout", "1"], http=False).start()
+    yield instance
+    instance.close()
+
+
+@pytest.mark.parametrize("how", HOSTILE)
+def test_a_hostile_web_seed(
+    hasty_one: Magnetfs,
+    web_seed: WebSeed,
+    torrents: TorrentMaker,
+    request: pytest.FixtureRequest,
+    how: str,
+) -> None:
+    """Its bytes are taken if they are right; it does no harm, and is told by name in the status."""
+    torrent = torrents.single(f"{how}.bin", MIB, seed=560, piece_length=PIECE)
+    web_seed.misbehave(hostile=how)
+    fd = opened(added(hasty_one, torrent, web_seed.serve(torrent)) / torrent.name, request)
+    if how in GIVES_ALL_THE_SAME:
+        timed(fd, torrent, 0, 4 * KIB)
+    else:
+        fails(fd, 0)
+    if how in DROPPED or how in TRIED_AGAIN:
+        words = DROPPED.get(how, TRIED_AGAIN.get(how, ""))
+        problem(hasty_one, torrent, "web seed", str(web_seed.port), words)
+    asked = len(web_seed.asked())
+    most = 1 if how in DROPPED else TRIES
+    assert asked <= most * (1 + REDIRECTS if how == "redirect_loop" else 1)
+
+
+def test_hostile_web_seeds_harm_nobody(
+    magnetfs: Callable[..., Magnetfs],
+    web_seeds: Callable[[], WebSeed],
+    torrents: TorrentMaker,
+    request: pytest.FixtureRequest,
+) -> None:
+    """All of them at once, ten of each, and readers that wait for them: another torrent is read at
+    its own rate, little memory is taken, nobody is asked all the time; and SIGTERM ends it."""
+    fs = magnetfs()
+    good = web_seeds()
+    rate = 4 * MIB
+    good.misbehave(rate=rate)
+    healthy = torrents.single("healthy.bin", 16 * MIB, seed=570, piece_length=PIECE)
+    fd = os.open(added(fs, healthy, good.serve(healthy)) / healthy.name, os.O_RDONLY)
+    timed(fd, healthy, 0, 64 * KIB)
+    usage = Usage(fs.pid)
+    readers, hostile = [], {}
+    try:
+        for number, how in enumerate(HOSTILE):
+            torrent = torrents.single(f"all {how}.bin", MIB, seed=571 + number, piece_length=PIECE)
+            hostile[how] = web_seeds()
+            hostile[how].misbehave(hostile=how)
+            urls = [hostile[how].serve(torrent, f"/{n}/") for n in range(10)]
+            path = added(fs, torrent, *urls) / torrent.name
+            readers.append(Parked(path))
+        began = time.monotonic()
+        worst = 0.0
+        for offset in range(0, healthy.length, 512 * KIB):
+            worst = max(worst, timed(fd, healthy, offset, 512 * KIB))
+        took = time.monotonic() - began
+        assert took <= 1.5 * healthy.length / rate, f"the healthy torrent took {took:.1f} s"
+        assert worst <= 1.0, f"one of its reads took {worst:.1f} s"
+        assert usage.resident() <= 64 * MIB, "memory"
+        assert usage.processor_s() <= 0.5 * (time.monotonic() - began), "processor time"
+        for how, seed in hostile.items():
+            tries = seed.asked()
+            most = 10 * TRIES * (1 + REDIRECTS if how == "redirect_loop" else 1)
+            assert 1 <= len(tries) <= most, f"{how}: asked {len(tries)} times"
+            assert seed.most_open() <= MOST
+        fs.stop()
+    finally:
+        os.close(fd)
+        for reader in readers:
+            reader.kill()
+
+
+def test_retry_after_is_heeded(
+    fs: Magnetfs, web_seed: WebSeed, torrents: TorrentMaker
+) -> None:
+    """RFC 9110 §10.2.3. The read that waits goes on by itself then."""
+    torrent = torrents.single("retry.bin", MIB, seed=561, piece_length=PIECE)
+    web_seed.misbehave(status=503, retry_after=4, times=1)
+    with Parked(added(fs, torrent, web_seed.serve(torrent)) / torrent.name) as reader:
+        assert reader.line(SOON_S).startswith("read ")
+    first, second = web_seed.asked()[:2]
+    assert 4.0 <= second.at - first.at <= 5.0
+
+
 # -- bounds ----------------------------------------------------------------------------------------
 
 
 def test_thirty_connections_at_most(
     fs: Magnetfs, web_seed: WebSeed, torrents: TorrentMaker, request: pytest.FixtureRequest
 ) -> None:
-    torrent = torrents.single("many.bin", 40 * MIB, seed=541, piece_length=PIECE)
+    torrent = torrents.single("many.bin", 40 * MIB, seed=541, piece_length=64 * KIB)
     urls = []
     for number in range(40):
         urls.append(web_seed.serve(torrent, f"/{number}/"))
