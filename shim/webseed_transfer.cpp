@@ -323,11 +323,8 @@ bool web_transfer::go_on(CURLcode code)
         if (m_result)
                 return false;
         if (status >= 200 && m_head.good) {
-                if (m_got == m_want) {
-                        if (m_redirects > 0 && m_at.redirects.size() < redirects_known_max)
-                                m_at.redirects[m_url] = m_now;
+                if (m_got == m_want)
                         return prepare();
-                }
                 end(kind::broken, failure(code == CURLE_OK ? CURLE_PARTIAL_FILE : code));
                 return false;
         }
@@ -410,6 +407,8 @@ bool web_transfer::judge()
                 return false;
         }
         m_head.good = true;
+        if (m_redirects > 0 && m_at.redirects.size() < redirects_known_max)
+                m_at.redirects[m_url] = m_now;
         return true;
 }
 
@@ -422,12 +421,14 @@ bool web_transfer::take_body(char const *data, std::size_t n)
         auto const k = std::min<std::uint64_t>(n, m_want - m_got);
         m_got += k;
         m_order->received += k;
-        if (!take(data, std::size_t(k)))
-                // The answer's end is read, so that the connection can be kept.
-                return m_result->what == web_result::kind::done && m_got == m_want && k == n;
+        bool const taken = take(data, std::size_t(k));
+        // The end of an answer that was the last one is read, so that the connection can be kept.
+        bool const is_done = !taken && m_result->what == web_result::kind::done && m_got == m_want;
+        if (!taken && !is_done)
+                return false;
         if (k == n)
                 return true;
-        m_result.reset(); // it was done
+        m_result.reset();
         end(web_result::kind::useless, "it sends more than it is asked for");
         return false;
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import hashlib
 import os
 import time
@@ -677,7 +678,8 @@ def test_hostile_web_seeds_harm_nobody(
             assert seed.most_open() <= MOST
         fs.stop()
     finally:
-        os.close(fd)
+        with contextlib.suppress(OSError):  # what it is of is gone
+            os.close(fd)
         for reader in readers:
             reader.kill()
 
