@@ -217,8 +217,9 @@ void anchor::give_free(std::vector<int> const &pieces)
         for (int const p : pieces) {
                 if (m_held_back.erase(p) == 0 || !wants(p))
                         continue;
-                auto const priority =
-                        m_parts.falling ? m_wanted.at(p) : lt::download_priority_t(lt::default_priority);
+                auto const priority = m_parts.falling
+                                              ? m_wanted.at(p)
+                                              : lt::download_priority_t(lt::default_priority);
                 changes.emplace_back(lt::piece_index_t(p), priority);
         }
         if (changes.empty())

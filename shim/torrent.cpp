@@ -171,7 +171,7 @@ int bt_torrent_add(struct bt_session *s, const struct bt_source *src, const uint
                 t->wants_metadata = !p.ti;
                 t->is_large = p.ti && is_large(*p.ti);
                 t->known_peers.insert(p.peers.begin(), p.peers.end());
-                t->web = std::make_unique<web_seeds>(std::move(p.url_seeds), src->loopback);
+                t->web = std::make_unique<web_seeds>(p.url_seeds, src->loopback);
                 p.url_seeds.clear();
                 {
                         std::lock_guard<std::mutex> const l(s->add_lock);
@@ -269,8 +269,7 @@ void bt_torrent_want(struct bt_torrent *t, const struct bt_want *want, size_t n)
                 boost::asio::post(*t->session->io,
                                   [t = t->shared_from_this(), list = std::move(list)] {
                                           (void)guarded(nullptr, [&] {
-                                                  t->anchor.want(list,
-                                                                 [&] { t->web->want(list); });
+                                                  t->anchor.want(list, [&] { t->web->want(list); });
                                                   t->peers->wake();
                                                   return 0;
                                           });

@@ -55,10 +55,13 @@ class web_backoff
         static constexpr std::chrono::seconds shortest{1}, longest{300};
         static constexpr unsigned cuts_free = 2;
         // Four tries in the first minute, and fewer in each that follows.
-        static constexpr std::array<std::chrono::seconds, 7> waits{
-                shortest, std::chrono::seconds(3), std::chrono::seconds(6),
-                std::chrono::seconds(50), std::chrono::seconds(120), std::chrono::seconds(240),
-                longest};
+        static constexpr std::array<std::chrono::seconds, 7> waits{shortest,
+                                                                   std::chrono::seconds(3),
+                                                                   std::chrono::seconds(6),
+                                                                   std::chrono::seconds(50),
+                                                                   std::chrono::seconds(120),
+                                                                   std::chrono::seconds(240),
+                                                                   longest};
 
         std::size_t m_failures = 0;
         unsigned m_cuts = 0;

@@ -49,7 +49,7 @@ web_options web_options_of(lt::settings_pack const &s, int descriptors)
         if (type == sp::none || !s.get_bool(sp::proxy_peer_connections))
                 return o;
         bool const by_name = s.get_bool(sp::proxy_hostnames);
-        char const *const scheme = type == sp::socks4                             ? "socks4"
+        char const *const scheme = type == sp::socks4                            ? "socks4"
                                    : type == sp::socks5 || type == sp::socks5_pw ? "socks5"
                                                                                  : "http";
         o.proxy = std::string(scheme) +
@@ -70,9 +70,11 @@ class web_fetcher::loop
 {
       public:
         explicit loop(web_fetcher &owner)
-            : m_owner(owner), m_sockets(owner.m_options.sockets_max), m_epoll(::epoll_create1(EPOLL_CLOEXEC))
+            : m_owner(owner), m_sockets(owner.m_options.sockets_max),
+              m_epoll(::epoll_create1(EPOLL_CLOEXEC))
         {
-                struct epoll_event e {};
+                struct epoll_event e {
+                };
                 e.events = EPOLLIN;
                 e.data.fd = owner.m_wake_fd;
                 (void)::epoll_ctl(m_epoll, EPOLL_CTL_ADD, owner.m_wake_fd, &e);
@@ -126,7 +128,8 @@ int web_fetcher::loop::on_socket(CURL *, curl_socket_t fd, int what, void *at, v
                         (void)::epoll_ctl(l.m_epoll, EPOLL_CTL_DEL, fd, nullptr);
                         return 0;
                 }
-                struct epoll_event e {};
+                struct epoll_event e {
+                };
                 e.data.fd = fd;
                 e.events = (what & CURL_POLL_IN ? std::uint32_t(EPOLLIN) : 0u) |
                            (what & CURL_POLL_OUT ? std::uint32_t(EPOLLOUT) : 0u);
@@ -142,8 +145,7 @@ int web_fetcher::loop::on_timer(CURLM *, long ms, void *at) noexcept
         return 0;
 }
 
-web_fetcher::loop::asked *
-web_fetcher::loop::find_or_open(std::shared_ptr<web_site> const &of)
+web_fetcher::loop::asked *web_fetcher::loop::find_or_open(std::shared_ptr<web_site> const &of)
 {
         auto const i = m_sites.find(of->id);
         if (i != m_sites.end())
@@ -288,8 +290,7 @@ void web_fetcher::loop::turn()
                 due = std::min(due, s.second->due);
         int wait_ms = -1;
         if (due != clock_type::time_point::max()) {
-                auto const ms =
-                        std::chrono::ceil<milliseconds>(due - clock_type::now()).count();
+                auto const ms = std::chrono::ceil<milliseconds>(due - clock_type::now()).count();
                 wait_ms = int(std::clamp<long>(ms, 0, 1000));
         }
         std::array<struct epoll_event, events_max> events;

@@ -19,7 +19,7 @@
 // peers.
 struct web_options {
         std::string user_agent;
-        std::string proxy;     // a URL; "": none
+        std::string proxy; // a URL; "": none
         std::string proxy_user, proxy_password;
         std::string interface; // as libtorrent's outgoing_interfaces has the first; "": any
         bool verify_tls = true;
@@ -75,7 +75,7 @@ class web_fetcher
         std::atomic<std::size_t> m_pieces_bytes{0};
         std::atomic<int> m_orders{0}; // that were given and have not ended
 
-        std::mutex m_lock; // a leaf
+        std::mutex m_lock;                                   // a leaf
         std::vector<std::function<void(loop &)>> m_commands; // under m_lock
         bool m_stop = false;                                 // under m_lock
         int m_wake_fd = -1;

@@ -58,22 +58,22 @@ class web_piece
 // How an order ended.
 struct web_result {
         enum class kind {
-                done,     // it gave all that was asked for, or as much as is still wanted
-                cut,      // by us
-                broken,   // the connection failed, or ended early
-                busy,     // it says that it can't now: 408, 429, 5xx
-                missing,  // it has not got the file, or another one of that name
-                useless,  // it does not do what is asked of it, and never will
-                wrong,    // the piece's hash is wrong
+                done,      // it gave all that was asked for, or as much as is still wanted
+                cut,       // by us
+                broken,    // the connection failed, or ended early
+                busy,      // it says that it can't now: 408, 429, 5xx
+                missing,   // it has not got the file, or another one of that name
+                useless,   // it does not do what is asked of it, and never will
+                wrong,     // the piece's hash is wrong
                 forbidden, // it leads where it must not
-                local,    // no fault of its own: no memory, no descriptor
+                local,     // no fault of its own: no memory, no descriptor
         };
         kind what = kind::done;
-        std::string text;     // for the status
-        long retry_after = -1; // seconds that it asks for; -1: it does not say
-        int file = -1;        // the one that was asked for
-        int piece = -1;       // the wrong one
-        bool mixed = false;   // … of which another one gave a part
+        std::string text;        // for the status
+        long retry_after = -1;   // seconds that it asks for; -1: it does not say
+        int file = -1;           // the one that was asked for
+        int piece = -1;          // the wrong one
+        bool mixed = false;      // … of which another one gave a part
         std::uint64_t bytes = 0; // that it gave for this order
 };
 

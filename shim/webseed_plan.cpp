@@ -32,8 +32,8 @@ constexpr int looks_max = 4096;
 // A reader's piece is left to peers for so long, and so long if one is asked for it already.
 constexpr auto peers_first = milliseconds(250);
 constexpr auto peers_late = milliseconds(1000);
-// One that takes longer than this for a piece is not asked for those that a reader needs next, where
-// there are peers; only for those of the farther half of its window.
+// One that takes longer than this for a piece is not asked for those that a reader needs next,
+// where there are peers; only for those of the farther half of its window.
 constexpr double near_s = 1;
 constexpr int far = 3;
 // Whoever takes longer for a piece that a reader waits for gets company.
@@ -219,7 +219,9 @@ void web_seeds::ask(std::size_t k, int first, int n, clock::time_point now)
                 });
         };
         order->on_piece = [post, k](web_piece &&p) {
-                post([k, p = std::move(p)](web_seeds &w) mutable { w.piece_came(k, std::move(p)); });
+                post([k, p = std::move(p)](web_seeds &w) mutable {
+                        w.piece_came(k, std::move(p));
+                });
         };
         order->on_end = [post, k, o = std::weak_ptr<web_order>(order)](
                                 web_result &&r, std::vector<web_piece> &&left) {

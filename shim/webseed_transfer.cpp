@@ -390,8 +390,8 @@ bool web_transfer::judge()
                 end(kind::useless, "it answers with an encoding that it was not asked for");
                 return false;
         }
-        if (m_head.status == 206 && parse_content_range(m_head.range, range) &&
-            range.has_total && range.total != m_file_size) {
+        if (m_head.status == 206 && parse_content_range(m_head.range, range) && range.has_total &&
+            range.total != m_file_size) {
                 end(kind::missing, "it has a file of " + std::to_string(range.total) +
                                            " bytes where the torrent has one of " +
                                            std::to_string(m_file_size));
@@ -473,7 +473,7 @@ curl_socket_t web_transfer::on_open(void *self, curlsocktype, struct curl_sockad
                 }
                 // At first one for each family of addresses may be opened: it is the connections
                 // that count.
-                if (site.connections < web_fetcher::site_sockets_max && *t.m_at.sockets > 0)
+                if (site.connections<web_fetcher::site_sockets_max && * t.m_at.sockets> 0)
                         fd = ::socket(a->family, a->socktype | SOCK_CLOEXEC, a->protocol);
                 t.m_no_socket |= fd < 0;
                 if (fd >= 0) {

@@ -101,8 +101,7 @@ std::string host_of_url(std::string const &url)
 bool is_web_url(std::string const &url, bool loopback)
 {
         auto const host = host_of_url(url);
-        return !host.empty() && url.size() <= url_bytes_max &&
-               (loopback || !names_this_host(host));
+        return !host.empty() && url.size() <= url_bytes_max && (loopback || !names_this_host(host));
 }
 
 void sift_web_seeds(std::vector<std::string> &urls, bool loopback)
@@ -170,8 +169,7 @@ bool parse_content_range(std::string const &value, content_range &ret)
         auto const dash = value.find('-'), slash = value.find('/');
         content_range r{};
         if (space == std::string::npos || lower(value.substr(0, space)) != "bytes" ||
-            dash == std::string::npos || slash == std::string::npos || dash < space ||
-            slash < dash)
+            dash == std::string::npos || slash == std::string::npos || dash < space || slash < dash)
                 return false;
         auto const total = value.substr(slash + 1);
         r.has_total = total != "*";
@@ -196,5 +194,6 @@ long parse_retry_after(std::string const &value, std::time_t now)
         auto const at = curl_getdate(value.c_str(), nullptr);
         if (at < 0)
                 return -1;
-        return at <= now ? 0 : long(std::min<std::time_t>(at - now, std::numeric_limits<int>::max()));
+        return at <= now ? 0
+                         : long(std::min<std::time_t>(at - now, std::numeric_limits<int>::max()));
 }

@@ -66,7 +66,7 @@ constexpr unsigned wrong_max = 8;
 
 } // namespace
 
-web_seeds::web_seeds(std::vector<std::string> urls, bool loopback) : m_loopback(loopback)
+web_seeds::web_seeds(std::vector<std::string> const &urls, bool loopback) : m_loopback(loopback)
 {
         add(urls);
 }
@@ -149,8 +149,8 @@ void web_seeds::update(int piece)
         else
                 m_awaited.erase(piece);
         auto const c = m_claims.find(piece);
-        if (priority > 0 && m_trials.count(piece) == 0 &&
-            !m_torrent->anchor.is_let_go(piece) && (c == m_claims.end() || c->second.freed))
+        if (priority > 0 && m_trials.count(piece) == 0 && !m_torrent->anchor.is_let_go(piece) &&
+            (c == m_claims.end() || c->second.freed))
                 m_open[std::size_t(priority)].insert(piece);
 }
 

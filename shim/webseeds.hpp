@@ -38,7 +38,7 @@ class web_seeds
 {
       public:
         // The URLs as the torrent's source has them, sifted. Before libtorrent knows the torrent.
-        web_seeds(std::vector<std::string> urls, bool loopback);
+        web_seeds(std::vector<std::string> const &urls, bool loopback);
 
         // There is metadata. t outlives this.
         void begin(bt_torrent &t, lt::torrent_handle const &h);
@@ -70,10 +70,10 @@ class web_seeds
 
                 // While it is asked for something.
                 std::shared_ptr<web_order> order;
-                int first = 0;                  // the order's first piece
-                std::uint64_t seen = 0;         // bytes that had come when last looked at
-                clock::time_point moved_at;     // when any came last
-                bool stalled = false;           // it was cut for that
+                int first = 0;                            // the order's first piece
+                std::uint64_t seen = 0;                   // bytes that had come when last looked at
+                clock::time_point moved_at;               // when any came last
+                bool stalled = false;                     // it was cut for that
                 std::chrono::milliseconds patience{1000}; // until that
         };
         // A piece that web seeds are being asked for, or have given.

@@ -45,10 +45,15 @@ static void test_hosts(void **)
 
 static void test_what_is_sifted(void **)
 {
-        std::vector<std::string> urls{
-                "http://a/b c\r\nX: y", "http://a/b c\r\nX: y", "http://127.0.0.1/", "http://[::1]/",
-                "http://0.0.0.0/",      "http://localhost./",   "http://x.LOCALHOST:8/",
-                "gopher://a/",          "http://b/" + std::string(5000, 'x')};
+        std::vector<std::string> urls{"http://a/b c\r\nX: y",
+                                      "http://a/b c\r\nX: y",
+                                      "http://127.0.0.1/",
+                                      "http://[::1]/",
+                                      "http://0.0.0.0/",
+                                      "http://localhost./",
+                                      "http://x.LOCALHOST:8/",
+                                      "gopher://a/",
+                                      "http://b/" + std::string(5000, 'x')};
         auto with_loopback = urls;
         sift_web_seeds(urls, false);
         assert_int_equal(urls.size(), 1);
@@ -95,9 +100,9 @@ static void test_urls_of_files(void **)
 
 static void test_local_networks(void **)
 {
-        for (char const *a : {"10.1.2.3", "172.16.0.1", "172.31.255.1", "192.168.1.1", "169.254.1.1",
-                              "100.64.0.1", "127.0.0.1", "0.0.0.0", "::1", "::", "fe80::1",
-                              "fd00::1", "fc00::1", "::ffff:10.0.0.1"})
+        for (char const *a : {"10.1.2.3", "172.16.0.1", "172.31.255.1", "192.168.1.1",
+                              "169.254.1.1", "100.64.0.1", "127.0.0.1", "0.0.0.0", "::1",
+                              "::", "fe80::1", "fd00::1", "fc00::1", "::ffff:10.0.0.1"})
                 assert_true(is_local_network(boost::asio::ip::make_address(a)));
         for (char const *a : {"8.8.8.8", "172.32.0.1", "172.15.0.1", "192.169.0.1", "11.0.0.1",
                               "100.128.0.1", "2001:db8::1", "::ffff:8.8.8.8"})
