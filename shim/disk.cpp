@@ -238,8 +238,11 @@ class store_disk final : public lt::disk_interface,
                                          handler(piece);
                                          if (!s->owner)
                                                  return;
-                                         s->owner->anchor.restored(int(piece));
-                                         s->owner->web->restored(int(piece));
+                                         (void)guarded(nullptr, [&] {
+                                                 s->owner->anchor.restored(int(piece));
+                                                 s->owner->web->restored(int(piece));
+                                                 return 0;
+                                         });
                                  });
                          });
         }

@@ -42,7 +42,7 @@ web_options web_options_of(lt::settings_pack const &s, int descriptors)
         o.user_agent = s.get_str(sp::user_agent);
         o.verify_tls = s.get_bool(sp::validate_https_trackers);
         o.rate_max = std::max(0, s.get_int(sp::download_rate_limit));
-        auto const interfaces = s.get_str(sp::outgoing_interfaces);
+        auto const &interfaces = s.get_str(sp::outgoing_interfaces);
         o.interface = interfaces.substr(0, interfaces.find(','));
         o.sockets_max = std::clamp(descriptors / 8, web_fetcher::site_sockets_max, 300);
         auto const type = s.get_int(sp::proxy_type);
@@ -89,7 +89,7 @@ class web_fetcher::loop
         loop(loop const &) = delete;
         loop &operator=(loop const &) = delete;
 
-        void fetch(std::shared_ptr<web_site> const &site, std::shared_ptr<web_order> const &order);
+        void fetch(std::shared_ptr<web_site> const &of, std::shared_ptr<web_order> const &order);
         void cut(std::shared_ptr<web_order> const &order);
         void close(std::uint64_t id);
         // Waits for something to happen and deals with it.
@@ -105,7 +105,7 @@ class web_fetcher::loop
         static int on_socket(CURL *, curl_socket_t fd, int what, void *at, void *) noexcept;
         static int on_timer(CURLM *, long ms, void *at) noexcept;
 
-        asked *find_or_open(std::shared_ptr<web_site> const &s);
+        asked *find_or_open(std::shared_ptr<web_site> const &of);
         void add(asked &s, web_transfer &t);
         void end(asked &s, CURL *easy);
         void act(asked &s, curl_socket_t fd, int events);

@@ -37,11 +37,17 @@ class web_piece
         {
         }
 
+        // More than this is not taken by all together, unless by a single one. Twice what is asked
+        // for: a piece that is whole keeps its memory until the network thread has it.
+        static constexpr std::size_t sum_max = 256u << 20;
+
         // False: there is no memory for it.
         bool allocate(std::atomic<std::size_t> &sum)
         {
                 if (data)
                         return true;
+                if (auto const held = sum.load(); held > 0 && held + size > sum_max)
+                        return false;
                 data = decltype(data)(static_cast<char *>(std::malloc(size)),
                                       web_buffer_free{&sum, size});
                 if (data)

@@ -152,11 +152,21 @@ void web_seeds::assign()
         auto const stopped = lt::torrent_flags::upload_mode | lt::torrent_flags::paused;
         if (idle.empty() || (m_handle.flags() & stopped))
                 return;
-        m_assigning = true; // what is given free below comes back here
+        // What is given free below comes back here.
+        struct at_work {
+                bool &flag;
+                explicit at_work(bool &f) : flag(f)
+                {
+                        flag = true;
+                }
+                ~at_work()
+                {
+                        flag = false;
+                }
+        } const here(m_assigning);
         look_at_peers();
         while (!idle.empty() && assign_one(idle, now))
                 idle = idle_seeds(now);
-        m_assigning = false;
 }
 
 bool web_seeds::assign_one(std::vector<std::size_t> const &idle, clock::time_point now)

@@ -66,7 +66,7 @@ bool names_this_host(std::string const &host_and_port)
         return !ec && is_this_host(a);
 }
 
-bool is_below(boost::asio::ip::address_v4 a, unsigned b0, unsigned b1, int bits)
+bool is_below(boost::asio::ip::address_v4 const &a, unsigned b0, unsigned b1, int bits)
 {
         auto const net = (b0 << 24) | (b1 << 16);
         return (a.to_uint() ^ net) >> (32 - bits) == 0;

@@ -192,6 +192,8 @@ void web_seeds::restored(int piece)
                 m_trials.erase(t);
                 if (!was.verified)
                         gave_wrong(m_seeds[was.from], piece);
+                if (m_claims.count(piece) == 0)
+                        m_torrent->anchor.give_free({piece});
         }
         update(piece);
         assign();
@@ -244,10 +246,8 @@ void web_seeds::tick()
         for (auto const &t : m_trials)
                 if (now - t.second.since > trial_time)
                         lost.push_back(t.first);
-        for (int const p : lost) {
-                m_trials.erase(p);
-                update(p);
-        }
+        for (int const p : lost)
+                restored(p);
         watch(now);
         assign();
         arm(wanted ? tick_time : idle_tick_time);
@@ -315,8 +315,9 @@ void web_seeds::close_claims(std::vector<int> const &pieces)
                 if (c == m_claims.end() || --c->second.orders > 0)
                         continue;
                 m_claims.erase(c);
-                // libtorrent has all of a piece in trial, so no peer is asked for it.
-                free.push_back(p);
+                // What libtorrent has all of is given free when it is missing again.
+                if (m_trials.count(p) == 0)
+                        free.push_back(p);
         }
         m_torrent->anchor.give_free(free);
         for (int const p : free)

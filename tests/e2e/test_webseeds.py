@@ -241,6 +241,21 @@ def test_files_of_any_name_and_pieces_that_span_them(
     assert web_seed.sent() == torrent.length
 
 
+def test_names_that_the_mount_shows_otherwise(
+    fs: Magnetfs, web_seed: WebSeed, torrents: TorrentMaker
+) -> None:
+    """They are asked for as the torrent has them: long ones, and with characters that are replaced."""
+    names = {"l" * 246 + ".bin": "", "turn\u202eed.bin": "turn_ed.bin", "tab\there.bin": "tab_here.bin"}
+    torrent = torrents.multi("otherwise", [(name, 100_000) for name in names], seed=513)
+    directory = added(fs, torrent, web_seed.serve(torrent))
+    for name, shown in names.items():
+        assert_same(directory / (shown or name), torrent, name)
+    assert {asked.path for asked in web_seed.asked()} == {
+        f"/files/otherwise/{name}" for name in names
+    }
+    assert {asked.status for asked in web_seed.asked()} == {206}
+
+
 def test_padding_is_not_asked_for(fs: Magnetfs, web_seed: WebSeed, folder: Path) -> None:
     torrent = padded(folder, "padded", {"a.bin": 100_000, "b.bin": 70_001}, seed=504)
     directory = added(fs, torrent, web_seed.serve(torrent))
@@ -737,6 +752,24 @@ def test_no_web_seed_on_this_host(
     fails(fd, 0)
     problem(fs, torrent, "web seed", "on this host")
     assert web_seed.asked() == []
+
+
+def test_no_questions_on_the_local_network(
+    fs: Magnetfs, web_seed: WebSeed, torrents: TorrentMaker
+) -> None:
+    """A magnet makes no machine nearby do something: no web seed there has a ? in its URL, nor
+    does a redirect lead to one."""
+    torrent = torrents.single("asking.bin", MIB, seed=543)
+    url = web_seed.serve(torrent)
+    moved = torrents.single("moved to asking.bin", MIB, seed=544)
+    with Parked(added(fs, torrent, url + "?reboot=1") / torrent.name):
+        problem(fs, torrent, "web seed", "question mark")
+        assert web_seed.asked() == []
+    url = web_seed.serve(moved)
+    web_seed.misbehave(status=302, location="{target}?reboot=1")
+    with Parked(added(fs, moved, url) / moved.name):
+        problem(fs, moved, "web seed", "question mark")
+    assert all("?" not in asked.target for asked in web_seed.asked())
 
 
 def test_web_seeds_rest_when_nobody_reads(resting: tuple[Magnetfs, WebSeed, Torrent]) -> None:
