@@ -5,6 +5,7 @@
 BUILD_PACKAGES=(
         fuse3 cmake ninja-build pkg-config gcc g++
         libfuse3-dev libtorrent-rasterbar-dev libcivetweb-dev libcjson-dev
+        libcurl4-openssl-dev
         uthash-dev
 )
 

@@ -32,11 +32,6 @@ static int margin_of(lt::torrent_info const &info)
         return std::max(1, std::min(info.num_pieces() / 8, margin_bytes / info.piece_length()));
 }
 
-int anchor::first(lt::torrent_info const &info)
-{
-        return margin_of(info) % info.num_pieces();
-}
-
 void anchor::begin(bt_torrent &t, lt::torrent_handle const &h, lt::io_context *io,
                    anchor_disk *disk)
 {
@@ -136,6 +131,8 @@ void anchor::hold()
 void anchor::drop(int piece, priorities &changes)
 {
         bool const was_held = m_held;
+        if (was_held && m_missing.has(piece))
+                m_let_go.insert(piece);
         m_piece = choose(piece);
         m_held = false;
         if (m_piece >= 0)
@@ -190,14 +187,47 @@ void anchor::look_again()
 // libtorrent itself asks for a failed piece again in its next tick of a second.
 void anchor::restored(int piece)
 {
+        m_let_go.erase(piece);
         if (piece == m_piece && m_held) { // the torrent was stopped by an error
                 m_held = false;
                 hold();
                 return;
         }
         auto const w = m_wanted.find(piece);
-        if (w != m_wanted.end())
+        if (w != m_wanted.end() && m_held_back.count(piece) == 0)
                 kick(piece, w->second);
+}
+
+// libtorrent knows nothing of what web seeds are asked for, so it is told that these are not
+// wanted.
+void anchor::hold_back(std::vector<int> const &pieces)
+{
+        priorities changes;
+        for (int const p : pieces) {
+                m_held_back.insert(p);
+                m_handle.reset_piece_deadline(lt::piece_index_t(p));
+                changes.emplace_back(lt::piece_index_t(p), lt::dont_download);
+        }
+        m_handle.prioritize_pieces(changes);
+}
+
+void anchor::give_free(std::vector<int> const &pieces)
+{
+        priorities changes;
+        for (int const p : pieces) {
+                if (m_held_back.erase(p) == 0 || !wants(p))
+                        continue;
+                auto const priority = m_parts.falling
+                                              ? m_wanted.at(p)
+                                              : lt::download_priority_t(lt::default_priority);
+                changes.emplace_back(lt::piece_index_t(p), priority);
+        }
+        if (changes.empty())
+                return;
+        m_handle.prioritize_pieces(changes);
+        for (auto const &c : changes)
+                if (m_wanted.at(int(c.first)) == lt::top_priority && m_mute_peers == 0)
+                        m_handle.set_piece_deadline(c.first, 0);
 }
 
 std::vector<int> anchor::awaited() const
@@ -211,6 +241,8 @@ std::vector<int> anchor::awaited() const
 
 void anchor::ask_again(int piece)
 {
+        if (m_held_back.count(piece) > 0)
+                return;
         if (m_mute_peers > 0) {
                 look_again();
                 return;
@@ -220,7 +252,7 @@ void anchor::ask_again(int piece)
         m_handle.set_piece_deadline(p, 0);
 }
 
-void anchor::want(std::vector<bt_want> const &list)
+void anchor::want(std::vector<bt_want> const &list, std::function<void()> const &first)
 {
         if (!m_disk)
                 return;
@@ -238,6 +270,7 @@ void anchor::want(std::vector<bt_want> const &list)
         }
         if (m_piece < 0 ? m_free.count() > 0 : m_wanted.count(m_piece) > 0)
                 drop(m_piece, changes);
+        first();
         for (auto const &w : list) {
                 lt::piece_index_t const p(static_cast<int>(w.piece));
                 if (!w.urgent)
@@ -245,6 +278,8 @@ void anchor::want(std::vector<bt_want> const &list)
                 lt::download_priority_t priority(w.priority);
                 if (!m_parts.falling && priority > lt::dont_download)
                         priority = lt::default_priority;
+                if (m_held_back.count(int(w.piece)) > 0)
+                        priority = lt::dont_download;
                 changes.emplace_back(p, int(w.piece) == m_piece ? lt::low_priority : priority);
         }
         m_handle.prioritize_pieces(changes);
@@ -252,7 +287,7 @@ void anchor::want(std::vector<bt_want> const &list)
         if (!urgent && were_asked_for(dropped))
                 cancel_requests();
         for (auto const &w : list)
-                if (w.urgent && m_mute_peers == 0)
+                if (w.urgent && m_mute_peers == 0 && m_held_back.count(int(w.piece)) == 0)
                         m_handle.set_piece_deadline(lt::piece_index_t(static_cast<int>(w.piece)),
                                                     0);
         // A peer that had nothing left to be asked for is in end-game mode: it is asked for one
@@ -273,6 +308,7 @@ void anchor::passed(int piece)
         if (!m_disk)
                 return;
         m_wanted.erase(piece);
+        m_held_back.erase(piece);
         m_missing.erase(piece);
         m_free.erase(piece);
         if (piece != m_piece)

@@ -11,6 +11,7 @@
 #include <libtorrent/torrent_handle.hpp>
 #include <libtorrent/torrent_info.hpp>
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <set>
@@ -37,8 +38,9 @@ class anchor
                    anchor_disk *disk);
         // libtorrent takes pieces from here on.
         void files_checked();
-        // Changes what is wanted.
-        void want(std::vector<bt_want> const &list);
+        // Changes what is wanted. first is called before peers are asked for anything, and may hold
+        // pieces back from them.
+        void want(std::vector<bt_want> const &list, std::function<void()> const &first);
         // Somebody has given the piece.
         void passed(int piece);
         // Its hash was wrong, or it was the anchor: the piece is missing again, and nobody has been
@@ -58,8 +60,24 @@ class anchor
         {
                 return m_disk && !m_missing.has(piece);
         }
-        // The piece that it begins with where none is wanted or had.
-        static int first(lt::torrent_info const &info);
+        // Those that are wanted and missing, with their priorities.
+        std::map<int, lt::download_priority_t> const &wanted() const
+        {
+                return m_wanted;
+        }
+        int priority_of(int piece) const // 0: not wanted, or there
+        {
+                auto const w = m_wanted.find(piece);
+                return w == m_wanted.end() ? 0 : int(static_cast<std::uint8_t>(w->second));
+        }
+        // The piece was the anchor, and libtorrent takes nothing of it until it is restored().
+        bool is_let_go(int piece) const
+        {
+                return m_let_go.count(piece) > 0;
+        }
+        // Peers are not asked for these until they are given free: a web seed is.
+        void hold_back(std::vector<int> const &pieces);
+        void give_free(std::vector<int> const &pieces);
         // Those that a reader waits for, or will at once if it gets less than its share.
         std::vector<int> awaited() const;
         // Nobody is asked for some of its blocks any more: asks all peers, before everything else.
@@ -94,6 +112,8 @@ class anchor
         std::weak_ptr<bt_torrent> m_owner;
         engine_parts m_parts;                            // set once
         std::map<int, lt::download_priority_t> m_wanted; // missing ones
+        std::set<int> m_let_go;                          // is_let_go()
+        std::set<int> m_held_back;                       // no peer is asked for them
         piece_set m_missing, m_free;                     // free: missing ones that nobody wants
         int m_margin = 1; // an anchor is so far ahead of every reader when it is chosen
 };

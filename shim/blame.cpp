@@ -153,6 +153,8 @@ void blame::ban(lt::peer_connection_handle const &peer)
 // Only what comes first counts: libtorrent takes nothing for a block that is there.
 void blame::gave(giver_ptr const &g, lt::peer_request const &r)
 {
+        if (m_given_otherwise.count(int(r.piece)) > 0)
+                return;
         auto &given = m_given[int(r.piece)];
         if (given.empty()) {
                 auto const info = m_torrent->handle.torrent_file();
@@ -163,6 +165,11 @@ void blame::gave(giver_ptr const &g, lt::peer_request const &r)
         auto const i = std::size_t(r.start / block_bytes);
         if (i < given.size() && !given[i])
                 given[i] = g;
+}
+
+void blame::given_otherwise(int piece)
+{
+        m_given_otherwise.insert(piece);
 }
 
 bool blame::is_given(lt::peer_request const &r) const
@@ -182,11 +189,13 @@ void blame::unwritten(lt::peer_request const &r)
 
 void blame::restored(int piece)
 {
+        m_given_otherwise.erase(piece);
         m_given.erase(piece);
 }
 
 void blame::failed(int piece)
 {
+        m_given_otherwise.erase(piece);
         auto const p = m_given.find(piece);
         if (p == m_given.end())
                 return; // no peer gave anything of it
@@ -251,6 +260,7 @@ void blame::note(int piece, std::vector<giver_ptr> const &given, piece_digest co
 
 void blame::passed(int piece)
 {
+        m_given_otherwise.erase(piece);
         m_given.erase(piece);
         if (m_cases.count(piece) == 0)
                 return;

@@ -85,6 +85,9 @@ class blame
         void gave(giver_ptr const &g, lt::peer_request const &r);
         // Whether somebody has given that block of a piece that is not complete.
         bool is_given(lt::peer_request const &r) const;
+        // All of the piece that is missing comes from elsewhere: what peers send of it from here on
+        // is thrown away.
+        void given_otherwise(int piece);
         // The block could not be written: it is as if nobody had given it.
         void unwritten(lt::peer_request const &r);
         // The piece was wrong. libtorrent has not blamed anybody for it yet, but will.
@@ -127,6 +130,7 @@ class blame
         bool m_several = false;
         std::set<giver_ptr> m_there;                   // connected
         std::map<int, std::vector<giver_ptr>> m_given; // by block; of pieces not complete
+        std::set<int> m_given_otherwise;
         std::map<int, open_case> m_cases;
         std::size_t m_witnessed = 0; // blocks of all cases
         std::uint64_t m_numbers = 0;

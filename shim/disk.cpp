@@ -15,6 +15,7 @@
 #include "disk_worker.hpp"
 #include "error.hpp"
 #include "timer.hpp"
+#include "webseeds.hpp"
 
 #include <libtorrent/disk_buffer_holder.hpp>
 #include <libtorrent/disk_observer.hpp>
@@ -244,6 +245,7 @@ class store_disk final : public lt::disk_interface,
                                                          return 0;
                                                  s->owner->blame.restored(int(piece));
                                                  s->owner->anchor.restored(int(piece));
+                                                 s->owner->web->restored(int(piece));
                                                  return 0;
                                          });
                                  });

@@ -8,11 +8,8 @@
 #include <libtorrent/alert_types.hpp>
 #include <libtorrent/error_code.hpp>
 
-#include <boost/asio/post.hpp>
-
 #include <algorithm>
 #include <cerrno>
-#include <cstdlib>
 #include <string>
 #include <vector>
 
@@ -63,6 +60,16 @@ void on_metadata_failed(bt_session &s, lt::metadata_failed_alert const &a)
         t->callbacks->metadata(t->user, nullptr, &err);
 }
 
+// What libtorrent said last of the torrent, with what its web seeds add.
+bt_stats with_web_seeds(bt_stats b, web_stats const &web)
+{
+        b.download_rate += web.rate;
+        b.peers += web.connections;
+        b.seeds += web.connections;
+        b.downloaded += web.bytes;
+        return b;
+}
+
 void on_state_update(bt_session &s, lt::state_update_alert const &a)
 {
         for (auto const &st : a.status) {
@@ -77,25 +84,28 @@ void on_state_update(bt_session &s, lt::state_update_alert const &a)
                 b.known_peers = uint32_t(std::max(0, st.list_peers));
                 b.downloaded = uint64_t(st.total_payload_download);
                 b.uploaded = uint64_t(st.total_payload_upload);
-                if (b.download_rate > 0 || b.upload_rate > 0)
-                        s.rates[t->id] = {b.download_rate, b.upload_rate};
-                else
-                        s.rates.erase(t->id);
-                t->callbacks->stats(t->user, &b);
+                s.told[t->id] = b;
+                t->web->stats.changed = true;
         }
-        uint32_t down = 0, up = 0;
-        for (auto i = s.rates.begin(); i != s.rates.end();) {
-                if (!s.torrents.find(i->first)) {
-                        i = s.rates.erase(i);
+        uint32_t down = 0, up = 0, web = 0;
+        for (auto i = s.told.begin(); i != s.told.end();) {
+                auto const t = s.torrents.find(i->first);
+                if (!t) {
+                        i = s.told.erase(i);
                         continue;
                 }
-                down += i->second.first;
-                up += i->second.second;
+                auto const b = with_web_seeds(i->second, t->web->stats);
+                if (t->web->stats.changed.exchange(false) && !t->removed)
+                        t->callbacks->stats(t->user, &b);
+                down += b.download_rate;
+                up += b.upload_rate;
+                web += t->web->stats.connections;
                 ++i;
         }
         std::lock_guard<std::mutex> const l(s.stats_lock);
         s.stats.download_rate = down;
         s.stats.upload_rate = up;
+        s.web_connections = web;
         s.stats.heartbeat++;
 }
 
@@ -115,25 +125,6 @@ void on_problem(bt_session &s, lt::torrent_alert const &a, std::string const &te
                 t->callbacks->problem(t->user, text.c_str());
 }
 
-// A web seed has answered with an error (its text begins with the HTTP status), or has been given
-// up by libtorrent.
-void on_web_seed(bt_session &s, lt::url_seed_alert const &a)
-{
-        auto const t = s.torrents.find(id_of(a.handle));
-        if (!t || t->removed)
-                return;
-        std::string const url = a.server_url(),
-                          what = a.error ? a.error.message() : std::string(a.error_message());
-        t->callbacks->problem(t->user, ("web seed " + url + ": " + what).c_str());
-        int const status = a.error ? 0 : std::atoi(what.c_str());
-        boost::asio::post(*s.io, [t, url, status] {
-                (void)guarded(nullptr, [&] {
-                        t->web->refused(url, status);
-                        return 0;
-                });
-        });
-}
-
 void on_alert(bt_session &s, lt::alert const *a)
 {
         if (auto const *u = lt::alert_cast<lt::state_update_alert>(a))
@@ -144,7 +135,7 @@ void on_alert(bt_session &s, lt::alert const *a)
                         return i < 0 ? 0u : uint32_t(std::max<std::int64_t>(0, c[i]));
                 };
                 std::lock_guard<std::mutex> const l(s.stats_lock);
-                s.stats.peers = at(s.metric_peers);
+                s.stats.peers = at(s.metric_peers) + s.web_connections;
                 s.stats.dht_nodes = at(s.metric_dht_nodes);
         } else if (auto const *up = lt::alert_cast<lt::listen_succeeded_alert>(a)) {
                 if (up->socket_type == lt::socket_type_t::tcp) {
@@ -156,8 +147,6 @@ void on_alert(bt_session &s, lt::alert const *a)
         } else if (auto const *te = lt::alert_cast<lt::tracker_error_alert>(a))
                 on_problem(s, *te,
                            std::string("tracker ") + te->tracker_url() + ": " + reason_of(*te));
-        else if (auto const *ws = lt::alert_cast<lt::url_seed_alert>(a))
-                on_web_seed(s, *ws);
         else if (auto const *mf = lt::alert_cast<lt::metadata_failed_alert>(a))
                 on_metadata_failed(s, *mf);
         else if (auto const *to = lt::alert_cast<lt::torrent_error_alert>(a))

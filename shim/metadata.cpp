@@ -5,7 +5,7 @@
 #include "error.hpp"
 #include "magnet.hpp"
 #include "paths.hpp"
-#include "webseeds.hpp"
+#include "webseed_url.hpp"
 
 #include <libtorrent/hex.hpp>
 #include <libtorrent/load_torrent.hpp>

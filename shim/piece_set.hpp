@@ -17,6 +17,14 @@ class piece_set
                         m_words.back() = (std::uint64_t(1) << (n % 64)) - 1;
         }
 
+        // None yet, of pieces below n.
+        static piece_set none(int n)
+        {
+                piece_set r;
+                r.m_words.resize(std::size_t(n + 63) / 64);
+                return r;
+        }
+
         int count() const
         {
                 return m_count;

@@ -24,6 +24,9 @@
 
 bt_session::~bt_session()
 {
+        // Its thread posts to the session's.
+        if (web)
+                web->stop();
         session.reset();
         if (event_fd >= 0)
                 ::close(event_fd);
@@ -103,6 +106,8 @@ int bt_session_new(const struct bt_callbacks *callbacks, const struct bt_setting
                 s->metadata_max = params.settings.get_int(lt::settings_pack::max_metadata_size);
                 for (size_t i = 0; i < n_settings; i++)
                         s->utp_is_set |= std::strcmp(settings[i].name, "enable_outgoing_utp") == 0;
+                s->web =
+                        std::make_unique<web_fetcher>(web_options_of(params.settings, files_max()));
                 auto *const raw = s.get();
                 params.disk_io_constructor =
                         [raw](lt::io_context &io, lt::settings_interface const &,

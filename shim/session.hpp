@@ -5,6 +5,7 @@
 #include "bt.h"
 #include "parts.hpp"
 #include "torrent.hpp"
+#include "webseed_fetch.hpp"
 
 #include <libtorrent/alert.hpp>
 #include <libtorrent/io_context.hpp>
@@ -35,6 +36,7 @@ struct bt_found {
 struct bt_session {
         bt_callbacks callbacks{};
         int event_fd = -1;
+        std::unique_ptr<web_fetcher> web; // set once; outlives the torrents
         torrent_table torrents;
         uint64_t next_id = 1; // bt_torrent_add's callers: under add_lock
         std::mutex add_lock;
@@ -55,11 +57,12 @@ struct bt_session {
         // The dispatch thread's.
         std::vector<lt::alert *> alerts;
         int metric_peers = -1, metric_dht_nodes = -1;
+        uint32_t web_connections = 0;
 
         std::mutex stats_lock;
         bt_session_stats stats{}; // under stats_lock
-        std::unordered_map<uint64_t, std::pair<uint32_t, uint32_t>>
-                rates; // the dispatch thread's: torrent -> down, up, of those that have any
+        std::unordered_map<uint64_t, bt_stats>
+                told; // the dispatch thread's: torrent -> what libtorrent said last
 
         std::unique_ptr<lt::session> session;
         // The session as its own thread has it: that runs on while session is being ended, and is

@@ -15,18 +15,12 @@
 
 #include <sys/resource.h>
 
-namespace
-{
-
-// Descriptors that this process may have.
 int files_max()
 {
         constexpr rlim_t unlimited = 1 << 20;
         rlimit l{};
         return getrlimit(RLIMIT_NOFILE, &l) < 0 ? 1024 : int(std::min(l.rlim_cur, unlimited));
 }
-
-} // namespace
 
 lt::settings_pack default_settings()
 {
@@ -83,20 +77,6 @@ lt::settings_pack default_settings()
         // libtorrent 2.0.8's XML parser and picker have fixes that Debian 12 lacks: keep UPnP off
         // unless asked for.
         p.set_bool(sp::enable_upnp, false);
-        // The old server's bound on connections to web seeds of one torrent.
-        p.set_int(sp::max_web_seed_connections, 30);
-        // Four pieces that are wrong, and libtorrent bans all who gave something of them: a web
-        // seed that gave most of each too, asked for a MiB at once, for one that gave a wrong
-        // block. It can't tell web seeds' blocks apart as it can peers'. web_watch drops those that
-        // lie.
-        p.set_bool(sp::ban_web_seeds, false);
-        // What was asked of a web seed comes, also after a seek; with the default of 16 MiB that is
-        // seconds of it. libtorrent takes a piece or a MiB at least.
-        p.set_int(sp::urlseed_max_request_bytes, 1 << 20);
-        // Seconds until a web seed that had not got one file is asked for others.
-        p.set_int(sp::urlseed_wait_retry, 1);
-        // … and until a name is looked up again that was not found. Names fail with the network.
-        p.set_int(sp::web_seed_name_lookup_retry, 30);
         // Torrents are started and stopped by magnetfs, never by libtorrent's queue.
         p.set_int(sp::active_limit, std::numeric_limits<int>::max());
         p.set_bool(sp::announce_to_all_trackers, true);

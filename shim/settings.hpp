@@ -9,6 +9,9 @@
 
 #include <cstddef>
 
+// Descriptors that this process may have.
+int files_max();
+
 // The settings every session starts from (settings.cpp says why each), then the user's.
 lt::settings_pack default_settings();
 int apply_settings(lt::settings_pack &pack, engine_parts &parts, bt_setting const *settings,

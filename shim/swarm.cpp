@@ -29,11 +29,6 @@ constexpr auto lonely_tick_time = milliseconds(250);
 constexpr auto stall_time = milliseconds(500);
 // … if another one gave so many blocks in the last ticks. Without such a one, it is all there is.
 constexpr unsigned lively_blocks = 4;
-// A web seed that has never given anything is given so long for it.
-constexpr auto first_answer_time = milliseconds(2000);
-// A new connection to a web seed takes half a second on average, as libtorrent looks once a second.
-// A count of blocks is of half a second too.
-constexpr unsigned reconnect_counts = 1;
 // Peers that are gone are called again after so long, and each time so long after that.
 constexpr auto call_after = milliseconds(500);
 constexpr auto call_again_after = milliseconds(1000);
@@ -79,11 +74,9 @@ void conduct::answered(lt::peer_request const &r, bool with_data)
 
 bool conduct::stalls(int piece, lt::time_point now) const
 {
-        bool const unknown = m_quickest == lt::time_duration::max();
-        if (unknown && !is_web)
-                return false; // it has given nothing ever: maybe it is just far away
-        lt::time_duration const patience =
-                unknown ? lt::time_duration(first_answer_time) : stall_time + 2 * m_quickest;
+        if (!has_given())
+                return false; // maybe it is just far away
+        lt::time_duration const patience = stall_time + 2 * m_quickest;
         auto const first = m_asked.lower_bound({piece, 0});
         return first != m_asked.end() && first->first.first == piece &&
                now - first->second > patience && now - m_last_block > patience;
@@ -107,19 +100,8 @@ unsigned conduct::recent() const
         return sum;
 }
 
-bool conduct::is_busy_in_vain(class anchor const &wanted) const
-{
-        std::size_t vain = 0;
-        for (auto const &a : m_asked)
-                vain += wanted.wants(a.first.first) ? 0 : 1;
-        return is_web && m_pace > 0 && vain > reconnect_counts * m_pace;
-}
-
 void conduct::tick()
 {
-        unsigned const now = recent();
-        if (!m_asked.empty() || now > 0)
-                m_pace = std::max(now, m_pace * 7 / 8);
         m_tick = unsigned((m_tick + 1) % m_blocks.size());
         m_blocks[m_tick] = 0;
 }
@@ -172,6 +154,19 @@ void swarm::left(conduct &c)
         m_peers.erase(&c);
 }
 
+bool swarm::has_peers() const
+{
+        return std::any_of(m_peers.begin(), m_peers.end(),
+                           [](auto const &p) { return p.first->shook_hands; });
+}
+
+bool swarm::has_givers() const
+{
+        return std::any_of(m_peers.begin(), m_peers.end(), [](auto const &p) {
+                return p.first->shook_hands && p.first->has_given();
+        });
+}
+
 void swarm::wake()
 {
         if (m_awake || !m_timer)
@@ -190,8 +185,6 @@ void swarm::arm(lt::time_duration in)
 
 void swarm::tick()
 {
-        if (m_torrent->parts.watch && !m_torrent->removed)
-                drop_vain();
         if (!m_torrent->anchor.wants_pieces() || m_torrent->removed) {
                 m_torrent->hashes.tick({}, lt::clock_type::now());
                 m_awake = false;
@@ -227,10 +220,8 @@ void swarm::drop_stalled(lt::time_point now)
                 }
                 if (stalled.empty() || !lively)
                         continue;
-                for (auto *const c : stalled) {
-                        c->set_aside = true;
+                for (auto *const c : stalled)
                         c->peer().disconnect(lt::errors::timed_out, lt::operation_t::bittorrent);
-                }
                 m_torrent->anchor.ask_again(piece);
         }
 }
@@ -303,18 +294,6 @@ void swarm::end_deadlock(lt::time_point now)
         }
 }
 
-// Whoever was asked for what nobody wants any more, and can't be told.
-void swarm::drop_vain()
-{
-        std::vector<conduct *> vain;
-        for (auto const &p : m_peers)
-                if (p.first->is_busy_in_vain(m_torrent->anchor))
-                        vain.push_back(p.first);
-        for (auto *const c : vain)
-                c->peer().disconnect(boost::asio::error::operation_aborted,
-                                     lt::operation_t::bittorrent);
-}
-
 // Nobody is there: calls those who were. libtorrent calls a peer that went after
 // min_reconnect_time, later with each failure, and after three never. A tracker that names it takes
 // a failure off, and leaving the upload mode forgets when each was called last.
@@ -333,7 +312,7 @@ void swarm::call_again(lt::time_point now)
         m_called_at = now;
         std::vector<conduct *> slow;
         for (auto const &p : m_peers)
-                if (!p.first->is_web && now - p.first->since >= dial_time)
+                if (now - p.first->since >= dial_time)
                         slow.push_back(p.first);
         for (auto *const c : slow)
                 c->peer().disconnect(lt::errors::timed_out, lt::operation_t::connect);

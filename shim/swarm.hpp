@@ -24,8 +24,7 @@ class anchor;      // anchor.hpp
 class conduct
 {
       public:
-        explicit conduct(lt::peer_connection_handle c, bool is_web_seed = false)
-            : is_web(is_web_seed), m_peer(std::move(c))
+        explicit conduct(lt::peer_connection_handle c) : m_peer(std::move(c))
         {
         }
 
@@ -54,14 +53,14 @@ class conduct
         {
                 return m_peer;
         }
-        // Whether what it was asked for and nobody wants any more takes longer to come than a new
-        // connection.
-        bool is_busy_in_vain(class anchor const &wanted) const;
+        // It has given something that it was asked for.
+        bool has_given() const
+        {
+                return m_quickest != lt::time_duration::max();
+        }
 
         bool shook_hands = false;
         lt::time_point const since = lt::clock_type::now(); // it exists, connected or not
-        bool set_aside = false; // it held things up, and was hung up on for it
-        bool const is_web;      // a web seed: knows no cancelling
 
       private:
         lt::peer_connection_handle m_peer;
@@ -70,8 +69,7 @@ class conduct
         lt::time_duration m_quickest = lt::time_duration::max(); // from a request to its answer
         std::array<unsigned, 4> m_blocks{}; // a count for each of the last ticks
         unsigned m_tick = 0;
-        int m_progress = 0;  // bytes of the block under way, when last looked at
-        unsigned m_pace = 0; // blocks in as many ticks, of late, while it had something to give
+        int m_progress = 0; // bytes of the block under way, when last looked at
 };
 
 // All peers of a torrent. While pieces are wanted it looks several times a second whether one of
@@ -95,6 +93,9 @@ class swarm
         {
                 m_called.clear();
         }
+        // Whether somebody is there, and whether somebody who has given something.
+        bool has_peers() const;
+        bool has_givers() const;
         // Pieces are wanted from here on; the swarm finds out by itself when none is any more.
         void wake();
 
@@ -108,7 +109,6 @@ class swarm
         void drop_stalled(lt::time_point now);
         void drop_silent(lt::time_point now);
         void end_deadlock(lt::time_point now);
-        void drop_vain();
         void call_again(lt::time_point now);
         void call_banned(lt::time_point now);
         void call(lt::tcp::endpoint const &at);

@@ -170,7 +170,7 @@ int bt_torrent_add(struct bt_session *s, const struct bt_source *src, const uint
                 t->wants_metadata = !p.ti;
                 t->is_large = p.ti && is_large(*p.ti);
                 t->known_peers.insert(p.peers.begin(), p.peers.end());
-                t->web = std::make_unique<web_seeds>(std::move(p.url_seeds), src->loopback);
+                t->web = std::make_unique<web_seeds>(p.url_seeds, src->loopback);
                 p.url_seeds.clear();
                 {
                         std::lock_guard<std::mutex> const l(s->add_lock);
@@ -195,17 +195,10 @@ int bt_torrent_add(struct bt_session *s, const struct bt_source *src, const uint
                                 if (have[i / 8] & (1u << (i % 8)))
                                         p.have_pieces.set_bit(lt::piece_index_t(i));
                 }
-                if (p.ti)
-                        p.url_seeds = t->web->urls_for(*p.ti);
-                // Peers that are known are connected to when a torrent is resumed, and web seeds
-                // when it begins and wants a piece; else in a tick, up to a second later.
-                if (!p.url_seeds.empty() && p.peers.empty() && !have && t->parts.anchor) {
-                        p.piece_priorities.assign(std::size_t(p.ti->num_pieces()),
-                                                  lt::dont_download);
-                        p.piece_priorities[std::size_t(anchor::first(*p.ti))] = lt::low_priority;
-                } else if (t->parts.boost) {
+                // Peers that are known are connected to when a torrent is resumed; else in a tick,
+                // up to a second later.
+                if (t->parts.boost)
                         p.flags |= lt::torrent_flags::paused;
-                }
                 p.extensions.push_back([t](lt::torrent_handle const &h, lt::client_data_t)
                                                -> std::shared_ptr<lt::torrent_plugin> {
                         t->handle = h;
@@ -217,10 +210,11 @@ int bt_torrent_add(struct bt_session *s, const struct bt_source *src, const uint
                                 t->is_private = h.torrent_file()->priv();
                                 t->anchor.begin(*t, h, t->session->io, t->session->anchors);
                                 t->hashes.begin(*t, h.torrent_file());
-                                t->web->begin(*t, h, t->session->io, true);
+                                t->web->begin(*t, h);
                                 boost::asio::post(*t->session->io, [t] {
                                         (void)guarded(nullptr, [&] {
                                                 t->anchor.files_checked();
+                                                t->web->files_checked();
                                                 return 0;
                                         });
                                 });
@@ -274,10 +268,8 @@ void bt_torrent_want(struct bt_torrent *t, const struct bt_want *want, size_t n)
                 boost::asio::post(*t->session->io,
                                   [t = t->shared_from_this(), list = std::move(list)] {
                                           (void)guarded(nullptr, [&] {
-                                                  t->anchor.want(list);
+                                                  t->anchor.want(list, [&] { t->web->want(list); });
                                                   t->peers->wake();
-                                                  if (t->anchor.wants_pieces())
-                                                          t->web->wake();
                                                   return 0;
                                           });
                                   });

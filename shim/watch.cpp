@@ -120,7 +120,6 @@ struct peer_watch final : lt::peer_plugin {
                 t->blame.gave(giver, r);
                 conduct.answered(r, true);
                 t->peers->gave(conduct);
-                t->web->gave_block(int(r.piece), {});
                 if (!cancelled.empty())
                         cancelled.erase({int(r.piece), r.start});
                 return false;
@@ -237,8 +236,6 @@ struct torrent_watch final : lt::torrent_plugin {
         std::shared_ptr<lt::peer_plugin>
         new_connection(lt::peer_connection_handle const &c) override
         {
-                if (c.type() == lt::connection_type::url_seed)
-                        return std::make_shared<web_watch>(t, c);
                 return std::make_shared<peer_watch>(t, c);
         }
 
@@ -246,16 +243,15 @@ struct torrent_watch final : lt::torrent_plugin {
         {
                 t->callbacks->piece_passed(t->user, uint32_t(int(p)));
                 (void)guarded(nullptr, [&] {
-                        t->web->piece_passed(int(p));
                         t->blame.passed(int(p));
                         t->anchor.passed(int(p));
+                        t->web->passed(int(p));
                         return 0;
                 });
         }
 
         void on_piece_failed(lt::piece_index_t p) override
         {
-                t->web->piece_failed(int(p));
                 (void)guarded(nullptr, [&] {
                         t->blame.failed(int(p));
                         return 0;
@@ -267,6 +263,7 @@ struct torrent_watch final : lt::torrent_plugin {
         {
                 (void)guarded(nullptr, [&] {
                         t->anchor.files_checked();
+                        t->web->files_checked();
                         return 0;
                 });
         }
@@ -286,7 +283,7 @@ struct torrent_watch final : lt::torrent_plugin {
                         become_private(*t);
                 t->anchor.begin(*t, handle, t->session->io, t->session->anchors);
                 t->hashes.begin(*t, info);
-                t->web->begin(*t, handle, t->session->io, false);
+                t->web->begin(*t, handle);
                 t->session->tell({t, std::move(info), 0, {}});
         }
 };

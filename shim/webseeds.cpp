@@ -1,472 +1,418 @@
 // SPDX-License-Identifier: MIT
 // webseeds.cpp: web seeds (BEP 19).
 //
-// libtorrent does the HTTP. Left alone with it, three things go wrong. It keeps a connection to
-// each web seed while a piece is wanted, which here one always is (anchor.cpp): servers hang up on
-// connections without requests, and are called again a second later, for as long as the torrent
-// lives. A server that is overloaded once (503) is never asked for that file again. And what was
-// asked of a web seed can't be cancelled but by hanging up: a seek waits for the rest of it.
+// libtorrent 2.0.8 could do the HTTP, and its own code of that dies of a head without end, spins on
+// a chunk of negative length and on bytes that nobody asked for, and asks a server that gives
+// nothing ten thousand times a second. So it is told of no URL. libcurl does the HTTP in a thread
+// of its own (webseed_fetch.cpp, webseed_transfer.cpp), and libtorrent is given whole pieces.
+//
+// What is decided, and where. All decisions are made here, on the network thread, which knows what
+// is wanted (anchor.cpp), which pieces peers have begun and how libtorrent judged a piece. The
+// fetching thread carries out orders: pieces in a row from one web seed, some file's ranges. What
+// it is told later is no more than an earlier end. It posts each piece that is whole, and how the
+// order ended. The pieces' memory goes along; no lock is held while anybody else's code runs.
+//
+// Which pieces. By priority, so those first that a reader waits for, and of one priority from the
+// first on. One order at a time for each web seed: as many pieces that are wanted in a row as it
+// gives in a second, so that a seek waits for no more and a round trip costs little. Pieces that
+// nobody wants any more are cut off, with the connection if they are many. A web seed that has
+// nothing to do takes the second half of what another one is slow with.
+//
+// Beside peers. A piece that a web seed is asked for is not wanted as far as libtorrent knows, so
+// no peer is asked for it (anchor::hold_back); of those that peers have begun none is taken. So
+// nothing comes twice, with one exception: where a reader waits and whoever has the piece is late,
+// it is given free to all, and the first one to have it wins. That is one piece for each reader at
+// a time. What a reader waits for is left to peers at first if any has given something before.
+//
+// Blame. A piece of v1 or of both kinds is hashed as it comes and given on only if it is right, so
+// one wrong byte never spoils what peers gave, and it is known who sent it. Where a piece was put
+// together from several web seeds it is asked for anew, of one. A piece of v2 alone is judged by
+// libtorrent.
+//
+// Whole pieces are in memory while they come: 128 MiB at most in a session, and a single one always
+// has room.
 #include "webseeds.hpp"
 
 #include "error.hpp"
-#include "metadata.hpp"
+#include "session.hpp"
 #include "torrent.hpp"
+#include "webseed_fetch.hpp"
+#include "webseed_url.hpp"
 
-#include <libtorrent/error_code.hpp>
-#include <libtorrent/peer_info.hpp>
-
-#include <boost/asio/post.hpp>
+#include <libtorrent/torrent_info.hpp>
 
 #include <algorithm>
-#include <cctype>
-#include <chrono>
-#include <cstring>
-#include <unordered_set>
 #include <utility>
 
+using std::chrono::milliseconds;
 using std::chrono::seconds;
 
 namespace
 {
 
 constexpr std::size_t seeds_max = 100; // as many as of a magnet's other lists
-constexpr std::size_t url_bytes_max = 4096;
-constexpr auto tick_time = seconds(1);
+constexpr auto tick_time = milliseconds(125);
+constexpr auto idle_tick_time = milliseconds(1000);
 // Nobody has wanted anything for so long: a player that pauses finds the connections still open.
 constexpr auto rest_after = seconds(20);
-// An overloaded server is asked again after so long, then after twice that, and so on. It may have
-// said when (Retry-After); libtorrent knows, and does not tell.
-constexpr auto again_after = seconds(5);
-constexpr unsigned again_doublings = 3;
-
-bool passes_by_itself(int status) // RFC 9110 §15.5.9, §15.6; RFC 6585 §4
-{
-        return status == 408 || status == 429 || status >= 500;
-}
-
-std::string lower(std::string s)
-{
-        std::transform(s.begin(), s.end(), s.begin(),
-                       [](unsigned char c) { return char(std::tolower(c)); });
-        return s;
-}
-
-// Percent-encodes the bytes that must_not be in a URL (RFC 3986 §2.1).
-template <typename P> std::string escaped(std::string const &text, P must_not)
-{
-        static char const digits[] = "0123456789ABCDEF";
-        std::string r;
-        for (char const byte : text) {
-                auto const c = static_cast<unsigned char>(byte);
-                if (!must_not(c)) {
-                        r += byte;
-                        continue;
-                }
-                r += '%';
-                r += digits[c >> 4];
-                r += digits[c & 15];
-        }
-        return r;
-}
-
-// Of a path: all but RFC 3986's unreserved characters and '/'.
-std::string escaped_path(std::string const &path)
-{
-        return escaped(path, [](unsigned char c) {
-                return c >= 0x80 || !(std::isalnum(c) || std::strchr("-._~/", c));
-        });
-}
-
-bool names_this_host(std::string const &host_and_port)
-{
-        auto host = host_and_port.substr(0, host_and_port.rfind(':'));
-        if (!host.empty() && host.back() == '.')
-                host.pop_back();
-        constexpr lt::string_view local = "localhost"; // RFC 6761 §6.3, and all below it
-        if (host.size() >= local.size() &&
-            host.compare(host.size() - local.size(), local.size(), local.data()) == 0 &&
-            (host.size() == local.size() || host[host.size() - local.size() - 1] == '.'))
-                return true;
-        boost::system::error_code ec;
-        auto const a = boost::asio::ip::make_address(host, ec);
-        return !ec && is_this_host(a);
-}
-
-// Whether the end of a connection is worth a word. That a server hangs up is not.
-bool is_failure(lt::error_code const &ec, bool was_asked)
-{
-        if (ec.category() == boost::system::system_category())
-                return ec != boost::asio::error::operation_aborted;
-        return ec == lt::errors::timed_out || ec == lt::errors::http_parse_error ||
-               (was_asked && ec == lt::errors::timed_out_inactivity);
-}
-
-// Whether libtorrent's URL of a web seed, which it may have completed by a slash or a file's name,
-// is that one.
-bool is_same(std::string const &ours, std::string const &theirs)
-{
-        return theirs.compare(0, ours.size(), ours) == 0 &&
-               (theirs.size() == ours.size() || ours.back() == '/' || theirs[ours.size()] == '/');
-}
+// libtorrent drops a piece without a word in some states. It is asked for again then.
+constexpr auto trial_time = seconds(30);
+// Beginnings of pieces that are kept.
+constexpr std::size_t partials_max = 8;
+// An answer that ended early has been of use if it had so much.
+constexpr std::uint64_t useful_bytes = 16 * 1024;
+// Wrong pieces that a web seed of many files may give beyond the right ones.
+constexpr unsigned wrong_max = 8;
 
 } // namespace
 
-std::string host_of_url(std::string const &url)
+web_seeds::web_seeds(std::vector<std::string> const &urls, bool loopback) : m_loopback(loopback)
 {
-        auto const scheme_end = url.find("://");
-        if (scheme_end == std::string::npos)
-                return {};
-        auto const scheme = lower(url.substr(0, scheme_end));
-        if (scheme != "http" && scheme != "https")
-                return {};
-        auto const begin = scheme_end + 3;
-        auto host = url.substr(begin, url.find_first_of("/?#", begin) - begin);
-        if (auto const at = host.rfind('@'); at != std::string::npos)
-                host.erase(0, at + 1);
-        auto const colon = host.rfind(':');
-        bool const has_port =
-                colon != std::string::npos && host.find(']', colon) == std::string::npos;
-        if (host.empty() || colon == 0)
-                return {};
-        if (!has_port)
-                host += scheme == "http" ? ":80" : ":443";
-        for (char const bracket : {'[', ']'})
-                host.erase(std::remove(host.begin(), host.end(), bracket), host.end());
-        return lower(host);
+        add(urls);
 }
 
-void sift_web_seeds(std::vector<std::string> &urls, bool loopback)
+web_fetcher &web_seeds::fetcher() const
 {
-        std::unordered_set<std::string> seen;
-        // A magnet's were decoded once; a line break would end a request's line.
-        for (auto &url : urls)
-                url = escaped(url, [](unsigned char c) { return c <= ' ' || c >= 0x7f; });
-        auto const out = [&](std::string const &url) {
-                auto const host = host_of_url(url);
-                return host.empty() || url.size() > url_bytes_max ||
-                       (!loopback && names_this_host(host)) || !seen.insert(url).second;
-        };
-        urls.erase(std::remove_if(urls.begin(), urls.end(), out), urls.end());
-        if (urls.size() > seeds_max)
-                urls.resize(seeds_max);
+        return *m_torrent->session->web;
 }
 
-// ---- one connection ----
-
-web_watch::web_watch(std::shared_ptr<bt_torrent> t, lt::peer_connection_handle c)
-    : m_torrent(std::move(t)), m_peer(c), m_conduct(std::move(c), true)
+int web_seeds::piece_size(int piece) const
 {
-        lt::peer_info info;
-        m_peer.get_peer_info(info); // until it answers this is what the URL has
-        auto const &remote = m_peer.remote();
-        m_host = lower(info.client) + ":" + std::to_string(remote.port());
-        m_torrent->peers->came(m_conduct, remote, false);
-        if (m_torrent->web->loopback() || !is_this_host(remote.address()))
-                return;
-        // A name that leads here, or a redirect. It is not connected to before this has run.
-        m_forbidden = true;
-        later(&web_seeds::drop_host);
+        return m_site->info->piece_size(lt::piece_index_t(piece));
 }
 
-// One request is for many blocks.
-bool web_watch::write_request(lt::peer_request const &r)
+void web_seeds::begin(bt_torrent &t, lt::torrent_handle const &h)
 {
-        auto const info = m_torrent->handle.torrent_file();
-        int const length = info ? info->piece_length() : 0;
-        for (int at = r.start; length > 0 && at < r.start + r.length; at += lt::default_block_size)
-                m_conduct.asked({lt::piece_index_t(int(r.piece) + at / length), at % length, 0});
-        return false;
-}
-
-bool web_watch::on_piece(lt::peer_request const &r, lt::span<char const>)
-{
-        m_conduct.answered(r, true);
-        m_torrent->peers->gave(m_conduct);
-        if (!std::exchange(m_conduct.shook_hands, true))
-                m_torrent->web->gave(m_host);
-        m_torrent->web->gave_block(int(r.piece), m_host);
-        return false;
-}
-
-void web_watch::on_piece_failed(lt::piece_index_t p)
-{
-        if (!m_torrent->web->gave_alone(int(p), m_host))
-                return;
-        m_lied = true;
-        tell("sent wrong bytes");
-}
-
-void web_watch::on_disconnect(lt::error_code const &ec)
-{
-        m_torrent->peers->left(m_conduct);
-        if (m_forbidden) {
-                tell("it is on this host");
-        } else if (ec == lt::errors::invalid_range) {
-                tell("it does not answer with the range that it is asked for");
-                later(&web_seeds::drop_host);
-        } else if (ec == lt::errors::too_many_corrupt_pieces) {
-                // Or others beside it did. Whoever gave a piece alone is known.
-                if (m_lied)
-                        later(&web_seeds::drop_host);
-        } else if (is_failure(ec, m_conduct.owes())) {
-                tell(ec.message());
-                // Else libtorrent calls it again at once.
-                if (m_conduct.set_aside || !m_conduct.shook_hands)
-                        later(&web_seeds::failed);
-        }
-}
-
-// libtorrent is in the middle of something: its list of web seeds is changed when it is done.
-void web_watch::later(void (web_seeds::*what)(std::string const &host))
-{
-        boost::asio::post(*network_of(*m_torrent), [t = m_torrent, host = m_host, what] {
-                (void)guarded(nullptr, [&] {
-                        (t->web.get()->*what)(host);
-                        return 0;
-                });
-        });
-}
-
-void web_watch::tell(std::string const &what)
-{
-        if (!m_torrent->removed)
-                tell_problem(*m_torrent, "web seed " + m_host + ": " + what);
-}
-
-// ---- all of a torrent ----
-
-web_seeds::web_seeds(std::vector<std::string> urls, bool loopback) : m_loopback(loopback)
-{
-        for (auto &u : urls) {
-                m_entries.emplace_back();
-                m_entries.back().source = std::move(u);
-        }
-}
-
-std::vector<std::string> web_seeds::urls_for(lt::torrent_info const &info)
-{
-        auto const &files = info.orig_files();
-        std::string const first = files.file_path(lt::file_index_t(0));
-        // A directory of one file is taken for the file itself by libtorrent 2.0.8, which then asks
-        // for the bare URL.
-        bool const directory_of_one =
-                files.num_files() == 1 && first.find('/') != std::string::npos;
-        std::vector<std::string> r;
-        for (auto &e : m_entries) {
-                e.url = e.source;
-                if (directory_of_one)
-                        e.url += (e.url.back() == '/' ? "" : "/") + escaped_path(first);
-                if (!e.dropped)
-                        r.push_back(e.url);
-        }
-        return r;
-}
-
-void web_seeds::begin(bt_torrent &t, lt::torrent_handle const &h, lt::io_context *io, bool given)
-{
-        auto const info = h.torrent_file();
-        if (m_torrent || !info || !info->is_valid())
-                return;
         m_torrent = &t;
         m_handle = h;
-        m_timer.begin(*io);
-        auto const urls = urls_for(*info);
-        m_given = given && !urls.empty();
-        m_wanted_at = lt::clock_type::now();
-        if (m_given)
-                arm();
-        else
-                wake();
+        m_timer.begin(*network_of(t));
+        m_site = std::make_shared<web_site>();
+        m_site->id = t.id;
+        m_site->info = h.torrent_file();
+        m_site->loopback = m_loopback;
+        build();
+}
+
+void web_seeds::files_checked()
+{
+        m_ready = true;
+        wake();
 }
 
 void web_seeds::end()
 {
+        if (m_timer)
+                fetcher().close(m_site->id);
         m_timer.end();
 }
 
 void web_seeds::add(std::vector<std::string> const &urls)
 {
+        bool const had_none = m_seeds.empty();
         for (auto const &u : urls) {
-                if (m_entries.size() == seeds_max)
-                        return;
-                if (std::any_of(m_entries.begin(), m_entries.end(),
-                                [&](entry const &e) { return e.source == u; }))
+                if (m_seeds.size() == seeds_max)
+                        break;
+                if (std::any_of(m_seeds.begin(), m_seeds.end(),
+                                [&](seed const &s) { return s.url == u; }))
                         continue;
-                m_entries.emplace_back();
-                auto &e = m_entries.back();
-                e.source = u;
-                if (!m_torrent)
-                        continue;
-                (void)urls_for(*m_handle.torrent_file());
-                if (m_given)
-                        m_handle.add_url_seed(e.url);
+                m_seeds.emplace_back();
+                m_seeds.back().url = u;
+                m_seeds.back().host = host_of_url(u);
         }
-        if (m_timer && m_torrent->anchor.wants_pieces())
-                wake();
+        if (!m_timer)
+                return;
+        if (had_none)
+                build();
+        wake();
 }
+
+// ---- what is wanted ----
+
+void web_seeds::build()
+{
+        if (m_seeds.empty())
+                return;
+        for (auto &set : m_open)
+                set = piece_set::none(m_site->info->num_pieces());
+        for (auto const &w : m_torrent->anchor.wanted())
+                update(w.first);
+}
+
+// Puts the piece where it belongs.
+void web_seeds::update(int piece)
+{
+        int const priority = m_torrent->anchor.priority_of(piece);
+        for (auto &set : m_open)
+                set.erase(piece);
+        if (priority == BT_PRIORITY_TOP)
+                m_awaited.emplace(piece, clock::now());
+        else
+                m_awaited.erase(piece);
+        auto const c = m_claims.find(piece);
+        if (priority > 0 && m_trials.count(piece) == 0 && !m_torrent->anchor.is_let_go(piece) &&
+            (c == m_claims.end() || c->second.freed))
+                m_open[std::size_t(priority)].insert(piece);
+}
+
+void web_seeds::want(std::vector<bt_want> const &list)
+{
+        if (!m_timer || m_seeds.empty())
+                return;
+        for (auto const &w : list)
+                update(int(w.piece));
+        reconsider();
+        wake();
+}
+
+void web_seeds::passed(int piece)
+{
+        if (!m_timer || m_seeds.empty())
+                return;
+        auto const t = m_trials.find(piece);
+        if (t != m_trials.end()) {
+                auto &s = m_seeds[t->second.from];
+                if (!t->second.verified)
+                        s.right++;
+                s.backoff.gave();
+                m_trials.erase(t);
+        }
+        m_partials.erase(piece);
+        update(piece);
+        reconsider();
+        assign();
+}
+
+void web_seeds::restored(int piece)
+{
+        if (!m_timer || m_seeds.empty())
+                return;
+        auto const t = m_trials.find(piece);
+        if (t != m_trials.end()) {
+                auto const was = t->second;
+                m_trials.erase(t);
+                if (!was.verified)
+                        gave_wrong(m_seeds[was.from], piece);
+                if (m_claims.count(piece) == 0)
+                        m_torrent->anchor.give_free({piece});
+        }
+        update(piece);
+        assign();
+}
+
+// ---- awake and at rest ----
 
 void web_seeds::wake()
 {
-        m_wanted_at = lt::clock_type::now();
-        if (m_given || !m_timer || m_entries.empty())
+        if (!m_ready || !m_timer || m_seeds.empty() || !m_torrent->anchor.wants_pieces())
                 return;
-        m_given = true;
-        for (auto const &e : m_entries)
-                if (!e.dropped)
-                        m_handle.add_url_seed(e.url);
-        arm();
+        m_wanted_at = clock::now();
+        if (!m_awake) {
+                m_awake = true;
+                m_counted_at = m_wanted_at;
+                arm(tick_time);
+        }
+        assign();
 }
 
-void web_seeds::arm()
+void web_seeds::arm(milliseconds in)
 {
-        m_timer.start(tick_time, m_torrent->weak_from_this(), [](bt_torrent &t) { t.web->tick(); });
+        m_timer.start(in, m_torrent->weak_from_this(), [](bt_torrent &t) { t.web->tick(); });
 }
 
 void web_seeds::tick()
 {
-        if (!m_timer || m_torrent->removed)
+        if (!m_timer || m_torrent->removed) // the handler was on its way already
                 return;
-        auto const now = lt::clock_type::now();
-        if (m_torrent->anchor.wants_pieces())
+        auto const now = clock::now();
+        bool const wanted = m_torrent->anchor.wants_pieces();
+        if (wanted)
                 m_wanted_at = now;
+        count(now);
         if (now - m_wanted_at >= rest_after) {
                 rest();
                 return;
         }
-        for (auto &e : m_entries)
-                if (e.again_at != lt::time_point{} && now >= e.again_at)
-                        start_anew(e);
-        arm();
+        std::vector<int> lost;
+        for (auto const &t : m_trials)
+                if (now - t.second.since > trial_time)
+                        lost.push_back(t.first);
+        for (int const p : lost)
+                restored(p);
+        watch(now);
+        assign();
+        arm(wanted ? tick_time : idle_tick_time);
 }
 
-// Those that libtorrent has given up by then don't come back.
+// Servers hang up on connections without requests.
 void web_seeds::rest()
 {
-        auto const alive = m_handle.url_seeds();
-        for (auto &e : m_entries) {
-                e.dropped |= !e.away && alive.count(e.url) == 0;
-                e.away = false;
-                e.again_at = {};
-        }
-        for (auto const &url : alive) // those that it was redirected to are among them
-                m_handle.remove_url_seed(url);
-        m_given = false;
+        m_awake = false;
+        fetcher().close(m_site->id);
+        m_partials.clear();
+        for (auto &s : m_seeds)
+                s.missing.clear();
+        stats.connections = stats.rate = 0;
+        stats.changed = true;
 }
 
-// libtorrent remembers that this web seed doesn't have the file until it forgets the web seed.
-void web_seeds::start_anew(entry &e)
+void web_seeds::count(clock::time_point now)
 {
-        e.again_at = {};
-        bool const was_away = std::exchange(e.away, false);
-        if (e.dropped)
-                return;
-        if (!was_away) {
-                if (m_handle.url_seeds().count(e.url) == 0)
-                        return;
-                m_handle.remove_url_seed(e.url);
-        }
-        m_handle.add_url_seed(e.url);
-}
-
-void web_seeds::schedule(entry &e)
-{
-        if (e.again_at != lt::time_point{})
-                return;
-        auto const now = lt::clock_type::now();
-        e.again_at = now + again_after * (1 << std::min(e.failures, again_doublings));
-        e.failures++;
-}
-
-void web_seeds::refused(std::string const &url, int status)
-{
-        if (!m_given || !passes_by_itself(status))
-                return;
-        bool found = false;
-        for (auto &e : m_entries) {
-                if (e.dropped || !is_same(e.url, url))
+        for (auto &s : m_seeds) {
+                if (!s.order)
                         continue;
-                found = true;
-                schedule(e);
-        }
-        if (!found)
-                redirect_failed([&](std::string const &other) { return other == url; });
-}
-
-bool web_seeds::is_ours(std::string const &host) const
-{
-        return std::any_of(m_entries.begin(), m_entries.end(),
-                           [&](entry const &e) { return host_of_url(e.url) == host; });
-}
-
-void web_seeds::gave(std::string const &host)
-{
-        bool const ours = is_ours(host);
-        for (auto &e : m_entries)
-                if (!ours || host_of_url(e.url) == host)
-                        e.failures = 0;
-}
-
-// Also blocks that had come from somebody else by then: who gave all of a piece may not have given
-// what is wrong with it.
-void web_seeds::gave_block(int piece, std::string const &host)
-{
-        if (m_entries.empty())
-                return;
-        auto const [i, is_new] = m_givers.try_emplace(piece, givers{host, false, false});
-        if (!is_new && i->second.failed)
-                i->second = {host, false, false};
-        else
-                i->second.several |= i->second.first != host;
-}
-
-bool web_seeds::gave_alone(int piece, std::string const &host) const
-{
-        auto const i = m_givers.find(piece);
-        return i != m_givers.end() && !i->second.several && i->second.first == host;
-}
-
-void web_seeds::piece_failed(int piece)
-{
-        auto const i = m_givers.find(piece);
-        if (i != m_givers.end())
-                i->second.failed = true;
-}
-
-void web_seeds::failed(std::string const &host)
-{
-        if (!m_given)
-                return;
-        if (!is_ours(host)) {
-                redirect_failed([&](std::string const &url) { return host_of_url(url) == host; });
-                return;
-        }
-        for (auto &e : m_entries) {
-                if (e.dropped || e.away || host_of_url(e.url) != host)
+                std::uint64_t const received = s.order->received;
+                if (received == s.seen)
                         continue;
-                m_handle.remove_url_seed(e.url);
-                e.away = true;
-                schedule(e);
+                stats.bytes += received - s.seen;
+                s.seen = received;
+                s.moved_at = now;
         }
-}
-
-// Where libtorrent was redirected to is asked for anew by way of who redirected, whoever that was.
-void web_seeds::redirect_failed(std::function<bool(std::string const &)> const &is_it)
-{
-        for (auto const &url : m_handle.url_seeds())
-                if (is_it(url))
-                        m_handle.remove_url_seed(url);
-        for (auto &e : m_entries)
-                if (!e.dropped)
-                        schedule(e);
-}
-
-void web_seeds::drop_host(std::string const &host)
-{
-        if (!m_torrent || m_torrent->removed)
+        auto const connections = std::uint32_t(std::max(0, m_site->connections.load()));
+        stats.changed = stats.changed || connections != stats.connections;
+        stats.connections = connections;
+        auto const took = std::chrono::duration<double>(now - m_counted_at).count();
+        if (took < 1)
                 return;
-        for (auto &e : m_entries)
-                e.dropped |= host_of_url(e.url) == host;
-        for (auto const &url : m_handle.url_seeds())
-                if (host_of_url(url) == host)
-                        m_handle.remove_url_seed(url);
+        stats.rate = std::uint32_t(double(stats.bytes - m_counted_bytes) / took);
+        stats.changed = stats.changed || stats.bytes != m_counted_bytes || stats.rate > 0;
+        m_counted_bytes = stats.bytes;
+        m_counted_at = now;
+}
+
+// ---- what web seeds give ----
+
+void web_seeds::piece_came(std::size_t k, web_piece &&p)
+{
+        auto &s = m_seeds[k];
+        bool const verified = m_site->info->v1();
+        if (verified) {
+                s.right++;
+                s.backoff.gave();
+        }
+        if (m_handle.have_piece(lt::piece_index_t(p.index)) || m_trials.count(p.index) > 0)
+                return;
+        m_trials[p.index] = {clock::now(), k, verified};
+        update(p.index);
+        m_torrent->blame.given_otherwise(p.index);
+        m_handle.add_piece(lt::piece_index_t(p.index), p.data.get());
+}
+
+// No order has these any more.
+void web_seeds::close_claims(std::vector<int> const &pieces)
+{
+        std::vector<int> free;
+        for (int const p : pieces) {
+                auto const c = m_claims.find(p);
+                if (c == m_claims.end() || --c->second.orders > 0)
+                        continue;
+                m_claims.erase(c);
+                // What libtorrent has all of is given free when it is missing again.
+                if (m_trials.count(p) == 0)
+                        free.push_back(p);
+        }
+        m_torrent->anchor.give_free(free);
+        for (int const p : free)
+                update(p);
+}
+
+void web_seeds::order_ended(std::size_t k, std::shared_ptr<web_order> const &order, web_result &&r,
+                            std::vector<web_piece> &&left)
+{
+        auto &s = m_seeds[k];
+        if (s.order != order)
+                return;
+        auto const now = clock::now();
+        count(now);
+        auto const took = std::chrono::duration<double>(now - order->since).count();
+        if (r.bytes >= useful_bytes && took > 0)
+                s.rate = double(r.bytes) / took;
+        std::vector<int> pieces;
+        for (std::size_t i = 0; i < order->where().second; i++)
+                pieces.push_back(s.first + int(i));
+        s.order.reset();
+        for (auto &p : left)
+                if (m_torrent->anchor.wants(p.index) && m_trials.count(p.index) == 0 &&
+                    m_partials.size() < partials_max) {
+                        int const index = p.index;
+                        m_partials.emplace(index, partial{std::move(p), k});
+                }
+        if (std::exchange(s.stalled, false) && r.what == web_result::kind::cut) {
+                r.what = web_result::kind::broken;
+                r.text = "timed out";
+                s.patience *= 2;
+        } else if (r.what == web_result::kind::done) {
+                s.patience = milliseconds(1000);
+        }
+        judge(k, r);
+        close_claims(pieces);
+        assign();
+}
+
+void web_seeds::judge(std::size_t k, web_result const &r)
+{
+        using kind = web_result::kind;
+        auto &s = m_seeds[k];
+        auto const now = clock::now();
+        switch (r.what) {
+        case kind::done:
+        case kind::cut:
+                break;
+        case kind::local:
+                s.backoff.later(now);
+                break;
+        case kind::broken:
+                if (r.bytes >= useful_bytes)
+                        s.backoff.cut(now);
+                else
+                        s.backoff.failed(now);
+                break;
+        case kind::busy:
+                if (r.retry_after >= 0)
+                        s.backoff.failed(now, seconds(r.retry_after));
+                else
+                        s.backoff.failed(now);
+                break;
+        case kind::missing:
+                s.missing.insert(r.file);
+                if (s.right == 0)
+                        s.backoff.failed(now);
+                break;
+        case kind::useless:
+        case kind::forbidden:
+                drop(s);
+                break;
+        case kind::wrong:
+                if (!r.mixed)
+                        gave_wrong(s, r.piece);
+                return;
+        }
+        if (!r.text.empty() && !m_torrent->removed)
+                tell_problem(*m_torrent, "web seed " + s.host + ": " + r.text);
+}
+
+// In a torrent of one file it has another file. Of many files it has another edition of this one.
+void web_seeds::gave_wrong(seed &s, int piece)
+{
+        auto const &files = m_site->info->files();
+        auto const [first, last] = files_of(piece);
+        s.wrong++;
+        s.bad.insert(piece);
+        int shown = 0;
+        for (auto const i : files.file_range())
+                if (!files.pad_file_at(i) && ++shown > 1)
+                        break;
+        if (shown == 1 || s.wrong > s.right + wrong_max)
+                drop(s);
+        else if (first == last)
+                s.missing.insert(first);
+        if (s.right == 0)
+                s.backoff.failed(clock::now());
+        tell_problem(*m_torrent, "web seed " + s.host + ": sent wrong bytes");
+}
+
+void web_seeds::drop(seed &s)
+{
+        s.dropped = true;
+        s.missing.clear();
+        s.bad.clear();
 }

@@ -1,121 +1,157 @@
 // SPDX-License-Identifier: MIT
-// webseeds.hpp: the web seeds of a torrent (BEP 19): when libtorrent has them, and what becomes of
-// those that fail.
+// webseeds.hpp: the web seeds of a torrent (BEP 19): which of them is asked for what, and what
+// becomes of those that fail.
 #pragma once
 
-#include "swarm.hpp"
+#include "bt.h"
+#include "piece_set.hpp"
 #include "timer.hpp"
+#include "webseed_backoff.hpp"
+#include "webseed_order.hpp"
 
-#include <libtorrent/extensions.hpp>
-#include <libtorrent/torrent_info.hpp>
+#include <libtorrent/torrent_handle.hpp>
 
-#include <functional>
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstdint>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
-class web_seeds;
+struct bt_torrent; // torrent.hpp
+class web_fetcher; // webseed_fetch.hpp
 
-// Encodes what was not, and drops what is no URL of a web seed, what is there twice, what leads
-// back to this host unless loopback, and what is beyond the hundredth.
-void sift_web_seeds(std::vector<std::string> &urls, bool loopback);
-
-// A connection to a web seed: an HTTP server that is asked for ranges of files. Network thread
-// only.
-class web_watch final : public lt::peer_plugin
-{
-      public:
-        web_watch(std::shared_ptr<bt_torrent> t, lt::peer_connection_handle c);
-
-        bool write_request(lt::peer_request const &r) override;
-        bool on_piece(lt::peer_request const &r, lt::span<char const>) override;
-        void on_piece_failed(lt::piece_index_t p) override;
-        void on_disconnect(lt::error_code const &ec) override;
-
-      private:
-        void tell(std::string const &what);
-        void later(void (web_seeds::*what)(std::string const &host));
-
-        std::shared_ptr<bt_torrent> const m_torrent;
-        lt::peer_connection_handle m_peer;
-        class conduct m_conduct;
-        std::string m_host; // and port
-        bool m_forbidden = false;
-        bool m_lied = false; // it alone gave a piece that was wrong
+// What web seeds add to the numbers of a torrent. Any thread.
+struct web_stats {
+        std::atomic<std::uint32_t> connections{0}, rate{0}; // payload bytes per second
+        std::atomic<std::uint64_t> bytes{0};                // payload, ever
+        std::atomic<bool> changed{false};                   // since bt_dispatch told it
 };
 
-// All web seeds of a torrent. libtorrent has them while pieces are wanted and a while longer:
-// it would keep calling them for ever. Network thread only but for what says otherwise.
+// All web seeds of a torrent. Network thread only.
 class web_seeds
 {
       public:
         // The URLs as the torrent's source has them, sifted. Before libtorrent knows the torrent.
-        web_seeds(std::vector<std::string> urls, bool loopback);
-        bool loopback() const
-        {
-                return m_loopback;
-        }
+        web_seeds(std::vector<std::string> const &urls, bool loopback);
 
-        // Whoever adds the torrent gives libtorrent the result: the URLs as libtorrent 2.0.8 needs
-        // them for these files.
-        std::vector<std::string> urls_for(lt::torrent_info const &info);
-        // With metadata: libtorrent has the torrent, and has the URLs already if given.
-        void begin(bt_torrent &t, lt::torrent_handle const &h, lt::io_context *io, bool given);
+        // There is metadata. t outlives this.
+        void begin(bt_torrent &t, lt::torrent_handle const &h);
+        // libtorrent takes pieces from here on.
+        void files_checked();
         // libtorrent lets go of the torrent: nothing of its thread is used after this.
         void end();
         // Further ones, sifted. begin() may be still to come.
         void add(std::vector<std::string> const &urls);
-        // Pieces are wanted from here on.
-        void wake();
-        // The web seed has answered with an HTTP status other than success.
-        void refused(std::string const &url, int status);
-        // The server at host:port has given something.
-        void gave(std::string const &host);
-        // … a block of the piece; "": a peer has.
-        void gave_block(int piece, std::string const &host);
-        // Whether nobody else gave anything of the piece, complete or failed.
-        bool gave_alone(int piece, std::string const &host) const;
-        void piece_passed(int piece)
-        {
-                m_givers.erase(piece);
-        }
-        // What is given of it from here on is a new attempt.
-        void piece_failed(int piece);
-        // … could not be reached, or has kept a reader waiting while others were there.
-        void failed(std::string const &host);
-        // … never does what is asked of it.
-        void drop_host(std::string const &host);
+        // What is wanted has changed, and the anchor knows it.
+        void want(std::vector<bt_want> const &list);
+        // The piece is there; the anchor knows it.
+        void passed(int piece);
+        // It is missing again: what was given of it is worth nothing.
+        void restored(int piece);
+
+        web_stats stats;
 
       private:
-        struct entry {
-                std::string source, url; // as given to magnetfs; as given to libtorrent
-                bool dropped = false;    // libtorrent doesn't have it any more, nor ever again
-                bool away = false;       // … not until again_at
-                unsigned failures = 0;
-                lt::time_point again_at{}; // 0, or when to start anew
+        using clock = web_backoff::clock;
+        struct seed {
+                std::string url, host; // host:port
+                web_backoff backoff;
+                bool dropped = false;  // it is never asked again
+                std::set<int> missing; // files that it has not got, or of another edition
+                std::set<int> bad;     // pieces that it gave wrong
+                unsigned right = 0, wrong = 0;
+                double rate = 0; // bytes per second, when last asked; 0: not known
+
+                // While it is asked for something.
+                std::shared_ptr<web_order> order;
+                int first = 0;                            // the order's first piece
+                std::uint64_t seen = 0;                   // bytes that had come when last looked at
+                clock::time_point moved_at;               // when any came last
+                bool stalled = false;                     // it was cut for that
+                std::chrono::milliseconds patience{1000}; // until that
         };
-        struct givers {
-                std::string first;
-                bool several, failed;
+        // A piece that web seeds are being asked for, or have given.
+        struct claim {
+                int orders = 0;     // that it is in
+                bool freed = false; // peers and other web seeds may be asked for it, too
         };
-        bool is_ours(std::string const &host) const;
-        void arm();
+        // A piece that libtorrent was given and has not judged.
+        struct trial {
+                clock::time_point since;
+                std::size_t from;
+                bool verified; // its hash is right
+        };
+        // The beginning of a piece whose order has ended.
+        struct partial {
+                web_piece piece;
+                std::size_t from;
+        };
+
+        // webseeds.cpp
+        void build();
+        void update(int piece);
+        void wake();
+        void arm(std::chrono::milliseconds in);
         void tick();
         void rest();
-        void start_anew(entry &e);
-        void schedule(entry &e);
-        void redirect_failed(std::function<bool(std::string const &)> const &is_it);
+        void count(clock::time_point now);
+        void close_claims(std::vector<int> const &pieces);
+        void piece_came(std::size_t k, web_piece &&p);
+        void order_ended(std::size_t k, std::shared_ptr<web_order> const &order, web_result &&r,
+                         std::vector<web_piece> &&left);
+        void judge(std::size_t k, web_result const &r);
+        void gave_wrong(seed &s, int piece);
+        void drop(seed &s);
+        int piece_size(int piece) const;
+        web_fetcher &fetcher() const;
+
+        // webseed_plan.cpp
+        void assign();
+        bool assign_one(std::vector<std::size_t> const &idle, clock::time_point now);
+        std::vector<std::size_t> idle_seeds(clock::time_point now) const;
+        bool may_take(seed const &s, int piece, int priority, clock::time_point now) const;
+        std::pair<int, int> files_of(int piece) const; // the first and the last
+        bool has_files(seed const &s, int piece) const;
+        int choose(seed const &s, clock::time_point now) const;
+        void ask(std::size_t k, int first, int n, clock::time_point now);
+        void shorten(seed &s, std::size_t end);
+        void reconsider();
+        bool steal(clock::time_point now);
+        void watch(clock::time_point now);
+        bool is_open(int piece) const;
+        int open_count() const;
+        void look_at_peers();
 
         bool const m_loopback;
-        std::vector<entry> m_entries;
+        std::vector<seed> m_seeds;
         bt_torrent *m_torrent = nullptr;
         lt::torrent_handle m_handle;
+        std::shared_ptr<web_site> m_site;
         timer m_timer;
-        std::map<int, givers> m_givers; // of pieces that have not passed
-        bool m_given = false;           // libtorrent has those that are not dropped
-        lt::time_point m_wanted_at;
-};
+        bool m_ready = false;     // libtorrent takes pieces
+        bool m_awake = false;     // the timer runs
+        bool m_assigning = false; // assign() is at work
+        clock::time_point m_wanted_at;
 
-// host:port of an HTTP or HTTPS URL; "": it is none.
-std::string host_of_url(std::string const &url);
+        // By priority: pieces that are wanted and missing, and that no web seed has or is asked
+        // for, or more than one may be.
+        std::array<piece_set, BT_PRIORITY_TOP + 1> m_open;
+        std::map<int, clock::time_point> m_awaited; // those that a reader waits for, since when
+        std::map<int, claim> m_claims;
+        std::map<int, trial> m_trials;
+        std::map<int, partial> m_partials;
+
+        // As of the last assign().
+        bool m_peers_give = false;
+        std::set<int> m_begun; // pieces of which peers are asked for something
+
+        // Of the rate.
+        clock::time_point m_counted_at;
+        std::uint64_t m_counted_bytes = 0;
+};

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import hashlib
 import os
 import time
@@ -141,6 +142,31 @@ def timed(fd: int, torrent: Torrent, offset: int, length: int) -> float:
     return took
 
 
+class Usage:
+    """What a process takes more than it did at first."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._at_first = (self._resident(), self._processor_s())
+
+    def _resident(self) -> int:
+        for line in Path(f"/proc/{self._pid}/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * KIB
+        raise AssertionError("it has no memory")
+
+    def _processor_s(self) -> float:
+        fields = Path(f"/proc/{self._pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def resident(self) -> int:
+        """Bytes, at the worst."""
+        return self._resident() - self._at_first[0]
+
+    def processor_s(self) -> float:
+        return self._processor_s() - self._at_first[1]
+
+
 def problem(fs: Magnetfs, torrent: Torrent, *words: str) -> str:
     """Waits until the torrent's status complains with all these words."""
 
@@ -213,6 +239,21 @@ def test_files_of_any_name_and_pieces_that_span_them(
     assert web_seed.sent() <= sum(length for _, length in files[:-1]) + 64 * KIB
     assert_same(directory / "large.bin", torrent, "large.bin")
     assert web_seed.sent() == torrent.length
+
+
+def test_names_that_the_mount_shows_otherwise(
+    fs: Magnetfs, web_seed: WebSeed, torrents: TorrentMaker
+) -> None:
+    """They are asked for as the torrent has them: long ones, and with characters that are replaced."""
+    names = {"l" * 246 + ".bin": "", "turn\u202eed.bin": "turn_ed.bin", "tab\there.bin": "tab_here.bin"}
+    torrent = torrents.multi("otherwise", [(name, 100_000) for name in names], seed=513)
+    directory = added(fs, torrent, web_seed.serve(torrent))
+    for name, shown in names.items():
+        assert_same(directory / (shown or name), torrent, name)
+    assert {asked.path for asked in web_seed.asked()} == {
+        f"/files/otherwise/{name}" for name in names
+    }
+    assert {asked.status for asked in web_seed.asked()} == {206}
 
 
 def test_padding_is_not_asked_for(fs: Magnetfs, web_seed: WebSeed, folder: Path) -> None:
@@ -508,7 +549,11 @@ def test_a_read_goes_on_by_itself_when_the_web_seed_is_back(
         else:
             torrent = torrents.single(name, 2 * MIB, seed=531 + number, piece_length=PIECE)
         directory = added(fs, torrent, seed.serve(torrent))
-        waiting.until("a connection", lambda seed=seed: seed.open() == 1)
+        path = directory / ("a" if fault == "many files" else torrent.name)
+        with open(path, "rb", buffering=0) as file:  # there is a connection from here on
+            file.seek(-4 * KIB, os.SEEK_END)
+            assert len(file.read()) == 4 * KIB
+        assert seed.open() == 1
         if fault in ("503", "many files"):
             seed.misbehave(status=503, retry_after=1)
         elif fault == "500":
@@ -520,13 +565,12 @@ def test_a_read_goes_on_by_itself_when_the_web_seed_is_back(
         else:
             nobody = f"http://127.0.0.1:{free_port()}"
             seed.misbehave(status=302, location=nobody + "{target}")
-        path = directory / ("a" if fault == "many files" else torrent.name)
         readers[fault] = (seed, torrent, Parked(path))
     try:
         fs.wait_parked(len(faults))
         for fault in ("503", "500", "redirect", "many files"):
             seed = readers[fault][0]
-            waiting.until(f"{fault}: asked", seed.asked)
+            waiting.until(f"{fault}: asked", lambda seed=seed: len(seed.asked()) > 1)
         for fault, words in {"503": ("503",), "500": ("500",), "redirect": ("refused",)}.items():
             problem(fs, readers[fault][1], "web seed", *words)
         for fault, (seed, _, _) in readers.items():
@@ -546,13 +590,134 @@ def test_a_read_goes_on_by_itself_when_the_web_seed_is_back(
             reader.kill()
 
 
+# -- hostile web seeds ------------------------------------------------------------------------------
+
+DROPPED = {
+    "endless_head": "has no end",
+    "endless_interim": "has no end",
+    "endless_chunks": "more than it is asked for",
+    "endless_without_length": "more than it is asked for",
+    "gzipped": "encoding",
+    "gzipped_transfer": "encoding",
+    "wrong_range": "range that it is asked for",
+    "no_range": "range that it is asked for",
+    "longer": "range that it is asked for",
+    "shorter": "range that it is asked for",
+    "redirect_to_a_file": "no web address",
+}
+TRIED_AGAIN = {
+    "endless_line": "",
+    "negative_chunk": "",
+    "nothing": "ended the connection early",
+    "hangs_up": "ended the connection early",
+    "no_http": "",
+    "other_size": "a file of",
+    "redirect_loop": "redirects again and again",
+}
+ONLY_SLOW = ("drip",)
+GIVES_ALL_THE_SAME = ("endless_body", "endless_chunks", "endless_trailers", "endless_without_length")
+HOSTILE = sorted({*DROPPED, *TRIED_AGAIN, *ONLY_SLOW, *GIVES_ALL_THE_SAME})
+TRIES = 4  # in a minute
+REDIRECTS = 5
+
+
+@pytest.fixture(scope="module")
+def hasty_one(run_folder: Path) -> Iterator[Magnetfs]:
+    instance = Magnetfs(run_folder / "hasty", ["--read-timeout", "1"], http=False).start()
+    yield instance
+    instance.close()
+
+
+@pytest.mark.parametrize("how", HOSTILE)
+def test_a_hostile_web_seed(
+    hasty_one: Magnetfs,
+    web_seed: WebSeed,
+    torrents: TorrentMaker,
+    request: pytest.FixtureRequest,
+    how: str,
+) -> None:
+    """Its bytes are taken if they are right; it does no harm, and is told by name in the status."""
+    torrent = torrents.single(f"{how}.bin", MIB, seed=560, piece_length=PIECE)
+    web_seed.misbehave(hostile=how)
+    fd = opened(added(hasty_one, torrent, web_seed.serve(torrent)) / torrent.name, request)
+    if how in GIVES_ALL_THE_SAME:
+        timed(fd, torrent, 0, 4 * KIB)
+    else:
+        fails(fd, 0)
+    if how in DROPPED or how in TRIED_AGAIN:
+        words = DROPPED.get(how, TRIED_AGAIN.get(how, ""))
+        problem(hasty_one, torrent, "web seed", str(web_seed.port), words)
+    asked = len(web_seed.asked())
+    most = 1 if how in DROPPED else TRIES
+    assert asked <= most * (1 + REDIRECTS if how == "redirect_loop" else 1)
+
+
+def test_hostile_web_seeds_harm_nobody(
+    magnetfs: Callable[..., Magnetfs],
+    web_seeds: Callable[[], WebSeed],
+    torrents: TorrentMaker,
+    request: pytest.FixtureRequest,
+) -> None:
+    """All of them at once, ten of each, and readers that wait for them: another torrent is read at
+    its own rate, little memory is taken, nobody is asked all the time; and SIGTERM ends it."""
+    fs = magnetfs()
+    good = web_seeds()
+    rate = 4 * MIB
+    good.misbehave(rate=rate)
+    healthy = torrents.single("healthy.bin", 16 * MIB, seed=570, piece_length=PIECE)
+    fd = os.open(added(fs, healthy, good.serve(healthy)) / healthy.name, os.O_RDONLY)
+    timed(fd, healthy, 0, 64 * KIB)
+    usage = Usage(fs.pid)
+    readers, hostile = [], {}
+    try:
+        for number, how in enumerate(HOSTILE):
+            torrent = torrents.single(f"all {how}.bin", MIB, seed=571 + number, piece_length=PIECE)
+            hostile[how] = web_seeds()
+            hostile[how].misbehave(hostile=how)
+            urls = [hostile[how].serve(torrent, f"/{n}/") for n in range(10)]
+            path = added(fs, torrent, *urls) / torrent.name
+            readers.append(Parked(path))
+        began = time.monotonic()
+        worst = 0.0
+        for offset in range(0, healthy.length, 512 * KIB):
+            worst = max(worst, timed(fd, healthy, offset, 512 * KIB))
+        took = time.monotonic() - began
+        assert took <= 1.5 * healthy.length / rate, f"the healthy torrent took {took:.1f} s"
+        assert worst <= 1.0, f"one of its reads took {worst:.1f} s"
+        assert usage.resident() <= 64 * MIB, "memory"
+        assert usage.processor_s() <= 0.5 * (time.monotonic() - began), "processor time"
+        for how, seed in hostile.items():
+            tries = seed.asked()
+            most = 10 * TRIES * (1 + REDIRECTS if how == "redirect_loop" else 1)
+            assert 1 <= len(tries) <= most, f"{how}: asked {len(tries)} times"
+            assert seed.most_open() <= MOST
+        fs.stop()
+    finally:
+        with contextlib.suppress(OSError):  # what it is of is gone
+            os.close(fd)
+        for reader in readers:
+            reader.kill()
+
+
+def test_retry_after_is_heeded(
+    fs: Magnetfs, web_seed: WebSeed, torrents: TorrentMaker
+) -> None:
+    """RFC 9110 §10.2.3. The read that waits goes on by itself then."""
+    torrent = torrents.single("retry.bin", MIB, seed=561, piece_length=PIECE)
+    web_seed.misbehave(status=503, retry_after=4, times=1)
+    with Parked(added(fs, torrent, web_seed.serve(torrent)) / torrent.name) as reader:
+        assert reader.line(SOON_S).startswith("read ")
+    first, second = web_seed.asked()[:2]
+    assert 4.0 <= second.at - first.at <= 5.0
+
+
 # -- bounds ----------------------------------------------------------------------------------------
 
 
 def test_thirty_connections_at_most(
     fs: Magnetfs, web_seed: WebSeed, torrents: TorrentMaker, request: pytest.FixtureRequest
 ) -> None:
-    torrent = torrents.single("many.bin", 40 * MIB, seed=541, piece_length=PIECE)
+    torrent = torrents.single("many.bin", 40 * MIB, seed=541, piece_length=64 * KIB)
     urls = []
     for number in range(40):
         urls.append(web_seed.serve(torrent, f"/{number}/"))
@@ -587,6 +752,24 @@ def test_no_web_seed_on_this_host(
     fails(fd, 0)
     problem(fs, torrent, "web seed", "on this host")
     assert web_seed.asked() == []
+
+
+def test_no_questions_on_the_local_network(
+    fs: Magnetfs, web_seed: WebSeed, torrents: TorrentMaker
+) -> None:
+    """A magnet makes no machine nearby do something: no web seed there has a ? in its URL, nor
+    does a redirect lead to one."""
+    torrent = torrents.single("asking.bin", MIB, seed=543)
+    url = web_seed.serve(torrent)
+    moved = torrents.single("moved to asking.bin", MIB, seed=544)
+    with Parked(added(fs, torrent, url + "?reboot=1") / torrent.name):
+        problem(fs, torrent, "web seed", "question mark")
+        assert web_seed.asked() == []
+    url = web_seed.serve(moved)
+    web_seed.misbehave(status=302, location="{target}?reboot=1")
+    with Parked(added(fs, moved, url) / moved.name):
+        problem(fs, moved, "web seed", "question mark")
+    assert all("?" not in asked.target for asked in web_seed.asked())
 
 
 def test_web_seeds_rest_when_nobody_reads(resting: tuple[Magnetfs, WebSeed, Torrent]) -> None:

@@ -71,6 +71,12 @@ static void test_empty(void **)
         piece_set const none;
         assert_int_equal(none.count(), 0);
         assert_int_equal(none.next(0), -1);
+        for (int n : {1, 64, 65}) {
+                auto p = piece_set::none(n);
+                assert_same(p, {}, n);
+                p.insert(n - 1);
+                assert_same(p, {n - 1}, n);
+        }
 }
 
 int main()

@@ -79,7 +79,8 @@ class WebSeed:
         wrong=True, other bytes; status=N, with retry_after=SECONDS or location=URL ({target} in it
         is what was asked for); silent=True, no answer, and who waits for one gets it when that is
         over; cut=BYTES, closes the connection after so much of the body; whole=True, 200 with the
-        whole file; rate=BYTES per second and connection."""
+        whole file; rate=BYTES per second and connection; hostile=NAME, one of web_seed_hostile's
+        answers."""
         self._ask("misbehave", **fault)
 
     def _seen(self) -> dict[str, Any]:

@@ -17,6 +17,8 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import unquote
 
+import web_seed_hostile  # beside this file
+
 CHUNK = 16384  # bytes sent at a time
 ONE_RANGE = re.compile(r"bytes=(\d+)-(\d*)$")
 
@@ -34,7 +36,7 @@ class Server(socketserver.ThreadingTCPServer):
         self.content: dict[str, tuple[str, int, int]] = {}  # path: blob, offset, length
         self.fault: dict[str, Any] = {}
         self.connections = 0
-        self.open = 0
+        self.open: set[socket.socket] = set()
         self.most_open = 0
         self.requests: list[dict[str, Any]] = []
 
@@ -55,7 +57,7 @@ class Server(socketserver.ThreadingTCPServer):
         with self.lock:
             return {
                 "connections": self.connections,
-                "open": self.open,
+                "open": len(self.open),
                 "most_open": self.most_open,
                 "requests": [dict(request) for request in self.requests],
             }
@@ -64,6 +66,11 @@ class Server(socketserver.ThreadingTCPServer):
         """Clients hang up when they please."""
         if not isinstance(sys.exc_info()[1], OSError):
             super().handle_error(request, client_address)
+
+
+def is_established(connection: socket.socket) -> bool:
+    state = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
+    return state == 1  # TCP_ESTABLISHED, of <netinet/tcp.h>
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -75,12 +82,15 @@ class Handler(BaseHTTPRequestHandler):
         super().setup()
         with self.server.lock:
             self.server.connections += 1
-            self.server.open += 1
-            self.server.most_open = max(self.server.most_open, self.server.open)
+            self.server.open.add(self.connection)
+            # Those that the client has closed are no connections any more, though their threads may
+            # not have seen it.
+            open_now = sum(map(is_established, self.server.open))
+            self.server.most_open = max(self.server.most_open, open_now)
 
     def finish(self) -> None:
         with self.server.lock:
-            self.server.open -= 1
+            self.server.open.discard(self.connection)
         super().finish()
 
     def log_message(self, *_: Any) -> None:
@@ -103,10 +113,23 @@ class Handler(BaseHTTPRequestHandler):
             where = server.content.get(path)
         status = fault.get("status", 200 if where else 404)
         note["status"] = status
-        if status >= 300 or not where:
+        if fault.get("hostile") and where:
+            self.close_connection = True
+            self.be_hostile(note, where, fault["hostile"])
+        elif status >= 300 or not where:
             self.refuse(status, fault, path)
         else:
             self.answer(note, where, fault)
+
+    def be_hostile(self, note: dict[str, Any], where: tuple[str, int, int], how: str) -> None:
+        blob, offset, length = where
+        match = ONE_RANGE.match(note["range"] or "")
+        first, end = (int(match[1]), int(match[2]) + 1) if match and match[2] else (0, length)
+        with open(blob, "rb") as content:
+            content.seek(offset + first)
+            data = content.read(end - first)
+        answer = web_seed_hostile.ANSWERS[how]
+        answer(self.connection, web_seed_hostile.Range(self.path, first, end - 1, length, data))
 
     def refuse(self, status: int, fault: dict[str, Any], path: str) -> None:
         self.send_response(status)
