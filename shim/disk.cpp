@@ -67,6 +67,9 @@ struct storage {
         // Network thread only: the piece whose writes go nowhere, and what waits for its hash.
         int anchor = -1;
         std::function<void()> held;
+        // Network thread only: the piece whose hash is being told. If it is wrong all of it is
+        // cleared; otherwise only some blocks, which a v2 torrent has hashes of.
+        int told = -1;
 };
 
 class store_disk final : public lt::disk_interface,
@@ -195,7 +198,10 @@ class store_disk final : public lt::disk_interface,
                 // Not copied until v2 is filled: v2 points into a vector that the handler owns.
                 auto h = std::make_shared<hash_handler>(std::move(handler));
                 if (auto const s = take(i); s->anchor == int(piece)) {
-                        s->held = [h, piece] { (*h)(piece, lt::sha1_hash(), lt::storage_error()); };
+                        s->held = [w = std::weak_ptr<storage>(s), h, piece] {
+                                if (auto const alive = w.lock())
+                                        tell(*alive, piece, *h, lt::sha1_hash(), 0);
+                        };
                         return;
                 }
                 answer_hash(i, take(i), piece, v1, v2, std::move(h));
@@ -230,11 +236,10 @@ class store_disk final : public lt::disk_interface,
                                std::function<void(lt::piece_index_t)> handler) override
         {
                 on_piece(i, piece,
-                         [this, s = take(i), piece,
+                         [this, s = take(i), whole = take(i)->told == int(piece), piece,
                           handler = std::move(handler)](worker &self) mutable {
                                  self.hashes.erase({s.get(), int(piece)});
-                                 // Of a v2 piece libtorrent may keep the blocks that are right.
-                                 if (s->owner && s->v1)
+                                 if (s->owner && whole)
                                          s->owner->callbacks->piece_cleared(s->owner->user,
                                                                             uint32_t(int(piece)));
                                  boost::asio::post(m_io, [s = std::move(s),
@@ -401,8 +406,7 @@ class store_disk final : public lt::disk_interface,
                                  boost::asio::post(m_io, [this, i, s = std::move(s), piece, v1, v2,
                                                           h = std::move(h), sum, e] {
                                          if (e == 0 || m_storages.count(i) == 0) {
-                                                 (*h)(piece, sum,
-                                                      disk_error(e, lt::operation_t::file_read));
+                                                 tell(*s, piece, *h, sum, e);
                                                  return;
                                          }
                                          call_later(m_io, hash_again_after,
@@ -411,6 +415,14 @@ class store_disk final : public lt::disk_interface,
                                                     });
                                  });
                          });
+        }
+
+        static void tell(storage &s, lt::piece_index_t piece, hash_handler const &h,
+                         lt::sha1_hash const &sum, int e)
+        {
+                s.told = int(piece);
+                h(piece, sum, disk_error(e, lt::operation_t::file_read));
+                s.told = -1;
         }
 
         void answer_held(storage &s)

@@ -318,6 +318,7 @@ void swarm::call_again(lt::time_point now)
                 c->peer().disconnect(lt::errors::timed_out, lt::operation_t::connect);
         for (auto const &a : m_called)
                 call(a.at);
+        forget_calls();
 }
 
 void swarm::call(lt::tcp::endpoint const &at)
@@ -325,6 +326,10 @@ void swarm::call(lt::tcp::endpoint const &at)
         constexpr int max_failcount = 3; // libtorrent's default
         for (int i = 0; i < max_failcount; i++)
                 m_handle.connect_peer(at, lt::peer_info::tracker, {});
+}
+
+void swarm::forget_calls()
+{
         m_handle.set_flags(lt::torrent_flags::upload_mode);
         m_handle.unset_flags(lt::torrent_flags::upload_mode);
 }
@@ -349,4 +354,5 @@ void swarm::call_banned(lt::time_point now)
         m_called_at = now;
         m_pardon_calls--;
         call(m_pardoned);
+        forget_calls();
 }

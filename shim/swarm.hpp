@@ -112,6 +112,7 @@ class swarm
         void call_again(lt::time_point now);
         void call_banned(lt::time_point now);
         void call(lt::tcp::endpoint const &at);
+        void forget_calls(); // when each was called last
         address *find(lt::tcp::endpoint const &at);
 
         bt_torrent *m_torrent = nullptr;
