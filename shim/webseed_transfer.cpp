@@ -259,7 +259,8 @@ bool web_transfer::prepare()
                 m_first = at - f.offset;
                 m_want = in.end - at;
                 m_redirects = 0;
-                m_url = url_of_file(m_order->url, *m_at.meta, std::size_t(in.file));
+                m_url = m_at.meta->single ? url_of_file(m_order->url, m_at.meta->name)
+                                          : url_of_file(m_order->url, m_at.meta->name, f.path);
                 auto const known = m_at.redirects.find(m_url);
                 request(known == m_at.redirects.end() ? m_url : known->second);
                 return true;

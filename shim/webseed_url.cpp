@@ -120,13 +120,15 @@ void sift_web_seeds(std::vector<std::string> &urls, bool loopback)
                 urls.resize(seeds_max);
 }
 
-std::string url_of_file(std::string const &base, bt_meta const &meta, std::size_t file)
+std::string url_of_file(std::string const &base, std::string const &name)
 {
-        bool const is_folder = base.back() == '/';
-        if (meta.single)
-                return is_folder ? base + escaped_path(meta.name) : base;
-        return base + (is_folder ? "" : "/") + escaped_path(meta.name) + "/" +
-               escaped_path(meta.files[file].path);
+        return base.back() == '/' ? base + escaped_path(name) : base;
+}
+
+std::string url_of_file(std::string const &base, std::string const &name, std::string const &path)
+{
+        return base + (base.back() == '/' ? "" : "/") + escaped_path(name) + "/" +
+               escaped_path(path);
 }
 
 bool is_local_network(lt::address a)

@@ -10,8 +10,6 @@
 #include <string>
 #include <vector>
 
-struct bt_meta; // metadata.hpp
-
 // host:port of an HTTP or HTTPS URL; "": it is none.
 std::string host_of_url(std::string const &url);
 
@@ -23,9 +21,11 @@ void sift_web_seeds(std::vector<std::string> &urls, bool loopback);
 // this host unless loopback.
 bool is_web_url(std::string const &url, bool loopback);
 
-// Where a web seed has a file (BEP 19): the URL itself for a single file unless it ends in a slash,
-// else the torrent's name and the file's path below it, as the torrent has them, percent-encoded.
-std::string url_of_file(std::string const &base, bt_meta const &meta, std::size_t file);
+// Where a web seed has a file (BEP 19), with names as the torrent has them, percent-encoded. Of a
+// torrent of a single file: the URL itself, unless it ends in a slash. Of any other: the torrent's
+// name and the file's path below it.
+std::string url_of_file(std::string const &base, std::string const &name);
+std::string url_of_file(std::string const &base, std::string const &name, std::string const &path);
 
 // Whether the address is of a local network: private, shared, link-local or this host (RFC 1918,
 // RFC 6598, RFC 3927, RFC 4193, RFC 4291).
