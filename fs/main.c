@@ -251,7 +251,6 @@ static int start_all(struct program *p)
                 .gid = o->gid,
                 .umask = o->umask,
                 .max_read = (unsigned)o->max_read,
-                .cache_dir_fd = p->cache_dir_fd,
                 .sidecar = on_sidecar,
         };
         int r = engine_new(&e, &p->engine);

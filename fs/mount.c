@@ -262,7 +262,6 @@ int mount_new(struct engine *e, const struct mount_options *o, struct mount **re
                 return log_error_errno(ENOMEM, "Cannot mount: %m");
         m->engine = e;
         m->helper = -1;
-        m->cache_dir_fd = o->cache_dir_fd;
         m->sidecar = o->sidecar;
         m->max_read = o->max_read;
         m->ended_fd = -1;

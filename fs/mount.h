@@ -23,7 +23,6 @@ struct mount_options {
         gid_t gid;
         mode_t umask;      /* what is taken from the modes of those */
         unsigned max_read; /* the most bytes of a READ; 0: the kernel's own */
-        int cache_dir_fd;  /* borrowed */
         void (*sidecar)(int err);
 };
 

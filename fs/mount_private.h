@@ -24,7 +24,7 @@ struct mount {
         struct nodes nodes;
         struct fuse_session *session;
         _Atomic pid_t helper; /* -1: none; a process of another PID namespace has pid 0 */
-        int cache_dir_fd, ended_fd;
+        int ended_fd;
         unsigned max_read; /* 0: none */
         void (*sidecar)(int err);
         pthread_t thread;
