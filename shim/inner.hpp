@@ -12,10 +12,9 @@
 
 // libtorrent 2.0.8 counts an honest peer's right pieces up to 8 in a number that holds 7: it
 // becomes -8, and the next wrong piece that the peer gave something of has it banned. To forget is
-// to count from 0 again. Four wrong pieces in a row lead to a ban all the same.
+// to count from 0 again.
 void forget_trust(lt::peer_connection_handle const &peer);
-// Whether it is asked only for pieces that nobody else gives anything of.
-bool is_on_parole(lt::peer_connection_handle const &peer);
+// It is no longer asked only for pieces that nobody else gives anything of.
 void end_parole(lt::peer_connection_handle const &peer);
 // libtorrent has just banned the peer, and hangs up on it: it may come again.
 void lift_ban(lt::peer_connection_handle const &peer);

@@ -37,7 +37,7 @@ struct peer_watch final : lt::peer_plugin {
         bool mute = false;                                       // counted in the anchor
         std::map<std::pair<int, int>, lt::time_point> cancelled; // piece, start: not answered yet
 
-        peer_watch(std::shared_ptr<bt_torrent> torrent, lt::peer_connection_handle c)
+        peer_watch(std::shared_ptr<bt_torrent> torrent, lt::peer_connection_handle const &c)
             : t(std::move(torrent)), peer(c), conduct(c), giver(t->blame.came(c)), talk(c)
         {
                 t->peers->came(conduct, peer.remote(), peer.is_outgoing());

@@ -191,9 +191,6 @@ void web_fetcher::loop::fetch(std::shared_ptr<web_site> const &of,
         auto &transfer = *t;
         auto *const easy = t->easy();
         s->transfers.emplace(easy, std::move(t));
-        if (long const most = m_owner.m_options.rate_max; most > 0 && easy)
-                (void)curl_easy_setopt(easy, CURLOPT_MAX_RECV_SPEED_LARGE,
-                                       curl_off_t(std::max(1L, most / m_owner.m_orders)));
         if (transfer.prepare())
                 add(*s, transfer);
         else
@@ -215,6 +212,7 @@ void web_fetcher::loop::end(asked &s, CURL *easy)
         m_owner.m_orders--;
         std::vector<web_piece> left;
         auto r = t->result(left);
+        m_owner.pay(r.bytes);
         t->order().on_end(std::move(r), std::move(left));
 }
 
@@ -383,10 +381,23 @@ void web_fetcher::close(std::uint64_t site)
         push([site](loop &l) { l.close(site); });
 }
 
+// Only the fetching thread calls it.
+void web_fetcher::pay(std::uint64_t bytes)
+{
+        if (m_options.rate_max == 0)
+                return;
+        auto const price =
+                std::chrono::duration<double>(double(bytes) / double(m_options.rate_max));
+        auto const from = std::max(clock_type::now(), clock_type::time_point(m_paid_until.load()));
+        m_paid_until =
+                (from + std::chrono::duration_cast<clock_type::duration>(price)).time_since_epoch();
+}
+
 bool web_fetcher::has_room(std::size_t bytes) const
 {
         auto const held = m_pieces_bytes.load();
         return m_orders < m_options.sockets_max / 2 &&
+               clock_type::now().time_since_epoch() >= m_paid_until.load() &&
                (held == 0 || held + bytes <= pieces_bytes_max);
 }
 

@@ -7,6 +7,7 @@
 #include <libtorrent/settings_pack.hpp>
 
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <functional>
 #include <memory>
@@ -59,6 +60,12 @@ class web_fetcher
 
         // Whether there is room for another order with so many bytes in its pieces.
         bool has_room(std::size_t bytes) const;
+        // Bytes per second of all web seeds together; 0: no limit. What an order brought is paid
+        // for by a time without a new one, so orders are best for no more than a second's.
+        long rate_max() const
+        {
+                return m_options.rate_max;
+        }
         std::atomic<std::size_t> &pieces_bytes()
         {
                 return m_pieces_bytes;
@@ -69,11 +76,13 @@ class web_fetcher
 
         void push(std::function<void(loop &)> command);
         void wake() const;
+        void pay(std::uint64_t bytes);
         void run() noexcept;
 
         web_options const m_options;
         std::atomic<std::size_t> m_pieces_bytes{0};
         std::atomic<int> m_orders{0}; // that were given and have not ended
+        std::atomic<std::chrono::steady_clock::duration> m_paid_until{}; // no new ones before
 
         std::mutex m_lock;                                   // a leaf
         std::vector<std::function<void(loop &)>> m_commands; // under m_lock

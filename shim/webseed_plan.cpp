@@ -186,6 +186,8 @@ bool web_seeds::assign_one(std::vector<std::size_t> const &idle, clock::time_poi
                 double most = s.rate > 0 ? std::min(s.rate, order_bytes_max) : order_bytes_unknown;
                 most = std::min({most, double(open_count()) * piece_length / double(idle.size()),
                                  double(claimed_bytes_max - held)});
+                if (long const limit = fetcher().rate_max(); limit > 0)
+                        most = std::min(most, double(limit));
                 int n = 1;
                 while (double(n + 1) * piece_length <= most &&
                        first + n < m_site->info->num_pieces() && is_open(first + n) &&

@@ -11,7 +11,6 @@
 
 #include <libtorrent/torrent_handle.hpp>
 
-
 #include <array>
 #include <atomic>
 #include <chrono>

@@ -342,6 +342,30 @@ def test_who_closes_a_file_ends_what_it_was_asked_for(
     assert sent <= 5 * MIB, "the window of a reader that is gone was sent"
 
 
+def test_the_session_s_proxy_and_limit_are_heeded(
+    magnetfs: Callable[..., Magnetfs],
+    web_seed: WebSeed,
+    torrents: TorrentMaker,
+    request: pytest.FixtureRequest,
+) -> None:
+    """A proxy is asked for the whole URL (RFC 9112 §3.2.2), and looks the name up itself."""
+    torrent = torrents.single("proxied.bin", 3 * MIB, seed=514, piece_length=PIECE)
+    url = "http://far.example/files/"
+    web_seed.serve(torrent, url)
+    settings = {
+        "proxy_type": 4,  # libtorrent's for HTTP
+        "proxy_hostname": "127.0.0.1",
+        "proxy_port": web_seed.port,
+        "download_rate_limit": MIB,
+    }
+    options = [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
+    fs = magnetfs(*options)
+    fd = opened(added(fs, torrent, url + torrent.name) / torrent.name, request)
+    took = timed(fd, torrent, 0, torrent.length)
+    assert {asked.target for asked in web_seed.asked()} == {url + torrent.name}
+    assert took >= 1.5, f"3 MiB in {took:.1f} s"
+
+
 # -- beside peers ----------------------------------------------------------------------------------
 
 
