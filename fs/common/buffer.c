@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "buffer.h"
+#include "common/buffer.h"
 
 #include <errno.h>
 #include <stdint.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "chores.h"
+#include "common/chores.h"
 
 #include <errno.h>
 #include <pthread.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "intake.h"
+#include "common/intake.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -7,7 +7,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "buffer.h"
+#include "common/buffer.h"
 
 /* As deep as the shim's own limit for bencode; deeper is no torrent. */
 enum { DEPTH_MAX = 200, STRING_DIGITS_MAX = 10 };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "control_private.h"
+#include "control/control_private.h"
 
 #include <errno.h>
 #include <poll.h>

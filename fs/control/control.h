@@ -9,8 +9,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "engine.h"
-#include "nodes.h"
+#include "engine/engine.h"
+#include "nodes/nodes.h"
 
 struct control;
 struct doc;

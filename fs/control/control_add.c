@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* control_add.c: what is written to documents. Some lines are taken in at once; what may take its
  * time is left to the chores, and its write or flush is answered when it is done. */
-#include "control_private.h"
+#include "control/control_private.h"
 
 #include <errno.h>
 #include <stddef.h>
@@ -11,7 +11,7 @@
 
 #include <utlist.h>
 
-#include "threads.h"
+#include "torrent/threads.h"
 
 /* What one write to `add` may hold before it is complete: a .torrent of the largest metadata, with
  * its trackers. */

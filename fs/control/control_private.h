@@ -3,13 +3,13 @@
 #ifndef FS_CONTROL_PRIVATE_H
 #define FS_CONTROL_PRIVATE_H
 
-#include "control.h"
+#include "control/control.h"
 
 #include <pthread.h>
 
-#include "chores.h"
-#include "documents.h"
-#include "intake.h"
+#include "common/chores.h"
+#include "common/intake.h"
+#include "control/documents.h"
 
 /* A write or a flush that is done by the chores. */
 struct writing {

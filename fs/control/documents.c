@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "documents.h"
+#include "control/documents.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -7,8 +7,8 @@
 
 #include <cjson/cJSON.h>
 
-#include "buffer.h"
-#include "names.h"
+#include "common/buffer.h"
+#include "torrent/names.h"
 
 void text_add(struct text *t, const char *s, size_t len)
 {

@@ -12,8 +12,8 @@
 
 #include <cjson/cJSON.h>
 
-#include "ctl_mount.h"
-#include "ctl_text.h"
+#include "ctl/ctl_mount.h"
+#include "ctl/ctl_text.h"
 
 enum ctl_exit { CTL_OK = 0, CTL_FAILED = 1, CTL_USAGE = 2, CTL_TIMED_OUT = 3 };
 

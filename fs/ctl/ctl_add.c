@@ -9,12 +9,12 @@
 #include <strings.h>
 #include <unistd.h>
 
-#include "buffer.h"
-#include "ctl.h"
-#include "ctl_file.h"
-#include "ctl_torrents.h"
-#include "ctl_wait.h"
-#include "intake.h"
+#include "common/buffer.h"
+#include "common/intake.h"
+#include "ctl/ctl.h"
+#include "ctl/ctl_file.h"
+#include "ctl/ctl_torrents.h"
+#include "ctl/ctl_wait.h"
 
 #define HASH_BASE32 32 /* BEP 9: the older form */
 

@@ -4,9 +4,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "ctl.h"
-#include "ctl_file.h"
-#include "ctl_torrents.h"
+#include "ctl/ctl.h"
+#include "ctl/ctl_file.h"
+#include "ctl/ctl_torrents.h"
 
 void ctl_keep(struct ctl *c)
 {

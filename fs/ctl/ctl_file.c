@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "ctl_file.h"
+#include "ctl/ctl_file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -8,8 +8,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "buffer.h"
-#include "ctl_watchdog.h"
+#include "common/buffer.h"
+#include "common/clock.h"
+#include "ctl/ctl_watchdog.h"
 
 /* poll() asks the daemon too, so it sleeps in slices that the watchdog can tell from a stall. */
 #define POLL_SLICE_MS 10000
@@ -17,14 +18,6 @@
 /* poll() woke us for nothing: look again no sooner than this, so that a wrong answer is no busy
  * loop. */
 #define SPURIOUS_WAIT_MS 20
-
-int64_t ctl_now_ms(void)
-{
-        struct timespec ts;
-
-        clock_gettime(CLOCK_MONOTONIC, &ts);
-        return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
 
 /* ---- reading ---- */
 
@@ -64,7 +57,7 @@ static int poll_files(struct pollfd *fds, size_t n, int64_t deadline_ms)
         int r;
 
         do {
-                int64_t left = deadline_ms - ctl_now_ms();
+                int64_t left = deadline_ms - (int64_t)clock_ms();
 
                 left = left < 0 ? 0 : left > POLL_SLICE_MS ? POLL_SLICE_MS : left;
                 ctl_guard(POLL_SLICE_MS / 1000);
@@ -72,7 +65,7 @@ static int poll_files(struct pollfd *fds, size_t n, int64_t deadline_ms)
                 ctl_unguard();
                 if (r < 0 && errno != EINTR)
                         return -errno;
-        } while (r <= 0 && ctl_now_ms() < deadline_ms);
+        } while (r <= 0 && (int64_t)clock_ms() < deadline_ms);
         return r < 0 ? 0 : r;
 }
 

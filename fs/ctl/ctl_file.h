@@ -7,15 +7,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "ctl_mount.h"
+#include "ctl/ctl_mount.h"
 
 /* No control file is larger: ten thousand torrents are 6 MB of status. */
 #define CTL_READ_MAX (64U << 20)
 
 #define CTL_NO_DEADLINE INT64_MAX
-
-/* Milliseconds of the monotonic clock. */
-int64_t ctl_now_ms(void);
 
 /* A control file that is read whole and may wait. */
 struct ctl_file {
@@ -33,7 +30,7 @@ int ctl_file_open(const struct ctl_mount *m, const char *path, struct ctl_file *
 void ctl_file_close(struct ctl_file *f);
 
 /* Waits until at least one of the n files that wait has come to its result, or deadline_ms
- * (ctl_now_ms(); CTL_NO_DEADLINE). Returns how many did, 0 at the deadline or when none waits;
+ * (by clock_ms(); CTL_NO_DEADLINE). Returns how many did, 0 at the deadline or when none waits;
  * -errno of poll(). */
 int ctl_file_wait(struct ctl_file *files, size_t n, int64_t deadline_ms);
 

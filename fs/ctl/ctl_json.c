@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "ctl_json.h"
+#include "ctl/ctl_json.h"
 
 #include <string.h>
 

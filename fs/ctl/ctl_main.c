@@ -8,9 +8,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "ctl.h"
-#include "ctl_options.h"
-#include "ctl_watchdog.h"
+#include "ctl/ctl.h"
+#include "ctl/ctl_options.h"
+#include "ctl/ctl_watchdog.h"
 
 #define _cleanup_mount_ _cleanup_(ctl_mount_freep)
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "ctl.h"
+#include "ctl/ctl.h"
 
 #include <errno.h>
 #include <langinfo.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "ctl_mount.h"
+#include "ctl/ctl_mount.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -10,8 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "ctl_mountinfo.h"
-#include "ctl_watchdog.h"
+#include "ctl/ctl_mountinfo.h"
+#include "ctl/ctl_watchdog.h"
 
 #define CONTROL_DIR ".magnetfs"
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "ctl_mountinfo.h"
+#include "ctl/ctl_mountinfo.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "buffer.h"
+#include "common/buffer.h"
 
 #define FS_TYPE "fuse.magnetfs"
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "ctl_options.h"
+#include "ctl/ctl_options.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "ctl_suggest.h"
+#include "ctl/ctl_suggest.h"
 
 #define TIMEOUT_MAX_S 31536000L /* a year */
 

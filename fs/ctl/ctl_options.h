@@ -3,7 +3,7 @@
 #ifndef MAGNETFS_CTL_OPTIONS_H
 #define MAGNETFS_CTL_OPTIONS_H
 
-#include "ctl.h"
+#include "ctl/ctl.h"
 
 enum ctl_parsed {
         CTL_PARSED_COMMAND, /* run it */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "ctl_print.h"
+#include "ctl/ctl_print.h"
 
 #include <inttypes.h>
 #include <stdlib.h>

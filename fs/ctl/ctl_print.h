@@ -7,8 +7,8 @@
 #include <stddef.h>
 #include <stdio.h>
 
-#include "ctl_rows.h"
-#include "ctl_text.h"
+#include "ctl/ctl_rows.h"
+#include "ctl/ctl_text.h"
 
 /* Between two columns. */
 #define CTL_GAP       "  "

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-#include "ctl_rows.h"
+#include "ctl/ctl_rows.h"
 
 #include <errno.h>
 #include <stdlib.h>
 
-#include "ctl_json.h"
+#include "ctl/ctl_json.h"
 
 static unsigned progress_of(const cJSON *torrent)
 {

@@ -8,11 +8,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "ctl.h"
-#include "ctl_file.h"
-#include "ctl_table.h"
-#include "ctl_torrents.h"
-#include "ctl_wait.h"
+#include "ctl/ctl.h"
+#include "ctl/ctl_file.h"
+#include "ctl/ctl_table.h"
+#include "ctl/ctl_torrents.h"
+#include "ctl/ctl_wait.h"
 
 #define WATCH_PERIOD_S 1
 #define WIDTH_UNKNOWN  80

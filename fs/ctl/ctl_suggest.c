@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "ctl_suggest.h"
+#include "ctl/ctl_suggest.h"
 
 #include <ctype.h>
 #include <stdbool.h>

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* ctl_table.c: the tables of `list` and `files`. */
-#include "ctl_table.h"
+#include "ctl/ctl_table.h"
 
 #include <errno.h>
 #include <inttypes.h>
 
-#include "ctl_json.h"
-#include "ctl_print.h"
-#include "ctl_rows.h"
+#include "ctl/ctl_json.h"
+#include "ctl/ctl_print.h"
+#include "ctl/ctl_rows.h"
 
 /* ---- list ---- */
 

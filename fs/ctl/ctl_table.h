@@ -9,7 +9,7 @@
 
 #include <cjson/cJSON.h>
 
-#include "ctl_text.h"
+#include "ctl/ctl_text.h"
 
 /* The tables, from the JSON of `status` (whole, or with some torrents taken out) and `files`.
  * 0, -ENOMEM, or -EBADMSG: not the JSON they should be; nothing was written then. Errors of out are

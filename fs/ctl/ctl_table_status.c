@@ -3,10 +3,10 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "ctl_json.h"
-#include "ctl_print.h"
-#include "ctl_rows.h"
-#include "ctl_table.h"
+#include "ctl/ctl_json.h"
+#include "ctl/ctl_print.h"
+#include "ctl/ctl_rows.h"
+#include "ctl/ctl_table.h"
 
 /* Columns are dropped before the names get narrower than this (if there is a name so long). */
 #define NAME_MIN 18

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "ctl_text.h"
+#include "ctl/ctl_text.h"
 
 #include <inttypes.h>
 #include <wchar.h>

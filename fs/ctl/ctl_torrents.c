@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "ctl_torrents.h"
+#include "ctl/ctl_torrents.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -7,8 +7,8 @@
 #include <string.h>
 #include <strings.h>
 
-#include "ctl_file.h"
-#include "ctl_suggest.h"
+#include "ctl/ctl_file.h"
+#include "ctl/ctl_suggest.h"
 
 /* Digits of a hash that may stand for all of it. */
 #define PREFIX_MIN 6

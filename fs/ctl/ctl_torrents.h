@@ -3,8 +3,8 @@
 #ifndef MAGNETFS_CTL_TORRENTS_H
 #define MAGNETFS_CTL_TORRENTS_H
 
-#include "ctl.h"
-#include "ctl_json.h"
+#include "ctl/ctl.h"
+#include "ctl/ctl_json.h"
 
 /* A torrent that the command line means. */
 struct ctl_target {

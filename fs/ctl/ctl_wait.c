@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: MIT */
-#include "ctl_wait.h"
+#include "ctl/ctl_wait.h"
 
 #include <errno.h>
 #include <stdio.h>
 
-#include "ctl_file.h"
+#include "common/clock.h"
+#include "ctl/ctl_file.h"
 
 /* Files that wait at the same time: far from the usual limit of 1024 descriptors. */
 #define WAIT_BATCH 256
 
 int64_t ctl_deadline(const struct ctl *c)
 {
-        return c->opt.timeout_s < 0 ? CTL_NO_DEADLINE : ctl_now_ms() + c->opt.timeout_s * 1000;
+        return c->opt.timeout_s < 0 ? CTL_NO_DEADLINE
+                                    : (int64_t)clock_ms() + c->opt.timeout_s * 1000;
 }
 
 void ctl_files_path(char buf[CTL_FILES_PATH_MAX], const char *hash)

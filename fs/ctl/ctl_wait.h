@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "ctl_torrents.h"
+#include "ctl/ctl_torrents.h"
 
 /* When --timeout ends, from now: a deadline of ctl_file.h. */
 int64_t ctl_deadline(const struct ctl *c);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "ctl_watchdog.h"
+#include "ctl/ctl_watchdog.h"
 
 #include <errno.h>
 #include <fcntl.h>

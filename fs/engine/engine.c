@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "engine_private.h"
+#include "engine/engine_private.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -13,9 +13,10 @@
 
 #include <utlist.h>
 
-#include "helper.h"
-#include "names.h"
-#include "log.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "engine/helper_link.h"
+#include "torrent/names.h"
 
 /* How often parked reads are looked at, and everything else. */
 enum { READS_TICK_MS = 200, LIFE_TICK_MS = 1000 };

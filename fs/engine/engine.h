@@ -11,9 +11,9 @@
 #include <sys/statvfs.h>
 
 #include "bt.h"
-#include "registry.h"
-#include "store.h"
-#include "torrent.h"
+#include "engine/registry.h"
+#include "store/store.h"
+#include "torrent/torrent.h"
 
 struct engine;
 

@@ -4,9 +4,9 @@
 
 #include <cjson/cJSON.h>
 
-#include "engine_private.h"
-#include "helper.h"
-#include "log.h"
+#include "common/log.h"
+#include "engine/engine_private.h"
+#include "engine/helper_link.h"
 
 void engine_event(struct engine *e, struct torrent *t, const char *name, const char *what)
 {

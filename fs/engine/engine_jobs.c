@@ -6,8 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine_private.h"
-#include "log.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "engine/engine_private.h"
 
 /* A slice. What a reader of another torrent waits for then is done first again. */
 enum { SLICE_MS = 5 };

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* engine_private.h: the inside of the engine, for engine*.c, removal.c and upkeep.c alone. */
+/* engine_private.h: the inside of the engine, for this folder alone. */
 #ifndef FS_ENGINE_PRIVATE_H
 #define FS_ENGINE_PRIVATE_H
 
 #include <pthread.h>
 
-#include "engine.h"
-#include "names.h"
+#include "engine/engine.h"
+#include "torrent/names.h"
 
 /* A peer that was lost, or not reached, is dialled again after this; then after twice as long, and
  * so on. */

@@ -9,9 +9,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "engine_private.h"
-#include "log.h"
-#include "names.h"
+#include "common/log.h"
+#include "engine/engine_private.h"
+#include "torrent/names.h"
 
 static const char state_file[] = "session";
 enum { STATE_BYTES_MAX = 4 << 20 };

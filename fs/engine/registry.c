@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-#include "registry_private.h"
+#include "engine/registry_private.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "names.h"
+#include "torrent/names.h"
 
 int registry_new(struct registry **ret)
 {

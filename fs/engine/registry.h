@@ -7,8 +7,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "names.h"
-#include "torrent.h"
+#include "torrent/names.h"
+#include "torrent/torrent.h"
 
 struct registry;
 

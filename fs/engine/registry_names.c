@@ -2,7 +2,7 @@
 /* registry_names.c: which torrent has which directory name, and who moves on when one takes
  * another.
  */
-#include "registry_private.h"
+#include "engine/registry_private.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -5,13 +5,13 @@
 
 /* uthash would exit() when memory ends; here the call fails instead. */
 #define HASH_NONFATAL_OOM 1
-#include "registry.h"
+#include "engine/registry.h"
 
 #include <pthread.h>
 
 #include <uthash.h>
 
-#include "names.h"
+#include "torrent/names.h"
 
 /* Where the search for a name that nobody has begins, for a torrent that calls itself so: of the
  * names made of the text all before that one are taken. */

@@ -14,9 +14,10 @@
 
 #include <utlist.h>
 
-#include "engine_private.h"
-#include "helper.h"
-#include "log.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "engine/engine_private.h"
+#include "engine/helper_link.h"
 
 /* How long the helper may take to tell of a removal. */
 enum { HELPER_LATE_MS = 10000 };

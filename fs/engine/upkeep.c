@@ -5,10 +5,11 @@
 #include <string.h>
 #include <sys/epoll.h>
 
-#include "engine_private.h"
-#include "helper.h"
-#include "log.h"
-#include "names.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "engine/engine_private.h"
+#include "engine/helper_link.h"
+#include "torrent/names.h"
 
 /* A kept torrent whose metadata nobody had is asked for again after this. */
 enum { RETRY_KEPT_MS = 10 * 60 * 1000 };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "mount_private.h"
+#include "mount/mount_private.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -9,7 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "log.h"
+#include "common/log.h"
 
 /* Cached reads that are parked count against this; at the kernel's default of 12 they would block
  * every other cached read. */

@@ -8,7 +8,7 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
-#include "engine.h"
+#include "engine/engine.h"
 
 struct mount;
 

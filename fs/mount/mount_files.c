@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* mount_files.c: the operations on open files, which are files of torrents and documents. */
-#include "mount_private.h"
+#include "mount/mount_private.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -9,8 +9,9 @@
 
 #include <utlist.h>
 
-#include "handle.h"
-#include "log.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "torrent/handle.h"
 
 /* What an open file is: a torrent's or a document. */
 struct open_file {

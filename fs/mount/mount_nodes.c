@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /* mount_nodes.c: the operations on names and inodes: lookup, attributes, mkdir and rmdir, all that
  * a read-only file system refuses, directories and extended attributes. */
-#include "mount_private.h"
+#include "mount/mount_private.h"
 
 #include <errno.h>
 #include <string.h>
 #include <sys/statvfs.h>
 
-#include "log.h"
-#include "names.h"
-#include "xattr.h"
+#include "common/log.h"
+#include "mount/xattr.h"
+#include "torrent/names.h"
 
 /* Seconds the kernel may go by what it was told. What is inside a torrent never changes but for its
  * blocks; names of the root do. */

@@ -5,15 +5,15 @@
 #define FS_MOUNT_PRIVATE_H
 
 #define FUSE_USE_VERSION 312
-#include "mount.h"
+#include "mount/mount.h"
 
 #include <fuse_lowlevel.h>
 
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "control.h"
-#include "nodes.h"
+#include "control/control.h"
+#include "nodes/nodes.h"
 
 struct open_file;
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "xattr.h"
+#include "mount/xattr.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -7,8 +7,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "engine.h"
-#include "nodes.h"
+#include "engine/engine.h"
+#include "nodes/nodes.h"
 
 enum { XATTR_VALUE_MAX = 128, XATTR_LIST_MAX = 512 };
 

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-#include "nodes.h"
+#include "nodes/nodes.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "names.h"
+#include "torrent/names.h"
 
 enum { NODE_BITS = 24, KIND_SHIFT = 60, BLOCK_BYTES = 512 };
 /* What programs read at a time when they go by st_blksize. */

@@ -9,7 +9,7 @@
 #include <stdint.h>
 #include <sys/stat.h>
 
-#include "engine.h"
+#include "engine/engine.h"
 
 /* An inode number is kind << 60 | torrent's number << 24 | node. The node of a torrent's file is
  * the same in every mount: the sidecar's ETags go by that. */

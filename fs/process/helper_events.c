@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "helper_private.h"
+#include "process/helper_private.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -8,8 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "log.h"
-#include "torrent.h"
+#include "common/log.h"
 
 /* A command that takes longer hangs. */
 enum { RUN_MAX_MS = 60 * 60 * 1000 };

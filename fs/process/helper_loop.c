@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* helper_loop.c: the helper's process: what it is asked for and how it ends. */
-#include "helper_private.h"
+#include "process/helper_private.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -18,8 +18,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "log.h"
-#include "torrent.h"
+#include "common/clock.h"
+#include "common/log.h"
 
 /* How long the sidecar and the commands of --on-event may take to end before they are killed. */
 enum { END_MS = 600 };

@@ -9,7 +9,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "helper.h"
+#include "process/helper.h"
 
 /* The longest wait between two looks at things that have no file descriptor. */
 enum { HELPER_LOOK_MS = 1000 };
@@ -88,10 +88,5 @@ _Noreturn void helper_loop(const struct helper_options *o, int fd, pid_t zygote)
 void helper_become_child(void);
 /* Log lines go to syslog from here on; stderr is somebody's that is not waited for any more. */
 void helper_detach(void);
-
-/* ---- helper.c ---- */
-
-/* Sends a message. wait: until there is room for it, else -EAGAIN. -EPIPE: magnetfs is gone. */
-int helper_say(int fd, enum helper_type type, uint32_t number, int err, bool wait);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "helper_private.h"
+#include "process/helper_private.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -10,8 +10,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "log.h"
-#include "torrent.h"
+#include "common/clock.h"
+#include "common/log.h"
 
 /* A sidecar that dies is started again, not at once when it dies at once. */
 enum { RESTART_FIRST_MS = 100, RESTART_MOST_MS = 10000, RESTART_FORGET_MS = 60000 };

@@ -17,13 +17,13 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-#include "engine.h"
-#include "helper.h"
-#include "log.h"
-#include "mount.h"
-#include "options.h"
-#include "source.h"
-#include "startup.h"
+#include "common/log.h"
+#include "engine/engine.h"
+#include "mount/mount.h"
+#include "process/helper.h"
+#include "process/options.h"
+#include "process/source.h"
+#include "process/startup.h"
 
 enum { EXIT_USAGE = 2 };
 /* The way out, in all at most 2 s: the session may wait for trackers, the helper for the sidecar.

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "options.h"
+#include "process/options.h"
 
 #include <arpa/inet.h>
 #include <ctype.h>

@@ -9,8 +9,8 @@
 #include <sys/types.h>
 
 #include "bt.h"
-#include "log.h"
-#include "torrent.h"
+#include "common/log.h"
+#include "torrent/fill.h"
 
 struct options {
         char *mountpoint; /* as given */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "source.h"
+#include "process/source.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -9,8 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "intake.h"
-#include "log.h"
+#include "common/intake.h"
+#include "common/log.h"
 
 /* A .torrent of the largest metadata, with its trackers. */
 enum { FILE_BYTES_MAX = 33 << 20, READ_BYTES = 1 << 16 };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "startup.h"
+#include "process/startup.h"
 
 #include <arpa/inet.h>
 #include <dirent.h>
@@ -20,7 +20,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "log.h"
+#include "common/log.h"
 
 /* The sidecar of a killed magnetfs needs a moment to notice. */
 enum { PORT_WAIT_MS = 3000, PORT_PAUSE_MS = 20 };

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #define HASH_NONFATAL_OOM 1
-#include "handle.h"
+#include "torrent/handle.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -9,8 +9,9 @@
 
 #include <utlist.h>
 
-#include "parked.h"
-#include "threads.h"
+#include "common/clock.h"
+#include "torrent/parked.h"
+#include "torrent/threads.h"
 
 /* After a time-out reads fail at once for so long, or until a block arrives: a scanner must not
  * wait anew for each read. */

@@ -4,7 +4,7 @@
 #ifndef FS_HANDLE_H
 #define FS_HANDLE_H
 
-#include "torrent.h"
+#include "torrent/torrent.h"
 
 struct handle;
 

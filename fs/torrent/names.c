@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "names.h"
+#include "torrent/names.h"
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -9,13 +9,13 @@
  * ahead; programs call sendfile and splice again; a mapping whose page still does not come has
  * SIGBUS. The next in the kernel's queue for a page's lock may be passed over some times, so for a
  * moment the reads that come back are looked at with each tick. */
-#include "parked.h"
+#include "torrent/parked.h"
 
 #include <errno.h>
 
 #include <utlist.h>
 
-#include "threads.h"
+#include "torrent/threads.h"
 
 /* Nobody is looked for behind a read that is answered soon: its reader may be a mapping, which does
  * not get over an error. With the ticks of those that come back this makes two seconds at most. */

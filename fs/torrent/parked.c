@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #define HASH_NONFATAL_OOM 1
-#include "parked.h"
+#include "torrent/parked.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -8,7 +8,8 @@
 
 #include <utlist.h>
 
-#include "threads.h"
+#include "common/clock.h"
+#include "torrent/threads.h"
 
 /* A reader that asks ahead finds its pieces asked for; when it has waited so long its piece gets a
  * deadline all the same. */

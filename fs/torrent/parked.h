@@ -4,8 +4,8 @@
 #ifndef FS_PARKED_H
 #define FS_PARKED_H
 
-#include "handle.h"
-#include "torrent.h"
+#include "torrent/handle.h"
+#include "torrent/torrent.h"
 
 /* A read, or a poll of a non-blocking handle, that waits for its first missing piece. */
 struct parked {

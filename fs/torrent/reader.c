@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "reader.h"
+#include "torrent/reader.h"
 
 #include <string.h>
 

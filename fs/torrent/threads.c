@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "threads.h"
+#include "torrent/threads.h"
 
 #include <dirent.h>
 #include <errno.h>

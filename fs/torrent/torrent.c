@@ -1,22 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 #define HASH_NONFATAL_OOM 1
-#include "torrent.h"
+#include "torrent/torrent.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "names.h"
-#include "parked.h"
-
-uint64_t clock_ms(void)
-{
-        struct timespec t;
-
-        clock_gettime(CLOCK_MONOTONIC, &t);
-        return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
+#include "common/clock.h"
+#include "torrent/names.h"
+#include "torrent/parked.h"
 
 /* ---- life ---- */
 

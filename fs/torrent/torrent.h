@@ -18,12 +18,13 @@
 #include <uthash.h>
 
 #include "bt.h"
-#include "chores.h"
-#include "reader.h"
-#include "store.h"
-#include "tree.h"
-#include "turns.h"
-#include "wants.h"
+#include "common/chores.h"
+#include "store/store.h"
+#include "torrent/fill.h"
+#include "torrent/reader.h"
+#include "torrent/tree.h"
+#include "torrent/turns.h"
+#include "torrent/wants.h"
 
 /* How parked requests are answered; each request and each poll handle is given to exactly one of
  * these. */
@@ -37,8 +38,6 @@ struct reply_ops {
 
 /* What a read gives besides -errno: what there is at once, or an answer later. */
 enum { READ_NOW = 0, READ_PARKED = 1 };
-
-enum fill { FILL_NONE, FILL_FILE, FILL_TORRENT };
 
 struct torrent;
 
@@ -249,8 +248,5 @@ static inline void torrent_stir(struct torrent *t)
         if (t->env->stir)
                 t->env->stir(t);
 }
-
-/* Milliseconds of the clock that all *_ms here count by. */
-uint64_t clock_ms(void);
 
 #endif

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-#include "tree.h"
+#include "torrent/tree.h"
 
 #include <errno.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "names.h"
+#include "torrent/names.h"
 
 /* uthash would exit() when memory ends; here the build fails instead. */
 #define HASH_NONFATAL_OOM 1

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "turns.h"
+#include "torrent/turns.h"
 
 #include <stddef.h>
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #define HASH_NONFATAL_OOM 1
-#include "wants.h"
+#include "torrent/wants.h"
 
 #include <errno.h>
 #include <stdlib.h>

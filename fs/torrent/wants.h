@@ -12,7 +12,7 @@
 #include <uthash.h>
 
 #include "bt.h"
-#include "reader.h"
+#include "torrent/reader.h"
 
 struct parked;
 

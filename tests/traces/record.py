@@ -4,7 +4,7 @@
     record.py [--bin DIR] [--out DIR] [NAME...]
 
 For each NAME (all, without one) it mounts a magnetfs with a seeder on loopback, lets the program
-read and writes DIR/NAME.trace; tests/unit/test_traces.c replays those. The reads are taken from the
+read and writes DIR/NAME.trace; tests/unit/torrent/test_traces.c replays those. The reads are taken from the
 lines that magnetfs logs with --log-level debug: what comes through the kernel, not what the program
 calls. Takes five minutes in all; needs what the tests need, and for `browser` chromium.
 """
@@ -293,7 +293,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--bin", type=Path, help="the folder with magnetfs (build/release/bin)")
     parser.add_argument(
-        "--out", type=Path, default=Path(__file__).resolve().parents[1] / "unit" / "traces"
+        "--out", type=Path, default=Path(__file__).resolve().parents[1] / "unit" / "torrent" / "traces"
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(RECORDINGS))
     options = parser.parse_args()

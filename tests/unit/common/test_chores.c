@@ -10,7 +10,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "chores.h"
+#include "common/chores.h"
 
 enum { N = 100, WAIT_MS = 20000 };
 

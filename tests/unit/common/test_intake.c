@@ -10,7 +10,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "intake.h"
+#include "common/intake.h"
 
 #define N(a)    (sizeof(a) / sizeof *(a))
 #define TEXT(s) (s), sizeof(s) - 1

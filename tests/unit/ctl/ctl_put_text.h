@@ -2,7 +2,7 @@
 #ifndef TEST_CTL_PUT_TEXT_H
 #define TEST_CTL_PUT_TEXT_H
 
-#include "ctl_text.h"
+#include "ctl/ctl_text.h"
 
 /* The caller frees it. Fails the test where it is wider than columns (0: uncut). */
 static inline char *put_text(const char *text, size_t columns, const struct ctl_style *style)

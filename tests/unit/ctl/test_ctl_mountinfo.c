@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "ctl_mountinfo.h"
+#include "ctl/ctl_mountinfo.h"
 
 static void test_mountinfo(void **state)
 {

@@ -10,8 +10,8 @@
 
 #include <cmocka.h>
 
+#include "ctl/ctl_table.h"
 #include "ctl_put_text.h"
-#include "ctl_table.h"
 
 #define HASH "0123456789abcdef0123456789abcdef01234567"
 

@@ -10,9 +10,9 @@
 
 #include <cmocka.h>
 
+#include "ctl/ctl_suggest.h"
+#include "ctl/ctl_text.h"
 #include "ctl_put_text.h"
-#include "ctl_suggest.h"
-#include "ctl_text.h"
 
 static const struct ctl_style wide = {.terminal = true, .utf8 = true, .width = 200};
 static const struct ctl_style ascii = {.terminal = true, .utf8 = false, .width = 80};

@@ -13,8 +13,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "names.h"
-#include "registry.h"
+#include "common/clock.h"
+#include "engine/registry.h"
+#include "torrent/names.h"
 
 static struct torrent_env env;
 

@@ -13,7 +13,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-#include "helper_private.h"
+#include "process/helper_private.h"
 
 /* Waits for the children that run, at most for those. */
 static void reap(struct events *e)

@@ -15,7 +15,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-#include "helper.h"
+#include "process/helper.h"
 
 enum { WAIT_MS = 10000, STOP_MS = 5000 };
 

@@ -11,7 +11,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-#include "options.h"
+#include "process/options.h"
 
 #define N(a) (sizeof(a) / sizeof *(a))
 #define GIB  (UINT64_C(1) << 30)

@@ -19,7 +19,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-#include "store.h"
+#include "store/store.h"
 
 #define N(a) (sizeof(a) / sizeof *(a))
 #define HEX  "0123456789abcdef0123456789abcdef01234567"

@@ -3,8 +3,8 @@
 #ifndef TESTS_UNIT_MODEL_H
 #define TESTS_UNIT_MODEL_H
 
-#include "reader.h"
-#include "wants.h"
+#include "torrent/reader.h"
+#include "torrent/wants.h"
 
 enum { MODEL_READERS = 16 };
 

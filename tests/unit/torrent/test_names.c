@@ -8,7 +8,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "names.h"
+#include "torrent/names.h"
 
 #define N(a) (sizeof(a) / sizeof *(a))
 

@@ -14,8 +14,9 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-#include "handle.h"
-#include "torrent.h"
+#include "common/clock.h"
+#include "torrent/handle.h"
+#include "torrent/torrent.h"
 
 #define PIECE UINT64_C(16384)
 enum { PIECES = 24, HANDLES = 3, REQUESTS_MAX = 200, ROUNDS = 300, STEPS = 120 };

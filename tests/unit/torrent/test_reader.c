@@ -9,7 +9,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "reader.h"
+#include "torrent/reader.h"
 
 #define N(a) (sizeof(a) / sizeof *(a))
 #define KIB  UINT64_C(1024)

@@ -10,9 +10,9 @@
 #include <time.h>
 #include <cmocka.h>
 
-#include "names.h"
-#include "nodes.h"
-#include "tree.h"
+#include "nodes/nodes.h"
+#include "torrent/names.h"
+#include "torrent/tree.h"
 
 #define N(a) (sizeof(a) / sizeof *(a))
 

@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "turns.h"
+#include "torrent/turns.h"
 
 enum { N = 10 };
 

@@ -9,7 +9,7 @@
 #include <errno.h>
 #include <cmocka.h>
 
-#include "wants.h"
+#include "torrent/wants.h"
 
 #define N(a) (sizeof(a) / sizeof *(a))
 
