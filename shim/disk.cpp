@@ -32,6 +32,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <functional>
+#include <set>
 #include <utility>
 
 namespace
@@ -67,9 +68,11 @@ struct storage {
         // Network thread only: the piece whose writes go nowhere, and what waits for its hash.
         int anchor = -1;
         std::function<void()> held;
-        // Network thread only: the piece whose hash is being told. If it is wrong all of it is
-        // cleared; otherwise only some blocks, which a v2 torrent has hashes of.
+        // Network thread only: the piece whose hash is being told, and those of which a block could
+        // not be written. When libtorrent has these cleared it means all of them; otherwise only
+        // some blocks, which a v2 torrent has hashes of.
         int told = -1;
+        std::set<int> unwritten;
 };
 
 class store_disk final : public lt::disk_interface,
@@ -170,8 +173,13 @@ class store_disk final : public lt::disk_interface,
                                  int const e = write(self, *s, r, copy.get()) == 0 ? 0 : ENOSPC;
                                  boost::asio::post(m_io, [s = std::move(s), r,
                                                           handler = std::move(handler), e] {
-                                         if (e != 0 && s->owner)
-                                                 s->owner->blame.unwritten(r);
+                                         if (e != 0)
+                                                 (void)guarded(nullptr, [&] {
+                                                         s->unwritten.insert(int(r.piece));
+                                                         if (s->owner)
+                                                                 s->owner->blame.unwritten(r);
+                                                         return 0;
+                                                 });
                                          handler(disk_error(e, lt::operation_t::file_write));
                                  });
                                  if (m_queued_bytes.fetch_sub(r.length) - r.length <
@@ -235,8 +243,10 @@ class store_disk final : public lt::disk_interface,
         void async_clear_piece(lt::storage_index_t i, lt::piece_index_t piece,
                                std::function<void(lt::piece_index_t)> handler) override
         {
+                auto s = take(i);
+                bool const whole = s->unwritten.erase(int(piece)) > 0 || s->told == int(piece);
                 on_piece(i, piece,
-                         [this, s = take(i), whole = take(i)->told == int(piece), piece,
+                         [this, s = std::move(s), whole, piece,
                           handler = std::move(handler)](worker &self) mutable {
                                  self.hashes.erase({s.get(), int(piece)});
                                  if (s->owner && whole)

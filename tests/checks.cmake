@@ -8,7 +8,7 @@ function(sanitizer_build name)
                 COMMAND nice ${CMAKE_COMMAND} --workflow --preset ${name}
                 WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
         set_tests_properties(build.${name} PROPERTIES
-                LABELS "${name}" FIXTURES_SETUP ${name} TIMEOUT 600 COST 1000)
+                LABELS "${name}" FIXTURES_SETUP ${name} TIMEOUT 1200 COST 1000)
 endfunction()
 
 function(sanitizer_test test name)
@@ -21,7 +21,7 @@ sanitizer_build(tsan)
 
 foreach(check format wings tidy cppcheck shell python)
         add_test(NAME check.${check} COMMAND nice ${CMAKE_SOURCE_DIR}/scripts/check ${check})
-        set_tests_properties(check.${check} PROPERTIES LABELS check TIMEOUT 600)
+        set_tests_properties(check.${check} PROPERTIES LABELS check TIMEOUT 1200)
 endforeach()
 set_tests_properties(check.format check.wings PROPERTIES LABELS "check;core")
 set_tests_properties(check.tidy PROPERTIES COST 900)

@@ -69,7 +69,6 @@ int doc_open(struct control *c, struct node n, bool mute, struct doc **ret)
         d->control = c;
         d->node = n;
         d->mute = mute;
-        d->mute = mute;
         if (n.number != 0) {
                 d->torrent = registry_by_number(engine_registry(c->engine), n.number);
                 if (!d->torrent) {

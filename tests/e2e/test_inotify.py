@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 from typing import Callable
 
@@ -93,20 +92,3 @@ def test_a_watch_inside_a_pending_directory_does_not_disturb(
     finally:
         guest.kill()
         guest.wait()
-
-
-def test_what_a_helper_was_asked_for_is_done_without_it_when_it_is_killed(
-    magnetfs: Callable[..., Magnetfs], torrents: TorrentMaker
-) -> None:
-    """The rmdir of an idle torrent: asked for, and never answered."""
-    fs = magnetfs("--idle-timeout", "1", http=False, allow=["The helper is gone"])
-    torrent = torrents.single("left.bin", 1000, seed=871)
-    (helper,) = (pid for pid in fs.processes() if pid != fs.pid)
-    os.kill(helper, signal.SIGSTOP)
-    try:
-        fs.add(torrent.metainfo, temporary=True)
-        time.sleep(3.5)  # idle after one, asked for a second later; nothing shows it
-        assert fs.known(torrent.info_hash)
-    finally:
-        os.kill(helper, signal.SIGKILL)
-    waiting.until("it is removed", lambda: not fs.known(torrent.info_hash))
