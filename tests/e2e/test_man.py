@@ -25,9 +25,9 @@ def run(*command: str | Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def installed(run_folder: Path) -> Path:
     """Where `cmake --install` has put the pages."""
-    prefix = tmp_path_factory.mktemp("prefix")
+    prefix = run_folder / "prefix"
     run("cmake", "--install", BIN.parent, "--prefix", prefix)
     return prefix / "share" / "man" / "man1"
 
