@@ -73,7 +73,9 @@ static const char usage[] =
         "  --cors ORIGIN                a site whose pages may use the API, as https://example.org\n"
         "  --streams N                  how many streams at the same time (256)\n"
         "  --log-level LEVEL            error, warning, info or debug (info)\n"
-        "  --help, --version\n";
+        "  --help, --version\n"
+        "\n"
+        "The manual is magnetfs-httpd(1).\n";
 
 static int parse_number(const char *text, long min, long max, long *ret)
 {

@@ -13,7 +13,7 @@ BUILD_PACKAGES=(
 TEST_PACKAGES=(
         libcmocka-dev python3 python3-libtorrent python3-pytest
         transmission-daemon opentracker mpv ffmpeg curl busybox nginx-light
-        inotify-tools procps iproute2 util-linux
+        inotify-tools procps iproute2 util-linux mandoc
         rsync exfat-fuse exfatprogs
         clang-format clang-tidy cppcheck shellcheck python3-pyflakes
 )

@@ -161,7 +161,9 @@ static void print_help(void)
                                    "  files   " FIELDS_FILES "\n"
                                    "\n" ABOUT_EXIT "\n"
                                    "NO_COLOR in the environment turns colours off; COLUMNS is preferred to the terminal's\n"
-                                   "own width.");
+                                   "own width.\n"
+                                   "\n"
+                                   "The manual is magnetctl(1).");
 }
 
 static void print_command_help(const struct command *c)

@@ -508,5 +508,6 @@ void options_help(void)
         printf("  %-34s %s\n", "-o max_read=N", "the most bytes that the kernel reads at once");
         printf("  %-34s %s\n", "-o OPT,…", "options of mount(8), libfuse and the ones above");
         printf("\nExit codes: 0 ended by a signal or an unmount, 1 failed, 2 wrong usage.\n"
-               "Add torrents with magnetctl(1) or by writing magnets to MOUNTPOINT/.magnetfs/add.\n");
+               "Add torrents with magnetctl(1) or by writing magnets to MOUNTPOINT/.magnetfs/add.\n"
+               "The manual is magnetfs(1).\n");
 }
