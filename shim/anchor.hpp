@@ -41,10 +41,10 @@ class anchor
         // Changes what is wanted. first is called before peers are asked for anything, and may hold
         // pieces back from them.
         void want(std::vector<bt_want> const &list, std::function<void()> const &first);
-        // Somebody has given the piece.
+        // The piece came and its hash is right: it is there, and no longer wanted.
         void passed(int piece);
-        // Its hash was wrong, or it was the anchor: the piece is missing again, and nobody has been
-        // asked.
+        // libtorrent counts the piece as missing again, because its hash was wrong or because it
+        // was the anchor, and has asked nobody for it. If it is wanted it is asked for.
         void restored(int piece);
         // Somebody wants pieces that are missing.
         bool wants_pieces() const
@@ -106,7 +106,7 @@ class anchor
         anchor_disk *m_disk = nullptr;
         uint64_t m_id = 0;
         int m_piece = -1;    // the anchor; -1: none
-        bool m_held = false; // … and the disk holds it
+        bool m_held = false; // the disk keeps the answer to the anchor's hash back
         bool m_checked = false;
         int m_mute_peers = 0;
         std::weak_ptr<bt_torrent> m_owner;

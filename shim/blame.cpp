@@ -39,7 +39,8 @@ constexpr std::size_t open_max = 4096;
 constexpr std::size_t unasked_max = 64;
 // What is kept of wrong pieces: so many blocks, a gibibyte of content. The oldest go first.
 constexpr std::size_t witnessed_max = 65'536;
-// … and of one block. More liars than that at once are found one after the other.
+// What is kept of one wrong block: so many givers. More liars than that at once are found one after
+// the other.
 constexpr std::size_t witnesses_max = 8;
 constexpr std::size_t bans_max = 1000;
 // Until a banned peer may come again where nobody else is there, and twice as long each time.

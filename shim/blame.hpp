@@ -94,7 +94,7 @@ class blame
         void failed(int piece);
         // What comes of it from here on is a new attempt.
         void restored(int piece);
-        // … is right.
+        // The piece is right.
         void passed(int piece);
         // Nobody is there, and a reader waits: lets one of those that were banned come again when
         // its time has come. Whether it may be called at ret.

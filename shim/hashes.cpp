@@ -29,9 +29,10 @@ namespace
 // BEP 52: a message "hash request", with its length before it.
 constexpr std::uint8_t hash_request = 21;
 constexpr int request_bytes = 4 + 1 + 32 + 4 * 4;
-// "hash reject" is as long. So many between two looks are too many …
+// "hash reject" is as long. A peer only rejects if we sent the bytes of so many requests between
+// two looks and it sent as many.
 constexpr int rejects_max = 64;
-// … if both sides have said the same but for so much: answers under way, the beginning.
+// Both may differ by so much: answers are under way, and there was the beginning.
 constexpr int other_bytes = 10 * request_bytes;
 constexpr auto look_interval = std::chrono::milliseconds(100);
 // Pieces whose hashes are asked for at a time: libtorrent takes no others.

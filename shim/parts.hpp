@@ -3,7 +3,7 @@
 // (scripts/bench --levers). All are there unless a setting says otherwise.
 #pragma once
 
-// Over the bench's links, with it and without: see README.md.
+// Figures are over the bench's links, with the part and without: see tests/bench/README.md.
 struct engine_parts {
         // A piece that keeps peers interested while nobody reads: anchor.cpp.
         bool anchor = true;

@@ -25,9 +25,11 @@ namespace
 // How often the swarm is looked at while pieces are wanted and there are peers; without any.
 constexpr auto tick_time = milliseconds(125);
 constexpr auto lonely_tick_time = milliseconds(250);
-// A peer that has given nothing for so long, and its quickest answer twice, holds things up …
+// A peer stalls when it has given nothing for so long, and for twice the time of its quickest
+// answer besides.
 constexpr auto stall_time = milliseconds(500);
-// … if another one gave so many blocks in the last ticks. Without such a one, it is all there is.
+// It is hung up on only if another peer gave so many blocks in the last ticks. Without such a one
+// it is all there is.
 constexpr unsigned lively_blocks = 4;
 // Peers that are gone are called again after so long, and each time so long after that.
 constexpr auto call_after = milliseconds(500);
@@ -40,9 +42,11 @@ constexpr auto dial_time = milliseconds(2000);
 // bytes 1.1 s after it is up, 2.1 without). Twice as long the next time, up to the second.
 constexpr auto silence_time = milliseconds(5000);
 constexpr auto silence_time_max = milliseconds(60000);
-// When it is looked at closely whether they are silent.
+// After so long without a sign of any peer each of them is looked at closely: whether a block is
+// under way.
 constexpr auto quiet_time = milliseconds(1000);
-// … and whether libtorrent asks them for nothing; so long again until the next look.
+// After so long without a sign it is looked at whether libtorrent asks for nothing although a
+// reader waits (end_deadlock). So long again passes until the next look.
 constexpr auto idle_time = milliseconds(500);
 // Who was banned is called so often: one that knows no encryption hangs up on the first call. The
 // others stop when it is there.

@@ -51,17 +51,18 @@ struct bt_torrent : std::enable_shared_from_this<bt_torrent> {
         std::set<lt::tcp::endpoint> known_peers; // while it has no metadata
         bool is_private = false;                 // BEP 27: nobody is told of its peers
         std::weak_ptr<lt::torrent_plugin> metadata_exchange;
-        bool is_large = false; // give_back's
+        bool is_large = false; // its end gives memory back to the system (give_back)
 
         std::string complaint; // that bt_dispatch has yet to tell; under the session's events_lock
 
         std::atomic<std::int64_t> metadata_offered{0}; // bytes that a peer has: more than are taken
         std::atomic<uint64_t> metadata_bytes{0};       // that came and were of use; never falls
 
-        std::atomic<bool> added{false}; // user is ours until released(); before, a failed add
-                                        // leaves it to the caller
-        std::atomic<bool> removed{
-                false}; // by bt_torrent_remove: no callbacks of bt_dispatch any more
+        // bt_torrent_add has succeeded: `user` belongs to us until released(). An add that fails
+        // leaves it with the caller.
+        std::atomic<bool> added{false};
+        // bt_torrent_remove was called: bt_dispatch makes no callbacks any more.
+        std::atomic<bool> removed{false};
 
         bt_torrent();
         ~bt_torrent();

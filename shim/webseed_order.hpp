@@ -79,7 +79,7 @@ struct web_result {
         long retry_after = -1;   // seconds that it asks for; -1: it does not say
         int file = -1;           // the one that was asked for
         int piece = -1;          // the wrong one
-        bool mixed = false;      // … of which another one gave a part
+        bool mixed = false;      // another web seed gave a part of the wrong piece
         std::uint64_t bytes = 0; // that it gave for this order
 };
 
@@ -90,7 +90,8 @@ struct web_order {
         std::string url;
         // Called by the fetching thread: a piece is whole, and right as far as is known by then.
         std::function<void(web_piece &&)> on_piece;
-        // … and in the end, with what there is of the piece that it ended in.
+        // Called by the fetching thread at the end, with what there is of the piece that the order
+        // ended in.
         std::function<void(web_result &&, std::vector<web_piece> &&)> on_end;
         std::chrono::steady_clock::time_point const since = std::chrono::steady_clock::now();
 

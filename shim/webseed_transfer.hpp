@@ -88,7 +88,7 @@ class web_transfer
 
         std::optional<web_result> m_result; // it has ended
         std::size_t m_piece = 0;            // of the order's
-        bool m_begun = false;               // … and it has memory, and m_hash its bytes
+        bool m_begun = false;               // the piece has memory, and m_hash has its bytes
         lt::hasher m_hash;
 
         // Of the request.

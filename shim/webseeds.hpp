@@ -71,9 +71,9 @@ class web_seeds
                 std::shared_ptr<web_order> order;
                 int first = 0;                            // the order's first piece
                 std::uint64_t seen = 0;                   // bytes that had come when last looked at
-                clock::time_point moved_at;               // when any came last
-                bool stalled = false;                     // it was cut for that
-                std::chrono::milliseconds patience{1000}; // until that
+                clock::time_point moved_at;               // when bytes of it came last
+                bool stalled = false;                     // it was cut because none came
+                std::chrono::milliseconds patience{1000}; // how long none may come until then
         };
         // A piece that web seeds are being asked for, or have given.
         struct claim {

@@ -19,7 +19,7 @@ struct intake {
         size_t scanned;
         unsigned depth;
         bool behind; /* a .torrent was given out; what is not another item is skipped */
-        bool broken; /* … and what begins like a .torrent now is none */
+        bool broken; /* what begins like a .torrent now is none */
 };
 
 enum intake_item { INTAKE_NOTHING, INTAKE_LINE, INTAKE_TORRENT };

@@ -36,14 +36,19 @@ struct engine_options {
 /* What the engine tells the mount. From the engine's thread but for changed, gone and event, which
  * come from any; no lock is held. */
 struct engine_hooks {
-        void (*forget_name)(
-                const char *name); /* the kernel shall ask for this name of the root again */
-        void (*changed)(struct torrent *t); /* its metadata came, failed, or it is gone: who waits
-                                               for that shall look */
-        void (*gone)(uint32_t number);      /* … the torrent of that number is; must not wait */
-        void (*event)(const char *json);    /* one line for those who read events */
-        void (*sidecar)(int err);           /* the first start of the sidecar: 0 or an errno */
-        void (*helper)(pid_t pid); /* the process that is the helper from now on; -1: none */
+        /* The kernel shall ask anew for this name of the root. */
+        void (*forget_name)(const char *name);
+        /* The torrent's metadata came or failed, or the torrent is gone: who waits for that shall
+         * look again. */
+        void (*changed)(struct torrent *t);
+        /* The torrent of that number is gone. Must not wait. */
+        void (*gone)(uint32_t number);
+        /* One line for those who read events. */
+        void (*event)(const char *json);
+        /* How the first start of the sidecar went: 0 or an errno. */
+        void (*sidecar)(int err);
+        /* The process that is the helper from now on; -1: none is. */
+        void (*helper)(pid_t pid);
 };
 
 /* Makes everything but starts nothing. -errno, with a message logged. */

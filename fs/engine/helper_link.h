@@ -23,8 +23,8 @@ enum helper_type {
         HELPER_GONE = 'G', /* the helper was killed: what was asked of it may not be answered */
         HELPER_BACK = 'B', /* number: the pid of a helper that does nothing on the mount yet, as it
                               is not known there; also of the first one */
-        /* … which is told by this that it is; what was asked of the one before it forgets, but for
-         * events. */
+        /* To the helper: the mount knows its pid now. It forgets what the helper before it was
+         * asked for, but for events. */
         HELPER_KNOWN = 'K',
 };
 enum { HELPER_TEXT_MAX = 2048 };

@@ -13,8 +13,9 @@
 
 #include "torrent/names.h"
 
-/* Where the search for a name that nobody has begins, for a torrent that calls itself so: of the
- * names made of the text all before that one are taken. */
+/* A text that several torrents would be called by. The names made of it are the text itself and
+ * "text (2)", "text (3)" and so on. All before the one of index `first` are taken, so the search
+ * for a free one begins there. */
 struct claim {
         UT_hash_handle hh;
         unsigned first;
@@ -48,9 +49,10 @@ struct registry {
 /* What a torrent that calls itself raw would be called if it were alone; by its hash where it has
  * no name. Of a single file the directory takes the name without the extension. */
 char *registry_claim_of(const struct torrent *t, const char *raw, bool single);
-/* The first name made of claim that e (NULL: a torrent that has none yet) may take, and its index:
- * one that nobody has, or that somebody has who was added later and whose files nobody opened;
- * *ret_holder is that one or NULL. Its present name e may have only if keep. */
+/* Finds the first name made of claim that e (NULL: a torrent that has none yet) may take, writes it
+ * to name and returns its index. A torrent may take a name that nobody has. It may also take the
+ * name of a torrent that was added later and of which nobody has opened a file; that one is
+ * *ret_holder then, which is else NULL. The name that e has at present counts only if keep. */
 unsigned registry_pick_name(struct registry *r, const struct entry *e, bool keep, const char *claim,
                             char name[NAME_BYTES_MAX + 1], struct entry **ret_holder);
 /* A torrent that calls itself claim has taken the first name that registry_pick_name gave for one
@@ -60,7 +62,9 @@ void registry_name_taken(struct registry *r, const char *claim, unsigned index);
 void registry_name_freed(struct registry *r, const struct entry *e, const char *name);
 /* All names are. */
 void registry_names_clear(struct registry *r);
-/* e calls itself claim from now on (taken over, also on failure). -ENOMEM: nothing is changed. */
+/* Renames e, whose metadata has come: it would be called claim from now on, if it were alone. Names
+ * of other torrents may move with it; all that changed are put into *list. Takes claim over, also
+ * on failure. -ENOMEM: nothing is changed. */
 int registry_set_claim(struct registry *r, struct entry *e, char *claim, struct renamed **list);
 
 #endif

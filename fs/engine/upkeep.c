@@ -250,8 +250,8 @@ void upkeep_redial(struct torrent *t, uint64_t now)
                 bt_torrent_redial(bt);
 }
 
-/* After a failed write the session asks for nothing more of the torrent until it is told to. The
- * second time, as it may have heard of the failure after the first. */
+/* After a failed write the session asks for nothing more of the torrent until it is told to go on.
+ * It is told so in two rounds: it may hear of the failure only after the first. */
 static void check_writes(struct torrent *t)
 {
         struct bt_torrent *bt;

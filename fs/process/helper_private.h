@@ -25,7 +25,7 @@ struct sidecar {
 
         pid_t pid; /* 0: not running */
         bool wanted;
-        bool listened; /* … at least once: from then on it is started again and again */
+        bool listened; /* it has listened once: from then on it is started again and again */
         int said_fd;   /* what it says on stderr; -1: it has ours */
         char said[1024];
         size_t n_said;

@@ -57,8 +57,8 @@ struct store {
         uint64_t *reserved, *written; /* bitmaps */
         uint32_t n_reserved;
         bool deleted;
-        /* … where files are not sparse: the end of the furthest piece that has room, and of what is
-         * on the disk */
+        /* under lock, where files are not sparse: the end of the furthest piece that has room, and
+         * the end of what is on the disk */
         uint64_t top, grown;
 };
 

@@ -38,9 +38,10 @@ void cache_sample(struct cache *c);
 /* What the file system said of itself at the last look. Any thread; no I/O. */
 void cache_statvfs(struct cache *c, struct statvfs *ret);
 
-/* Makes an empty store for a torrent of size bytes in a file of that name, which no other store of
- * the cache may have: one that was discarded may still be at deleting its file. -errno, -EFBIG when
- * the file system can't hold such a file, -EEXIST: such a file is there and somebody else's. */
+/* Makes an empty store for a torrent of size bytes in a file of that name. No other store of the
+ * cache may have the name, and no discarded one either: the deletion of its file may still be under
+ * way. -EFBIG: the file system can't hold such a file. -EEXIST: a file of that name is there, and
+ * it is somebody else's. Else -errno. */
 int store_new(struct cache *c, const char *name, uint64_t size, uint32_t piece_length,
               struct store **ret);
 /* Bytes of the torrent, from offset on, that no user sees (BEP 47 padding). */

@@ -175,7 +175,8 @@ static int read_missing(struct handle *h, uint64_t off, size_t len, uint32_t fir
                 r = parked_add(h, off, len, whole, first, end, missing, request, tid, &p);
         if (r < 0)
                 return r;
-        /* A deadline takes back what else was asked for, which is what this reader reads next. */
+        /* libtorrent cancels other requests when it sets a deadline. Those are this reader's own
+         * next pieces, so none is set for a piece that was asked for already. */
         if (!asked)
                 wants_urgent(&t->wants, wants_find(&t->wants, missing), true);
         if (nonblock)
@@ -213,7 +214,8 @@ int handle_read(struct handle *h, uint64_t off, size_t len, unsigned flags, void
         if (t->state != TORRENT_GONE)
                 before = touch(h, off, len);
         missing = store_first_missing(h->content->store, first, end);
-        /* By one that does not wait for all of a read, too: it comes again for the rest. */
+        /* Asked for by an earlier read counts, too: a reader that does not wait for the whole of
+         * a read comes again for the rest. */
         asked = h->reader.ahead || plan_priority(&before, missing) > PRIORITY_LEAST;
         if (missing < end)
                 r = read_missing(h, off, len, first, end, missing, asked, flags, request, tid,

@@ -26,8 +26,9 @@ struct parked {
         uint64_t since_ms; /* when it began to wait for that piece */
         bool armed;
         uint64_t crowd_ms; /* when those who may hang behind it were last looked for */
-        bool poked;        /* the kernel sent an interrupt for a signal that its thread ignores */
-        int outcome;       /* answered before it was armed: > 0 an errno, OUTCOME_DATA; else 0 */
+        bool poked;  /* it got an interrupt for a signal that its thread ignores: look again for one
+                        that it does not */
+        int outcome; /* answered before it was armed: > 0 an errno, OUTCOME_DATA; else 0 */
         struct parked *prev, *next;   /* of the torrent */
         struct parked *hprev, *hnext; /* of the handle */
         struct parked *pprev, *pnext; /* of the piece; after that: of those to be answered */

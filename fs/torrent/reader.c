@@ -32,8 +32,8 @@
 /* So many bands of a window, the nearest quarter of it, are raised for a reader that gets less than
  * its share. That is two and a half seconds: what is asked for comes a second later, behind what
  * the peers were asked for before. Measured with a film of 1 MiB/s beside a cat, 4 MiB/s for both,
- * pieces of 1 MiB: 0.71 MiB/s without, 0.93-0.96 so; fewer bands do less, more let readers that are
- * alike take turns. */
+ * pieces of 1 MiB: 0.71 MiB/s without, 0.93-0.96 so. Fewer bands do less. With more,
+ * readers that are alike are served in turn instead of at once. */
 #define RAISED_BANDS 4
 /* Read-ahead of the kernel and threads of a player make reads arrive out of order by this much. */
 #define SLACK_BACK_BYTES    (512ull << 10)
@@ -60,7 +60,7 @@ uint64_t reader_window_max(unsigned playing)
 
 bool reader_is_behind(uint64_t rate, uint64_t sum, unsigned playing)
 {
-        /* An eighth less than the mean: readers that are alike don't take turns. */
+        /* An eighth less than the mean: else two that are alike would be raised in turn. */
         return playing > 1 && rate < sum / playing - sum / playing / 8;
 }
 
@@ -89,10 +89,18 @@ static void add_range(struct plan *p, uint32_t first, uint32_t end, uint8_t prio
                 p->range[p->n++] = (struct plan_range){first, end, priority};
 }
 
-/* From piece `at` up to window bytes behind the byte `from` the priorities fall with the distance,
- * each band of a large window twice as long as the one before: a piece changes its priority at most
- * five times on its way to the reader. Coarse: every other band. Raised: the first bands are as
- * urgent as what a read waits for. */
+/* Adds the pieces from `at` up to window bytes behind the byte `from`. Their priorities fall with
+ * the distance, in six bands. Of a large window each band reaches twice as far as the one before,
+ * so that a piece changes its priority at most five times on its way to the reader. A window of
+ * 32 MiB, where 7 is the priority of what a read waits for:
+ *
+ *   window, up to           1   2   4     8        16            32 MiB
+ *   priority            | 6 | 5 | 4 |  3  |    2    |       1        |
+ *   coarse              |   5   |    3    |            1             |
+ *   raised              |        7        |    2    |       1        |
+ *
+ * Coarse leaves out every other band, for a reader that has several windows. Raised makes the
+ * nearest four bands as urgent as what a read waits for. */
 static void plan_window(struct plan *p, const struct layout *l, uint32_t at, uint64_t from,
                         uint64_t window, bool coarse, bool raised)
 {

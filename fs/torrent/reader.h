@@ -39,8 +39,8 @@ struct place {
         uint64_t run_bytes;    /* read in a row so far */
         bool playing;          /* else a probe: wants what it touches, and in a row a little more */
         uint64_t rate;         /* bytes per second it took, 0: not known yet */
-        uint64_t sample_ms;    /* since when … */
-        uint64_t sample_bytes; /* … so many bytes were read */
+        uint64_t sample_ms;    /* when the measurement of the rate began */
+        uint64_t sample_bytes; /* bytes that were read since then */
         uint64_t left_at;      /* what read_bytes of the reader was when it was last read */
 };
 
@@ -66,9 +66,10 @@ void layout_pieces(const struct layout *l, uint64_t off, uint64_t len, uint32_t 
  * want no more than 256 MiB: who plays on takes his share with his next read. */
 uint64_t reader_window_max(unsigned playing);
 
-/* Whether a reader that takes `rate` has less than its share when `playing` of its torrent, itself
- * among them, take `sum` bytes per second together. What it plays next is as urgent then as what
- * others wait for: one who reads as fast as he gets waits always, and would have all there is. */
+/* Whether a reader that takes `rate` has less than its share when `playing` readers of its torrent,
+ * itself among them, take `sum` bytes per second together. What such a reader plays next is as
+ * urgent as what others wait for. Else a reader that takes whatever it gets (cp), and so always
+ * waits, would get all there is. */
 bool reader_is_behind(uint64_t rate, uint64_t sum, unsigned playing);
 
 /* Takes note of a read of len > 0 bytes at off (both inside the file) at now_ms and renews r->plan.

@@ -97,8 +97,10 @@ struct torrent {
         /* under registry.lock */
         char *name;                /* its directory */
         char alias[2][BT_HEX_MAX]; /* its hashes: v1, v2 */
-        atomic_bool announcing;    /* the helper is about to mkdir its name */
-        atomic_bool name_is_new;   /* the kernel may still know another by it */
+
+        /* atomic: written by the engine, read by any thread without a lock */
+        atomic_bool announcing;  /* the helper is about to mkdir its name */
+        atomic_bool name_is_new; /* the kernel may still know another by it */
 
         _Atomic(struct content *) content; /* set once, when the metadata is known */
         atomic_bool kept;
@@ -106,8 +108,8 @@ struct torrent {
         atomic_uint handles;           /* open files */
         atomic_bool opened;            /* a file was: from then on the directory keeps its name */
         atomic_bool stopped;           /* the session has stopped downloading: it could not write */
-        atomic_int write_error;        /* … a piece that is wanted, for this reason: > 0 */
-        _Atomic uint64_t last_used_ms; /* when the last one was closed */
+        atomic_int write_error;        /* why a wanted piece could not be written: an errno > 0 */
+        _Atomic uint64_t last_used_ms; /* when the last open file was closed */
         _Atomic uint64_t last_block_ms; /* when the swarm last gave a block */
 
         struct chore discarding; /* once it is gone */
@@ -127,21 +129,22 @@ struct torrent {
         bool found;               /* its metadata came, and is looked at */
         uint64_t asked_helper_ms; /* for the announcement */
         unsigned failures;        /* how often nobody had the metadata */
-        unsigned rests;           /* of as many the last one is over when its turn rests no more */
-        uint64_t needy_ms;        /* since when it is waited for and has no peer; 0: it is not */
-        unsigned tries;           /* for the metadata, this one included */
-        uint64_t try_since_ms;    /* 0: between two tries */
+        unsigned rests;    /* how many rests are left, this one included, until it is tried again */
+        uint64_t needy_ms; /* since when somebody waits for it while it has no peer; 0: nobody does,
+                              or it has one */
+        unsigned tries;    /* for the metadata, this one included */
+        uint64_t try_since_ms; /* 0: between two tries */
         uint64_t next_try_ms;
-        uint64_t metadata_kib;   /* of it that have come … */
-        uint64_t arrived_ms;     /* … the last one when */
+        uint64_t metadata_kib;   /* KiB of the metadata that have come */
+        uint64_t arrived_ms;     /* when the last of them came */
         uint64_t next_redial_ms; /* 0: not needed */
         unsigned redials;
         enum announce announce;
         unsigned announce_tries;
         uint64_t removing_ms; /* since when it is removing */
         unsigned remove_tries;
-        bool stopped_before;      /* … when that was last looked at */
-        uint64_t write_failed_ms; /* when that last ended reads */
+        bool stopped_before;      /* what `stopped` was when it was last looked at */
+        uint64_t write_failed_ms; /* when a failed write last ended reads */
         uint64_t told_bytes;      /* the progress that was last told as an event */
 
         /* under lock; taken after registry.lock, before store.lock */
@@ -156,11 +159,11 @@ struct torrent {
         struct open_inode *inodes; /* the files that are open (uthash) */
         struct lingering lingering[LINGER_MAX];
         unsigned n_lingering;
-        struct handle *open;         /* (utlist) … */
-        unsigned playing;            /* … of which so many play … */
-        uint64_t play_rate;          /* … and take so many bytes per second, together */
-        struct parked *parked;       /* by time (utlist) … */
-        struct parked *parked_by_id; /* … and by id (uthash) */
+        struct handle *open;         /* its open files (utlist) */
+        unsigned playing;            /* how many of the open files play */
+        uint64_t play_rate;          /* bytes per second that those take together */
+        struct parked *parked;       /* its parked reads by time (utlist) */
+        struct parked *parked_by_id; /* its parked reads by id (uthash) */
         unsigned parked_count;
         uint64_t next_id;
         uint64_t stalled_ms;       /* when a read last timed out; 0: not since a block came */
@@ -197,8 +200,8 @@ void torrent_set_stats(struct torrent *t, const struct bt_stats *stats);
 /* 0: the metadata is there; -EAGAIN: it is being fetched; else why it will not come. */
 int torrent_ready(struct torrent *t);
 
-/* One wish for a piece changes from priority before to after; torrent_tell then tells the session,
- * in order. Under lock. -ENOMEM, -ENOSPC: no room for it in the cache. */
+/* Changes one reader's wish for a piece from priority before to after. torrent_tell then tells the
+ * session of it. Under lock. -ENOMEM; -ENOSPC: the cache has no room for the piece. */
 int torrent_want(struct torrent *t, uint32_t piece, uint8_t before, uint8_t after);
 /* The order of the batches is what the session goes by, so they leave under the lock; it only
  * queues them. */

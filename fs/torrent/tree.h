@@ -24,8 +24,8 @@ struct tree_node {
         uint32_t parent;
         uint32_t file;         /* the file's number in the torrent, or TREE_DIRECTORY */
         uint32_t children;     /* of a directory: how many */
-        uint32_t directories;  /* … of them directories */
-        uint32_t first_child;  /* … index of the first in the tree's own table */
+        uint32_t directories;  /* how many of the children are directories */
+        uint32_t first_child;  /* index of the first child in the tree's own table */
         uint64_t offset, size; /* of a file: in the torrent's byte stream */
 };
 

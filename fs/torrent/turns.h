@@ -26,8 +26,8 @@ struct turn {
 };
 
 struct turns {
-        unsigned seats;      /* at most so many are seated … */
-        unsigned more_seats; /* … and so many more if they are urgent */
+        unsigned seats;      /* how many may be seated */
+        unsigned more_seats; /* how many more, if those are urgent */
         unsigned n_seated, n_waiting, n_urgent;
         struct turn *urgent, *waiting, *resting;
 };

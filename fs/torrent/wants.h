@@ -20,8 +20,8 @@ struct want {
         uint32_t piece;
         uint32_t count[PRIORITY_BLOCKED + 1]; /* how many want it with each priority */
         uint32_t total;
-        uint8_t told;           /* the priority the session has been told */
-        bool told_urgent;       /* … and whether it has a deadline */
+        uint8_t told;           /* the priority that the session was last told */
+        bool told_urgent;       /* the session was told of a deadline */
         bool reserved;          /* the store has room for it */
         bool urgent;            /* it should have a deadline */
         uint64_t last_block_ms; /* when a block of it arrived; 0: none since it is wanted */
