@@ -333,38 +333,46 @@ static void sidecar_says(struct engine *e, int err)
         e->sidecar_told = true;
 }
 
+static void announced(struct engine *e, uint32_t number, int err)
+{
+        struct torrent *t = registry_by_number(e->registry, number);
+
+        if (!t)
+                return;
+        t->announcing = false;
+        t->announce = ANNOUNCE_NONE;
+        if (err == EEXIST && t->announce_tries < ANNOUNCE_TRIES)
+                announce(e, t);
+        else if (err != 0)
+                log_debug("%s: could not be announced: %s", t->hex, strerror(err));
+        torrent_unref(t);
+}
+
 void upkeep_helper(struct engine *e)
 {
         struct helper_message m;
-        struct torrent *t;
         int r;
 
         while ((r = helper_receive(e->options.helper_fd, &m)) == 0) {
-                if (m.type == HELPER_SIDECAR)
+                switch (m.type) {
+                case HELPER_SIDECAR:
                         sidecar_says(e, m.err);
-                else if (m.type == HELPER_GONE)
+                        break;
+                case HELPER_GONE:
                         helper_gone(e, ENGINE_HELPER_AWAY);
-                else if (m.type == HELPER_BACK)
+                        break;
+                case HELPER_BACK:
                         helper_back(e, (pid_t)m.number);
-                if (m.type != HELPER_ANNOUNCE && m.type != HELPER_REMOVE)
-                        continue;
-                if (m.type == HELPER_REMOVE) {
+                        break;
+                case HELPER_REMOVE:
                         removal_answered(e, m.number, m.err);
-                        continue;
+                        break;
+                case HELPER_ANNOUNCE:
+                        announced(e, m.number, m.err);
+                        break;
+                default:
+                        break;
                 }
-                t = registry_by_number(e->registry, m.number);
-                if (!t)
-                        continue;
-                if (m.type == HELPER_ANNOUNCE) {
-                        t->announcing = false;
-                        t->announce = ANNOUNCE_NONE;
-                        if (m.err == EEXIST && t->announce_tries < ANNOUNCE_TRIES)
-                                announce(e, t);
-                        else if (m.err != 0)
-                                log_debug("%s: could not be announced: %s", t->hex,
-                                          strerror(m.err));
-                }
-                torrent_unref(t);
         }
         if (r == -EAGAIN)
                 return;

@@ -90,8 +90,10 @@ void handle_close(struct handle *h)
         poll_handle = h->poll_handle;
         uncount(h);
         plan_diff(&h->reader.plan, &nothing, plan_changed, t);
-        torrent_tell(t);
         DL_DELETE(t->open, h);
+        if (!t->open)
+                parked_linger_end(t);
+        torrent_tell(t);
         pthread_mutex_unlock(&t->lock);
 
         if (poll_handle)

@@ -85,6 +85,12 @@ static void linger_end(struct torrent *t, struct lingering *l)
                 wants_urgent(&t->wants, want, false);
 }
 
+void parked_linger_end(struct torrent *t)
+{
+        while (t->n_lingering > 0)
+                linger_end(t, &t->lingering[0]);
+}
+
 static void linger_check(struct torrent *t, uint64_t now)
 {
         for (unsigned i = t->n_lingering; i-- > 0;)
@@ -453,8 +459,7 @@ void parked_release(struct torrent *t, int err, struct parked **answer)
         DL_FOREACH_SAFE (t->parked, p, tmp) {
                 parked_settle(t, p, err, answer);
         }
-        while (t->n_lingering > 0)
-                linger_end(t, &t->lingering[0]);
+        parked_linger_end(t);
 }
 
 void torrent_release_reads(struct torrent *t, int err)

@@ -67,6 +67,8 @@ void parked_settle(struct torrent *t, struct parked *p, int outcome, struct park
 /* The program that p is of is likely to ask for the same again at once: its piece goes on being
  * wanted for a moment as if p still waited. Before parked_settle. */
 void parked_linger(struct torrent *t, const struct parked *p);
+/* Nobody is there to come back: no piece goes on being wanted for that. */
+void parked_linger_end(struct torrent *t);
 /* Settles all with err (> 0), and puts them on the list answer; no piece lingers any more. */
 void parked_release(struct torrent *t, int err, struct parked **answer);
 /* Tells the session what changed, unlocks t, then answers the reads and wakes the polls on the

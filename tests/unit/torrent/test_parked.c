@@ -381,6 +381,42 @@ static void test_time_outs_count_by_piece(void **state)
         end(&f);
 }
 
+/* A read that a signal has ended comes back at once: until then its piece keeps its rank, but not
+ * for ever, and not when the file was closed. */
+static void test_a_piece_lingers_for_a_read_that_comes_back(void **state)
+{
+        struct fixture f;
+        struct handle *a, *b;
+        struct request *r = &requests[0];
+        const struct want *want;
+        size_t len;
+
+        (void)state;
+        begin(&f);
+        for (int closes = 0; closes < 2; closes++) {
+                a = open_file(&f);
+                b = open_file(&f);
+                *r = (struct request){.off = 5 * PIECE, .len = 4096};
+                /* 0: a thread that can't be seen, which counts as signalled. */
+                assert_int_equal(handle_read(a, r->off, r->len, 0, r, 0, &len, &r->id),
+                                 READ_PARKED);
+                torrent_arm(f.torrent, r->id);
+                torrent_interrupt_if_signalled(f.torrent, r->id);
+                assert_int_equal(r->error, EINTR);
+                handle_close(a);
+                want = wants_find(&f.torrent->wants, 5);
+                assert_non_null(want);
+                assert_true(want->urgent);
+                if (!closes) {
+                        torrent_tick(f.torrent, clock_ms() + 2000);
+                        assert_null(wants_find(&f.torrent->wants, 5));
+                }
+                handle_close(b);
+                assert_over(&f);
+        }
+        end(&f);
+}
+
 static uint32_t next(uint32_t *rng)
 {
         *rng ^= *rng << 13;
@@ -447,6 +483,7 @@ int main(void)
                 cmocka_unit_test(test_reads_across_an_arrived_piece),
                 cmocka_unit_test(test_the_page_cache_gets_all_or_an_error),
                 cmocka_unit_test(test_time_outs_count_by_piece),
+                cmocka_unit_test(test_a_piece_lingers_for_a_read_that_comes_back),
                 cmocka_unit_test(test_an_old_error_fails_no_later_read),
                 cmocka_unit_test(test_deadline_for_what_was_not_asked_for),
                 cmocka_unit_test(test_random),
