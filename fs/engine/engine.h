@@ -36,8 +36,6 @@ struct engine_options {
 /* What the engine tells the mount. From the engine's thread but for changed, gone and event, which
  * come from any; no lock is held. */
 struct engine_hooks {
-        /* The kernel shall ask anew for this name of the root. */
-        void (*forget_name)(const char *name);
         /* The torrent's metadata came or failed, or the torrent is gone: who waits for that shall
          * look again. */
         void (*changed)(struct torrent *t);

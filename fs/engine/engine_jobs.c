@@ -74,6 +74,9 @@ int engine_add(struct engine *e, struct bt_source *source, bool kept, struct tor
                 return r;
         if (meta)
                 r = torrent_set_content(t, e->cache, meta);
+        /* Somebody has removed it already: it was added all the same. */
+        if (r == -ESTALE)
+                r = 0;
         if (r >= 0)
                 r = push_job(e, JOB_ADD, t, NULL);
         if (r < 0) {

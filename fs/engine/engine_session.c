@@ -136,10 +136,8 @@ static void take_over(struct engine *e, struct torrent *t, struct torrent *other
         /* Only this thread removes from the session, so bt stays valid here. */
         if (bt)
                 bt_torrent_merge(bt, other->source);
-        if (named) {
-                e->hooks.forget_name(name);
+        if (named)
                 engine_event(e, other, name, "removed");
-        }
         e->hooks.changed(other);
 }
 
@@ -176,10 +174,6 @@ void engine_found(struct engine *e, struct found_job *f)
                 take_over(e, t, other, f->meta, &renamed);
                 torrent_unref(other);
         }
-        for (const struct renamed *m = renamed; m; m = m->next)
-                e->hooks.forget_name(m->old_name);
-        for (const struct renamed *m = renamed; m; m = m->next)
-                m->torrent->name_is_new = false;
         for (const struct renamed *m = renamed; m; m = m->next)
                 if (m->torrent != t)
                         upkeep_renamed(e, m->torrent);

@@ -48,13 +48,12 @@ struct renamed {
         struct renamed *next;
 };
 
-/* The metadata is known: gives the torrent its own name and all its hashes. Of each that is renamed
- * name_is_new is set: the caller clears it once the kernel has forgotten the old names. Of torrents
- * of one name the one that was added first has it bare, so that names do not depend on whose
- * metadata came first: another, added later, moves on to its next one, unless a file of it was
- * opened. *ret is the list of all that are called otherwise now, for renamed_free. -ENOMEM;
- * -EEXIST: another torrent has one of the hashes, *other_ret is that one, nothing is changed;
- * -ESTALE: it has been removed. */
+/* The metadata is known: gives the torrent its own name and all its hashes. Of torrents of one name
+ * the one that was added first has it bare, so that names do not depend on whose metadata came
+ * first: another, added later, moves on to its next one, unless a file of it was opened. *ret is
+ * the list of all that are called otherwise now, for renamed_free. -ENOMEM; -EEXIST: another
+ * torrent has one of the hashes, *other_ret is that one, nothing is changed; -ESTALE: it has been
+ * removed. */
 int registry_rename(struct registry *r, struct torrent *t, const struct bt_meta *meta,
                     struct renamed **ret, struct torrent **other_ret);
 /* The same where registry_rename said that other has one of the hashes: in one step other is

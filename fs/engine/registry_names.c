@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/clock.h"
+
 /* Names of the root directory that no torrent may take. */
 static const char *const reserved_names[] = {".magnetfs"};
 
@@ -225,7 +227,7 @@ static void make_moves(struct registry *r, struct move *moves, struct renamed **
                 *m->renamed = (struct renamed){torrent_ref(t), t->name, *list};
                 *list = m->renamed;
                 t->name = m->name;
-                t->name_is_new = true;
+                t->renamed_ms = clock_ms();
                 m->entry->index = m->index;
                 r->n_numbered += m->index > 1;
                 HASH_ADD_KEYPTR(by_name, r->names, t->name, strlen(t->name), m->entry);

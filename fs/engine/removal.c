@@ -21,6 +21,8 @@
 
 /* How long the helper may take to tell of a removal. */
 enum { HELPER_LATE_MS = 10000 };
+/* No rmdir of the helper's is as old as that. */
+enum { NAME_SETTLES_MS = 5000 };
 /* An idle torrent whose directory the helper can't remove for so many times goes without it. */
 enum { REMOVE_TRIES = 3 };
 
@@ -88,8 +90,9 @@ int engine_helper_rmdir(struct engine *e, const char *name)
 
         if (!t)
                 return engine_departed(e, name) ? 0 : -ENOENT;
-        /* Under a name that was another's the kernel may take that one's directory for removed. */
-        if (t->removing && !t->name_is_new && engine_is_idle(e, t)) {
+        /* The kernel looked the name up a moment ago. If it was another's then, it takes that one's
+         * directory for the one that is removed. */
+        if (t->removing && clock_ms() - t->renamed_ms >= NAME_SETTLES_MS && engine_is_idle(e, t)) {
                 char own[NAME_BYTES_MAX + 1];
 
                 r = engine_drop(e, t, own) ? 0 : -ENOENT;

@@ -25,7 +25,7 @@ enum { HELPER_ANSWER_MS = 30000 };
 /* Each time that nobody had the metadata the next pause is twice as long, up to so many doublings.
  */
 enum { RETRY_DOUBLINGS = 4 };
-/* Somebody may look a name up between the kernel's forgetting it and the helper's mkdir. */
+/* So often the helper is asked for its mkdir. */
 enum { ANNOUNCE_TRIES = 20 };
 
 /* The torrent is complete in the tree: lets inotify see it. */
@@ -42,7 +42,6 @@ static void announce(struct engine *e, struct torrent *t)
                 t->announce = ANNOUNCE_WANTED;
                 return;
         }
-        e->hooks.forget_name(name);
         t->announcing = true;
         if (helper_send(e->options.helper_fd, HELPER_ANNOUNCE, t->number, name) == 0) {
                 t->announce = ANNOUNCE_SENT;

@@ -87,11 +87,6 @@ void mount_set_interrupt(fuse_req_t req, uint32_t number, uint64_t id)
 
 /* ---- hooks of the engine ---- */
 
-static void hook_forget_name(const char *name)
-{
-        (void)fuse_lowlevel_notify_inval_entry(the_mount->session, NODE_ROOT, name, strlen(name));
-}
-
 static void hook_changed(struct torrent *t)
 {
         control_changed(the_mount->control, t);
@@ -249,8 +244,7 @@ static int session_new(struct mount *m, const struct mount_options *o)
 
 int mount_new(struct engine *e, const struct mount_options *o, struct mount **ret)
 {
-        static const struct engine_hooks hooks = {.forget_name = hook_forget_name,
-                                                  .changed = hook_changed,
+        static const struct engine_hooks hooks = {.changed = hook_changed,
                                                   .gone = hook_gone,
                                                   .event = hook_event,
                                                   .sidecar = hook_sidecar,

@@ -12,18 +12,17 @@
 #include "torrent/names.h"
 
 /* Seconds the kernel may go by what it was told. What is inside a torrent never changes but for its
- * blocks; names of the root do. */
-#define TIMEOUT_ATTR       1.0
-#define TIMEOUT_ENTRY      3600.0
-#define TIMEOUT_ENTRY_ROOT 1.0
-/* A hash of .magnetfs may be removed and added again by any way; asking costs nothing. */
-#define TIMEOUT_ENTRY_CONTROL 0.0
+ * blocks. Names of the root and of .magnetfs do: the kernel asks for them each time, so that it
+ * need not be told to forget one. That (FUSE_NOTIFY_INVAL_ENTRY) waits for the lock of the
+ * directory, which somebody holds who waits for an answer of magnetfs; should magnetfs be killed
+ * meanwhile, the thread that waits keeps the dead mount from going. */
+#define TIMEOUT_ATTR          1.0
+#define TIMEOUT_ENTRY         3600.0
+#define TIMEOUT_ENTRY_CHANGES 0.0
 
 static double entry_timeout(uint64_t parent)
 {
-        if (node_is_content(node_of(parent)))
-                return TIMEOUT_ENTRY;
-        return parent == NODE_ROOT ? TIMEOUT_ENTRY_ROOT : TIMEOUT_ENTRY_CONTROL;
+        return node_is_content(node_of(parent)) ? TIMEOUT_ENTRY : TIMEOUT_ENTRY_CHANGES;
 }
 
 static int fill_entry(struct mount *m, uint64_t parent, uint64_t ino, struct fuse_entry_param *e)

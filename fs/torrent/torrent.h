@@ -99,8 +99,8 @@ struct torrent {
         char alias[2][BT_HEX_MAX]; /* its hashes: v1, v2 */
 
         /* atomic: written by the engine, read by any thread without a lock */
-        atomic_bool announcing;  /* the helper is about to mkdir its name */
-        atomic_bool name_is_new; /* the kernel may still know another by it */
+        atomic_bool announcing;      /* the helper is about to mkdir its name */
+        _Atomic uint64_t renamed_ms; /* when it got that name in place of another; 0: never */
 
         _Atomic(struct content *) content; /* set once, when the metadata is known */
         atomic_bool kept;

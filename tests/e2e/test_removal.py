@@ -116,9 +116,16 @@ def test_a_removal_takes_no_other_torrent_of_that_name(
         while not done.is_set():
             way(victim.info_hash)
 
-    threads = [threading.Thread(target=come_and_go), threading.Thread(target=come)]
+    def guard(action: Callable[..., None], *arguments: object) -> None:
+        try:
+            action(*arguments)
+        except BaseException as problem:
+            failed.append(repr(problem))
+
+    failed: list[str] = []
+    threads = [threading.Thread(target=guard, args=(action,)) for action in (come_and_go, come)]
     for way in (by_http, by_http, by_magnetctl):
-        threads.append(threading.Thread(target=remove, args=(way,)))
+        threads.append(threading.Thread(target=guard, args=(remove, way)))
     for thread in threads:
         thread.start()
     time.sleep(RACE_S)  # how long it is tried
@@ -126,6 +133,7 @@ def test_a_removal_takes_no_other_torrent_of_that_name(
     for thread in threads:
         thread.join(20)
     assert not any(thread.is_alive() for thread in threads) and len(rounds) > 10
+    assert not failed, failed
     assert not lost, f"{len(lost)} of {len(rounds)} rounds: {lost[:5]}"
     for info_hash in os.listdir(fs.control / "torrents"):
         fs.remove(info_hash)
