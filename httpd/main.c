@@ -23,6 +23,7 @@
 #endif
 
 #include "cleanup.h"
+#include "common/listen.h"
 #include "log.h"
 #include "server.h"
 
@@ -99,28 +100,16 @@ static int bad_value(const char *option, const char *value, const char *expected
 /* ADDR:PORT. Only loopback: whoever reaches the port may use it. */
 static int parse_listen(const char *text, struct options *o)
 {
-        const char *colon = strrchr(text, ':');
-        char host[INET_ADDRSTRLEN];
+        char host[LISTEN_ADDR_MAX];
         struct in_addr addr;
-        long port;
+        const char *why = listen_parse(text, host, &o->port);
 
-        if (!colon || parse_number(colon + 1, 0, UINT16_MAX, &port) < 0)
-                return bad_value("listen", text, "an address and a port, as 127.0.0.1:3000");
-        if ((size_t)(colon - text) >= sizeof(host))
-                return bad_value("listen", text,
-                                 "an IPv4 loopback address and a port, as 127.0.0.1:3000");
-        memcpy(host, text, (size_t)(colon - text));
-        host[colon - text] = '\0';
-        if (inet_pton(AF_INET, strcmp(host, "localhost") == 0 ? "127.0.0.1" : host, &addr) != 1)
-                return bad_value("listen", text,
-                                 "an IPv4 loopback address and a port, as 127.0.0.1:3000");
-        if (ntohl(addr.s_addr) >> 24 != IN_LOOPBACKNET)
-                return bad_value(
-                        "listen", text,
-                        "a loopback address (127.0.0.0/8): anybody who reaches another one could use it; put "
-                        "a reverse proxy in front, and name its host with --allowed-host");
+        if (why) {
+                log_error("--listen %s: %s", text, why);
+                return -EINVAL;
+        }
+        (void)inet_pton(AF_INET, host, &addr);
         o->address = ntohl(addr.s_addr);
-        o->port = (uint16_t)port;
         return 0;
 }
 

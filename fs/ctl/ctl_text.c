@@ -2,49 +2,21 @@
 #include "ctl/ctl_text.h"
 
 #include <inttypes.h>
+#include <string.h>
 #include <wchar.h>
 
-/* One character of UTF-8 (RFC 3629), which does not depend on the locale. Returns its bytes; 1 and
- * U+FFFD for a byte that belongs to none. */
+#include "common/utf8.h"
+
+/* One character of UTF-8, which does not depend on the locale. Returns its bytes; 1 and U+FFFD for
+ * a byte that belongs to none. */
 static size_t decode(const char *text, uint32_t *ret)
 {
-        const unsigned char *s = (const unsigned char *)text;
-        static const uint32_t smallest[] = {0, 0, 0x80, 0x800, 0x10000};
-        uint32_t c;
-        size_t n;
+        size_t n = utf8_char(text, strlen(text) + 1, ret);
 
-        n = s[0] < 0x80   ? 1
-            : s[0] < 0xc2 ? 0
-            : s[0] < 0xe0 ? 2
-            : s[0] < 0xf0 ? 3
-            : s[0] < 0xf5 ? 4
-                          : 0;
-        c = n == 1 ? s[0] : n ? s[0] & (0x7fU >> n) : 0;
-        for (size_t i = 1; i < n; i++) {
-                if ((s[i] & 0xc0) != 0x80) /* also at the NUL */
-                        n = 0;
-                else
-                        c = c << 6 | (s[i] & 0x3fU);
-        }
-        if (n == 0 || c < smallest[n] || c > 0x10ffff || (c >= 0xd800 && c < 0xe000)) {
-                *ret = 0xfffd;
-                return 1;
-        }
-        *ret = c;
-        return n;
-}
-
-static bool is_control(uint32_t c)
-{
-        return c < 0x20 || (c >= 0x7f && c < 0xa0);
-}
-
-/* Marks, embeddings, overrides and isolates (UAX #9), the line and the paragraph separator: they
- * would change how the rest of the line looks. */
-static bool is_layout(uint32_t c)
-{
-        return c == 0x061c || c == 0x200e || c == 0x200f || (c >= 0x2028 && c <= 0x202e) ||
-               (c >= 0x2066 && c <= 0x2069);
+        if (n > 0)
+                return n;
+        *ret = 0xfffd;
+        return 1;
 }
 
 /* A character as it goes out. */
@@ -64,10 +36,10 @@ static const char *next_glyph(const char *text, bool first, const struct ctl_sty
         int width = 1;
 
         *ret = unsafe;
-        if (is_control(c) || (c == 0xfffd && n == 1))
+        if (utf8_is_control(c) || (c == 0xfffd && n == 1))
                 return text + n;
         if (style->terminal && c >= 0x80) {
-                if (!style->utf8 || is_layout(c))
+                if (!style->utf8 || utf8_is_layout(c))
                         return text + n;
                 width = wcwidth((wchar_t)c);
                 /* a combining mark without its letter would go to what stands before the text */
@@ -119,7 +91,7 @@ void ctl_text_put_json(FILE *out, const char *json, const struct ctl_style *styl
         while (*json) {
                 uint32_t c;
                 size_t n = decode(json, &c);
-                bool escape = is_control(c) || is_layout(c) || (c == 0xfffd && n == 1) ||
+                bool escape = utf8_is_control(c) || utf8_is_layout(c) || (c == 0xfffd && n == 1) ||
                               (ascii && c >= 0x80);
 
                 if (!escape)

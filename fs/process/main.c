@@ -17,6 +17,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "common/listen.h"
 #include "common/log.h"
 #include "engine/engine.h"
 #include "mount/mount.h"
@@ -36,7 +37,7 @@ struct program {
         struct options options;
         struct bt_source *source; /* what the command line adds, or NULL */
         char *mountpoint;
-        char addr[64];
+        char addr[LISTEN_ADDR_MAX];
         uint16_t port;
         int state_dir_fd, state_lock_fd, cache_dir_fd, cache_lock_fd;
         int done_fd; /* when daemonising: the first process waits at its other end for our exit code
@@ -64,7 +65,7 @@ static void on_sidecar(int err)
 static int check_usage(struct program *p)
 {
         struct options *o = &p->options;
-        const char *why = parse_listen(o->http, p->addr, &p->port);
+        const char *why = listen_parse(o->http, p->addr, &p->port);
         struct bt_error err = {0};
 
         if (!o->no_http && why) {

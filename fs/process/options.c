@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "process/options.h"
 
-#include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
 #include <limits.h>
@@ -131,29 +130,6 @@ bool parse_size(const char *text, uint64_t *ret)
                 return false;
         *ret = (uint64_t)v << shift;
         return true;
-}
-
-const char *parse_listen(const char *text, char addr[64], uint16_t *port)
-{
-        const char *colon = strrchr(text, ':');
-        unsigned long n;
-        struct in_addr a;
-        char *end;
-
-        if (!colon || colon == text || (size_t)(colon - text) >= 64)
-                return "it is not ADDR:PORT";
-        memcpy(addr, text, (size_t)(colon - text));
-        addr[colon - text] = '\0';
-        errno = 0;
-        n = strtoul(colon + 1, &end, 10);
-        if (errno || !isdigit((unsigned char)colon[1]) || *end || n == 0 || n > 65535)
-                return "the port is not a number from 1 to 65535";
-        if (inet_pton(AF_INET, addr, &a) != 1)
-                return "the address is not an IPv4 address";
-        if ((ntohl(a.s_addr) >> 24) != 127)
-                return "only loopback addresses (127.0.0.0/8) are served";
-        *port = (uint16_t)n;
-        return NULL;
 }
 
 static const struct option *find(const char *name, size_t len)

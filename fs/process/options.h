@@ -45,7 +45,5 @@ void options_help(void);
 
 /* "20G", "512M", "1048576": bytes; K, M, G, T are powers of 1024. */
 bool parse_size(const char *text, uint64_t *ret);
-/* Splits "ADDR:PORT"; ADDR must be an IPv4 loopback address. The reason of a refusal, or NULL. */
-const char *parse_listen(const char *text, char addr[64], uint16_t *port);
 
 #endif

@@ -7,46 +7,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/utf8.h"
+
 /* What counts as an extension: longer ones are part of the name. */
 enum { EXTENSION_BYTES_MAX = 16 };
 
-/* Decodes one UTF-8 character (RFC 3629) of s, n > 0 bytes; returns its length or 0 if the first
- * byte begins none. */
-static size_t utf8_char(const unsigned char *s, size_t n, uint32_t *ret)
-{
-        uint32_t c, least;
-        size_t len;
-
-        if (s[0] < 0x80) {
-                *ret = s[0];
-                return 1;
-        } else if (s[0] >= 0xc2 && s[0] < 0xe0) {
-                c = s[0] & 0x1fu, len = 2, least = 0x80;
-        } else if (s[0] >= 0xe0 && s[0] < 0xf0) {
-                c = s[0] & 0x0fu, len = 3, least = 0x800;
-        } else if (s[0] >= 0xf0 && s[0] < 0xf5) {
-                c = s[0] & 0x07u, len = 4, least = 0x10000;
-        } else {
-                return 0;
-        }
-        if (n < len)
-                return 0;
-        for (size_t i = 1; i < len; i++) {
-                if ((s[i] & 0xc0u) != 0x80)
-                        return 0;
-                c = c << 6 | (s[i] & 0x3fu);
-        }
-        if (c < least || c > 0x10ffff || (c >= 0xd800 && c <= 0xdfff))
-                return 0;
-        *ret = c;
-        return len;
-}
-
 static bool is_harmful(uint32_t c)
 {
-        return c < 0x20 || (c >= 0x7f && c < 0xa0) || c == '/' || c == 0x061c || c == 0x200e ||
-               c == 0x200f || (c >= 0x2028 && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069) ||
-               c == 0xfeff;
+        return utf8_is_control(c) || utf8_is_layout(c) || c == '/';
 }
 
 /* The longest prefix of s, at most max bytes, that does not end inside a character. s is valid
@@ -88,7 +56,6 @@ static size_t join(const char *stem, size_t stem_len, const char *middle, const 
 
 size_t name_clean(const char *raw, size_t len, char out[NAME_BYTES_MAX + 1])
 {
-        const unsigned char *s = (const unsigned char *)raw;
         /* The end of a long name, for its extension, which a cut would lose. */
         char tail[EXTENSION_BYTES_MAX + 1] = "";
         size_t n = 0;
@@ -96,7 +63,7 @@ size_t name_clean(const char *raw, size_t len, char out[NAME_BYTES_MAX + 1])
 
         for (size_t i = 0; i < len;) {
                 uint32_t c = 0;
-                size_t k = utf8_char(s + i, len - i, &c);
+                size_t k = utf8_char(raw + i, len - i, &c);
                 const char *put = raw + i;
                 size_t put_len = k;
 
@@ -141,12 +108,11 @@ size_t name_clean(const char *raw, size_t len, char out[NAME_BYTES_MAX + 1])
 
 void name_clean_text(const char *raw, char *out, size_t size)
 {
-        const unsigned char *s = (const unsigned char *)raw;
         size_t len = strlen(raw), n = 0;
 
         for (size_t i = 0; i < len;) {
                 uint32_t c = 0;
-                size_t k = utf8_char(s + i, len - i, &c);
+                size_t k = utf8_char(raw + i, len - i, &c);
                 bool keep = k > 0 && (c == '/' || !is_harmful(c));
                 size_t put_len = keep ? k : 1;
 
