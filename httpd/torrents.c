@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/intake.h"
 #include "api.h"
 #include "cleanup.h"
 #include "files.h"
@@ -236,7 +237,7 @@ static int add_body(struct request *rq)
         if (r < 0)
                 return body_problem(rq, r, max);
         if (torrent) {
-                if (!uri_begins_torrent(body, len))
+                if (!intake_begins_torrent(body, len))
                         return api_problem(rq, 400, NULL, "The body is not a .torrent file");
                 return add(rq, keep, body, len, "torrent file, or it is incomplete");
         }

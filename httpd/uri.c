@@ -8,6 +8,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "common/intake.h"
+
 #include "cleanup.h"
 
 #define MAGNET_SCHEME "magnet:"
@@ -170,27 +172,6 @@ static bool is_blank(char c)
         return c == ' ' || (c >= '\t' && c <= '\r');
 }
 
-bool uri_begins_torrent(const char *data, size_t len)
-{
-        static const char mark[] = "\xef\xbb\xbf";
-        size_t i = 0;
-
-        for (;;) {
-                if (i < len && is_blank(data[i]))
-                        i++;
-                else if (len - i >= strlen(mark) && memcmp(data + i, mark, strlen(mark)) == 0)
-                        i += strlen(mark);
-                else
-                        break;
-        }
-        if (len - i < 3 || data[i] != 'd' || !isdigit((unsigned char)data[i + 1]))
-                return false;
-        i++;
-        while (i < len && isdigit((unsigned char)data[i]))
-                i++;
-        return i < len && data[i] == ':';
-}
-
 bool uri_is_line(const char *text)
 {
         size_t len;
@@ -200,7 +181,7 @@ bool uri_is_line(const char *text)
         len = strlen(text);
         while (len > 0 && is_blank(text[len - 1]))
                 len--;
-        return len > 0 && !memchr(text, '\n', len) && !uri_begins_torrent(text, len);
+        return len > 0 && !memchr(text, '\n', len) && !intake_begins_torrent(text, len);
 }
 
 /* Whether a raw magnet begins here: its '?' was taken for the URL's. */

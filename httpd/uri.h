@@ -31,10 +31,6 @@ int uri_info_hash(const char *text, size_t len, char ret[static INFO_HASH_MAX]);
  * says is the mount's to judge. */
 bool uri_is_line(const char *text);
 
-/* Whether data begins like a .torrent: a bencoded dictionary with a key (BEP 3), perhaps behind
- * blanks and a byte order mark. */
-bool uri_begins_torrent(const char *data, size_t len);
-
 /* Finds what a GET /add/<rest>?<query> asks for; both as they came over the wire, query may be
  * NULL. The magnet may be percent-encoded (then the query is the sidecar's own) or raw (then the
  * query is the rest of the magnet and only a last "keep=1" in it is the sidecar's). A '%' that

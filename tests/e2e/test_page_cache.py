@@ -404,7 +404,7 @@ def test_a_flush_from_outside_the_pid_namespace_fails_no_read(
 ) -> None:
     """magnetfs in a container: all readers outside are the same to it."""
     program = ["unshare", "--pid", "--fork", "--kill-child", MAGNETFS]
-    fs = magnetfs("--read-timeout", "0", program=program)
+    fs = magnetfs("--read-timeout", "0", program=program, http=False)
     fs.add(text.metainfo)
     with Parked(fs.directory(text) / text.name, 2) as reader:
         fs.wait_parked(2)

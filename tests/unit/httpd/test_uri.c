@@ -8,6 +8,7 @@
 #include <string.h>
 #include <cmocka.h>
 
+#include "common/intake.h"
 #include "uri.h"
 
 #define HASH           "0123456789abcdef0123456789abcdef01234567"
@@ -233,7 +234,7 @@ static void test_torrent(void **state)
         for (size_t i = 0; i < sizeof(torrent_cases) / sizeof(torrent_cases[0]); i++) {
                 const struct torrent_case *c = &torrent_cases[i];
 
-                if (uri_begins_torrent(c->data, strlen(c->data)) != c->expected)
+                if (intake_begins_torrent(c->data, strlen(c->data)) != c->expected)
                         fail_msg("%s", c->rule);
         }
 }
