@@ -168,6 +168,11 @@ void blame::gave(giver_ptr const &g, lt::peer_request const &r)
                 given[i] = g;
 }
 
+bool blame::knows_givers(int piece) const
+{
+        return m_given.count(piece) > 0;
+}
+
 void blame::given_otherwise(int piece)
 {
         m_given_otherwise.insert(piece);

@@ -85,6 +85,8 @@ class blame
         void gave(giver_ptr const &g, lt::peer_request const &r);
         // Whether somebody has given that block of a piece that is not complete.
         bool is_given(lt::peer_request const &r) const;
+        // Whether peers have given something of a piece that is not complete.
+        bool knows_givers(int piece) const;
         // All of the piece that is missing comes from elsewhere: what peers send of it from here on
         // is thrown away.
         void given_otherwise(int piece);

@@ -244,15 +244,16 @@ class store_disk final : public lt::disk_interface,
                                std::function<void(lt::piece_index_t)> handler) override
         {
                 auto s = take(i);
-                bool const whole = s->unwritten.erase(int(piece)) > 0 || s->told == int(piece);
+                bool const unwritten = s->unwritten.erase(int(piece)) > 0;
+                bool const whole = unwritten || s->told == int(piece);
                 on_piece(i, piece,
-                         [this, s = std::move(s), whole, piece,
+                         [this, s = std::move(s), whole, unwritten, piece,
                           handler = std::move(handler)](worker &self) mutable {
                                  self.hashes.erase({s.get(), int(piece)});
                                  if (s->owner && whole)
                                          s->owner->callbacks->piece_cleared(s->owner->user,
                                                                             uint32_t(int(piece)));
-                                 boost::asio::post(m_io, [s = std::move(s),
+                                 boost::asio::post(m_io, [s = std::move(s), unwritten,
                                                           handler = std::move(handler), piece] {
                                          handler(piece);
                                          (void)guarded(nullptr, [&] {
@@ -260,7 +261,7 @@ class store_disk final : public lt::disk_interface,
                                                          return 0;
                                                  s->owner->blame.restored(int(piece));
                                                  s->owner->anchor.restored(int(piece));
-                                                 s->owner->web->restored(int(piece));
+                                                 s->owner->web->restored(int(piece), unwritten);
                                                  return 0;
                                          });
                                  });

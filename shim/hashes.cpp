@@ -29,9 +29,11 @@ namespace
 // BEP 52: a message "hash request", with its length before it.
 constexpr std::uint8_t hash_request = 21;
 constexpr int request_bytes = 4 + 1 + 32 + 4 * 4;
-// "hash reject" is as long. A peer only rejects if we sent the bytes of so many requests between
-// two looks and it sent as many.
+// "hash reject" is as long. A peer only rejects if in so many looks on end we sent the bytes of so
+// many requests since the look before, and it sent as many, or up to twice as many, with something
+// else between them: hashes are more.
 constexpr int rejects_max = 64;
+constexpr int rejecting_max = 3;
 // Both may differ by so much: answers are under way, and there was the beginning.
 constexpr int other_bytes = 10 * request_bytes;
 constexpr auto look_interval = std::chrono::milliseconds(100);
@@ -78,7 +80,10 @@ bool small_talk::only_rejects(lt::time_point now)
         auto const down = sum.down - m_before.down - m_known.down;
         m_before = sum;
         m_known = {};
-        return up >= rejects_max * request_bytes && std::abs(up - down) <= other_bytes;
+        bool const rejects = up >= rejects_max * request_bytes && down >= up - other_bytes &&
+                             down <= 2 * up + other_bytes;
+        m_rejecting = rejects ? m_rejecting + 1 : 0;
+        return m_rejecting >= rejecting_max;
 }
 
 void hashes::begin(bt_torrent &t, std::shared_ptr<lt::torrent_info const> info)

@@ -49,6 +49,7 @@ class small_talk
         lt::peer_connection_handle m_peer;
         chatter m_before, m_known;
         lt::time_point m_looked_at = lt::clock_type::now();
+        int m_rejecting = 0; // looks on end in which it only rejected
 };
 
 // Asks for the hashes of what readers wait for (hashes.cpp). Network thread only.

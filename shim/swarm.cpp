@@ -293,8 +293,10 @@ void swarm::end_deadlock(lt::time_point now)
                 int const piece(p.piece_index);
                 if (p.finished > 0 && p.finished < p.blocks_in_piece && p.requested == 0 &&
                     p.writing == 0 && !may_be_asked(p) &&
-                    std::find(awaited.begin(), awaited.end(), piece) != awaited.end())
+                    std::find(awaited.begin(), awaited.end(), piece) != awaited.end()) {
+                        m_torrent->blame.given_otherwise(piece);
                         m_torrent->anchor.fill_up(piece);
+                }
         }
 }
 

@@ -36,7 +36,7 @@ class web_backoff
         void failed(clock::time_point now, std::chrono::seconds wait)
         {
                 failed(now);
-                m_not_before = now + std::clamp(wait, shortest, longest);
+                m_not_before = std::max(m_not_before, now + std::clamp(wait, shortest, longest));
         }
         // It was not to blame.
         void later(clock::time_point now)

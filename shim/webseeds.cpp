@@ -182,7 +182,7 @@ void web_seeds::passed(int piece)
         assign();
 }
 
-void web_seeds::restored(int piece)
+void web_seeds::restored(int piece, bool unwritten)
 {
         if (!m_timer || m_seeds.empty())
                 return;
@@ -190,7 +190,7 @@ void web_seeds::restored(int piece)
         if (t != m_trials.end()) {
                 auto const was = t->second;
                 m_trials.erase(t);
-                if (!was.verified)
+                if (was.alone && !was.verified && !unwritten)
                         gave_wrong(m_seeds[was.from], piece);
                 if (m_claims.count(piece) == 0)
                         m_torrent->anchor.give_free({piece});
@@ -236,8 +236,11 @@ void web_seeds::tick()
         for (auto const &t : m_trials)
                 if (now - t.second.since > trial_time)
                         lost.push_back(t.first);
-        for (int const p : lost)
-                restored(p);
+        // libtorrent has judged none of these: it waits for their hashes, or has thrown them away.
+        for (int const p : lost) {
+                m_torrent->blame.restored(p);
+                restored(p, true);
+        }
         watch(now);
         assign();
         arm(wanted ? tick_time : idle_tick_time);
@@ -291,7 +294,8 @@ void web_seeds::piece_came(std::size_t k, web_piece &&p)
         }
         if (m_handle.have_piece(lt::piece_index_t(p.index)) || m_trials.count(p.index) > 0)
                 return;
-        m_trials[p.index] = {clock::now(), k, verified};
+        m_trials[p.index] = {clock::now(), k, verified,
+                             !p.mixed && !m_torrent->blame.knows_givers(p.index)};
         update(p.index);
         m_torrent->blame.given_otherwise(p.index);
         m_handle.add_piece(lt::piece_index_t(p.index), p.data.get());

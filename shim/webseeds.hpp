@@ -51,8 +51,9 @@ class web_seeds
         void want(std::vector<bt_want> const &list);
         // The piece is there; the anchor knows it.
         void passed(int piece);
-        // It is missing again: what was given of it is worth nothing.
-        void restored(int piece);
+        // It is missing again: what was given of it is worth nothing. unwritten: not as it was
+        // wrong, but as it could not be kept.
+        void restored(int piece, bool unwritten);
 
         web_stats stats;
 
@@ -85,6 +86,7 @@ class web_seeds
                 clock::time_point since;
                 std::size_t from;
                 bool verified; // its hash is right
+                bool alone;    // nobody else gave anything of it
         };
         // The beginning of a piece whose order has ended.
         struct partial {

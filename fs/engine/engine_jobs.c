@@ -62,8 +62,6 @@ int engine_add(struct engine *e, struct bt_source *source, bool kept, struct tor
 
         r = registry_add(e->registry, &e->env, source, kept, &t);
         if (r == -EEXIST) {
-                if (kept)
-                        t->kept = true;
                 atomic_store(&t->last_used_ms, clock_ms());
                 if (push_job(e, JOB_MERGE, t, source) < 0)
                         bt_source_free(source);
@@ -80,7 +78,7 @@ int engine_add(struct engine *e, struct bt_source *source, bool kept, struct tor
         if (r >= 0)
                 r = push_job(e, JOB_ADD, t, NULL);
         if (r < 0) {
-                (void)registry_remove(e->registry, t);
+                (void)registry_remove(e->registry, t, false);
                 (void)torrent_end(t, EIO);
                 torrent_unref(t);
                 return r;
@@ -101,11 +99,12 @@ bool engine_is_idle(const struct engine *e, struct torrent *t)
         return clock_ms() - t->last_used_ms >= timeout_ms;
 }
 
-bool engine_drop(struct engine *e, struct torrent *t, char name[NAME_BYTES_MAX + 1])
+bool engine_drop(struct engine *e, struct torrent *t, bool unless_kept,
+                 char name[NAME_BYTES_MAX + 1])
 {
         struct bt_torrent *bt;
 
-        if (!registry_name(e->registry, t, name) || !registry_remove(e->registry, t))
+        if (!registry_name(e->registry, t, name) || !registry_remove(e->registry, t, unless_kept))
                 return false;
         bt = torrent_end(t, EIO);
         push_removed(e, t, bt);
@@ -190,6 +189,7 @@ bool engine_try_session(struct engine *e, struct torrent *t)
         int r;
 
         r = bt_torrent_add(e->session, t->source, NULL, torrent_ref(t), &bt, &err);
+        t->refused = r == -EEXIST && torrent_content(t);
         if (r < 0) {
                 torrent_unref(t);
                 /* A torrent of the session has this hash besides its own: its metadata, which says
@@ -300,7 +300,8 @@ static void merge(struct engine *e, struct torrent *t, struct bt_source *source)
                 if (bt)
                         bt_torrent_merge(bt, source);
         }
-        if (torrent_content(t))
+        /* What the session was told of is wanted again only to fetch the metadata anew. */
+        if (bt && torrent_content(t))
                 bt_source_free(source);
         else
                 remember(t, source);

@@ -115,8 +115,9 @@ void engine_give_up_seat(struct engine *e, struct torrent *t, uint64_t rest_ms);
 void engine_drop_jobs(struct engine *e);
 void engine_drop_line(struct engine *e);
 /* Removes a torrent with its data, in all but the kernel's memory of its name, which is copied to
- * name. false: somebody else did. Any thread. */
-bool engine_drop(struct engine *e, struct torrent *t, char name[NAME_BYTES_MAX + 1]);
+ * name. unless_kept: only a temporary one. false: somebody else did, or it is kept. Any thread. */
+bool engine_drop(struct engine *e, struct torrent *t, bool unless_kept,
+                 char name[NAME_BYTES_MAX + 1]);
 
 /* ---- engine_session.c ---- */
 
@@ -137,6 +138,8 @@ void engine_save_state(struct engine *e);
 void removal_check_idle(struct engine *e, struct torrent *t, uint64_t now_ms);
 /* Has the helper tell of what was removed. Each time that the thread was woken. */
 void removal_run(struct engine *e, uint64_t now_ms);
+/* The helper may not answer what it was asked for: the next one is asked again. */
+void removal_ask_again(struct engine *e);
 /* The helper has answered HELPER_REMOVE; err > 0: an errno. */
 void removal_answered(struct engine *e, uint32_t number, int err);
 /* After the thread has ended. */

@@ -158,6 +158,8 @@ int registry_add(struct registry *r, struct torrent_env *env, struct bt_source *
         for (unsigned i = 0; i < 2 && !e; i++)
                 e = find_alias(r, hex[i]);
         if (e) {
+                if (kept)
+                        e->torrent->kept = true;
                 *ret = torrent_ref(e->torrent);
                 result = -EEXIST;
         } else if (r->next_number == 0) {
@@ -216,12 +218,12 @@ static void take_out(struct registry *r, struct entry *e)
         r->changed_at = time(NULL);
 }
 
-bool registry_remove(struct registry *r, struct torrent *t)
+bool registry_remove(struct registry *r, struct torrent *t, bool unless_kept)
 {
         struct entry *e;
 
         pthread_rwlock_wrlock(&r->lock);
-        e = find_number(r, t->number);
+        e = unless_kept && t->kept ? NULL : find_number(r, t->number);
         if (e)
                 take_out(r, e);
         pthread_rwlock_unlock(&r->lock);

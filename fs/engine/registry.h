@@ -16,11 +16,11 @@ int registry_new(struct registry **ret);
 void registry_free(struct registry *r); /* drops its references */
 
 /* Adds a torrent of source under a name nobody has; source is taken over but for -EEXIST: one of
- * its hashes is known, *ret is that torrent then. -ENOMEM. */
+ * its hashes is known, *ret is that torrent then, kept if this one is to be. -ENOMEM. */
 int registry_add(struct registry *r, struct torrent_env *env, struct bt_source *source, bool kept,
                  struct torrent **ret);
-/* false: it has been removed already. */
-bool registry_remove(struct registry *r, struct torrent *t);
+/* unless_kept: only a temporary one. false: it has been removed already, or is kept. */
+bool registry_remove(struct registry *r, struct torrent *t, bool unless_kept);
 /* Takes all torrents out, and calls end for each before its reference is dropped, without a lock.
  * O(torrents), where so many calls of registry_remove take the square of that. */
 void registry_clear(struct registry *r, void (*end)(struct torrent *t));

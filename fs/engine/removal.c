@@ -54,7 +54,7 @@ void engine_remove(struct engine *e, struct torrent *t)
         struct departed *d;
         size_t len;
 
-        if (!engine_drop(e, t, name))
+        if (!engine_drop(e, t, false, name))
                 return;
         log_info("%s (%s): removed", t->hex, name);
         len = strlen(name) + 1;
@@ -95,7 +95,7 @@ int engine_helper_rmdir(struct engine *e, const char *name)
         if (t->removing && clock_ms() - t->renamed_ms >= NAME_SETTLES_MS && engine_is_idle(e, t)) {
                 char own[NAME_BYTES_MAX + 1];
 
-                r = engine_drop(e, t, own) ? 0 : -ENOENT;
+                r = engine_drop(e, t, true, own) ? 0 : -EBUSY;
                 if (r == 0)
                         log_info("%s (%s): idle, removed", t->hex, own);
         }
@@ -120,7 +120,7 @@ void removal_check_idle(struct engine *e, struct torrent *t, uint64_t now)
                         t->remove_tries++;
                 else
                         t->removing = false; /* the helper is busy: again in a second */
-        } else if (engine_drop(e, t, name)) {
+        } else if (engine_drop(e, t, true, name)) {
                 log_info("%s (%s): idle, removed", t->hex, name);
         }
 }
@@ -160,6 +160,16 @@ void removal_answered(struct engine *e, uint32_t number, int err)
         if (t)
                 t->removing = false;
         torrent_unref(t);
+}
+
+void removal_ask_again(struct engine *e)
+{
+        struct departed *d;
+
+        pthread_mutex_lock(&e->lock);
+        LL_FOREACH (e->departed, d)
+                d->asked = false;
+        pthread_mutex_unlock(&e->lock);
 }
 
 void removal_free(struct engine *e)

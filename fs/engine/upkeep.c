@@ -302,6 +302,7 @@ static void helper_gone(struct engine *e, enum engine_helper state)
                 if (t->announce == ANNOUNCE_SENT)
                         t->announce = ANNOUNCE_WANTED;
         }
+        removal_ask_again(e);
 }
 
 /* Tells the helper that the mount knows it. Where there is no room for that among what was asked of
@@ -419,13 +420,21 @@ static bool needs_upkeep(struct torrent *t)
         if (torrent_ready(t) == -ENOENT)
                 return false;
         return t->turn.place == TURN_SEATED || t->handles > 0 || t->announce != ANNOUNCE_NONE ||
-               t->stopped || t->stopped_before || t->removing || t->needy_ms > 0 ||
+               t->stopped || t->stopped_before || t->refused || t->removing || t->needy_ms > 0 ||
                (!t->kept && (c || t->turn.place == TURN_NONE)) ||
                (c && store_have_bytes(c->store) != t->told_bytes);
 }
 
+/* The session had one of this hash that was about to be removed: by now it has gone, perhaps. */
+static void check_session(struct engine *e, struct torrent *t)
+{
+        if (t->refused && torrent_ready(t) == 0 && engine_try_session(e, t))
+                upkeep_ready(e, t);
+}
+
 bool upkeep_torrent(struct engine *e, struct torrent *t, uint64_t now)
 {
+        check_session(e, t);
         check_metadata(e, t, now);
         check_peers(e, t, now);
         check_dials(t, now);

@@ -107,6 +107,10 @@ static unsigned kill_children(void)
                 return 0;
         len = fread(line, 1, sizeof line - 1, f);
         fclose(f);
+        /* The last number may be cut: the next look has it. */
+        if (len == sizeof line - 1)
+                while (len > 0 && line[len - 1] != ' ')
+                        len--;
         line[len] = '\0';
         for (long pid; (pid = strtol(p, &end, 10)) > 0; p = end) {
                 if (getsid((pid_t)pid) != getsid(0))

@@ -355,6 +355,10 @@ static int check_mountpoint(const char *path, const char *full, bool nonempty)
         char type[64];
         int r;
 
+        /* An automount waits for this very mount: to look into it would wait for ever. */
+        mounted_type(full, type, sizeof type);
+        if (strcmp(type, "autofs") == 0)
+                return 0;
         /* statfs always asks; stat may still be answered from the kernel's cache of a dead mount.
          */
         r = statvfs(full, &v) < 0 || stat(full, &st) < 0 ? errno : 0;

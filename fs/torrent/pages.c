@@ -22,6 +22,9 @@
 enum { PATIENCE_MS = 800 };
 /* So long after somebody hung every read is looked at. */
 enum { CROWDED_MS = 1000 };
+/* Besides those who have opened the file, which each tick looks at, somebody may have got it from
+ * them (fork, SCM_RIGHTS): all processes are looked at so often. */
+enum { LOOK_AT_ALL_MS = 1000 };
 /* Bounds on what one tick looks at. */
 enum { FILES_MAX = 16, PROCESSES_MAX = 64 };
 
@@ -35,7 +38,8 @@ static bool next_file(struct torrent *t, uint64_t now, uint64_t *inode, pid_t *l
         *n = 0;
         pthread_mutex_lock(&t->lock);
         DL_FOREACH (t->parked, p) {
-                bool due = now >= p->asked_ms + PATIENCE_MS || now < t->crowded_ms + CROWDED_MS;
+                bool due = now >= p->asked_ms + PATIENCE_MS ||
+                           (t->crowded_ms > 0 && now < t->crowded_ms + CROWDED_MS);
 
                 if (!p->whole || p->crowd_ms == now || !due)
                         continue;
@@ -77,18 +81,32 @@ static void end_reads_of(struct torrent *t, uint64_t inode, uint64_t now)
         parked_unlock_and_answer(t, answer);
 }
 
+static bool somebody_hangs(uint64_t inode, const pid_t *processes, size_t n, bool look_at_all)
+{
+        for (size_t i = 0; i < n; i++)
+                if (process_waits_in_mmap(processes[i], inode))
+                        return true;
+        return look_at_all && anybody_waits_in_mmap(inode);
+}
+
 void pages_check(struct torrent *t, uint64_t now)
 {
         pid_t processes[PROCESSES_MAX];
         uint64_t inode = 0;
+        bool look_at_all;
         size_t n;
 
+        pthread_mutex_lock(&t->lock);
+        look_at_all = now >= t->looked_at_all_ms + LOOK_AT_ALL_MS ||
+                      (t->crowded_ms > 0 && now < t->crowded_ms + CROWDED_MS);
+        pthread_mutex_unlock(&t->lock);
         for (int i = 0; i < FILES_MAX && next_file(t, now, &inode, processes, &n); i++) {
-                for (size_t k = 0; k < n; k++) {
-                        if (process_waits_in_mmap(processes[k])) {
-                                end_reads_of(t, inode, now);
-                                break;
-                        }
+                if (look_at_all) {
+                        pthread_mutex_lock(&t->lock);
+                        t->looked_at_all_ms = now;
+                        pthread_mutex_unlock(&t->lock);
                 }
+                if (somebody_hangs(inode, processes, n, look_at_all))
+                        end_reads_of(t, inode, now);
         }
 }

@@ -61,8 +61,11 @@ static struct lingering *lingering(struct torrent *t, uint32_t piece)
 void parked_linger(struct torrent *t, const struct parked *p)
 {
         uint32_t piece = p->waits_for;
-        struct lingering *l = lingering(t, piece);
+        struct lingering *l;
 
+        if (p->outcome != 0)
+                return; /* it waits for nothing but to be armed */
+        l = lingering(t, piece);
         if (!l) {
                 if (t->n_lingering == LINGER_MAX ||
                     torrent_want(t, piece, PRIORITY_NONE, PRIORITY_BLOCKED) == -ENOMEM)
@@ -133,7 +136,8 @@ void parked_remove(struct torrent *t, struct parked *p)
 void parked_settle(struct torrent *t, struct parked *p, int outcome, struct parked **answer)
 {
         if (p->request && !p->armed) {
-                p->outcome = outcome;
+                if (p->outcome == 0)
+                        p->outcome = outcome;
                 return;
         }
         if (!p->request && outcome != OUTCOME_DATA)

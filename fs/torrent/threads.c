@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include "torrent/threads.h"
 
+#include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,13 +14,33 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* Reads /proc/TID/what; false: it is not there. */
+/* Whether /proc shows the threads by the numbers that the kernel tells us: not where it is that of
+ * another PID namespace. */
+static bool proc_is_ours(void)
+{
+        static atomic_int known; /* 0: not looked at yet */
+        char self[32];
+        ssize_t n;
+        int is = known;
+
+        if (is != 0)
+                return is > 0;
+        n = readlink("/proc/self", self, sizeof self - 1);
+        self[n > 0 ? n : 0] = '\0';
+        is = strtol(self, NULL, 10) == getpid() ? 1 : -1;
+        known = is;
+        return is > 0;
+}
+
+/* Reads /proc/TID/what; false: that can't be had. */
 static bool read_proc(pid_t tid, const char *what, char *text, size_t size)
 {
         char path[48];
         ssize_t n;
         int fd;
 
+        if (!proc_is_ours())
+                return false;
         snprintf(path, sizeof path, "/proc/%d/%s", tid, what);
         fd = open(path, O_RDONLY | O_CLOEXEC);
         if (fd < 0)
@@ -36,8 +58,9 @@ bool thread_is_gone(pid_t tid)
 
         if (tid <= 0)
                 return false;
+        /* /proc may hide it (hidepid), or there may be no descriptor left to look. */
         if (!read_proc(tid, "stat", text, sizeof text))
-                return true;
+                return kill(tid, 0) < 0 && errno == ESRCH;
         p = strrchr(text, ')');
         return p && p[1] == ' ' && (p[2] == 'Z' || p[2] == 'X');
 }
@@ -109,29 +132,89 @@ pid_t thread_process(pid_t tid)
         return p ? (pid_t)strtol(p + sizeof key - 1, NULL, 10) : 0;
 }
 
-bool process_waits_in_mmap(pid_t pid)
+/* mmap2 of 32-bit programs on x86 and ARM; on x86_64 it is lgetxattr, which never waits long. */
+enum { MMAP2 = 192 };
+
+static bool is_mmap(long number)
 {
-        enum { THREADS_MAX = 256 };
+#ifdef SYS_mmap
+        if (number == SYS_mmap)
+                return true;
+#endif
+        return number == MMAP2;
+}
+
+/* Whether the thread waits in mmap(2), and, as far as that can be told, of a file of that inode. */
+static bool maps_inode(pid_t tid, uint64_t inode)
+{
+        static const char key[] = "\nino:";
+        char text[512], what[32], *end;
+        const char *p;
+        long number;
+        int i, fd;
+
+        /* The number of the system call it waits in and its arguments; "running" or -1: in none. */
+        if (!read_proc(tid, "syscall", text, sizeof text))
+                return false;
+        number = strtol(text, &end, 10);
+        if (end == text || !is_mmap(number))
+                return false;
+        /* mmap(addr, length, prot, flags, fd, offset) */
+        for (i = 0, p = end; i < 4 && p; i++)
+                p = strchr(p + 1, ' ');
+        fd = p ? (int)strtol(p, NULL, 16) : -1;
+        snprintf(what, sizeof what, "fdinfo/%d", fd);
+        if (fd < 0 || !read_proc(tid, what, text, sizeof text))
+                return true;
+        p = strstr(text, key); /* since Linux 5.14 */
+        return !p || strtoull(p + sizeof key - 1, NULL, 10) == inode;
+}
+
+/* Looks at threads of the process, at most *left, which becomes less by so many. */
+static bool process_maps(const char *pid, uint64_t inode, unsigned *left)
+{
         const struct dirent *entry;
-        bool waits = false;
-        char path[48];
+        bool maps = false;
+        char path[64];
         DIR *d;
 
-        snprintf(path, sizeof path, "/proc/%d/task", pid);
+        snprintf(path, sizeof path, "/proc/%.20s/task", pid);
         d = opendir(path);
         if (!d)
                 return false;
-        for (int n = 0; n < THREADS_MAX && !waits && (entry = readdir(d)); n++) {
+        while (*left > 0 && !maps && (entry = readdir(d))) {
                 pid_t tid = (pid_t)strtol(entry->d_name, NULL, 10);
-                char text[256], *end;
-                long number;
 
-                /* The number of the system call it waits in; "running" or -1: in none. */
-                if (tid <= 0 || !read_proc(tid, "syscall", text, sizeof text))
+                if (tid <= 0)
                         continue;
-                number = strtol(text, &end, 10);
-                waits = end != text && number == SYS_mmap;
+                --*left;
+                maps = maps_inode(tid, inode);
         }
         closedir(d);
-        return waits;
+        return maps;
+}
+
+bool process_waits_in_mmap(pid_t pid, uint64_t inode)
+{
+        unsigned left = 256;
+        char name[16];
+
+        snprintf(name, sizeof name, "%d", pid);
+        return proc_is_ours() && process_maps(name, inode, &left);
+}
+
+bool anybody_waits_in_mmap(uint64_t inode)
+{
+        unsigned left = 8192;
+        const struct dirent *entry;
+        bool maps = false;
+        DIR *d = proc_is_ours() ? opendir("/proc") : NULL;
+
+        if (!d)
+                return false;
+        while (left > 0 && !maps && (entry = readdir(d)))
+                if (isdigit((unsigned char)entry->d_name[0]))
+                        maps = process_maps(entry->d_name, inode, &left);
+        closedir(d);
+        return maps;
 }

@@ -5,10 +5,11 @@
 #define FS_THREADS_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
-/* It is no more, or a zombie: it takes no answer. A thread of another pid namespace (0) counts as
- * being there. */
+/* It is no more, or a zombie: it takes no answer. A thread of another pid namespace (0), and one of
+ * which nothing can be learnt, count as being there. */
 bool thread_is_gone(pid_t tid);
 /* A deadly signal is pending: SIGKILL, or one that is neither handled nor blocked nor ignored and
  * ends the process by default. False when that can't be told. */
@@ -24,8 +25,11 @@ bool thread_is_signalled(pid_t tid);
 
 /* The process (thread group) of a thread; 0: unknown. */
 pid_t thread_process(pid_t tid);
-/* A thread of the process waits within mmap(2). Looks at a bounded number of threads. False where
- * that can't be told: it takes the same user, and what kernel.yama.ptrace_scope allows. */
-bool process_waits_in_mmap(pid_t pid);
+/* A thread of the process waits within mmap(2) of a file with that inode number. Looks at a bounded
+ * number of threads. False where that can't be told: it takes the same user, and what
+ * kernel.yama.ptrace_scope allows. */
+bool process_waits_in_mmap(pid_t pid, uint64_t inode);
+/* The same of all processes. Some milliseconds where there are many. */
+bool anybody_waits_in_mmap(uint64_t inode);
 
 #endif

@@ -143,6 +143,7 @@ struct torrent {
         unsigned announce_tries;
         uint64_t removing_ms; /* since when it is removing */
         unsigned remove_tries;
+        bool refused;             /* the session still has one of this hash that was removed */
         bool stopped_before;      /* what `stopped` was when it was last looked at */
         uint64_t write_failed_ms; /* when a failed write last ended reads */
         uint64_t told_bytes;      /* the progress that was last told as an event */
@@ -168,6 +169,7 @@ struct torrent {
         uint64_t next_id;
         uint64_t stalled_ms;       /* when a read last timed out; 0: not since a block came */
         uint64_t checked_alive_ms; /* when the threads of parked reads were last looked for */
+        uint64_t looked_at_all_ms; /* when all processes were last looked at for that */
         uint64_t crowded_ms;       /* when somebody was last seen to hang behind a parked read */
 };
 

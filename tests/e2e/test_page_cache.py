@@ -272,6 +272,12 @@ def test_nobody_else_waits_beside_a_parked_page_cache_read(
         print(", ".join(f"{what} {seconds * 1e3:.0f} ms" for what, seconds in took.items()))
         assert max(took.pop("second map"), took.pop("ps beside a second map")) <= 2.5
         assert max(took.values()) <= 1.0, took
+        # One that got its descriptor from a process that has gone.
+        script = 'exec 3<"$2"; "$0" "$1" inherited 3 & exec 3<&-; wait'
+        heir = start("sh", "-c", script, sys.executable, PROCESS, str(path))
+        others.append(heir)
+        assert heir.stdout
+        assert waiting.readable(heir.stdout.fileno(), 4.5), "an inherited descriptor hangs"
         # And one that is killed while it waits for the page.
         other = start(sys.executable, PROCESS, "mapped", str(path))
         others.append(other)

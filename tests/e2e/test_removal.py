@@ -13,9 +13,9 @@ import pytest
 
 from harness import waiting
 from harness.mount import Magnetfs, errno_name, errno_of
-from harness.reading import assert_same
+from harness.reading import Parked, assert_same
 from harness.seeder import Seeder
-from harness.torrents import KIB, Torrent, TorrentMaker
+from harness.torrents import KIB, MIB, Torrent, TorrentMaker
 
 PENDING_KEPT = "a" * 40
 PENDING_TEMPORARY = "b" * 40
@@ -138,6 +138,38 @@ def test_a_removal_takes_no_other_torrent_of_that_name(
     for info_hash in os.listdir(fs.control / "torrents"):
         fs.remove(info_hash)
     assert fs.status()["torrents"] == [] and os.listdir(fs.mountpoint) == []
+
+
+def test_what_is_added_while_it_is_removed_comes_to_life(
+    fs: Magnetfs, seeder: Seeder, torrents: TorrentMaker
+) -> None:
+    """The session may still have the one that is about to go when the next one of its hash comes."""
+    torrent = torrents.single("phoenix.bin", 4 * MIB, seed=881)
+    seeder.seed(torrent)
+    for _ in range(6):
+        fs.add(torrent.metainfo)
+        done = threading.Event()
+
+        def add() -> None:
+            while not done.is_set():
+                fs.add(torrent.metainfo)
+
+        adders = [threading.Thread(target=add) for _ in range(2)]
+        # What is answered at the removal makes the moment longer in which the hash is free.
+        with Parked(fs.directory(torrent) / torrent.name, 200, stride=16 * KIB):
+            fs.wait_parked(200)
+            for adder in adders:
+                adder.start()
+            os.rmdir(fs.torrent_folder(torrent.info_hash))
+            done.set()
+            for adder in adders:
+                adder.join(20)
+        fs.add(torrent.metainfo)
+        fs.add(torrent.magnet(seeder))
+        path = fs.directory(torrent) / torrent.name
+        with open(path, "rb", buffering=0) as stream:
+            assert stream.read(KIB) == torrent.read(torrent.name, 0, KIB)
+        fs.remove(torrent.info_hash)
 
 
 def test_a_removal_is_final_at_the_return_whatever_the_kernel_remembers(

@@ -14,9 +14,11 @@ from urllib.parse import quote
 import pytest
 
 from harness import waiting
+from harness.kinds import V2, KindMaker
 from harness.mount import SWARM_OPTIONS, Magnetfs, errno_name, errno_of
 from harness.ports import free_port
 from harness.reading import Parked, assert_same, read_exactly
+from harness.rogue import Rogues
 from harness.seeder import Seeder
 from harness.torrents import (
     KIB,
@@ -738,6 +740,18 @@ def test_retry_after_is_heeded(
         assert reader.line(SOON_S).startswith("read ")
     first, second = web_seed.asked()[:2]
     assert 4.0 <= second.at - first.at <= 5.0
+
+
+def test_an_honest_web_seed_is_not_blamed_for_what_peers_gave(
+    fs: Magnetfs, web_seed: WebSeed, rogues: Rogues, folder: Path, request: pytest.FixtureRequest
+) -> None:
+    """Of v2 alone no piece is hashed before libtorrent has it, with blocks that others gave."""
+    torrent = KindMaker(folder / "kinds").single(V2, "honest.bin", 2 * MIB)
+    rogue = rogues(torrent, "127.0.0.66", garbage=1.0)
+    path = added(fs, torrent, web_seed.serve(torrent)) / torrent.name
+    fs.add(torrent.magnet(rogue))
+    fd = opened(path, request)
+    assert read_exactly(fd, 0, torrent.length) == torrent.read(torrent.name)
 
 
 # -- bounds ----------------------------------------------------------------------------------------

@@ -114,7 +114,7 @@ static void test_names_are_the_first_that_are_free_whoever_leaves(void **state)
                 } else if (n > 0) {
                         unsigned k = (unsigned)rand() % n;
 
-                        registry_remove(r, torrents[k]);
+                        registry_remove(r, torrents[k], false);
                         torrent_unref(torrents[k]);
                         n--;
                         torrents[k] = torrents[n];

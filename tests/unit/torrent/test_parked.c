@@ -417,6 +417,31 @@ static void test_a_piece_lingers_for_a_read_that_comes_back(void **state)
         end(&f);
 }
 
+/* Its pieces come, then a signal, all before it was armed: it gets its bytes. */
+static void test_what_happens_before_a_read_is_armed(void **state)
+{
+        struct fixture f;
+        struct handle *h;
+        struct request *r = &requests[0];
+        size_t len;
+
+        (void)state;
+        begin(&f);
+        h = open_file(&f);
+        *r = (struct request){.off = 0, .len = 4096};
+        assert_int_equal(handle_read(h, r->off, r->len, 0, r, 0, &len, &r->id), READ_PARKED);
+        arrive(&f, 0);
+        pass(&f, 0);
+        torrent_interrupt_if_signalled(f.torrent, r->id);
+        assert_int_equal(r->answers, 0);
+        torrent_arm(f.torrent, r->id);
+        assert_int_equal(r->got, 4096);
+        n_requests = 1;
+        handle_close(h);
+        assert_over(&f);
+        end(&f);
+}
+
 static uint32_t next(uint32_t *rng)
 {
         *rng ^= *rng << 13;
@@ -484,6 +509,7 @@ int main(void)
                 cmocka_unit_test(test_the_page_cache_gets_all_or_an_error),
                 cmocka_unit_test(test_time_outs_count_by_piece),
                 cmocka_unit_test(test_a_piece_lingers_for_a_read_that_comes_back),
+                cmocka_unit_test(test_what_happens_before_a_read_is_armed),
                 cmocka_unit_test(test_an_old_error_fails_no_later_read),
                 cmocka_unit_test(test_deadline_for_what_was_not_asked_for),
                 cmocka_unit_test(test_random),
