@@ -746,11 +746,15 @@ def test_an_honest_web_seed_is_not_blamed_for_what_peers_gave(
     fs: Magnetfs, web_seed: WebSeed, rogues: Rogues, folder: Path, request: pytest.FixtureRequest
 ) -> None:
     """Of v2 alone no piece is hashed before libtorrent has it, with blocks that others gave."""
-    torrent = KindMaker(folder / "kinds").single(V2, "honest.bin", 2 * MIB)
+    torrent = KindMaker(folder / "kinds").single(V2, "honest.bin", 8 * MIB)
     rogue = rogues(torrent, "127.0.0.66", garbage=1.0)
-    path = added(fs, torrent, web_seed.serve(torrent)) / torrent.name
+    fs.add(torrent.metainfo)
     fs.add(torrent.magnet(rogue))
+    path = fs.directory(torrent) / torrent.name
     fd = opened(path, request)
+    with Parked(path, 8, stride=PIECE):
+        waiting.until("the rogue is out", lambda: rogue.done()["garbage"] > 16, SOON_S)
+        fs.add(with_url_list(torrent, web_seed.serve(torrent)))
     assert read_exactly(fd, 0, torrent.length) == torrent.read(torrent.name)
 
 
