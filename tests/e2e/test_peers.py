@@ -229,8 +229,13 @@ def test_a_piece_that_was_left_in_the_middle_blames_nobody(
 # -- peers that lie --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("floods", [True, False], ids=["floods", "lies when asked"])
-@pytest.mark.parametrize("honest", [1, 4])
+@pytest.mark.parametrize(
+    "honest, floods",
+    [(1, True), (1, False), (4, True), (4, False), (20, True)],
+    ids=lambda value: {True: "floods", False: "lies when asked"}.get(value, value)
+    if isinstance(value, bool)
+    else str(value),
+)
 def test_one_that_lies_gets_no_honest_peer_banned(
     fs: Magnetfs,
     rogues: Rogues,
