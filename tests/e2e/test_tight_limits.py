@@ -55,8 +55,12 @@ def test_with_few_tasks_it_serves_with_fewer_threads(
     task_bound: TaskBound,
     magnetfs: Callable[..., Magnetfs],
     lonely: Torrent,
+    monkeypatch: pytest.MonkeyPatch,
     tasks: int,
 ) -> None:
+    # LeakSanitizer takes a task of its own at the end, which may be one too many.
+    options = os.environ.get("ASAN_OPTIONS", "")
+    monkeypatch.setenv("ASAN_OPTIONS", options.replace("detect_leaks=1", "detect_leaks=0"))
     task_bound.set(tasks)
     fs = magnetfs(program=task_bound.program(MAGNETFS), allow=[FEWER])
     streams = assert_serves(fs, lonely)
