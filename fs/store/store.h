@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* store.h: the sparse files that hold the torrents' pieces, which of them are there, and the bound
- * on all of them together.
+/* store.h: the sparse files that hold the torrents' pieces, and which of them are there.
  *
  * A byte of a torrent lies at its own offset in the store's file; missing ones are holes. Room for
  * a piece is reserved before the piece is wanted, so the cache can't exceed its bound however the
@@ -11,32 +10,11 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <sys/statvfs.h>
 #include <sys/types.h>
 
-struct cache;
+#include "store/cache.h"
+
 struct store;
-
-/* Opens the cache in folder dir_fd (borrowed; lives as long as the cache) and deletes what an
- * earlier run left there: what has a store's name and is this user's (or the folder's owner's, who
- * could delete it himself). limit_bytes bounds all stores, min_free_bytes stays free on their disk.
- * -errno. */
-int cache_new(int dir_fd, uint64_t limit_bytes, uint64_t min_free_bytes, struct cache **ret);
-void cache_free(struct cache *c);
-/* Whether the folder's file system has sparse files. Where it has none a store takes all room up to
- * its furthest piece, and that is what counts. */
-bool cache_is_sparse(const struct cache *c);
-
-struct cache_stats {
-        uint64_t used_bytes, limit_bytes, min_free_bytes;
-};
-void cache_stats(struct cache *c, struct cache_stats *ret);
-
-/* Looks how much is free on the disk: room is given by the last look, so it is to be called a few
- * times a second. Any thread; blocking: with no lock held. */
-void cache_sample(struct cache *c);
-/* What the file system said of itself at the last look. Any thread; no I/O. */
-void cache_statvfs(struct cache *c, struct statvfs *ret);
 
 /* Makes an empty store for a torrent of size bytes in a file of that name. No other store of the
  * cache may have the name, and no discarded one either: the deletion of its file may still be under

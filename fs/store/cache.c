@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: MIT */
+#include "store/cache_private.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const char suffix[] = CACHE_SUFFIX;
+
+enum { V1_DIGITS = 40, V2_DIGITS = 64 };
+/* More than the largest block or cluster of a file system that has sparse files; and little enough
+ * to be written where there are none. */
+enum { PROBE_BYTES = 4 << 20, STAT_BLOCK = 512 };
+
+/* Hex digits of a hash, '-', the torrent's number, suffix: see torrent_set_content. */
+static bool is_store_name(const char *name)
+{
+        size_t hash = strspn(name, "0123456789abcdef"), number;
+
+        if ((hash != V1_DIGITS && hash != V2_DIGITS) || name[hash] != '-')
+                return false;
+        name += hash + 1;
+        number = strspn(name, "0123456789");
+        return number > 0 && strcmp(name + number, suffix) == 0;
+}
+
+/* Deletes a file of an earlier run. File systems without owners show the folder's for all files. */
+static void remove_left_over(int dir_fd, uid_t folder_uid, const char *name)
+{
+        struct stat st;
+
+        if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) &&
+            (st.st_uid == geteuid() || st.st_uid == folder_uid))
+                (void)unlinkat(dir_fd, name, 0);
+}
+
+/* Writes the end of a file and looks what the file takes. */
+static bool measure_sparse(int dir_fd, uid_t folder_uid)
+{
+        static const char name[] = "sparse.probe";
+        struct stat st = {0};
+        int fd;
+
+        remove_left_over(dir_fd, folder_uid, name);
+        fd = openat(dir_fd, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+        if (fd < 0)
+                return true;
+        if (pwrite(fd, "", 1, PROBE_BYTES - 1) != 1 || fstat(fd, &st) < 0)
+                st.st_blocks = 0;
+        (void)unlinkat(dir_fd, name, 0);
+        close(fd);
+        return st.st_blocks < PROBE_BYTES / 2 / STAT_BLOCK;
+}
+
+int cache_new(int dir_fd, uint64_t limit_bytes, uint64_t min_free_bytes, struct cache **ret)
+{
+        struct statvfs v;
+        struct stat st;
+        struct cache *c;
+        struct dirent *e;
+        DIR *d;
+        int fd;
+
+        if (fstatvfs(dir_fd, &v) < 0 || fstat(dir_fd, &st) < 0)
+                return -errno;
+        fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (fd < 0)
+                return -errno;
+        d = fdopendir(fd);
+        if (!d) {
+                close(fd);
+                return -ENOMEM;
+        }
+        while ((e = readdir(d)))
+                if (is_store_name(e->d_name))
+                        remove_left_over(dir_fd, st.st_uid, e->d_name);
+        closedir(d);
+
+        c = calloc(1, sizeof *c);
+        if (!c)
+                return -ENOMEM;
+        c->dir_fd = dir_fd;
+        c->sparse = measure_sparse(dir_fd, st.st_uid);
+        c->limit_bytes = limit_bytes;
+        c->min_free_bytes = min_free_bytes;
+        c->block_bytes = v.f_frsize ? v.f_frsize : 4096;
+        c->free_bytes = (uint64_t)v.f_bavail * v.f_frsize;
+        c->said = v;
+        pthread_mutex_init(&c->lock, NULL);
+        *ret = c;
+        return 0;
+}
+
+void cache_free(struct cache *c)
+{
+        if (!c)
+                return;
+        pthread_mutex_destroy(&c->lock);
+        free(c);
+}
+
+bool cache_is_sparse(const struct cache *c)
+{
+        return c->sparse;
+}
+
+void cache_stats(struct cache *c, struct cache_stats *ret)
+{
+        pthread_mutex_lock(&c->lock);
+        *ret = (struct cache_stats){c->reserved_bytes, c->limit_bytes, c->min_free_bytes};
+        pthread_mutex_unlock(&c->lock);
+}
+
+/* a - b, or 0 */
+static uint64_t less(uint64_t a, uint64_t b)
+{
+        return a > b ? a - b : 0;
+}
+
+void cache_sample(struct cache *c)
+{
+        struct statvfs v;
+        uint64_t before;
+
+        pthread_mutex_lock(&c->lock);
+        before = c->settled_bytes;
+        pthread_mutex_unlock(&c->lock);
+        if (fstatvfs(c->dir_fd, &v) < 0)
+                return;
+        pthread_mutex_lock(&c->lock);
+        /* What settled meanwhile may have come to the disk behind our look. */
+        c->free_bytes = less((uint64_t)v.f_bavail * v.f_frsize, c->settled_bytes - before);
+        c->said = v;
+        pthread_mutex_unlock(&c->lock);
+}
+
+void cache_statvfs(struct cache *c, struct statvfs *ret)
+{
+        pthread_mutex_lock(&c->lock);
+        *ret = c->said;
+        pthread_mutex_unlock(&c->lock);
+}
+
+int cache_take(struct cache *c, uint64_t bytes)
+{
+        int r = 0;
+
+        pthread_mutex_lock(&c->lock);
+        if (c->limit_bytes < bytes || c->reserved_bytes > c->limit_bytes - bytes ||
+            c->free_bytes < c->min_free_bytes ||
+            c->free_bytes - c->min_free_bytes < c->pending_bytes + bytes) {
+                r = -ENOSPC;
+        } else {
+                c->reserved_bytes += bytes;
+                c->pending_bytes += bytes;
+        }
+        pthread_mutex_unlock(&c->lock);
+        return r;
+}
+
+void cache_give_back(struct cache *c, uint64_t bytes, uint64_t pending)
+{
+        pthread_mutex_lock(&c->lock);
+        c->reserved_bytes -= bytes;
+        c->pending_bytes -= pending;
+        pthread_mutex_unlock(&c->lock);
+}
+
+void cache_settle(struct cache *c, uint64_t bytes)
+{
+        pthread_mutex_lock(&c->lock);
+        c->pending_bytes -= bytes;
+        c->settled_bytes += bytes;
+        c->free_bytes = less(c->free_bytes, bytes);
+        pthread_mutex_unlock(&c->lock);
+}
