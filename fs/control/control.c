@@ -261,7 +261,7 @@ void doc_arm(struct control *c, uint64_t id)
 
         pthread_mutex_lock(&c->lock);
         DL_FOREACH2 (c->docs, d, next_doc) {
-                if (d->request && d->id == id)
+                if (d->request && (uint32_t)d->id == (uint32_t)id)
                         break;
         }
         if (!d) {
@@ -279,7 +279,7 @@ void doc_interrupt(struct control *c, uint64_t id)
 
         pthread_mutex_lock(&c->lock);
         DL_FOREACH2 (c->docs, d, next_doc) {
-                if (d->request && d->id == id)
+                if (d->request && (uint32_t)d->id == (uint32_t)id)
                         break;
         }
         if (d) {

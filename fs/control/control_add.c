@@ -119,7 +119,7 @@ static int take_in(struct doc *d, bool final)
                 r = engine_add(c->engine, s.list[i], doc_is_fixed(d, FIXED_ADD), &t);
                 if (r < 0) {
                         snprintf(err.text, sizeof err.text, "cannot add it: %s",
-                                 store_new_error(-r));
+                                 store_open_error(-r));
                         continue;
                 }
                 answer_add(d, t, NULL);

@@ -61,7 +61,7 @@ static void add_number_or_null(cJSON *json, const char *name, bool known, double
 static cJSON *torrent_json(struct engine *e, struct torrent *t)
 {
         struct registry *reg = engine_registry(e);
-        struct content *content = torrent_content(t);
+        struct listing *l = torrent_listing(t);
         char name[NAME_BYTES_MAX + 1] = "";
         cJSON *json = cJSON_CreateObject();
         struct torrent_status st;
@@ -80,19 +80,20 @@ static cJSON *torrent_json(struct engine *e, struct torrent *t)
                 cJSON_AddStringToObject(json, "problem", st.problem);
         cJSON_AddBoolToObject(json, "kept", t->kept);
         cJSON_AddNumberToObject(json, "addedAt", (double)t->added_at);
-        add_number_or_null(json, "length", content, (double)st.length);
+        add_number_or_null(json, "length", l, (double)st.length);
         cJSON_AddNumberToObject(json, "haveBytes", (double)st.have_bytes);
         cJSON_AddNumberToObject(json, "progress",
                                 st.length ? (double)st.have_bytes / (double)st.length : 0);
-        add_number_or_null(json, "pieceLength", content, content ? content->piece_length : 0);
-        add_number_or_null(json, "pieces", content, content ? content->pieces : 0);
-        add_number_or_null(json, "fileCount", content, content ? bt_meta_files(content->meta) : 0);
+        add_number_or_null(json, "pieceLength", l, l ? l->piece_length : 0);
+        add_number_or_null(json, "pieces", l, l ? l->pieces : 0);
+        add_number_or_null(json, "fileCount", l, l ? bt_meta_files(l->meta) : 0);
         cJSON_AddNumberToObject(json, "downloadRate", st.stats.download_rate);
         cJSON_AddNumberToObject(json, "uploadRate", st.stats.upload_rate);
         cJSON_AddNumberToObject(json, "peers", st.stats.peers);
         cJSON_AddNumberToObject(json, "seeds", st.stats.seeds);
         cJSON_AddNumberToObject(json, "readers", st.readers);
         cJSON_AddNumberToObject(json, "parkedReads", st.parked_reads);
+        listing_unref(l);
         return json;
 }
 
@@ -176,21 +177,20 @@ static void begin_files(struct engine *e, struct torrent *torrent, struct text_c
 
 /* Nodes are numbered in the torrent's order, so walking through them gives its files in that order.
  */
-static bool more_files(struct torrent *torrent, struct text_cursor *d)
+static bool more_files(const struct listing *l, struct text_cursor *d)
 {
-        struct content *c = torrent_content(torrent);
         const struct tree_node *n;
         cJSON *json;
         char *path;
         size_t len;
 
-        while ((n = tree_node(c->tree, d->next)) && n->file == TREE_DIRECTORY)
+        while ((n = l ? tree_node(l->tree, d->next) : NULL) && n->file == TREE_DIRECTORY)
                 d->next++;
         if (!n) {
                 text_adds(&d->text, "]}\n");
                 return false;
         }
-        len = tree_path(c->tree, d->next, NULL, 0);
+        len = tree_path(l->tree, d->next, NULL, 0);
         path = malloc(len + 1);
         json = cJSON_CreateObject();
         if (!path || !json) {
@@ -199,7 +199,7 @@ static bool more_files(struct torrent *torrent, struct text_cursor *d)
                 d->text.failed = true;
                 return false;
         }
-        tree_path(c->tree, d->next, path, len + 1);
+        tree_path(l->tree, d->next, path, len + 1);
         cJSON_AddNumberToObject(json, "index", n->file);
         cJSON_AddStringToObject(json, "name", n->name);
         cJSON_AddStringToObject(json, "path", path);
@@ -223,11 +223,15 @@ void document_status(struct engine *e, const char *mountpoint, struct text_curso
 
 void document_files(struct engine *e, struct torrent *torrent, struct text_cursor *c, uint64_t end)
 {
+        struct listing *l;
+
         if (!c->begun)
                 begin_files(e, torrent, c);
         c->begun = true;
+        l = torrent_listing(torrent);
         while (!c->whole && !c->text.failed && c->text.len < end)
-                c->whole = !more_files(torrent, c);
+                c->whole = !more_files(l, c);
+        listing_unref(l);
 }
 
 void document_torrent(struct engine *e, struct torrent *torrent, struct text *text)

@@ -177,7 +177,7 @@ int engine_new(const struct engine_options *o, struct engine **ret)
         pthread_mutex_init(&e->lock, NULL);
         r = registry_new(&e->registry);
         if (r >= 0)
-                r = cache_new(o->cache_dir_fd, o->cache_size, o->min_free, &e->cache);
+                r = cache_new(o->cache_dir_fd, o->cache_size, o->min_free, NULL, NULL, &e->cache);
         if (r < 0) {
                 engine_free(e);
                 return log_error_errno(r, "Cannot open the cache folder: %m");

@@ -57,6 +57,7 @@ static void push_removed(struct engine *e, struct torrent *t, struct bt_torrent 
 int engine_add(struct engine *e, struct bt_source *source, bool kept, struct torrent **ret)
 {
         struct bt_meta *meta = bt_source_meta(source);
+        struct content content = {0};
         struct torrent *t;
         int r;
 
@@ -71,7 +72,12 @@ int engine_add(struct engine *e, struct bt_source *source, bool kept, struct tor
         if (r < 0)
                 return r;
         if (meta)
-                r = torrent_set_content(t, e->cache, meta);
+                r = torrent_make_content(t, e->cache, meta, &content);
+        if (r == 0 && content.listing) {
+                r = torrent_set_content(t, &content);
+                if (r < 0)
+                        content_discard(&content);
+        }
         /* Somebody has removed it already: it was added all the same. */
         if (r == -ESTALE)
                 r = 0;
@@ -189,7 +195,7 @@ bool engine_try_session(struct engine *e, struct torrent *t)
         int r;
 
         r = bt_torrent_add(e->session, t->source, NULL, torrent_ref(t), &bt, &err);
-        t->refused = r == -EEXIST && torrent_content(t);
+        t->refused = r == -EEXIST && torrent_has_content(t);
         if (r < 0) {
                 torrent_unref(t);
                 /* A torrent of the session has this hash besides its own: its metadata, which says
@@ -235,7 +241,7 @@ static void start_torrent(struct engine *e, struct torrent *t)
         if (torrent_ready(t) == -ENOENT)
                 return;
         engine_event_of(e, t, "added");
-        if (!torrent_content(t)) {
+        if (!torrent_has_content(t)) {
                 queue(e, t, !t->kept);
                 return;
         }
@@ -301,7 +307,7 @@ static void merge(struct engine *e, struct torrent *t, struct bt_source *source)
                         bt_torrent_merge(bt, source);
         }
         /* What the session was told of is wanted again only to fetch the metadata anew. */
-        if (bt && torrent_content(t))
+        if (bt && torrent_has_content(t))
                 bt_source_free(source);
         else
                 remember(t, source);

@@ -29,7 +29,8 @@ struct found_job {
         struct bt_found *found; /* NULL once it was looked at */
         struct bt_meta *meta;   /* NULL: refused, err says why */
         struct bt_error err;
-        int result; /* of torrent_set_content */
+        int result; /* of torrent_make_content, which gave content */
+        struct content content;
 };
 
 struct passed {

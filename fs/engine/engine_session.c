@@ -21,8 +21,8 @@ enum { STATE_BYTES_MAX = 4 << 20 };
 static int on_write(void *user, uint32_t piece, uint32_t offset, const void *data, size_t len)
 {
         struct torrent *t = user;
-        struct content *c = torrent_content(t);
-        int r = c ? store_write(c->store, piece, offset, data, len) : -EIO;
+        struct store *store = torrent_store(t);
+        int r = store ? store_write(store, piece, offset, data, len) : -EIO;
 
         if (r == 0)
                 torrent_block_written(t, piece);
@@ -30,27 +30,30 @@ static int on_write(void *user, uint32_t piece, uint32_t offset, const void *dat
                 torrent_write_failed(t, piece, -r);
         if (r < 0)
                 torrent_stir(t);
+        store_unref(store);
         return r;
 }
 
 static int on_read(void *user, uint32_t piece, uint32_t offset, void *data, size_t len)
 {
-        struct content *c = torrent_content(user);
+        struct store *store = torrent_store(user);
+        int r = store ? store_read_piece(store, piece, offset, data, len) : -EIO;
 
-        return c ? store_read(c->store, (uint64_t)piece * c->piece_length + offset, data, len)
-                 : -EIO;
+        store_unref(store);
+        return r;
 }
 
 static void on_piece_passed(void *user, uint32_t piece)
 {
         struct torrent *t = user;
         struct engine *e = engine_of(t);
-        struct content *c = torrent_content(t);
+        struct store *store = torrent_store(t);
         bool first;
 
-        if (!c)
+        if (!store)
                 return;
-        store_set(c->store, piece);
+        store_set(store, piece);
+        store_unref(store);
         pthread_mutex_lock(&e->lock);
         if (e->n_passed == e->room_passed) {
                 size_t room = e->room_passed ? 2 * e->room_passed : 256;
@@ -146,6 +149,7 @@ void engine_found_drop(struct found_job *f)
         if (f->found)
                 bt_found_free(f->found);
         bt_meta_unref(f->meta);
+        content_discard(&f->content);
 }
 
 void engine_found(struct engine *e, struct found_job *f)
@@ -155,8 +159,6 @@ void engine_found(struct engine *e, struct found_job *f)
 
         t->found = false;
         engine_look_after(e, t);
-        if (f->result == -ESTALE)
-                return;
         if (!f->meta) {
                 upkeep_fail(e, t, -EBADMSG, f->err.text);
                 return;
@@ -164,7 +166,8 @@ void engine_found(struct engine *e, struct found_job *f)
         if (f->result < 0) {
                 char why[240];
 
-                snprintf(why, sizeof why, "cannot make its store: %s", store_new_error(-f->result));
+                snprintf(why, sizeof why, "cannot make its store: %s",
+                         store_open_error(-f->result));
                 upkeep_fail(e, t, f->result, why);
                 return;
         }
@@ -178,6 +181,10 @@ void engine_found(struct engine *e, struct found_job *f)
                 if (m->torrent != t)
                         upkeep_renamed(e, m->torrent);
         renamed_free(renamed);
+        /* Only now, so that nobody sees the files below another name. */
+        if (torrent_set_content(t, &f->content) < 0)
+                return; /* it is gone, or was added again with its metadata */
+        f->content = (struct content){0};
         upkeep_ready(e, t);
 }
 
@@ -188,7 +195,7 @@ static void look_at(struct chore *c)
         struct engine *e = engine_of(t);
 
         if (bt_found_meta(f->found, &f->meta, &f->err) == 0)
-                f->result = torrent_set_content(t, e->cache, f->meta);
+                f->result = torrent_make_content(t, e->cache, f->meta, &f->content);
         bt_found_free(f->found);
         f->found = NULL;
         engine_push_job(e, &f->job);

@@ -65,7 +65,7 @@ void upkeep_renamed(struct engine *e, struct torrent *t)
 {
         char name[NAME_BYTES_MAX + 1];
 
-        if (!torrent_content(t) || !registry_name(e->registry, t, name))
+        if (!torrent_has_content(t) || !registry_name(e->registry, t, name))
                 return;
         log_debug("%s: is called %s now, as one that was added before it has its name", t->hex,
                   name);
@@ -140,7 +140,7 @@ static void check_metadata(struct engine *e, struct torrent *t, uint64_t now)
         char why[512];
         bool arrives;
 
-        if (torrent_content(t) || t->found || t->turn.place != TURN_SEATED)
+        if (torrent_has_content(t) || t->found || t->turn.place != TURN_SEATED)
                 return;
         arrives = metadata_arrives(t, now);
         torrent_get_status(t, &st);
@@ -202,7 +202,7 @@ static void check_peers(struct engine *e, struct torrent *t, uint64_t now)
 
         torrent_get_status(t, &st);
         if (st.stats.peers > 0 || st.stats.known_peers == 0 || st.failed ||
-            (torrent_content(t) && st.parked_reads == 0)) {
+            (torrent_has_content(t) && st.parked_reads == 0)) {
                 t->needy_ms = 0;
                 return;
         }
@@ -276,8 +276,7 @@ static void check_writes(struct torrent *t)
 
 static void check_progress(struct engine *e, struct torrent *t)
 {
-        struct content *c = torrent_content(t);
-        uint64_t have = c ? store_have_bytes(c->store) : 0;
+        uint64_t have = torrent_have_bytes(t);
 
         if (have == t->told_bytes)
                 return;
@@ -415,14 +414,12 @@ void upkeep_line(struct engine *e, uint64_t now)
 /* Whether there is something to look after besides what stirs it. */
 static bool needs_upkeep(struct torrent *t)
 {
-        struct content *c = torrent_content(t);
-
         if (torrent_ready(t) == -ENOENT)
                 return false;
         return t->turn.place == TURN_SEATED || t->handles > 0 || t->announce != ANNOUNCE_NONE ||
                t->stopped || t->stopped_before || t->refused || t->removing || t->needy_ms > 0 ||
-               (!t->kept && (c || t->turn.place == TURN_NONE)) ||
-               (c && store_have_bytes(c->store) != t->told_bytes);
+               (!t->kept && (torrent_has_content(t) || t->turn.place == TURN_NONE)) ||
+               torrent_have_bytes(t) != t->told_bytes;
 }
 
 /* The session had one of this hash that was about to be removed: by now it has gone, perhaps. */

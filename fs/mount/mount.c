@@ -14,8 +14,9 @@
 /* Cached reads that are parked count against this; at the kernel's default of 12 they would block
  * every other cached read. */
 #define MAX_BACKGROUND 65535
-/* A parked request is named to the interrupt handler by torrent number and id in one pointer. */
-#define ID_BITS 40
+/* A parked request is named to the interrupt handler by its torrent's number and, of its id, so
+ * many low bits: both fill one pointer. */
+#define ID_BITS 32
 #define ID_MASK ((1ull << ID_BITS) - 1)
 
 /* The one mount of the process: libtorrent's callbacks and libfuse's interrupts come without it. */
@@ -67,13 +68,13 @@ static void on_interrupt(fuse_req_t req, void *data)
 
         (void)req;
         if (number == 0) {
-                doc_interrupt(the_mount->control, value & ID_MASK);
+                doc_interrupt(the_mount->control, (uint32_t)(value & ID_MASK));
                 return;
         }
         t = registry_by_number(engine_registry(the_mount->engine), number);
         if (!t)
                 return; /* its reads have been answered when it was removed */
-        torrent_interrupt_if_signalled(t, value & ID_MASK);
+        torrent_interrupt_if_signalled(t, (uint32_t)(value & ID_MASK));
         torrent_unref(t);
 }
 

@@ -42,15 +42,14 @@ static int open_content(struct mount *m, fuse_ino_t ino, pid_t tid, struct fuse_
 {
         struct node n = node_of(ino);
         struct torrent *t;
-        int r = -ENOENT;
+        int r;
 
         if ((fi->flags & O_ACCMODE) != O_RDONLY)
                 return -EROFS;
         t = registry_by_number(engine_registry(m->engine), n.number);
         if (!t)
                 return -ESTALE;
-        if (torrent_content(t))
-                r = handle_open(t, n.node, ino, tid, &f->handle);
+        r = handle_open(t, n.node, ino, tid, &f->handle);
         torrent_unref(t);
         if (r < 0)
                 return r;
@@ -122,10 +121,23 @@ static void read_content(fuse_req_t req, struct handle *h, size_t size, off_t of
         struct torrent *t = handle_torrent(h);
         uint64_t id = 0;
         size_t len = 0;
-        void *data;
+        void *data = NULL;
+        bool fetched;
         int r;
 
-        r = handle_read(h, (uint64_t)off, size, flags, req, fuse_req_ctx(req)->pid, &len, &id);
+        do {
+                r = handle_read(h, (uint64_t)off, size, flags, req, fuse_req_ctx(req)->pid, &len,
+                                &id);
+                fetched = r == READ_NOW;
+                if (fetched) {
+                        data = mount_buffer(m, len);
+                        r = data || len == 0 ? handle_fetch(h, (uint64_t)off, data, len) : -ENOMEM;
+                }
+        } while (fetched && r == -EAGAIN); /* a piece went meanwhile */
+        if (fetched && r == 0) {
+                fuse_reply_buf(req, data, len);
+                return;
+        }
         if (r == READ_PARKED) {
                 torrent_ref(
                         t); /* the answer may come, and the file be closed, before this returns */
@@ -133,14 +145,6 @@ static void read_content(fuse_req_t req, struct handle *h, size_t size, off_t of
                 torrent_arm(t, id);
                 torrent_unref(t);
                 return;
-        }
-        if (r == READ_NOW) {
-                data = mount_buffer(m, len);
-                r = data || len == 0 ? handle_fetch(h, (uint64_t)off, data, len) : -ENOMEM;
-                if (r == 0) {
-                        fuse_reply_buf(req, data, len);
-                        return;
-                }
         }
         fuse_reply_err(req, r == -ESTALE ? EIO : -r); /* ESTALE: removed */
 }

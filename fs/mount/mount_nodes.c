@@ -164,7 +164,7 @@ static int rmdir_root(struct mount *m, fuse_req_t req, const char *name)
         t = registry_by_name(engine_registry(m->engine), name);
         if (!t)
                 return -ENOENT;
-        r = torrent_content(t) ? -ENOTEMPTY : -EBUSY;
+        r = torrent_has_content(t) ? -ENOTEMPTY : -EBUSY;
         torrent_unref(t);
         return r;
 }
@@ -238,7 +238,7 @@ void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name
 
 /* ---- directories ---- */
 
-struct listing {
+struct dir_buffer {
         fuse_req_t req;
         struct mount *mount;
         fuse_ino_t directory;
@@ -249,7 +249,7 @@ struct listing {
 
 static bool emit(void *arg, const char *name, uint64_t ino, mode_t type, uint64_t next_cookie)
 {
-        struct listing *l = arg;
+        struct dir_buffer *l = arg;
         char *at = l->buffer + l->len;
         size_t room = l->size - l->len, n;
         bool dots = strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
@@ -272,7 +272,8 @@ static bool emit(void *arg, const char *name, uint64_t ino, mode_t type, uint64_
 static void list(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, bool plus)
 {
         struct mount *m = mount_of(req);
-        struct listing l = {.req = req, .mount = m, .directory = ino, .size = size, .plus = plus};
+        struct dir_buffer l = {
+                .req = req, .mount = m, .directory = ino, .size = size, .plus = plus};
         int r;
 
         l.buffer = mount_buffer(m, size);

@@ -9,24 +9,39 @@
 static const char *const xattrs[] = {"infohash", "kept"};
 static const char xattr_prefix[] = "user.magnetfs.";
 
+/* How much there is of a file or a torrent; false: its length is not known yet. */
+static bool progress_of(struct torrent *t, struct node n, uint64_t *have, uint64_t *length)
+{
+        struct listing *l = torrent_listing(t);
+        const struct tree_node *k = l ? tree_node(l->tree, n.node) : NULL;
+        struct store *store = torrent_store(t);
+        bool known = l;
+
+        *have = store ? store_have_bytes(store) : 0;
+        *length = l ? l->shown : 0;
+        if (k && k->file != TREE_DIRECTORY) {
+                *have = store ? store_have_in(store, k->offset, k->size) : 0;
+                *length = k->size;
+        }
+        store_unref(store);
+        listing_unref(l);
+        return known;
+}
+
 static bool value_of(struct torrent *t, struct node n, const char *name, char *out, size_t size)
 {
-        struct content *c = torrent_content(t);
-        const struct tree_node *k = c ? tree_node(c->tree, n.node) : NULL;
-        struct torrent_status st;
         uint64_t have, length;
+        bool known = progress_of(t, n, &have, &length);
+        struct torrent_status st;
 
         torrent_get_status(t, &st);
-        have = st.have_bytes;
-        length = st.length;
-        if (k && k->file != TREE_DIRECTORY) {
-                have = store_have_in(c->store, k->offset, k->size);
-                length = k->size;
-        }
         if (strcmp(name, "infohash") == 0)
                 snprintf(out, size, "%s", t->hex);
         else if (strcmp(name, "progress") == 0)
-                snprintf(out, size, "%.4f", length ? (double)have / (double)length : c ? 1.0 : 0.0);
+                snprintf(out, size, "%.4f",
+                         length  ? (double)have / (double)length
+                         : known ? 1.0
+                                 : 0.0);
         else if (strcmp(name, "have_bytes") == 0)
                 snprintf(out, size, "%llu", (unsigned long long)have);
         else if (strcmp(name, "peers") == 0)

@@ -119,19 +119,21 @@ static int lookup_fixed(const struct nodes *nodes, uint32_t directory, const cha
 
 static int lookup_tree(struct torrent *t, struct node parent, const char *name, uint64_t *ret)
 {
-        struct content *c = torrent_content(t);
-        const struct tree_node *n = c ? tree_node(c->tree, parent.node) : NULL;
-        uint32_t child;
+        struct listing *l = torrent_listing(t);
+        const struct tree_node *n = l ? tree_node(l->tree, parent.node) : NULL;
+        uint32_t child = TREE_NONE;
+        int r = -ENOENT;
 
-        if (!n)
-                return -ENOENT;
-        if (n->file != TREE_DIRECTORY)
-                return -ENOTDIR;
-        child = tree_lookup(c->tree, parent.node, name);
-        if (child == TREE_NONE)
-                return -ENOENT;
-        *ret = node_ino(parent.kind, parent.number, child);
-        return 0;
+        if (n && n->file != TREE_DIRECTORY)
+                r = -ENOTDIR;
+        else if (n)
+                child = tree_lookup(l->tree, parent.node, name);
+        if (child != TREE_NONE) {
+                *ret = node_ino(parent.kind, parent.number, child);
+                r = 0;
+        }
+        listing_unref(l);
+        return r;
 }
 
 int node_lookup(const struct nodes *nodes, uint64_t parent, const char *name, uint64_t *ret)
@@ -164,20 +166,25 @@ int node_lookup(const struct nodes *nodes, uint64_t parent, const char *name, ui
 
 static int parent_in_tree(struct torrent *t, struct node n, uint64_t *ret)
 {
-        struct content *c = torrent_content(t);
-        const struct tree_node *k = c ? tree_node(c->tree, n.node) : NULL;
+        const struct tree_node *k;
+        struct listing *l;
+        int r = -ENOENT;
 
         if (n.node == TREE_ROOT) {
                 *ret = n.kind == NODE_DATA ? node_ino(NODE_CONTROL, n.number, CONTROL_DIR)
                                            : NODE_ROOT;
                 return 0;
         }
-        if (!k)
-                return -ENOENT;
-        if (k->file != TREE_DIRECTORY)
-                return -ENOTDIR;
-        *ret = node_ino(n.kind, n.number, k->parent);
-        return 0;
+        l = torrent_listing(t);
+        k = l ? tree_node(l->tree, n.node) : NULL;
+        if (k && k->file != TREE_DIRECTORY) {
+                r = -ENOTDIR;
+        } else if (k) {
+                *ret = node_ino(n.kind, n.number, k->parent);
+                r = 0;
+        }
+        listing_unref(l);
+        return r;
 }
 
 int node_parent(const struct nodes *nodes, uint64_t ino, uint64_t *ret)
@@ -248,34 +255,40 @@ static int stat_fixed(const struct nodes *nodes, uint32_t node, struct stat *st)
         return -ENOENT;
 }
 
-static int stat_tree(struct torrent *t, uint32_t node, struct stat *st)
+static void stat_file(struct torrent *t, const struct tree_node *n, struct stat *st)
 {
-        struct content *c = torrent_content(t);
-        const struct tree_node *n;
+        struct store *store = torrent_store(t);
+        uint64_t have = store ? store_have_in(store, n->offset, n->size) : 0;
 
-        /* Times never move as pieces arrive: a library would probe the file again. */
-        set_times(st, t->added_at);
-        if (!c && node == TREE_ROOT) {
-                stat_directory(st, 0555, 0);
-                return 0;
-        }
-        n = c ? tree_node(c->tree, node) : NULL;
-        if (!n)
-                return -ENOENT;
-        if (n->file == TREE_DIRECTORY) {
-                stat_directory(st, 0555, n->directories);
-                return 0;
-        }
+        store_unref(store);
         st->st_mode = S_IFREG | 0444;
         st->st_nlink = 1;
         st->st_size = (off_t)n->size;
         /* What is in the store; never 0 for a file with bytes, which tar -S would take for one big
          * hole. */
-        st->st_blocks = (blkcnt_t)((store_have_in(c->store, n->offset, n->size) + BLOCK_BYTES - 1) /
-                                   BLOCK_BYTES);
+        st->st_blocks = (blkcnt_t)((have + BLOCK_BYTES - 1) / BLOCK_BYTES);
         if (st->st_blocks == 0 && n->size > 0)
                 st->st_blocks = 1;
-        return 0;
+}
+
+static int stat_tree(struct torrent *t, uint32_t node, struct stat *st)
+{
+        struct listing *l = torrent_listing(t);
+        const struct tree_node *n = l ? tree_node(l->tree, node) : NULL;
+        int r = 0;
+
+        /* Times never move as pieces arrive: a library would probe the file again. */
+        set_times(st, t->added_at);
+        if (!l && node == TREE_ROOT)
+                stat_directory(st, 0555, 0);
+        else if (!n)
+                r = -ENOENT;
+        else if (n->file == TREE_DIRECTORY)
+                stat_directory(st, 0555, n->directories);
+        else
+                stat_file(t, n, st);
+        listing_unref(l);
+        return r;
 }
 
 static int stat_link(const struct nodes *nodes, struct torrent *t, struct stat *st)
@@ -415,24 +428,26 @@ static void list_links(const struct nodes *nodes, uint64_t cookie, emit_fn emit,
 
 static int list_tree(struct torrent *t, struct node n, uint64_t cookie, emit_fn emit, void *arg)
 {
-        struct content *c = torrent_content(t);
-        const struct tree_node *d = c ? tree_node(c->tree, n.node) : NULL;
+        struct listing *l = torrent_listing(t);
+        const struct tree_node *d = l ? tree_node(l->tree, n.node) : NULL;
+        int r = 0;
 
-        if (!c)
+        if (!l)
                 return 0; /* pending: empty */
         if (!d)
-                return -ENOENT;
-        if (d->file != TREE_DIRECTORY)
-                return -ENOTDIR;
-        for (uint64_t i = cookie - COOKIE_DOT_DOT; i < d->children; i++) {
-                uint32_t child = tree_child(c->tree, n.node, (uint32_t)i);
-                const struct tree_node *k = tree_node(c->tree, child);
+                r = -ENOENT;
+        else if (d->file != TREE_DIRECTORY)
+                r = -ENOTDIR;
+        for (uint64_t i = cookie - COOKIE_DOT_DOT; r == 0 && i < d->children; i++) {
+                uint32_t child = tree_child(l->tree, n.node, (uint32_t)i);
+                const struct tree_node *k = tree_node(l->tree, child);
 
                 if (!emit(arg, k->name, node_ino(n.kind, n.number, child),
                           k->file == TREE_DIRECTORY ? S_IFDIR : S_IFREG, i + 1 + COOKIE_DOT_DOT))
                         break;
         }
-        return 0;
+        listing_unref(l);
+        return r;
 }
 
 static int list_control(struct node n, uint64_t cookie, emit_fn emit, void *arg)

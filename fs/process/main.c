@@ -280,7 +280,7 @@ static int add_source(struct program *p)
         p->source = NULL;
         r = engine_add(p->engine, source, true, &t);
         if (r < 0)
-                log_error("Cannot add %s: %s", p->options.source, store_new_error(-r));
+                log_error("Cannot add %s: %s", p->options.source, store_open_error(-r));
         torrent_unref(t);
         return r;
 }

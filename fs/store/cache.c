@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#define HASH_NONFATAL_OOM 1
 #include "store/cache_private.h"
 
 #include <dirent.h>
@@ -16,16 +17,33 @@ enum { V1_DIGITS = 40, V2_DIGITS = 64 };
  * to be written where there are none. */
 enum { PROBE_BYTES = 4 << 20, STAT_BLOCK = 512 };
 
-/* Hex digits of a hash, '-', the torrent's number, suffix: see torrent_set_content. */
+/* Hex digits of a hash, perhaps '-' and a number, which older versions wrote, and the suffix. */
 static bool is_store_name(const char *name)
 {
         size_t hash = strspn(name, "0123456789abcdef"), number;
 
-        if ((hash != V1_DIGITS && hash != V2_DIGITS) || name[hash] != '-')
+        if (hash != V1_DIGITS && hash != V2_DIGITS)
                 return false;
-        name += hash + 1;
-        number = strspn(name, "0123456789");
-        return number > 0 && strcmp(name + number, suffix) == 0;
+        name += hash;
+        if (*name == '-') {
+                number = strspn(++name, "0123456789");
+                if (number == 0)
+                        return false;
+                name += number;
+        }
+        return strcmp(name, suffix) == 0;
+}
+
+static bool is_kept(const char *name, bool (*keep)(void *arg, const char *hex), void *arg)
+{
+        char hex[V2_DIGITS + 1];
+        size_t n = strspn(name, "0123456789abcdef");
+
+        if (!keep || n > V2_DIGITS || name[n] == '-')
+                return false;
+        memcpy(hex, name, n);
+        hex[n] = '\0';
+        return keep(arg, hex);
 }
 
 /* Deletes a file of an earlier run. File systems without owners show the folder's for all files. */
@@ -56,7 +74,8 @@ static bool measure_sparse(int dir_fd, uid_t folder_uid)
         return st.st_blocks < PROBE_BYTES / 2 / STAT_BLOCK;
 }
 
-int cache_new(int dir_fd, uint64_t limit_bytes, uint64_t min_free_bytes, struct cache **ret)
+int cache_new(int dir_fd, uint64_t limit_bytes, uint64_t min_free_bytes,
+              bool (*keep)(void *arg, const char *hex), void *arg, struct cache **ret)
 {
         struct statvfs v;
         struct stat st;
@@ -76,7 +95,7 @@ int cache_new(int dir_fd, uint64_t limit_bytes, uint64_t min_free_bytes, struct 
                 return -ENOMEM;
         }
         while ((e = readdir(d)))
-                if (is_store_name(e->d_name))
+                if (is_store_name(e->d_name) && !is_kept(e->d_name, keep, arg))
                         remove_left_over(dir_fd, st.st_uid, e->d_name);
         closedir(d);
 
@@ -91,14 +110,22 @@ int cache_new(int dir_fd, uint64_t limit_bytes, uint64_t min_free_bytes, struct 
         c->free_bytes = (uint64_t)v.f_bavail * v.f_frsize;
         c->said = v;
         pthread_mutex_init(&c->lock, NULL);
+        pthread_mutex_init(&c->files_lock, NULL);
         *ret = c;
         return 0;
 }
 
 void cache_free(struct cache *c)
 {
+        struct cache_file *f, *next;
+
         if (!c)
                 return;
+        HASH_ITER (hh, c->files, f, next) {
+                HASH_DELETE(hh, c->files, f);
+                free(f);
+        }
+        pthread_mutex_destroy(&c->files_lock);
         pthread_mutex_destroy(&c->lock);
         free(c);
 }
@@ -177,4 +204,45 @@ void cache_settle(struct cache *c, uint64_t bytes)
         c->settled_bytes += bytes;
         c->free_bytes = less(c->free_bytes, bytes);
         pthread_mutex_unlock(&c->lock);
+}
+
+void cache_adopt(struct cache *c, uint64_t bytes, uint64_t pending)
+{
+        pthread_mutex_lock(&c->lock);
+        c->reserved_bytes += bytes;
+        c->pending_bytes += pending;
+        pthread_mutex_unlock(&c->lock);
+}
+
+void cache_unsettle(struct cache *c, uint64_t bytes)
+{
+        pthread_mutex_lock(&c->lock);
+        c->pending_bytes += bytes;
+        pthread_mutex_unlock(&c->lock);
+}
+
+struct cache_file *cache_file(struct cache *c, const char *name)
+{
+        struct cache_file *f;
+
+        HASH_FIND_STR(c->files, name, f);
+        if (f)
+                return f;
+        f = calloc(1, sizeof *f);
+        if (!f)
+                return NULL;
+        memcpy(f->name, name, strlen(name) + 1);
+        HASH_ADD_STR(c->files, name, f);
+        if (!f->hh.tbl) {
+                free(f);
+                return NULL;
+        }
+        return f;
+}
+
+void cache_file_forget(struct cache *c, struct cache_file *f)
+{
+        cache_give_back(c, f->room, f->pending);
+        HASH_DELETE(hh, c->files, f);
+        free(f);
 }

@@ -11,9 +11,10 @@ struct cache;
 
 /* Opens the cache in folder dir_fd (borrowed; lives as long as the cache) and deletes what an
  * earlier run left there: what has a store's name and is this user's (or the folder's owner's, who
- * could delete it himself). limit_bytes bounds all stores, min_free_bytes stays free on their disk.
- * -errno. */
-int cache_new(int dir_fd, uint64_t limit_bytes, uint64_t min_free_bytes, struct cache **ret);
+ * could delete it himself), but for what keep, which may be NULL, says of its info-hash.
+ * limit_bytes bounds all stores, min_free_bytes stays free on their disk. Blocking. -errno. */
+int cache_new(int dir_fd, uint64_t limit_bytes, uint64_t min_free_bytes,
+              bool (*keep)(void *arg, const char *hex), void *arg, struct cache **ret);
 void cache_free(struct cache *c);
 /* Whether the folder's file system has sparse files. Where it has none a store takes all room up to
  * its furthest piece, and that is what counts. */

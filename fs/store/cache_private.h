@@ -5,16 +5,33 @@
 
 #include <pthread.h>
 
+#include <uthash.h>
+
 #include "store/cache.h"
 
 /* How the names of stores end. */
 #define CACHE_SUFFIX ".pieces"
+
+/* A store's file, while its name is in the folder. */
+struct cache_file {
+        char name[96];
+        uint32_t number;        /* of the torrent whose it is */
+        struct store *store;    /* that has it open, not counted; NULL: none has */
+        bool closed;            /* one had, and has left it there */
+        uint64_t room, pending; /* what it goes on to count for then */
+        UT_hash_handle hh;
+};
 
 struct cache {
         /* set once */
         int dir_fd;
         bool sparse;
         uint64_t limit_bytes, min_free_bytes, block_bytes;
+
+        /* for the names in the folder: held over system calls, so only where it may block; taken
+         * before all other locks of this folder */
+        pthread_mutex_t files_lock;
+        struct cache_file *files; /* (uthash) */
 
         /* under lock; taken after store.lock */
         pthread_mutex_t lock;
@@ -31,5 +48,14 @@ int cache_take(struct cache *c, uint64_t bytes);
 void cache_give_back(struct cache *c, uint64_t bytes, uint64_t pending);
 /* Pending bytes are on the disk now. */
 void cache_settle(struct cache *c, uint64_t bytes);
+/* Counts bytes that are on the disk but for the pending ones, whatever the bound is. */
+void cache_adopt(struct cache *c, uint64_t bytes, uint64_t pending);
+/* What was pending, and settled, is off the disk again. */
+void cache_unsettle(struct cache *c, uint64_t bytes);
+
+/* Under files_lock. The file of that name, or a new one without a store. NULL: no memory. */
+struct cache_file *cache_file(struct cache *c, const char *name);
+/* Nobody knows it any more; what it counted for is given back. */
+void cache_file_forget(struct cache *c, struct cache_file *f);
 
 #endif

@@ -13,32 +13,49 @@
 #include <sys/types.h>
 
 #include "store/cache.h"
+#include "store/have.h"
 
 struct store;
 
-/* Makes an empty store for a torrent of size bytes in a file of that name. No other store of the
- * cache may have the name, and no discarded one either: the deletion of its file may still be under
- * way. -EFBIG: the file system can't hold such a file. -EEXIST: a file of that name is there, and
- * it is somebody else's. Else -errno. */
-int store_new(struct cache *c, const char *name, uint64_t size, uint32_t piece_length,
-              struct store **ret);
 /* Bytes of the torrent, from offset on, that no user sees (BEP 47 padding). */
 struct store_range {
         uint64_t offset, len;
 };
-/* Says which bytes store_have_bytes does not count: n ranges, in order and apart. Takes ranges
- * over, to be freed with the store. Before any piece is set. */
-void store_set_hidden(struct store *s, struct store_range *ranges, size_t n);
-/* Why store_new failed, and what to do, for an errno (> 0) of it. Lives until the thread's next
+
+struct store_options {
+        const char *name; /* the torrent's info-hash as text; the file's name is made of it */
+        uint32_t number;  /* the torrent's: of two of a name the higher one has the file */
+        uint64_t size;    /* of the torrent, in bytes */
+        uint32_t piece_length;
+        /* What store_have_bytes does not count: ranges in order and apart, from malloc. store_open
+         * takes them over, also where it fails. */
+        struct store_range *hidden;
+        size_t n_hidden;
+        /* The pieces that are there, as have_to_bitmap gives them; they lie in a file that an
+         * earlier store of the name has left. NULL: the store is new and empty. */
+        const uint8_t *have;
+};
+
+/* Opens a torrent's store; *ret is the one reference to it. A store of the name and of a lower
+ * number, one that is about to be discarded for instance, loses its file and goes on without a
+ * name. What lies in the file in pieces that are not there is taken off the disk; pieces behind the
+ * file's end are not there. Any thread; blocking on the disk. -EFBIG: the file system can't hold
+ * such a file. -EEXIST: a file of that name is there, and it is somebody else's. -ENOENT: with
+ * have, no such file is there. -ESTALE: a store of the name has a higher number. Else -errno. */
+int store_open(struct cache *c, const struct store_options *o, struct store **ret);
+/* Why store_open failed, and what to do, for an errno (> 0) of it. Lives until the thread's next
  * call. */
-const char *store_new_error(int err);
+const char *store_open_error(int err);
 /* Reads and writes fail with -ESTALE from here on. Any thread; no I/O. */
 void store_condemn(struct store *s);
 /* Condemns it, deletes its file and gives its room back. Any thread; blocking: the file system may
  * take its time for a large one. */
 void store_discard(struct store *s);
-/* Frees what store_discard left; no other call may run. Discards first if that was not done. */
-void store_free(struct store *s);
+/* The last reference that goes closes the file. It stays, and counts, until the store is opened
+ * again or the cache is; what lies in it of pieces that are not there goes. Of a store that was
+ * discarded nothing stays. Blocking then; NULL is fine. */
+struct store *store_ref(struct store *s);
+void store_unref(struct store *s);
 
 /* Room for one piece: 0, also when it is reserved already; -ENOSPC at the bound or when the disk
  * was that full at the last cache_sample(). Any thread; no I/O. */
@@ -52,11 +69,24 @@ void store_clear(struct store *s, uint32_t piece);
 /* Raw bytes of a piece. A write without room reserves it. -errno; -ENOSPC; -EIO past the end. Disk
  * threads; blocking. */
 int store_write(struct store *s, uint32_t piece, uint32_t offset, const void *data, size_t len);
+int store_read_piece(struct store *s, uint32_t piece, uint32_t offset, void *data, size_t len);
+
+/* Bytes of the torrent, of pieces that were there all the while: never those of one that went
+ * meanwhile. -EAGAIN: a piece of the range is missing; -ESTALE: the store is condemned; else
+ * -errno. Any thread; blocking on the disk. */
 int store_read(struct store *s, uint64_t offset, void *data, size_t len);
 
-/* Pieces that are there and verified. Lock-free, any thread: after store_has says yes the piece's
- * bytes can be read. */
+/* Pieces that are there and verified. Lock-free but for store_set and store_unset; any thread. A
+ * piece that store_has said is there may go at any time: store_read tells. */
 void store_set(struct store *s, uint32_t piece);
+/* A piece that is there is missing from here on, and nobody reads it any more: the first half of
+ * taking it off the disk; store_punch must follow, and what is written of the piece meanwhile waits
+ * for that. Any thread; no I/O. -ENOENT: it is not there; -EBUSY: another one has not been punched
+ * yet; -EOPNOTSUPP: the file system has no holes; -ESTALE: the store is condemned. */
+int store_unset(struct store *s, uint32_t piece);
+/* Takes it off the disk, and gives its room back unless somebody wants it again by now. Blocking.
+ * -errno: it is missing, but on the disk. */
+int store_punch(struct store *s, uint32_t piece);
 bool store_has(const struct store *s, uint32_t piece);
 /* The first piece of [first, end) that is missing, or end. */
 uint32_t store_first_missing(const struct store *s, uint32_t first, uint32_t end);
@@ -64,5 +94,9 @@ uint32_t store_first_missing(const struct store *s, uint32_t first, uint32_t end
 uint64_t store_have_in(const struct store *s, uint64_t offset, uint64_t len);
 /* Bytes that users see in pieces that are there. */
 uint64_t store_have_bytes(const struct store *s);
+/* The pieces that are there, as a bitmap (see have.h) for the next store_open, to be freed.
+ * -ENOMEM.
+ */
+int store_bitmap(const struct store *s, uint8_t **ret, size_t *ret_len);
 
 #endif

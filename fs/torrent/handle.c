@@ -43,35 +43,62 @@ static void uncount(struct handle *h)
         atomic_fetch_sub(&h->torrent->env->playing, 1);
 }
 
+/* Where the file of that node lies. -ENOENT: there is none. */
+static int find_file(const struct listing *l, uint32_t node, struct layout *ret)
+{
+        const struct tree_node *n = l ? tree_node(l->tree, node) : NULL;
+
+        if (!n)
+                return -ENOENT;
+        *ret = (struct layout){n->offset, n->size, l->piece_length};
+        return 0;
+}
+
+static bool has_all(const struct handle *h)
+{
+        uint32_t first, end;
+
+        if (h->layout.size == 0)
+                return true;
+        layout_pieces(&h->layout, 0, h->layout.size, &first, &end);
+        return store_first_missing(h->store, first, end) == end;
+}
+
 int handle_open(struct torrent *t, uint32_t node, uint64_t inode, pid_t tid, struct handle **ret)
 {
-        struct content *c = torrent_content(t);
-        const struct tree_node *n = tree_node(c->tree, node);
+        struct listing *listing = torrent_listing(t);
         struct handle *h = calloc(1, sizeof *h);
+        int r = h ? find_file(listing, node, &h->layout) : -ENOMEM;
 
-        if (!h)
-                return -ENOMEM;
-        h->inode = inode;
-        h->torrent = torrent_ref(t);
-        h->content = c;
-        h->layout = (struct layout){n->offset, n->size, c->piece_length};
-        if (n->size == 0) {
-                h->complete = true;
-        } else {
-                uint32_t first, end;
-
-                layout_pieces(&h->layout, 0, n->size, &first, &end);
-                h->complete = store_first_missing(c->store, first, end) == end;
+        listing_unref(listing);
+        if (r == 0) {
+                h->store = torrent_store(t);
+                r = h->store ? 0 : -ENOENT;
         }
-        if (!h->complete)
-                h->process = thread_process(tid);
+        if (r == 0) {
+                h->inode = inode;
+                h->complete = has_all(h);
+                if (!h->complete)
+                        h->process = thread_process(tid);
+                /* It may have fallen asleep meanwhile; with an open file it does not. */
+                pthread_mutex_lock(&t->lock);
+                if (t->content.store == h->store)
+                        DL_APPEND(t->open, h);
+                else
+                        r = -ENOENT;
+                pthread_mutex_unlock(&t->lock);
+        }
+        if (r < 0) {
+                if (h)
+                        store_unref(h->store);
+                free(h);
+                return r;
+        }
+        h->torrent = torrent_ref(t);
         atomic_fetch_add(&t->handles, 1);
         atomic_store(&t->opened, true);
         atomic_fetch_add(&t->env->open_files, 1);
         torrent_stir(t);
-        pthread_mutex_lock(&t->lock);
-        DL_APPEND(t->open, h);
-        pthread_mutex_unlock(&t->lock);
         *ret = h;
         return 0;
 }
@@ -99,6 +126,7 @@ void handle_close(struct handle *h)
         if (poll_handle)
                 t->env->reply.poll_drop(poll_handle);
         free(watch);
+        store_unref(h->store);
         free(h);
         atomic_store(&t->last_used_ms, clock_ms());
         atomic_fetch_sub(&t->handles, 1);
@@ -118,7 +146,11 @@ struct torrent *handle_torrent(struct handle *h)
 
 int handle_fetch(struct handle *h, uint64_t off, void *data, size_t len)
 {
-        return store_read(h->content->store, h->layout.offset + off, data, len);
+        int r = len > 0 ? store_read(h->store, h->layout.offset + off, data, len) : 0;
+
+        if (r == -EAGAIN)
+                atomic_store(&h->complete, false);
+        return r;
 }
 
 /* Under t->lock. Gives back what was wanted before. */
@@ -215,7 +247,7 @@ int handle_read(struct handle *h, uint64_t off, size_t len, unsigned flags, void
         }
         if (t->state != TORRENT_GONE)
                 before = touch(h, off, len);
-        missing = store_first_missing(h->content->store, first, end);
+        missing = store_first_missing(h->store, first, end);
         /* Asked for by an earlier read counts, too: a reader that does not wait for the whole of
          * a read comes again for the rest. */
         asked = h->reader.ahead || plan_priority(&before, missing) > PRIORITY_LEAST;
@@ -226,6 +258,41 @@ int handle_read(struct handle *h, uint64_t off, size_t len, unsigned flags, void
         torrent_tell(t);
         pthread_mutex_unlock(&t->lock);
         free(old);
+        return r;
+}
+
+/* Whether somebody reads the piece or is about to. Under t->lock. */
+static bool is_needed(struct torrent *t, uint32_t piece)
+{
+        const struct handle *h;
+        const struct parked *p;
+
+        if (wants_find(&t->wants, piece))
+                return true;
+        DL_FOREACH (t->open, h)
+                if (plan_priority(&h->reader.plan, piece) != PRIORITY_NONE)
+                        return true;
+        DL_FOREACH (t->parked, p)
+                if (piece >= p->first && piece < p->end)
+                        return true;
+        return false;
+}
+
+int torrent_evict(struct torrent *t, uint32_t piece)
+{
+        struct store *store = NULL;
+        int r = -ENOENT;
+
+        /* Under the lock, so that nobody comes to need it between the look and its going. */
+        pthread_mutex_lock(&t->lock);
+        if (t->content.store)
+                r = is_needed(t, piece) ? -EBUSY : store_unset(t->content.store, piece);
+        if (r == 0)
+                store = store_ref(t->content.store);
+        pthread_mutex_unlock(&t->lock);
+        if (r == 0)
+                r = store_punch(store, piece);
+        store_unref(store);
         return r;
 }
 

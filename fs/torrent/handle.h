@@ -9,7 +9,8 @@
 struct handle;
 
 /* Opens the file at node of the content's tree. inode: its number in the mount; tid: the thread
- * that opens it, 0: unknown. The handle holds a reference to t. Reads /proc. -ENOMEM. */
+ * that opens it, 0: unknown. The handle holds a reference to t. Reads /proc. -ENOMEM; -ENOENT: the
+ * torrent has no content, or no such file. */
 int handle_open(struct torrent *t, uint32_t node, uint64_t inode, pid_t tid, struct handle **ret);
 void handle_close(struct handle *h);
 /* Every piece of the file was there when it was opened. */
@@ -28,11 +29,17 @@ enum {
  * -ENODEV: stopping. tid: the thread that asks, for FLUSH; 0: unknown. flags: READ_…. */
 int handle_read(struct handle *h, uint64_t off, size_t len, unsigned flags, void *request,
                 pid_t tid, size_t *len_ret, uint64_t *id_ret);
-/* Copies bytes that handle_read said are there. Blocking on the disk. -errno. */
+/* Copies bytes that handle_read said are there. Blocking on the disk. -EAGAIN: a piece of them has
+ * gone since, and the read is to be asked for again with handle_read; else -errno. */
 int handle_fetch(struct handle *h, uint64_t off, void *data, size_t len);
 /* Reports POLLIN, POLLERR; when neither is true takes poll_handle (may be NULL) and wakes it later,
  * else drops it. */
 unsigned handle_poll(struct handle *h, void *poll_handle);
+/* Takes a piece of a torrent away, to make room: it is missing from here on, and off the disk,
+ * unless somebody reads or is about to read it. Blocking on the disk. -EBUSY: a reader's window has
+ * it, a read waits for it or for one beside it, or the torrent wants it; -ENOENT: it is not there,
+ * or the torrent has no store; else as store_unset and store_punch. */
+int torrent_evict(struct torrent *t, uint32_t piece);
 /* FLUSH by thread tid: releases with EINTR the handle's parked reads whose thread is tid or is
  * gone. Reads /proc. */
 void handle_flush(struct handle *h, pid_t tid);

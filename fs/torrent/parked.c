@@ -24,13 +24,13 @@ enum { UNSEEN_MS = 1500 };
  * the kernel reads ahead: so often it is looked for. */
 enum { CHECK_ALIVE_MS = 1000 };
 
-/* Bytes that can be given now. Under t->lock or not: pieces only come. */
+/* Bytes that could be given now. Under t->lock or not: what is there may go again at any time, and
+ * handle_fetch tells. */
 static size_t in_hand(const struct parked *p)
 {
-        const struct content *c = p->handle->content;
-        uint32_t missing = store_first_missing(c->store, p->first, p->end);
-        uint64_t start = p->handle->layout.offset + p->off,
-                 at = (uint64_t)missing * c->piece_length;
+        const struct handle *h = p->handle;
+        uint32_t missing = store_first_missing(h->store, p->first, p->end);
+        uint64_t start = h->layout.offset + p->off, at = (uint64_t)missing * h->layout.piece_length;
 
         if (missing == p->end)
                 return p->len;
@@ -147,7 +147,8 @@ void parked_settle(struct torrent *t, struct parked *p, int outcome, struct park
         DL_APPEND2(*answer, p, pprev, pnext);
 }
 
-static void answer_read(struct torrent_env *env, struct parked *p)
+/* Whether p has had its answer; else a piece went meanwhile, and it is to wait again. */
+static bool answer_read(struct torrent_env *env, struct parked *p)
 {
         size_t n = p->outcome == OUTCOME_DATA ? p->len : 0;
         void *data;
@@ -159,27 +160,34 @@ static void answer_read(struct torrent_env *env, struct parked *p)
                 n = in_hand(p);
         if (n == 0) {
                 env->reply.error(p->request, p->outcome);
-                return;
+                return true;
         }
         data = malloc(n);
-        r = data ? handle_fetch(p->handle, p->off, data, n) : -ENOMEM;
-        if (r < 0)
-                env->reply.error(p->request, -r);
-        else
+        r = data ? store_read(p->handle->store, p->handle->layout.offset + p->off, data, n)
+                 : -ENOMEM;
+        if (r == -EAGAIN && p->outcome != OUTCOME_DATA)
+                r = -p->outcome;
+        if (r == 0)
                 env->reply.data(p->request, data, n);
+        else if (r != -EAGAIN)
+                env->reply.error(p->request, r == -ESTALE ? EIO : -r);
         free(data);
+        return r != -EAGAIN;
 }
+
+static void wait_again(struct torrent *t, struct parked *p);
 
 /* Without the lock. A read's handle lives until its answer; a watch's poll handle was taken off
  * under the lock. */
-static void answer_all(struct torrent_env *env, struct parked *answer)
+static void answer_all(struct torrent *t, struct parked *answer)
 {
         struct parked *p, *tmp;
 
         DL_FOREACH_SAFE2 (answer, p, tmp, pnext) {
-                if (p->request)
-                        answer_read(env, p);
-                free(p);
+                if (!p->request || answer_read(t->env, p))
+                        free(p);
+                else
+                        wait_again(t, p);
         }
 }
 
@@ -223,10 +231,92 @@ void parked_unlock_and_answer(struct torrent *t, struct parked *answer)
         torrent_tell(t);
         take_wakes(answer, &wakes);
         pthread_mutex_unlock(&t->lock);
-        answer_all(env, answer);
+        answer_all(t, answer);
         for (size_t i = 0; i < wakes.n; i++)
                 env->reply.poll_wake(wakes.list ? wakes.list[i] : wakes.small[i]);
         free(wakes.list);
+}
+
+static int by_id(const struct parked *a, const struct parked *b)
+{
+        return a->id < b->id ? -1 : a->id > b->id;
+}
+
+static void add_to_handle(struct handle *h, struct parked *p)
+{
+        struct parked *next = h->parked;
+
+        if (!next || next->hprev->id < p->id) {
+                DL_APPEND2(h->parked, p, hprev, hnext);
+                return;
+        }
+        while (by_id(next, p) < 0)
+                next = next->hnext;
+        DL_PREPEND_ELEM2(h->parked, next, p, hprev, hnext);
+}
+
+/* Puts p, whose first missing piece is `missing`, into every list. Under t->lock. -ENOMEM, -ENOSPC:
+ * it is in none. */
+static int enter(struct torrent *t, struct parked *p, uint32_t missing)
+{
+        struct want *want;
+        int r = 0;
+
+        p->wished = missing;
+        for (uint32_t i = missing; i < p->end; i++) {
+                int q = torrent_want(t, i, PRIORITY_NONE, PRIORITY_BLOCKED);
+                r = i == missing ? q : r;
+        }
+        want = wants_find(&t->wants, missing);
+        if (r == 0 && want) {
+                HASH_ADD(hh, t->parked_by_id, id, sizeof p->id, p);
+                if (!p->hh.tbl)
+                        r = -ENOMEM;
+        }
+        if (r < 0 || !want) {
+                for (uint32_t i = missing; i < p->end; i++)
+                        (void)torrent_want(t, i, PRIORITY_BLOCKED, PRIORITY_NONE);
+                return r < 0 ? r : -ENOMEM;
+        }
+        wait_for(want, p, clock_ms());
+        /* Ids rise along the lists; only one that waits again is not the last. */
+        if (!t->parked || t->parked->prev->id < p->id)
+                DL_APPEND(t->parked, p);
+        else
+                DL_INSERT_INORDER(t->parked, p, by_id);
+        t->parked_count++;
+        if (p->request) {
+                add_to_handle(p->handle, p);
+                atomic_fetch_add(&t->env->parked_reads, 1);
+        } else {
+                p->handle->watch = p;
+        }
+        return 0;
+}
+
+/* A piece that p was to be answered with has gone before it was read: p waits for it anew, as a
+ * request that comes now would. */
+static void wait_again(struct torrent *t, struct parked *p)
+{
+        int r;
+
+        do {
+                uint32_t missing;
+
+                pthread_mutex_lock(&t->lock);
+                missing = store_first_missing(p->handle->store, p->first, p->end);
+                if (missing == p->end)
+                        r = -EAGAIN; /* it has come again */
+                else if (t->state == TORRENT_GONE || atomic_load(&t->env->stopping))
+                        r = -EIO;
+                else
+                        r = enter(t, p, missing);
+                p->outcome = r == -EAGAIN ? OUTCOME_DATA : -r;
+                torrent_tell(t);
+                pthread_mutex_unlock(&t->lock);
+        } while (r < 0 && !answer_read(t->env, p));
+        if (r < 0)
+                free(p);
 }
 
 int parked_add(struct handle *h, uint64_t off, size_t len, bool whole, uint32_t first, uint32_t end,
@@ -234,9 +324,7 @@ int parked_add(struct handle *h, uint64_t off, size_t len, bool whole, uint32_t 
 {
         struct torrent *t = h->torrent;
         struct parked *p = calloc(1, sizeof *p);
-        uint64_t now = clock_ms();
-        struct want *want;
-        int r = 0;
+        int r;
 
         if (!p)
                 return -ENOMEM;
@@ -248,33 +336,12 @@ int parked_add(struct handle *h, uint64_t off, size_t len, bool whole, uint32_t 
                              .len = len,
                              .first = first,
                              .end = end,
-                             .wished = missing,
                              .whole = whole,
-                             .asked_ms = now};
-        for (uint32_t i = missing; i < end; i++) {
-                int q = torrent_want(t, i, PRIORITY_NONE, PRIORITY_BLOCKED);
-                r = i == missing ? q : r;
-        }
-        want = wants_find(&t->wants, missing);
-        if (r == 0 && want) {
-                HASH_ADD(hh, t->parked_by_id, id, sizeof p->id, p);
-                if (!p->hh.tbl)
-                        r = -ENOMEM;
-        }
-        if (r < 0 || !want) {
-                for (uint32_t i = missing; i < end; i++)
-                        (void)torrent_want(t, i, PRIORITY_BLOCKED, PRIORITY_NONE);
+                             .asked_ms = clock_ms()};
+        r = enter(t, p, missing);
+        if (r < 0) {
                 free(p);
-                return r < 0 ? r : -ENOMEM;
-        }
-        wait_for(want, p, now);
-        DL_APPEND(t->parked, p);
-        t->parked_count++;
-        if (request) {
-                DL_APPEND2(h->parked, p, hprev, hnext);
-                atomic_fetch_add(&t->env->parked_reads, 1);
-        } else {
-                h->watch = p;
+                return r;
         }
         *ret = p;
         return 0;
@@ -329,12 +396,16 @@ static void check_suspect(struct torrent *t, const struct suspect *s)
                 end_read(t, s->id, true);
 }
 
-void torrent_interrupt_if_signalled(struct torrent *t, uint64_t id)
+void torrent_interrupt_if_signalled(struct torrent *t, uint32_t low)
 {
-        struct suspect s = {.id = id, .poked = true};
+        struct suspect s = {.poked = true};
         struct parked *p;
+        uint64_t id;
 
         pthread_mutex_lock(&t->lock);
+        /* The last id given that ends so. */
+        id = (t->next_id - 1) - (uint32_t)((uint32_t)(t->next_id - 1) - low);
+        s.id = id;
         HASH_FIND(hh, t->parked_by_id, &id, sizeof id, p);
         if (p) {
                 s.tid = p->tid;
@@ -387,7 +458,7 @@ void torrent_piece_passed(struct torrent *t, uint32_t piece)
 
                 want->parked = NULL;
                 DL_FOREACH_SAFE2 (waiting, p, tmp, pnext) {
-                        uint32_t missing = store_first_missing(t->content->store, p->first, p->end);
+                        uint32_t missing = store_first_missing(t->content.store, p->first, p->end);
                         struct want *next =
                                 missing < p->end ? wants_find(&t->wants, missing) : NULL;
 
@@ -427,7 +498,7 @@ void torrent_tick(struct torrent *t, uint64_t now)
                 whole |= p->whole;
                 if (!want)
                         continue;
-                if (store_has(t->content->store, p->waits_for)) {
+                if (store_has(t->content.store, p->waits_for)) {
                         forgotten = p->waits_for; /* its passing could not be queued, or is on its
                                                      way */
                         continue;

@@ -39,11 +39,12 @@ enum { OUTCOME_DATA = -1 };
 struct handle {
         /* set once */
         struct torrent *torrent;
-        struct content *content;
+        struct store *store; /* a reference */
         struct layout layout;
         uint64_t inode; /* of the mount; the kernel has one page cache for each */
         pid_t process;  /* that opened it; 0: unknown, or not needed */
-        bool complete;
+        /* Every piece was there when it was opened, and none was found missing since. */
+        atomic_bool complete;
 
         /* under torrent->lock */
         struct reader reader;

@@ -33,6 +33,7 @@ int torrent_new(struct torrent_env *env, uint32_t number, struct bt_source *sour
         t->last_used_ms = clock_ms();
         t->next_id = 1;
         pthread_mutex_init(&t->lock, NULL);
+        pthread_mutex_init(&t->content_lock, NULL);
         *ret = t;
         return 0;
 }
@@ -43,22 +44,12 @@ struct torrent *torrent_ref(struct torrent *t)
         return t;
 }
 
-static void content_free(struct content *c)
-{
-        if (!c)
-                return;
-        store_free(c->store);
-        tree_free(c->tree);
-        bt_meta_unref(c->meta);
-        free(c);
-}
-
 void torrent_unref(struct torrent *t)
 {
         if (!t || atomic_fetch_sub_explicit(&t->refs, 1, memory_order_acq_rel) != 1)
                 return;
         wants_clear(&t->wants);
-        content_free(t->content);
+        content_unref(&t->content);
         bt_source_free(t->source);
         for (unsigned i = 0; i < t->n_more; i++)
                 bt_source_free(t->more[i]);
@@ -66,66 +57,74 @@ void torrent_unref(struct torrent *t)
         torrent_unref(t->successor);
         free(t->name);
         pthread_mutex_destroy(&t->lock);
+        pthread_mutex_destroy(&t->content_lock);
         free(t);
 }
 
-static int make_tree(const struct bt_meta *meta, struct tree **ret)
+struct listing *torrent_listing(struct torrent *t)
 {
-        uint32_t n = bt_meta_files(meta), k = 0;
-        struct tree_file *files = calloc(n, sizeof *files);
-        int r;
+        struct listing *l;
 
-        if (!files)
-                return -ENOMEM;
-        for (uint32_t i = 0; i < n; i++) {
-                struct bt_file f;
-
-                bt_meta_file(meta, i, &f);
-                if (!f.pad && !f.symlink)
-                        files[k++] = (struct tree_file){
-                                .path = f.path, .index = i, .offset = f.offset, .size = f.size};
-        }
-        r = tree_new(files, k, ret);
-        free(files);
-        return r;
+        pthread_mutex_lock(&t->content_lock);
+        l = t->content.listing ? listing_ref(t->content.listing) : NULL;
+        pthread_mutex_unlock(&t->content_lock);
+        return l;
 }
 
-/* Says what of the torrent users see: its length, and to the store what it does not count. */
-static int hide_padding(struct content *c)
+struct store *torrent_store(struct torrent *t)
 {
-        uint32_t n = bt_meta_files(c->meta);
-        struct store_range *hidden;
-        size_t k = 0;
+        struct store *s;
 
-        for (uint32_t i = 0; i < n; i++) {
-                struct bt_file f;
-
-                bt_meta_file(c->meta, i, &f);
-                if (f.pad || f.symlink)
-                        k++;
-                else
-                        c->shown += f.size;
-        }
-        if (k == 0)
-                return 0;
-        hidden = calloc(k, sizeof *hidden);
-        if (!hidden)
-                return -ENOMEM;
-        k = 0;
-        for (uint32_t i = 0; i < n; i++) {
-                struct bt_file f;
-
-                bt_meta_file(c->meta, i, &f);
-                if ((f.pad || f.symlink) && f.size > 0)
-                        hidden[k++] = (struct store_range){f.offset, f.size};
-        }
-        store_set_hidden(c->store, hidden, k);
-        return 0;
+        pthread_mutex_lock(&t->content_lock);
+        s = t->content.store ? store_ref(t->content.store) : NULL;
+        pthread_mutex_unlock(&t->content_lock);
+        return s;
 }
 
-struct content *torrent_content(struct torrent *t)
+bool torrent_has_content(struct torrent *t)
 {
-        return atomic_load_explicit(&t->content, memory_order_acquire);
+        bool has;
+
+        pthread_mutex_lock(&t->content_lock);
+        has = t->content.listing;
+        pthread_mutex_unlock(&t->content_lock);
+        return has;
+}
+
+uint64_t torrent_have_bytes(struct torrent *t)
+{
+        uint64_t have;
+
+        pthread_mutex_lock(&t->content_lock);
+        have = t->content.store ? store_have_bytes(t->content.store) : 0;
+        pthread_mutex_unlock(&t->content_lock);
+        return have;
+}
+
+/* Under t->lock; gives back what it was. */
+static struct content exchange_content(struct torrent *t, struct content c)
+{
+        struct content before;
+
+        pthread_mutex_lock(&t->content_lock);
+        before = t->content;
+        t->content = c;
+        pthread_mutex_unlock(&t->content_lock);
+        return before;
+}
+
+void content_unref(struct content *c)
+{
+        listing_unref(c->listing);
+        store_unref(c->store);
+        *c = (struct content){0};
+}
+
+void content_discard(struct content *c)
+{
+        if (c->store)
+                store_discard(c->store);
+        content_unref(c);
 }
 
 /* ---- wants; all under t->lock ---- */
@@ -134,14 +133,14 @@ static int room_reserve(void *arg, uint32_t piece)
 {
         struct torrent *t = arg;
 
-        return store_reserve(t->content->store, piece);
+        return store_reserve(t->content.store, piece);
 }
 
 static void room_release(void *arg, uint32_t piece)
 {
         struct torrent *t = arg;
 
-        store_release(t->content->store, piece);
+        store_release(t->content.store, piece);
 }
 
 int torrent_want(struct torrent *t, uint32_t piece, uint8_t before, uint8_t after)
@@ -150,7 +149,7 @@ int torrent_want(struct torrent *t, uint32_t piece, uint8_t before, uint8_t afte
 
         /* A piece that is there has no entry, or has one until its passing is dealt with; while it
          * has, wishes are counted: each one is taken back some time. */
-        if (after != PRIORITY_NONE && store_has(t->content->store, piece) &&
+        if (after != PRIORITY_NONE && store_has(t->content.store, piece) &&
             !wants_find(&t->wants, piece))
                 return 0;
         return wants_change(&t->wants, piece, before, after, &room);
@@ -164,64 +163,75 @@ void torrent_tell(struct torrent *t)
 }
 
 /* Wants what the magnet asks for, piece by piece, each once. Under lock. */
-static void want_all(struct torrent *t, const struct content *c)
+static void want_all(struct torrent *t, const struct listing *l)
 {
         uint32_t next = 0;
 
-        for (uint32_t i = 0; i < bt_meta_files(c->meta); i++) {
+        for (uint32_t i = 0; i < bt_meta_files(l->meta); i++) {
                 struct bt_file f;
                 uint32_t first, end;
 
-                bt_meta_file(c->meta, i, &f);
+                bt_meta_file(l->meta, i, &f);
                 if (f.pad || f.size == 0 || !bt_source_selects(t->source, i))
                         continue;
-                first = (uint32_t)(f.offset / c->piece_length);
-                end = (uint32_t)((f.offset + f.size - 1) / c->piece_length) + 1;
+                first = (uint32_t)(f.offset / l->piece_length);
+                end = (uint32_t)((f.offset + f.size - 1) / l->piece_length) + 1;
                 for (next = first > next ? first : next; next < end; next++)
                         (void)torrent_want(t, next, PRIORITY_NONE, PRIORITY_LEAST);
         }
 }
 
-int torrent_set_content(struct torrent *t, struct cache *cache, struct bt_meta *meta)
+int torrent_make_content(struct torrent *t, struct cache *cache, struct bt_meta *meta,
+                         struct content *ret)
 {
-        struct content *c = calloc(1, sizeof *c);
-        char name[BT_HEX_MAX + 16];
-        int r;
+        struct content c = {0};
+        int r = listing_new(meta, &c.listing);
 
-        if (!c)
-                return -ENOMEM;
-        c->meta = bt_meta_ref(meta);
-        c->size = bt_meta_size(meta);
-        c->piece_length = bt_meta_piece_length(meta);
-        c->pieces = bt_meta_pieces(meta);
-        r = make_tree(meta, &c->tree);
-        /* Removed and added again it has another number: nothing of the old one may be in its way.
-         */
-        snprintf(name, sizeof name, "%s-%u", t->hex, t->number);
         if (r >= 0)
-                r = store_new(cache, name, c->size, c->piece_length, &c->store);
-        if (r >= 0)
-                r = hide_padding(c);
+                r = listing_store(c.listing, cache, t->hex, t->number, NULL, &c.store);
         if (r < 0) {
-                content_free(c);
+                content_unref(&c);
                 return r;
         }
+        *ret = c;
+        return 0;
+}
+
+int torrent_set_content(struct torrent *t, const struct content *content)
+{
         pthread_mutex_lock(&t->lock);
-        if (t->content || t->state == TORRENT_GONE) {
+        if (t->content.listing || t->state == TORRENT_GONE) {
                 pthread_mutex_unlock(&t->lock);
-                content_free(c);
                 return -ESTALE;
         }
-        atomic_store_explicit(&t->content, c, memory_order_release);
+        (void)exchange_content(t, *content);
         t->state = TORRENT_AWAKE;
         t->failed = 0;
         t->problem[0] = '\0';
         if (t->env->fill == FILL_TORRENT) {
-                want_all(t, c);
+                want_all(t, content->listing);
                 torrent_tell(t);
         }
         pthread_mutex_unlock(&t->lock);
         return 0;
+}
+
+int torrent_drop_content(struct torrent *t, struct content *ret)
+{
+        int r = 0;
+
+        pthread_mutex_lock(&t->lock);
+        if (!t->content.listing)
+                r = -ENOENT;
+        else if (t->open || t->bt)
+                r = -EBUSY;
+        if (r == 0) {
+                wants_clear(&t->wants);
+                *ret = exchange_content(t, (struct content){0});
+                t->state = TORRENT_ASLEEP;
+        }
+        pthread_mutex_unlock(&t->lock);
+        return r;
 }
 
 void torrent_attach(struct torrent *t, struct bt_torrent *bt)
@@ -290,7 +300,10 @@ int torrent_ready(struct torrent *t)
         int r;
 
         pthread_mutex_lock(&t->lock);
-        r = t->state == TORRENT_GONE ? -ENOENT : t->content ? 0 : t->failed ? t->failed : -EAGAIN;
+        r = t->state == TORRENT_GONE ? -ENOENT
+            : t->content.listing     ? 0
+            : t->failed              ? t->failed
+                                     : -EAGAIN;
         pthread_mutex_unlock(&t->lock);
         return r;
 }
@@ -326,25 +339,27 @@ void torrent_write_failed(struct torrent *t, uint32_t piece, int err)
 
 void torrent_piece_cleared(struct torrent *t, uint32_t piece)
 {
-        struct content *c = torrent_content(t);
+        struct store *store = torrent_store(t);
         struct want *want;
 
-        if (!c)
+        if (!store)
                 return;
-        store_clear(c->store, piece);
+        store_clear(store, piece);
         /* The room of a piece goes with its last wish; that may have gone before. */
         pthread_mutex_lock(&t->lock);
         want = wants_find(&t->wants, piece);
         if (!want || !want->reserved)
-                store_release(c->store, piece);
+                store_release(store, piece);
         pthread_mutex_unlock(&t->lock);
+        store_unref(store);
 }
 
 static void discard(struct chore *c)
 {
         struct torrent *t = (struct torrent *)((char *)c - offsetof(struct torrent, discarding));
 
-        store_discard(t->content->store);
+        store_discard(t->discarded_store);
+        store_unref(t->discarded_store);
         torrent_unref(t);
 }
 
@@ -352,7 +367,7 @@ struct bt_torrent *torrent_end(struct torrent *t, int err)
 {
         struct parked *answer = NULL;
         struct bt_torrent *bt;
-        struct content *c;
+        struct store *store;
         bool again;
 
         pthread_mutex_lock(&t->lock);
@@ -360,12 +375,14 @@ struct bt_torrent *torrent_end(struct torrent *t, int err)
         t->state = TORRENT_GONE;
         bt = t->bt;
         t->bt = NULL;
-        c = t->content;
+        store = t->content.store;
         parked_release(t, err, &answer);
         parked_unlock_and_answer(t, answer);
-        if (!c || again)
+        /* Once it is gone its content stays what it is. */
+        if (!store || again)
                 return bt;
-        store_condemn(c->store);
+        store_condemn(store);
+        t->discarded_store = store_ref(store);
         t->discarding.run = discard;
         torrent_ref(t);
         if (!t->env->disk || !chores_push(t->env->disk, &t->discarding))
@@ -375,14 +392,12 @@ struct bt_torrent *torrent_end(struct torrent *t, int err)
 
 void torrent_get_status(struct torrent *t, struct torrent_status *ret)
 {
-        struct content *c = torrent_content(t);
-
         *ret = (struct torrent_status){.readers = atomic_load(&t->handles)};
-        if (c) {
-                ret->length = c->shown;
-                ret->have_bytes = store_have_bytes(c->store);
-        }
         pthread_mutex_lock(&t->lock);
+        if (t->content.listing)
+                ret->length = t->content.listing->shown;
+        if (t->content.store)
+                ret->have_bytes = store_have_bytes(t->content.store);
         ret->state = t->state;
         ret->failed = t->failed;
         memcpy(ret->problem, t->problem, sizeof ret->problem);

@@ -21,8 +21,8 @@
 #include "common/chores.h"
 #include "store/store.h"
 #include "torrent/fill.h"
+#include "torrent/listing.h"
 #include "torrent/reader.h"
-#include "torrent/tree.h"
 #include "torrent/turns.h"
 #include "torrent/wants.h"
 
@@ -57,21 +57,18 @@ struct torrent_env {
 
 enum torrent_state {
         TORRENT_PENDING, /* its metadata is not known yet */
-        TORRENT_AWAKE,
+        TORRENT_AWAKE,   /* it is known, and the torrent has its listing and its store */
+        TORRENT_ASLEEP,  /* it was known, and neither is held */
         TORRENT_GONE,
 };
 
 /* How far a new torrent's mkdir by the helper is (DESIGN: noticed by inotify). */
 enum announce { ANNOUNCE_NONE, ANNOUNCE_WANTED, ANNOUNCE_SENT };
 
-/* What is known with the metadata. Immutable but for the store's bits. */
+/* What a torrent has once its metadata is known: a reference to each. */
 struct content {
-        struct bt_meta *meta;
-        struct tree *tree;
+        struct listing *listing;
         struct store *store;
-        uint32_t piece_length, pieces;
-        uint64_t size;  /* of all pieces */
-        uint64_t shown; /* of the files: without padding */
 };
 
 struct parked;
@@ -102,7 +99,6 @@ struct torrent {
         atomic_bool announcing;      /* the helper is about to mkdir its name */
         _Atomic uint64_t renamed_ms; /* when it got that name in place of another; 0: never */
 
-        _Atomic(struct content *) content; /* set once, when the metadata is known */
         atomic_bool kept;
         atomic_bool removing;          /* as it is idle, the helper is about to rmdir its name */
         atomic_uint handles;           /* open files */
@@ -112,7 +108,13 @@ struct torrent {
         _Atomic uint64_t last_used_ms; /* when the last open file was closed */
         _Atomic uint64_t last_block_ms; /* when the swarm last gave a block */
 
-        struct chore discarding; /* once it is gone */
+        struct chore discarding;       /* once it is gone */
+        struct store *discarded_store; /* the reference of that chore */
+
+        /* under content_lock, which is a leaf; written under lock besides, so that either is enough
+         * to read it. NULL, NULL while the metadata is not known or the torrent is asleep. */
+        pthread_mutex_t content_lock;
+        struct content content;
 
         /* under the engine's lock */
         struct torrent *next_stirred; /* references */
@@ -179,10 +181,31 @@ int torrent_new(struct torrent_env *env, uint32_t number, struct bt_source *sour
 struct torrent *torrent_ref(struct torrent *t);
 void torrent_unref(struct torrent *t);
 
-/* Makes tree and store from metadata; the torrent is awake from then on. Once only. -errno; the
- * torrent stays as it was. */
-int torrent_set_content(struct torrent *t, struct cache *cache, struct bt_meta *meta);
-struct content *torrent_content(struct torrent *t); /* NULL while it is not known */
+/* Makes what torrent_set_content is to be given, of the torrent's metadata: its listing and an
+ * empty store. Takes long for a torrent of many files, and blocks on the disk. Nothing of the
+ * torrent changes. -errno: *ret is untouched. */
+int torrent_make_content(struct torrent *t, struct cache *cache, struct bt_meta *meta,
+                         struct content *ret);
+/* The torrent has this content from here on, and is awake: its files are there, and who waits for
+ * the metadata goes on. Takes the references over. Any thread; nothing blocks. -ESTALE: it has one
+ * already or is gone; the references stay the caller's, for content_discard. */
+int torrent_set_content(struct torrent *t, const struct content *content);
+/* Drops a content that no torrent has taken, with the store's file. Blocking. */
+void content_discard(struct content *content);
+/* Drops the references of a content. Blocking where the store's is the last one. */
+void content_unref(struct content *content);
+/* The torrent falls asleep: it has neither listing nor store until torrent_set_content gives them
+ * back. *ret takes its references, for content_unref, which leaves the store's file where it is.
+ * Who holds others goes on with them. Any thread; nothing blocks. -EBUSY: a file of it is open, or
+ * the session has it; -ENOENT: it has none. */
+int torrent_drop_content(struct torrent *t, struct content *ret);
+/* A reference to its listing, or to its store; NULL: it has none. Any thread; nothing blocks. */
+struct listing *torrent_listing(struct torrent *t);
+struct store *torrent_store(struct torrent *t);
+/* Whether it has them. */
+bool torrent_has_content(struct torrent *t);
+/* Bytes that users see in pieces that are there; 0 without a store. */
+uint64_t torrent_have_bytes(struct torrent *t);
 /* The session has the torrent: tells it all that is wanted. */
 void torrent_attach(struct torrent *t, struct bt_torrent *bt);
 /* The session shall have it no longer: gives back what torrent_attach was given, for
@@ -215,9 +238,9 @@ void torrent_arm(struct torrent *t, uint64_t id);
  * ends in EINTR. Nothing happens if it was answered already. */
 void torrent_interrupt(struct torrent *t, uint64_t id);
 /* The same for FUSE_INTERRUPT, once the reading thread has a signal that ends its read: a deadly
- * one for a read that fills the page cache, for the others also one that it handles. Reads /proc.
- */
-void torrent_interrupt_if_signalled(struct torrent *t, uint64_t id);
+ * one for a read that fills the page cache, for the others also one that it handles. low: the low
+ * 32 bits of the read's id. Reads /proc. */
+void torrent_interrupt_if_signalled(struct torrent *t, uint32_t low);
 
 /* The piece is in the store and verified (store_set came before): answers who waited for it. */
 void torrent_piece_passed(struct torrent *t, uint32_t piece);

@@ -19,7 +19,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-#include "store/store.h"
+#include "store/store_private.h"
 
 #define N(a) (sizeof(a) / sizeof *(a))
 #define HEX  "0123456789abcdef0123456789abcdef01234567"
@@ -85,16 +85,41 @@ static struct cache *new_cache(const struct fixture *f, uint64_t limit)
 {
         struct cache *c = NULL;
 
-        assert_int_equal(cache_new(f->fd, limit, 0, &c), 0);
+        assert_int_equal(cache_new(f->fd, limit, 0, NULL, NULL, &c), 0);
         return c;
+}
+
+/* A new, empty store. */
+static int open_new(struct cache *c, const char *name, uint64_t size, uint32_t piece_length,
+                    struct store **ret)
+{
+        const struct store_options o = {
+                .name = name, .number = 1, .size = size, .piece_length = piece_length};
+
+        return store_open(c, &o, ret);
 }
 
 static struct store *new_store(struct cache *c, uint64_t size, uint32_t piece_length)
 {
         struct store *s = NULL;
 
-        assert_int_equal(store_new(c, HEX, size, piece_length, &s), 0);
+        assert_int_equal(open_new(c, HEX, size, piece_length, &s), 0);
         return s;
+}
+
+/* Nothing of it stays. */
+static void drop(struct store *s)
+{
+        if (s)
+                store_discard(s);
+        store_unref(s);
+}
+
+static bool keep_all(void *arg, const char *hex)
+{
+        (void)arg;
+        assert_string_equal(hex, HEX);
+        return true;
 }
 
 static uint64_t used(struct cache *c)
@@ -180,15 +205,15 @@ static void test_accounting(void **state)
         assert_int_equal(used(c), map + 2 * 65536 + f->block);
 
         /* bytes are where they were put; what was never written reads as zeros */
-        assert_int_equal(store_read(s, 16384, back, 16384), 0);
+        assert_int_equal(store_read_raw(s, 16384, back, 16384), 0);
         assert_memory_equal(back, data, 16384);
-        assert_int_equal(store_read(s, UINT64_C(10) * 65536, back, 1), 0);
+        assert_int_equal(store_read_raw(s, UINT64_C(10) * 65536, back, 1), 0);
         assert_int_equal(back[0], 'y');
         memset(data, 0, sizeof data);
-        assert_int_equal(store_read(s, UINT64_C(4) * 65536, back, 65536), 0);
+        assert_int_equal(store_read_raw(s, UINT64_C(4) * 65536, back, 65536), 0);
         assert_memory_equal(back, data, 65536);
 
-        store_free(s);
+        drop(s);
         assert_int_equal(used(c), 0);
         cache_free(c);
 }
@@ -231,21 +256,21 @@ static void test_write_bounds(void **state)
                         fail_msg("%s: %d", w->rule, r);
                 if (r < 0 && used(c) != 0)
                         fail_msg("%s: took room", w->rule);
-                store_free(s);
+                drop(s);
         }
         {
                 struct store *s = new_store(c, 3001, 1000);
                 char back[2];
 
-                assert_int_equal(store_read(s, 3000, back, 1), 0);
-                assert_int_equal(store_read(s, 3000, back, 2), -EIO);
-                assert_int_equal(store_read(s, 3001, back, 1), -EIO);
-                assert_int_equal(store_read(s, 3001, back, 0), 0);
+                assert_int_equal(store_read_raw(s, 3000, back, 1), 0);
+                assert_int_equal(store_read_raw(s, 3000, back, 2), -EIO);
+                assert_int_equal(store_read_raw(s, 3001, back, 1), -EIO);
+                assert_int_equal(store_read_raw(s, 3001, back, 0), 0);
                 /* setting what isn't there is nothing */
                 store_set(s, 4);
                 store_set(s, UINT32_MAX);
                 assert_int_equal(store_have_bytes(s), 0);
-                store_free(s);
+                drop(s);
         }
         cache_free(c);
 }
@@ -259,7 +284,7 @@ static void test_bound(void **state)
         struct store *a = new_store(c, 8 * 65536, 65536), *b = NULL;
         char byte = 1;
 
-        assert_int_equal(store_new(c, "b" HEX, 8 * 65536, 65536, &b), 0);
+        assert_int_equal(open_new(c, "b" HEX, 8 * 65536, 65536, &b), 0);
         for (uint32_t i = 0; i < 8; i++)
                 assert_int_equal(store_reserve(i % 2 ? a : b, i), 0);
         assert_int_equal(used(c), 8 * 65536 + 2 * map);
@@ -282,9 +307,9 @@ static void test_bound(void **state)
         assert_int_equal(used(c), 3 * 65536 + map);
         for (uint32_t i = 0; i < 8; i++)
                 assert_int_equal(store_reserve(b, i), 0);
-        store_free(a);
+        drop(a);
         assert_int_equal(used(c), 8 * 65536 + map);
-        store_free(b);
+        drop(b);
         assert_int_equal(used(c), 0);
         cache_free(c);
 }
@@ -302,14 +327,14 @@ static void test_bound_between(void **state)
         assert_int_equal(store_reserve(s, 2), -ENOSPC);
         /* the short last one still fits */
         assert_int_equal(store_reserve(s, 8), 0);
-        store_free(s);
+        drop(s);
         cache_free(c);
 
         c = new_cache(f, 65535);
         s = new_store(c, 65536, 65536);
         assert_int_equal(store_reserve(s, 0), -ENOSPC);
         assert_int_equal(used(c), 0);
-        store_free(s);
+        drop(s);
         cache_free(c);
 }
 
@@ -337,14 +362,14 @@ static void test_blocks(void **state)
                         if (used(c) < blocks * f->block) {
                                 uint64_t u = used(c);
 
-                                store_free(s);
+                                drop(s);
                                 cache_free(c);
                                 fail_msg("pieces of %u: %llu bytes of blocks, %llu counted",
                                          lengths[k], (unsigned long long)(blocks * f->block),
                                          (unsigned long long)u);
                         }
                 }
-                store_free(s);
+                drop(s);
                 cache_free(c);
         }
 }
@@ -360,17 +385,17 @@ static void test_min_free(void **state)
 
         assert_int_equal(fstatvfs(f->fd, &v), 0);
         disk_free = (uint64_t)v.f_bavail * v.f_frsize;
-        assert_int_equal(cache_new(f->fd, 1000 * MIB, disk_free + 100 * MIB, &c), 0);
+        assert_int_equal(cache_new(f->fd, 1000 * MIB, disk_free + 100 * MIB, NULL, NULL, &c), 0);
         s = new_store(c, 10 * MIB, MIB);
         assert_int_equal(store_reserve(s, 0), -ENOSPC);
         assert_int_equal(store_write(s, 0, 0, "x", 1), -ENOSPC);
         assert_int_equal(used(c), 0);
-        store_free(s);
+        drop(s);
         cache_free(c);
 
         /* what is reserved and not on the disk yet counts against it */
         assert_true(disk_free > 1000 * MIB);
-        assert_int_equal(cache_new(f->fd, UINT64_MAX, disk_free - 500 * MIB, &c), 0);
+        assert_int_equal(cache_new(f->fd, UINT64_MAX, disk_free - 500 * MIB, NULL, NULL, &c), 0);
         s = new_store(c, 10000 * MIB, 100 * MIB);
         assert_int_equal(store_reserve(s, 0), 0);
         {
@@ -383,7 +408,7 @@ static void test_min_free(void **state)
                 store_release(s, 0);
                 assert_int_equal(used(c), (n - 1) * 100 * MIB + map_bytes(f, 1));
         }
-        store_free(s);
+        drop(s);
         cache_free(c);
 }
 
@@ -399,10 +424,10 @@ static void test_min_free_of_all(void **state)
                 struct store *s;
                 int r;
 
-                assert_int_equal(cache_new(f->fd, 1000 * MIB, values[i], &c), 0);
+                assert_int_equal(cache_new(f->fd, 1000 * MIB, values[i], NULL, NULL, &c), 0);
                 s = new_store(c, 10 * MIB, MIB);
                 r = store_reserve(s, 0);
-                store_free(s);
+                drop(s);
                 cache_free(c);
                 if (r != -ENOSPC)
                         fail_msg("min_free %llu: %d", (unsigned long long)values[i], r);
@@ -491,7 +516,7 @@ static void test_bitmap(void **state)
                 assert_int_equal(store_have_in(s, 0, 0), 0);
                 assert_int_equal(store_have_in(s, m.size, 0), 0);
                 assert_int_equal(store_have_bytes(s), have);
-                store_free(s);
+                drop(s);
                 free(m.has);
         }
         cache_free(c);
@@ -510,13 +535,13 @@ static void test_large(void **state)
         assert_int_equal(store_write(s, 5000, 0, "c", 1), 0);
         store_set(s, 4999);
         store_set(s, 5000);
-        assert_int_equal(store_read(s, 5000 * MIB - 2, back, 3), 0);
+        assert_int_equal(store_read_raw(s, 5000 * MIB - 2, back, 3), 0);
         assert_memory_equal(back, "abc", 3);
         assert_true(store_have_in(s, 0, size) == MIB + 1);
         assert_true(store_have_in(s, 4999 * MIB + 5, MIB - 4) == MIB - 4);
         assert_true(store_have_bytes(s) == MIB + 1);
         assert_int_equal(store_first_missing(s, 4999, 5001), 5001);
-        store_free(s);
+        drop(s);
         cache_free(c);
 }
 
@@ -541,7 +566,7 @@ static void test_discard(void **state)
         store_discard(s);
         assert_int_equal(used(c), 0);
         assert_int_equal(store_write(s, 2, 0, &byte, 1), -ESTALE);
-        assert_int_equal(store_read(s, 0, &byte, 1), -ESTALE);
+        assert_int_equal(store_read_raw(s, 0, &byte, 1), -ESTALE);
         assert_int_equal(store_reserve(s, 3), -ESTALE);
         /* room that is gone isn't given back twice */
         store_release(s, 1);
@@ -552,13 +577,13 @@ static void test_discard(void **state)
         again = new_store(c, 10 * MIB, MIB);
         byte = 7;
         assert_int_equal(store_write(again, 0, 0, &byte, 1), 0);
-        store_free(s);
+        drop(s);
         assert_int_equal(entries(f), 1);
         assert_int_equal(used(c), MIB + map_bytes(f, 1));
-        assert_int_equal(store_read(again, 0, &byte, 1), 0);
+        assert_int_equal(store_read_raw(again, 0, &byte, 1), 0);
         assert_int_equal(byte, 7);
-        store_free(again);
-        store_free(NULL);
+        drop(again);
+        drop(NULL);
         cache_free(c);
         cache_free(NULL);
 }
@@ -587,12 +612,12 @@ static void test_clear(void **state)
         store_clear(s, 0);
         store_clear(s, 3);
         store_clear(s, UINT32_MAX);
-        assert_int_equal(store_read(s, 0, back, SIZE), 0);
+        assert_int_equal(store_read_raw(s, 0, back, SIZE), 0);
         assert_memory_equal(back, data, SIZE);
 
         store_clear(s, 1);
         memset(data + LENGTH, 0, LENGTH);
-        assert_int_equal(store_read(s, 0, back, SIZE), 0);
+        assert_int_equal(store_read_raw(s, 0, back, SIZE), 0);
         assert_memory_equal(back, data, SIZE);
         assert_int_equal(fstatat(f->fd, HEX ".pieces", &after, 0), 0);
         assert_true(after.st_blocks * 512 <= before.st_blocks * 512 - LENGTH / 2);
@@ -610,13 +635,13 @@ static void test_clear(void **state)
         assert_int_equal(store_write(s, 1, 0, data + LENGTH, LENGTH), 0);
         store_set(s, 1);
         store_clear(s, 1);
-        assert_int_equal(store_read(s, 0, back, SIZE), 0);
+        assert_int_equal(store_read_raw(s, 0, back, SIZE), 0);
         assert_memory_equal(back, data, SIZE);
 
         store_discard(s);
         store_clear(s, 2);
         assert_int_equal(used(c), 0);
-        store_free(s);
+        drop(s);
         cache_free(c);
         free(data);
         free(back);
@@ -633,7 +658,7 @@ static void test_leftovers(void **state)
                 {HEX "-4294967295.pieces", false},
                 {HEX "0123456789abcdef01234567-12.pieces", false},
                 {"sparse.probe", false},
-                {HEX ".pieces", true}, /* no store's name: somebody's own */
+                {HEX ".pieces", false},
                 {HEX "-.pieces", true},
                 {HEX "-1x.pieces", true},
                 {"a" HEX "-1.pieces", true},
@@ -666,7 +691,7 @@ static void test_leftovers(void **state)
                 assert_int_equal(fchown(fd, 1234, 1234), 0);
                 close(fd);
         }
-        assert_int_equal(cache_new(f->fd, 100 * MIB, 0, &c), 0);
+        assert_int_equal(cache_new(f->fd, 100 * MIB, 0, NULL, NULL, &c), 0);
         assert_int_equal(used(c), 0);
         for (size_t i = 0; i < N(names); i++) {
                 bool stays = fstatat(f->fd, names[i].name, &st, 0) == 0;
@@ -691,10 +716,10 @@ static void test_errors(void **state)
         struct rlimit old, small;
         int fd;
 
-        assert_int_equal(cache_new(-1, MIB, 0, &c), -EBADF);
+        assert_int_equal(cache_new(-1, MIB, 0, NULL, NULL, &c), -EBADF);
         fd = openat(f->fd, "file", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
         assert_true(fd >= 0);
-        assert_int_equal(cache_new(fd, MIB, 0, &c), -ENOTDIR);
+        assert_int_equal(cache_new(fd, MIB, 0, NULL, NULL, &c), -ENOTDIR);
         assert_true(c == (struct cache *)(uintptr_t)1);
         close(fd);
         assert_int_equal(unlinkat(f->fd, "file", 0), 0);
@@ -705,19 +730,19 @@ static void test_errors(void **state)
         small = (struct rlimit){.rlim_cur = MIB, .rlim_max = old.rlim_max};
         signal(SIGXFSZ, SIG_IGN);
         assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
-        assert_int_equal(store_new(c, HEX, 2 * MIB, 65536, &s), -EFBIG);
+        assert_int_equal(open_new(c, HEX, 2 * MIB, 65536, &s), -EFBIG);
         assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
         assert_true(s == (struct store *)(uintptr_t)1);
         assert_int_equal(entries(f), 0);
 
         /* a link of the store's name is not followed, nor is a file of that name taken */
         assert_int_equal(symlinkat("/etc/passwd", f->fd, HEX ".pieces"), 0);
-        assert_int_equal(store_new(c, HEX, 2 * MIB, 65536, &s), -EEXIST);
+        assert_int_equal(open_new(c, HEX, 2 * MIB, 65536, &s), -EEXIST);
         assert_int_equal(unlinkat(f->fd, HEX ".pieces", 0), 0);
         fd = openat(f->fd, HEX ".pieces", O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
         assert_true(fd >= 0);
         close(fd);
-        assert_int_equal(store_new(c, HEX, 2 * MIB, 65536, &s), -EEXIST);
+        assert_int_equal(open_new(c, HEX, 2 * MIB, 65536, &s), -EEXIST);
         assert_int_equal(unlinkat(f->fd, HEX ".pieces", 0), 0);
         cache_free(c);
 }
@@ -745,8 +770,8 @@ static void test_fuzz(void **state)
                         char hex[] = HEX;
 
                         hex[0] = (char)('0' + k);
-                        assert_int_equal(
-                                store_new(c, hex, (uint64_t)PIECES * LENGTH, LENGTH, &s[k]), 0);
+                        assert_int_equal(open_new(c, hex, (uint64_t)PIECES * LENGTH, LENGTH, &s[k]),
+                                         0);
                 }
                 step = LENGTH + map_bytes(f, n[k] + 1) - map_bytes(f, n[k]);
                 expected = reserved[k][p] || sum + step <= (uint64_t)ROOM * LENGTH ? 0 : -ENOSPC;
@@ -791,7 +816,7 @@ static void test_fuzz(void **state)
                         n[k] = 0;
                         if (next() % 2)
                                 store_discard(s[k]);
-                        store_free(s[k]);
+                        drop(s[k]);
                         s[k] = NULL;
                         assert_int_equal(used(c), sum);
                         continue;
@@ -803,7 +828,7 @@ static void test_fuzz(void **state)
                                  (unsigned long long)used(c), (unsigned long long)sum);
         }
         for (unsigned k = 0; k < STORES; k++)
-                store_free(s[k]);
+                drop(s[k]);
         assert_int_equal(used(c), 0);
         cache_free(c);
 }
@@ -846,7 +871,8 @@ static void *reader(void *arg)
                 struct cache_stats st;
 
                 if (store_has(sh->store, i)) {
-                        int r = store_read(sh->store, (uint64_t)i * T_LENGTH, data, sizeof data);
+                        int r = store_read_raw(sh->store, (uint64_t)i * T_LENGTH, data,
+                                               sizeof data);
 
                         if (r == 0 && (data[0] != (char)(i % 255 + 1) ||
                                        memcmp(data, data + 1, sizeof data - 1) != 0))
@@ -892,7 +918,7 @@ static void test_threads(void **state)
                 else
                         assert_in_range(used(sh.cache), (T_ROOM - 1) * T_LENGTH - f->block,
                                         T_ROOM * T_LENGTH);
-                store_free(sh.store);
+                drop(sh.store);
                 assert_int_equal(used(sh.cache), 0);
                 cache_free(sh.cache);
         }
@@ -920,7 +946,7 @@ static void *late_reader(void *arg)
         char *data = malloc(R_LENGTH);
 
         while (data) {
-                int r = store_read(sh->store, 0, data, R_LENGTH);
+                int r = store_read_raw(sh->store, 0, data, R_LENGTH);
 
                 if (r == -ESTALE)
                         break;
@@ -960,7 +986,7 @@ static void test_discard_race(void **state)
                 }
                 wrong += atomic_load(&sh.wrong);
                 assert_int_equal(used(sh.cache), 0);
-                store_free(sh.store);
+                drop(sh.store);
                 cache_free(sh.cache);
         }
         free(data);
@@ -981,15 +1007,21 @@ static void test_hidden(void **state)
         struct cache *c;
         struct store *s;
 
-        assert_int_equal(cache_new(f->fd, 64 * MIB, 0, &c), 0);
+        assert_int_equal(cache_new(f->fd, 64 * MIB, 0, NULL, NULL, &c), 0);
         for (unsigned order = 0; order < 2; order++) {
                 struct store_range *hidden = malloc(sizeof ranges);
                 uint64_t sum = 0;
 
                 assert_non_null(hidden);
                 memcpy(hidden, ranges, sizeof ranges);
-                assert_int_equal(store_new(c, order ? HEX "-2" : HEX "-1", SIZE, PIECE, &s), 0);
-                store_set_hidden(s, hidden, N(ranges));
+                const struct store_options o = {.name = HEX,
+                                                .number = 1,
+                                                .size = SIZE,
+                                                .piece_length = PIECE,
+                                                .hidden = hidden,
+                                                .n_hidden = N(ranges)};
+
+                assert_int_equal(store_open(c, &o, &s), 0);
                 for (uint32_t k = 0; k < PIECES; k++) {
                         uint32_t piece = order ? PIECES - 1 - k : k;
 
@@ -998,21 +1030,260 @@ static void test_hidden(void **state)
                         sum += seen[piece];
                         assert_int_equal(store_have_bytes(s), sum);
                 }
-                store_free(s);
+                drop(s);
         }
         cache_free(c);
+}
+
+/* ---- one torrent's store again and again ---- */
+
+enum { A_LENGTH = 65536, A_PIECES = 9 };
+
+static int open_as(struct cache *c, uint32_t number, const uint8_t *have, struct store **ret)
+{
+        const struct store_options o = {.name = HEX,
+                                        .number = number,
+                                        .size = (uint64_t)A_PIECES * A_LENGTH - 100,
+                                        .piece_length = A_LENGTH,
+                                        .have = have};
+
+        return store_open(c, &o, ret);
+}
+
+static void write_piece(struct store *s, uint32_t piece, char byte)
+{
+        char data[A_LENGTH];
+        size_t len = piece + 1 < A_PIECES ? A_LENGTH : A_LENGTH - 100;
+
+        memset(data, byte, sizeof data);
+        assert_int_equal(store_write(s, piece, 0, data, len), 0);
+}
+
+static void assert_piece(struct store *s, uint32_t piece, char byte)
+{
+        char data[A_LENGTH];
+        size_t len = piece + 1 < A_PIECES ? A_LENGTH : A_LENGTH - 100;
+
+        assert_int_equal(store_read(s, (uint64_t)piece * A_LENGTH, data, len), 0);
+        assert_int_equal(data[0], byte);
+        assert_memory_equal(data, data + 1, len - 1);
+}
+
+/* Removed and added again: the file is the new one's, whichever of the two is done with first. */
+static void test_a_name_goes_to_the_higher_number(void **state)
+{
+        struct fixture *f = *state;
+        struct cache *c = new_cache(f, 100 * MIB);
+        struct store *old, *new, *late = NULL;
+
+        assert_int_equal(open_as(c, 1, NULL, &old), 0);
+        write_piece(old, 0, 'a');
+        store_set(old, 0);
+        store_condemn(old);
+        assert_int_equal(open_as(c, 2, NULL, &new), 0);
+        assert_int_equal(open_as(c, 1, NULL, &late), -ESTALE);
+        assert_null(late);
+        write_piece(new, 0, 'b');
+        store_set(new, 0);
+        drop(old);
+        assert_int_equal(entries(f), 1);
+        assert_piece(new, 0, 'b');
+        assert_int_equal(used(c), A_LENGTH + map_bytes(f, 1));
+        drop(new);
+        assert_int_equal(entries(f), 0);
+        assert_int_equal(used(c), 0);
+        cache_free(c);
+}
+
+/* A store that is closed stays on the disk with what was verified, counts on, and is opened again
+ * by its bitmap: in the same run, and in the next. */
+static void test_closed_and_opened_again(void **state)
+{
+        struct fixture *f = *state;
+        struct cache *c = new_cache(f, 100 * MIB);
+        uint64_t full = 3 * A_LENGTH + map_bytes(f, 3);
+        struct store *s;
+        uint8_t *have;
+        size_t len;
+        struct stat st;
+        char byte;
+
+        assert_int_equal(open_as(c, 7, NULL, &s), 0);
+        for (uint32_t i = 0; i < 4; i++)
+                write_piece(s, i == 3 ? A_PIECES - 1 : i, (char)('a' + i));
+        store_set(s, 0);
+        store_set(s, 2);
+        store_set(s, A_PIECES - 1); /* 1 is unfinished */
+        assert_int_equal(store_reserve(s, 5), 0);
+        assert_int_equal(store_bitmap(s, &have, &len), 0);
+        assert_int_equal(len, 2);
+        assert_int_equal(have[0], 0x05);
+        assert_int_equal(have[1], 0x01);
+        store_unref(s);
+        for (unsigned run = 0; run < 2; run++) {
+                assert_in_range(used(c), 3 * A_LENGTH, full + f->block);
+                assert_int_equal(open_as(c, 7, have, &s), 0);
+                assert_in_range(used(c), 3 * A_LENGTH, full + f->block);
+                assert_int_equal(store_have_bytes(s), 3 * A_LENGTH - 100);
+                assert_piece(s, 0, 'a');
+                assert_piece(s, 2, 'c');
+                assert_piece(s, A_PIECES - 1, 'd');
+                assert_int_equal(store_read(s, A_LENGTH, &byte, 1), -EAGAIN);
+                assert_int_equal(store_read(s, A_LENGTH - 1, &byte, 1), 0);
+                assert_int_equal(store_read_raw(s, A_LENGTH, &byte, 1), 0);
+                assert_int_equal(byte, 0); /* what was unfinished is gone */
+                assert_int_equal(fstatat(f->fd, HEX ".pieces", &st, 0), 0);
+                assert_in_range(st.st_blocks * 512, 3 * A_LENGTH - f->block, full + f->block);
+                store_unref(s);
+                if (run == 0) {
+                        cache_free(c);
+                        assert_int_equal(cache_new(f->fd, 100 * MIB, 0, keep_all, NULL, &c), 0);
+                        assert_int_equal(used(c), 0); /* until it is opened */
+                        assert_int_equal(open_as(c, 7, have, &s), 0);
+                        store_unref(s);
+                }
+        }
+        /* a new one has nothing of it */
+        assert_int_equal(open_as(c, 8, NULL, &s), 0);
+        assert_int_equal(store_have_bytes(s), 0);
+        assert_int_equal(used(c), 0);
+        drop(s);
+        assert_int_equal(open_as(c, 9, have, &s), -ENOENT);
+        assert_int_equal(used(c), 0);
+        free(have);
+        cache_free(c);
+}
+
+/* What is claimed behind the end of a file that was cut is not there; a link is not followed. */
+static void test_a_file_that_was_cut(void **state)
+{
+        struct fixture *f = *state;
+        struct cache *c = new_cache(f, 100 * MIB);
+        const uint8_t all[] = {0xff, 0x01};
+        struct store *s;
+        int fd;
+
+        assert_int_equal(open_as(c, 1, NULL, &s), 0);
+        for (uint32_t i = 0; i < A_PIECES; i++) {
+                write_piece(s, i, 'x');
+                store_set(s, i);
+        }
+        store_unref(s);
+        fd = openat(f->fd, HEX ".pieces", O_WRONLY | O_CLOEXEC);
+        assert_true(fd >= 0);
+        assert_int_equal(ftruncate(fd, 4 * A_LENGTH + 1), 0);
+        close(fd);
+        assert_int_equal(open_as(c, 1, all, &s), 0);
+        assert_int_equal(store_first_missing(s, 0, A_PIECES), 4);
+        assert_int_equal(store_have_bytes(s), 4 * A_LENGTH);
+        assert_piece(s, 3, 'x');
+        drop(s);
+        assert_int_equal(symlinkat("elsewhere", f->fd, HEX ".pieces"), 0);
+        assert_int_equal(open_as(c, 1, all, &s), -ELOOP);
+        assert_int_equal(unlinkat(f->fd, HEX ".pieces", 0), 0);
+        cache_free(c);
+}
+
+struct evicting {
+        struct store *store;
+        struct cache *cache;
+        atomic_bool stop;
+        atomic_uint wrong, read, gone;
+};
+
+/* Bytes say which piece they are; no piece has zeros. */
+static void *read_all_the_time(void *arg)
+{
+        struct evicting *e = arg;
+        char data[2 * A_LENGTH];
+
+        for (unsigned i = 0; !atomic_load(&e->stop); i++) {
+                uint32_t piece = i % (A_PIECES - 2);
+                int r = store_read(e->store, (uint64_t)piece * A_LENGTH + A_LENGTH / 2, data,
+                                   A_LENGTH);
+
+                if (r == -EAGAIN) {
+                        atomic_fetch_add(&e->gone, 1);
+                        continue;
+                }
+                atomic_fetch_add(&e->read, 1);
+                for (unsigned k = 0; k < A_LENGTH; k++)
+                        if (r != 0 || data[k] != (char)('a' + piece + (k >= A_LENGTH / 2)))
+                                atomic_fetch_add(&e->wrong, 1);
+        }
+        return NULL;
+}
+
+/* Pieces go and come while two threads read: nobody reads a hole. */
+static void test_nobody_reads_what_goes(void **state)
+{
+        struct fixture *f = *state;
+        struct evicting e = {.cache = new_cache(f, 100 * MIB)};
+        struct cache_stats st;
+        pthread_t reader[2];
+
+        assert_int_equal(open_as(e.cache, 1, NULL, &e.store), 0);
+        for (unsigned i = 0; i < 2; i++)
+                assert_int_equal(pthread_create(&reader[i], NULL, read_all_the_time, &e), 0);
+        for (unsigned i = 0; i < 4000 || e.read < 100 || e.gone < 100; i++) {
+                uint32_t piece = next() % A_PIECES;
+
+                if (!store_has(e.store, piece)) {
+                        write_piece(e.store, piece, (char)('a' + piece));
+                        store_set(e.store, piece);
+                } else if (next() % 3 == 0) {
+                        assert_int_equal(store_unset(e.store, piece), 0);
+                        assert_int_equal(store_unset(e.store, (piece + 1) % A_PIECES), -EBUSY);
+                        if (next() % 2)
+                                assert_int_equal(store_reserve(e.store, piece), 0);
+                        assert_int_equal(store_punch(e.store, piece), 0);
+                        store_release(e.store, piece);
+                }
+        }
+        atomic_store(&e.stop, true);
+        for (unsigned i = 0; i < 2; i++)
+                pthread_join(reader[i], NULL);
+        assert_int_equal(e.wrong, 0);
+        for (uint32_t i = 0; i < A_PIECES; i++) {
+                int r = store_unset(e.store, i);
+
+                assert_true(r == 0 || r == -ENOENT);
+                if (r == 0)
+                        assert_int_equal(store_punch(e.store, i), 0);
+        }
+        assert_int_equal(store_have_bytes(e.store), 0);
+        cache_stats(e.cache, &st);
+        assert_int_equal(st.used_bytes, 0);
+        assert_int_equal(store_unset(e.store, A_PIECES), -ENOENT);
+        drop(e.store);
+        cache_free(e.cache);
 }
 
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
         const struct CMUnitTest tests[] = {
-                T(test_accounting),      T(test_write_bounds), T(test_bound),
-                T(test_bound_between),   T(test_blocks),       T(test_min_free),
-                T(test_min_free_of_all), T(test_bitmap),       T(test_large),
-                T(test_discard),         T(test_clear),        T(test_leftovers),
-                T(test_errors),          T(test_fuzz),         T(test_threads),
-                T(test_discard_race),    T(test_hidden),
+                T(test_accounting),
+                T(test_write_bounds),
+                T(test_bound),
+                T(test_bound_between),
+                T(test_blocks),
+                T(test_min_free),
+                T(test_min_free_of_all),
+                T(test_bitmap),
+                T(test_large),
+                T(test_discard),
+                T(test_clear),
+                T(test_leftovers),
+                T(test_errors),
+                T(test_fuzz),
+                T(test_threads),
+                T(test_discard_race),
+                T(test_hidden),
+                T(test_a_name_goes_to_the_higher_number),
+                T(test_closed_and_opened_again),
+                T(test_a_file_that_was_cut),
+                T(test_nobody_reads_what_goes),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

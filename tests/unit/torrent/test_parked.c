@@ -3,6 +3,8 @@
  * written to the store here. */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -38,6 +40,9 @@ static uint8_t byte_at(uint64_t off)
         return (uint8_t)(off * 131 + off / PIECE * 7 + 3);
 }
 
+/* Its piece 1 goes with the next answer. */
+static struct store *goes_with_the_answer;
+
 static void on_data(void *request, const void *data, size_t len)
 {
         struct request *r = request;
@@ -50,6 +55,11 @@ static void on_data(void *request, const void *data, size_t len)
                 assert_int_equal(len, r->len);
         for (size_t i = 0; i < len; i++)
                 assert_int_equal(p[i], byte_at(r->off + i));
+        if (goes_with_the_answer) {
+                assert_int_equal(store_unset(goes_with_the_answer, 1), 0);
+                assert_int_equal(store_punch(goes_with_the_answer, 1), 0);
+                goes_with_the_answer = NULL;
+        }
 }
 
 static void on_error(void *request, int err)
@@ -95,17 +105,20 @@ static struct bt_source *make_source(void)
 static void begin(struct fixture *f)
 {
         struct bt_source *source = make_source();
+        struct content content;
 
         *f = (struct fixture){.path = "/tmp/test-parked-XXXXXX"};
         n_requests = 0;
         assert_non_null(mkdtemp(f->path));
         f->fd = open(f->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         assert_true(f->fd >= 0);
-        assert_int_equal(cache_new(f->fd, UINT64_C(1) << 30, 0, &f->cache), 0);
+        assert_int_equal(cache_new(f->fd, UINT64_C(1) << 30, 0, NULL, NULL, &f->cache), 0);
         f->env.reply = (struct reply_ops){
                 .data = on_data, .error = on_error, .poll_wake = on_poll, .poll_drop = on_poll};
         assert_int_equal(torrent_new(&f->env, 1, source, true, &f->torrent), 0);
-        assert_int_equal(torrent_set_content(f->torrent, f->cache, bt_source_meta(source)), 0);
+        assert_int_equal(
+                torrent_make_content(f->torrent, f->cache, bt_source_meta(source), &content), 0);
+        assert_int_equal(torrent_set_content(f->torrent, &content), 0);
 }
 
 static void end(struct fixture *f)
@@ -123,10 +136,14 @@ static void end(struct fixture *f)
 
 static struct handle *open_file(struct fixture *f)
 {
-        const struct tree *tree = torrent_content(f->torrent)->tree;
+        struct listing *listing = torrent_listing(f->torrent);
         struct handle *h = NULL;
+        uint32_t node;
 
-        assert_int_equal(handle_open(f->torrent, tree_child(tree, TREE_ROOT, 0), 1, 0, &h), 0);
+        assert_non_null(listing);
+        node = tree_child(listing->tree, TREE_ROOT, 0);
+        listing_unref(listing);
+        assert_int_equal(handle_open(f->torrent, node, 1, 0, &h), 0);
         return h;
 }
 
@@ -163,7 +180,7 @@ static void read_at(struct handle *h, uint64_t off, size_t len)
 /* The network's thread: the bytes are there and right. What waits hears of it later. */
 static void arrive(struct fixture *f, uint32_t piece)
 {
-        struct store *store = torrent_content(f->torrent)->store;
+        struct store *store = f->torrent->content.store;
         uint8_t data[PIECE];
 
         if (f->arrived[piece])
@@ -401,7 +418,7 @@ static void test_a_piece_lingers_for_a_read_that_comes_back(void **state)
                 assert_int_equal(handle_read(a, r->off, r->len, 0, r, 0, &len, &r->id),
                                  READ_PARKED);
                 torrent_arm(f.torrent, r->id);
-                torrent_interrupt_if_signalled(f.torrent, r->id);
+                torrent_interrupt_if_signalled(f.torrent, (uint32_t)r->id);
                 assert_int_equal(r->error, EINTR);
                 handle_close(a);
                 want = wants_find(&f.torrent->wants, 5);
@@ -432,7 +449,7 @@ static void test_what_happens_before_a_read_is_armed(void **state)
         assert_int_equal(handle_read(h, r->off, r->len, 0, r, 0, &len, &r->id), READ_PARKED);
         arrive(&f, 0);
         pass(&f, 0);
-        torrent_interrupt_if_signalled(f.torrent, r->id);
+        torrent_interrupt_if_signalled(f.torrent, (uint32_t)r->id);
         assert_int_equal(r->answers, 0);
         torrent_arm(f.torrent, r->id);
         assert_int_equal(r->got, 4096);
@@ -500,6 +517,222 @@ static void test_random(void **state)
         }
 }
 
+/* ---- pieces that go again ---- */
+
+static void evict(struct fixture *f, uint32_t piece, int expected)
+{
+        assert_int_equal(torrent_evict(f->torrent, piece), expected);
+        if (expected == 0)
+                f->arrived[piece] = f->passed[piece] = false;
+}
+
+/* A file that was complete when it was opened loses a piece: the read waits for it like any other.
+ */
+static void test_a_complete_file_loses_a_piece(void **state)
+{
+        uint8_t data[4096];
+        struct fixture f;
+        struct handle *h;
+
+        (void)state;
+        begin(&f);
+        for (uint32_t i = 0; i < PIECES; i++) {
+                arrive(&f, i);
+                pass(&f, i);
+        }
+        h = open_file(&f);
+        assert_true(handle_is_complete(h));
+        evict(&f, 7, 0);
+        assert_int_equal(handle_fetch(h, 7 * PIECE, data, sizeof data), -EAGAIN);
+        assert_int_equal(handle_fetch(h, 6 * PIECE, data, sizeof data), 0);
+        read_with(h, 6 * PIECE, 2 * PIECE, READ_WHOLE);
+        assert_int_equal(n_requests, 1);
+        assert_int_equal(requests[0].answers, 0);
+        arrive(&f, 7);
+        pass(&f, 7);
+        handle_close(h);
+        assert_over(&f);
+        end(&f);
+}
+
+/* What a window holds, a read waits for, or waits beside, does not go. */
+static void test_what_is_read_does_not_go(void **state)
+{
+        struct fixture f;
+        struct handle *h;
+
+        (void)state;
+        begin(&f);
+        for (uint32_t i = 0; i < 6; i++) {
+                arrive(&f, i);
+                pass(&f, i);
+        }
+        h = open_file(&f);
+        read_at(h, 2 * PIECE, 4096);
+        evict(&f, 2, -EBUSY);
+        read_at(h, 4 * PIECE, 4 * PIECE); /* waits for 6 and 7 */
+        evict(&f, 5, -EBUSY);
+        evict(&f, 6, -EBUSY);
+        evict(&f, 9, -ENOENT);
+        evict(&f, 0, 0);
+        arrive(&f, 6);
+        pass(&f, 6);
+        arrive(&f, 7);
+        pass(&f, 7);
+        handle_close(h);
+        evict(&f, 5, 0);
+        evict(&f, 5, -ENOENT);
+        assert_over(&f);
+        end(&f);
+}
+
+/* A piece goes after a read's last one has passed, before the read is answered: of two reads that a
+ * piece answers, while the first one is. */
+static void test_a_piece_goes_before_the_answer(void **state)
+{
+        struct fixture f;
+        struct handle *h;
+
+        (void)state;
+        begin(&f);
+        h = open_file(&f);
+        read_at(h, 0, 4096);
+        read_with(h, 0, 2 * PIECE, READ_WHOLE);
+        arrive(&f, 1);
+        pass(&f, 1);
+        arrive(&f, 0);
+        goes_with_the_answer = f.torrent->content.store;
+        pass(&f, 0);
+        assert_null(goes_with_the_answer);
+        assert_int_equal(requests[0].answers, 1);
+        assert_int_equal(requests[1].answers, 0);
+        assert_int_equal(f.env.parked_reads, 1);
+        f.arrived[1] = f.passed[1] = false;
+        arrive(&f, 1);
+        pass(&f, 1);
+        assert_int_equal(requests[1].answers, 1);
+        assert_int_equal(requests[1].got, 2 * PIECE);
+        handle_close(h);
+        assert_over(&f);
+        end(&f);
+}
+
+/* ---- asleep ---- */
+
+/* A torrent drops what it holds of its content, and has it back with what was on the disk; who held
+ * references goes on with them. */
+static void test_asleep_and_awake(void **state)
+{
+        struct content content, other;
+        struct listing *listing;
+        struct store *store;
+        uint8_t data[4096];
+        uint8_t *have;
+        size_t len;
+        struct fixture f;
+        struct handle *h;
+
+        (void)state;
+        begin(&f);
+        arrive(&f, 3);
+        pass(&f, 3);
+        h = open_file(&f);
+        assert_int_equal(torrent_drop_content(f.torrent, &content), -EBUSY);
+        handle_close(h);
+        listing = torrent_listing(f.torrent);
+        store = torrent_store(f.torrent);
+        assert_int_equal(store_bitmap(store, &have, &len), 0);
+        assert_int_equal(torrent_drop_content(f.torrent, &content), 0);
+        assert_int_equal(torrent_drop_content(f.torrent, &other), -ENOENT);
+        assert_int_equal(f.torrent->state, TORRENT_ASLEEP);
+        assert_null(torrent_listing(f.torrent));
+        assert_null(torrent_store(f.torrent));
+        assert_false(torrent_has_content(f.torrent));
+        assert_int_equal(handle_open(f.torrent, TREE_ROOT + 1, 1, 0, &h), -ENOENT);
+        assert_int_equal(torrent_evict(f.torrent, 3), -ENOENT);
+        assert_int_equal(listing->pieces, PIECES);
+        assert_int_equal(store_read(store, 3 * PIECE, data, sizeof data), 0);
+        content_unref(&content);
+        store_unref(store);
+
+        content.listing = listing;
+        assert_int_equal(listing_store(listing, f.cache, f.torrent->hex, f.torrent->number, have,
+                                       &content.store),
+                         0);
+        assert_int_equal(torrent_set_content(f.torrent, &content), 0);
+        assert_int_equal(f.torrent->state, TORRENT_AWAKE);
+        h = open_file(&f);
+        read_at(h, 3 * PIECE, 4096);
+        assert_int_equal(n_requests, 0); /* it was there */
+        read_at(h, 4 * PIECE, 4096);
+        arrive(&f, 4);
+        pass(&f, 4);
+        handle_close(h);
+        free(have);
+        assert_over(&f);
+        end(&f);
+}
+
+struct asking {
+        struct torrent *torrent;
+        atomic_bool stop;
+        atomic_uint seen;
+};
+
+static void *ask(void *arg)
+{
+        struct asking *a = arg;
+
+        while (!atomic_load(&a->stop)) {
+                struct listing *l = torrent_listing(a->torrent);
+                struct store *s = torrent_store(a->torrent);
+                struct handle *h;
+
+                if (l && l->pieces == PIECES && tree_node(l->tree, TREE_ROOT))
+                        atomic_fetch_add(&a->seen, 1);
+                if (l && handle_open(a->torrent, tree_child(l->tree, TREE_ROOT, 0), 1, 0, &h) == 0)
+                        handle_close(h);
+                (void)torrent_have_bytes(a->torrent);
+                listing_unref(l);
+                store_unref(s);
+        }
+        return NULL;
+}
+
+/* Two threads use it all the while. */
+static void test_asleep_and_awake_while_others_look(void **state)
+{
+        struct asking a = {0};
+        pthread_t thread[2];
+        struct fixture f;
+        unsigned slept = 0;
+
+        (void)state;
+        begin(&f);
+        a.torrent = f.torrent;
+        for (unsigned i = 0; i < 2; i++)
+                assert_int_equal(pthread_create(&thread[i], NULL, ask, &a), 0);
+        while (slept < 200 || atomic_load(&a.seen) < 200) {
+                struct content content;
+
+                if (torrent_drop_content(f.torrent, &content) < 0) {
+                        (void)sched_yield();
+                        continue;
+                }
+                slept++;
+                store_unref(content.store);
+                assert_int_equal(listing_store(content.listing, f.cache, f.torrent->hex,
+                                               f.torrent->number, NULL, &content.store),
+                                 0);
+                assert_int_equal(torrent_set_content(f.torrent, &content), 0);
+        }
+        atomic_store(&a.stop, true);
+        for (unsigned i = 0; i < 2; i++)
+                pthread_join(thread[i], NULL);
+        assert_over(&f);
+        end(&f);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -512,6 +745,11 @@ int main(void)
                 cmocka_unit_test(test_what_happens_before_a_read_is_armed),
                 cmocka_unit_test(test_an_old_error_fails_no_later_read),
                 cmocka_unit_test(test_deadline_for_what_was_not_asked_for),
+                cmocka_unit_test(test_a_complete_file_loses_a_piece),
+                cmocka_unit_test(test_what_is_read_does_not_go),
+                cmocka_unit_test(test_a_piece_goes_before_the_answer),
+                cmocka_unit_test(test_asleep_and_awake),
+                cmocka_unit_test(test_asleep_and_awake_while_others_look),
                 cmocka_unit_test(test_random),
         };
 

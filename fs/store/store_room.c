@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: MIT */
+/* store_room.c: what a store's pieces take on the disk, and what is reserved for them. */
+#include "store/store_private.h"
+
+#include <errno.h>
+
+/* A block of the file system's own for so many pieces of a store. */
+enum { PIECES_PER_MAP_BLOCK = 32 };
+
+/* What a piece takes on the disk: the blocks of the file system that it lies in. Where pieces are
+ * no whole number of blocks two of them count the block they share. */
+uint64_t store_piece_room(const struct store *s, uint32_t piece)
+{
+        uint64_t b = s->cache->block_bytes, start = (uint64_t)piece * s->have.piece_length;
+        uint64_t end = start + have_piece_bytes(&s->have, piece);
+
+        return (end + b - 1) / b * b - start / b * b;
+}
+
+/* What the file system may take besides to find n pieces again: its map of extents. ext4 has 340 in
+ * a block; a piece is one, or a few where it came in parts. */
+static uint64_t map_room(const struct store *s, uint32_t n)
+{
+        return (uint64_t)((n + PIECES_PER_MAP_BLOCK - 1) / PIECES_PER_MAP_BLOCK) *
+               s->cache->block_bytes;
+}
+
+/* What the map grows by with the piece after n. */
+static uint64_t map_step(const struct store *s, uint32_t n)
+{
+        return map_room(s, n + 1) - map_room(s, n);
+}
+
+/* Up to where a store without holes takes room for a piece. */
+static uint64_t piece_top(const struct store *s, uint32_t piece)
+{
+        uint64_t b = s->cache->block_bytes;
+
+        return ((uint64_t)piece * s->have.piece_length + have_piece_bytes(&s->have, piece) + b -
+                1) /
+               b * b;
+}
+
+/* What the next reserved piece takes. Under s->lock. */
+static uint64_t reserve_step(const struct store *s, uint32_t piece)
+{
+        uint64_t top;
+
+        if (s->cache->sparse)
+                return store_piece_room(s, piece) + map_step(s, s->n_reserved);
+        top = piece_top(s, piece);
+        return top > s->top ? top - s->top : 0;
+}
+
+int store_room_take(struct store *s, uint32_t piece)
+{
+        uint64_t step;
+        int r;
+
+        if (s->discarded)
+                return -ESTALE;
+        if (bit(s->reserved, piece)) {
+                if (piece == s->evicting)
+                        s->wanted_again = true;
+                return 0;
+        }
+        step = reserve_step(s, piece);
+        r = cache_take(s->cache, step);
+        if (r == 0) {
+                bit_set(s->reserved, piece);
+                s->n_reserved++;
+                s->top += s->cache->sparse ? 0 : step;
+        }
+        return r;
+}
+
+/* What becomes free with the reservation of a piece, which is gone. Under s->lock. */
+static uint64_t release_step(struct store *s, uint32_t piece)
+{
+        uint64_t top = 0, freed;
+        uint32_t words = piece / 64 + 1;
+
+        if (s->cache->sparse)
+                return store_piece_room(s, piece) + map_step(s, s->n_reserved);
+        if (piece_top(s, piece) < s->top)
+                return 0; /* one behind it has room */
+        while (words > 0 && s->reserved[words - 1] == 0)
+                words--;
+        if (words > 0)
+                top = piece_top(s,
+                                words * 64 - 1 - (uint32_t)__builtin_clzll(s->reserved[words - 1]));
+        if (top < s->grown)
+                top = s->grown;
+        freed = s->top - top;
+        s->top = top;
+        return freed;
+}
+
+uint64_t store_room_drop(struct store *s, uint32_t piece)
+{
+        bit_clear(s->reserved, piece);
+        s->n_reserved--;
+        return release_step(s, piece);
+}
+
+uint64_t store_room_all(const struct store *s, uint64_t *pending)
+{
+        uint64_t room = 0;
+
+        *pending = 0;
+        if (!s->cache->sparse) {
+                *pending = s->top - s->grown;
+                return s->top;
+        }
+        for (uint32_t i = 0; i < s->have.pieces; i++) {
+                if (!bit(s->reserved, i))
+                        continue;
+                room += store_piece_room(s, i);
+                if (!have_has(&s->have, i))
+                        *pending += store_piece_room(s, i);
+        }
+        *pending += map_room(s, s->n_reserved);
+        return room + map_room(s, s->n_reserved);
+}
+
+void store_room_adopt(struct store *s, uint32_t piece)
+{
+        uint64_t step = reserve_step(s, piece), on_disk = 0;
+
+        if (s->cache->sparse) {
+                on_disk = store_piece_room(s, piece);
+        } else if (step > 0) {
+                s->top += step;
+                s->grown = s->top;
+                on_disk = step;
+        }
+        cache_adopt(s->cache, step, step - on_disk);
+        bit_set(s->reserved, piece);
+        bit_set(s->written, piece);
+        s->n_reserved++;
+}
+
+void store_room_grown(struct store *s, uint32_t piece, uint64_t end)
+{
+        uint64_t b = s->cache->block_bytes, settled = 0;
+
+        end = (end + b - 1) / b * b;
+        pthread_mutex_lock(&s->lock);
+        if (!s->discarded && bit(s->reserved, piece) && end > s->grown) {
+                settled = end - s->grown;
+                s->grown = end;
+        }
+        pthread_mutex_unlock(&s->lock);
+        if (settled > 0)
+                cache_settle(s->cache, settled);
+}
