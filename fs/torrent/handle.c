@@ -117,6 +117,7 @@ void handle_close(struct handle *h)
         poll_handle = h->poll_handle;
         uncount(h);
         plan_diff(&h->reader.plan, &nothing, plan_changed, t);
+        torrent_fill_stop(t, h->filler);
         DL_DELETE(t->open, h);
         if (!t->open)
                 parked_linger_end(t);
@@ -153,6 +154,18 @@ int handle_fetch(struct handle *h, uint64_t off, void *data, size_t len)
         return r;
 }
 
+/* From the first read on all of the file is fetched. Under t->lock. */
+static void fill_file(struct handle *h)
+{
+        struct filler_range *range = calloc(1, sizeof *range);
+
+        if (!range)
+                return; /* with the next read */
+        layout_pieces(&h->layout, 0, h->layout.size, &range->first, &range->end);
+        h->filler = filler_new(range, 1, h->layout.piece_length);
+        torrent_fill(h->torrent, false);
+}
+
 /* Under t->lock. Gives back what was wanted before. */
 static struct plan touch(struct handle *h, uint64_t off, size_t len)
 {
@@ -165,10 +178,11 @@ static struct plan touch(struct handle *h, uint64_t off, size_t len)
 
         r->behind = reader_is_behind(r->rate, t->play_rate, t->playing);
         uncount(h);
-        reader_touch(r, &h->layout, off, len, clock_ms(), reader_window_max(playing),
-                     env->fill == FILL_FILE);
+        reader_touch(r, &h->layout, off, len, clock_ms(), reader_window_max(playing));
         count(h);
         plan_diff(&before, &r->plan, plan_changed, t);
+        if (env->fill == FILL_FILE && !h->filler)
+                fill_file(h);
         return before;
 }
 

@@ -479,6 +479,7 @@ void torrent_piece_passed(struct torrent *t, uint32_t piece)
                 if (want)
                         wants_done(&t->wants, want);
         }
+        torrent_fill(t, true);
         parked_unlock_and_answer(t, answer);
 }
 
@@ -490,6 +491,7 @@ void torrent_tick(struct torrent *t, uint64_t now)
 
         pthread_mutex_lock(&t->lock);
         linger_check(t, now);
+        torrent_fill(t, false);
         DL_FOREACH_SAFE (t->parked, p, tmp) {
                 struct want *want = wants_find(&t->wants, p->waits_for);
                 uint64_t since;

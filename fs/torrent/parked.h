@@ -48,6 +48,7 @@ struct handle {
 
         /* under torrent->lock */
         struct reader reader;
+        struct filler *filler; /* of the whole file; NULL: none */
         struct parked *parked; /* (utlist) */
         struct parked *watch;  /* the poll's */
         void *poll_handle;

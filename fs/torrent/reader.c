@@ -221,7 +221,7 @@ static void share_windows(const struct reader *r, const struct layout *l, unsign
 }
 
 void reader_touch(struct reader *r, const struct layout *l, uint64_t off, uint64_t len,
-                  uint64_t now_ms, uint64_t window_max_bytes, bool fill)
+                  uint64_t now_ms, uint64_t window_max_bytes)
 {
         uint64_t window[READER_PLACES];
         unsigned places;
@@ -249,10 +249,6 @@ void reader_touch(struct reader *r, const struct layout *l, uint64_t off, uint64
                 plan_window(&r->plan, l, at, from, to - from, places > 1, r->behind && p->playing);
         }
         r->ahead = window[0] > 0;
-        if (fill) {
-                layout_pieces(l, 0, l->size, &first, &end);
-                add_range(&r->plan, first, end, PRIORITY_LEAST);
-        }
 }
 
 uint8_t plan_priority(const struct plan *p, uint32_t piece)

@@ -10,8 +10,8 @@
 
 enum {
         READER_PLACES = 3,
-        /* the first piece of the read; one window or, coarser, several; the fill */
-        PLAN_RANGES_MAX = 1 + 3 * READER_PLACES + 1,
+        /* the first piece of the read; one window or, coarser, several */
+        PLAN_RANGES_MAX = 1 + 3 * READER_PLACES,
         PRIORITY_NONE = 0,
         PRIORITY_LEAST = 1,
         PRIORITY_BLOCKED = 7, /* somebody waits for the piece now, or has less than his share */
@@ -73,14 +73,13 @@ uint64_t reader_window_max(unsigned playing);
 bool reader_is_behind(uint64_t rate, uint64_t sum, unsigned playing);
 
 /* Takes note of a read of len > 0 bytes at off (both inside the file) at now_ms and renews r->plan.
- * window_max_bytes bounds what is wanted behind the read, and at the other places, in all; fill:
- * the whole file too, with the least priority.
+ * window_max_bytes bounds what is wanted behind the read, and at the other places, in all.
  *
  * Going elsewhere drops the old window at once. Coming back to a place goes on with it as it was
  * left, and with the second time in a row the handle is known to read at several places: their
  * windows stand side by side until it goes to a new one. */
 void reader_touch(struct reader *r, const struct layout *l, uint64_t off, uint64_t len,
-                  uint64_t now_ms, uint64_t window_max_bytes, bool fill);
+                  uint64_t now_ms, uint64_t window_max_bytes);
 
 /* The priority the plan gives to a piece. */
 uint8_t plan_priority(const struct plan *p, uint32_t piece);

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <utlist.h>
+
 #include "common/clock.h"
 #include "torrent/names.h"
 #include "torrent/parked.h"
@@ -49,6 +51,7 @@ void torrent_unref(struct torrent *t)
         if (!t || atomic_fetch_sub_explicit(&t->refs, 1, memory_order_acq_rel) != 1)
                 return;
         wants_clear(&t->wants);
+        filler_free(t->filler);
         content_unref(&t->content);
         bt_source_free(t->source);
         for (unsigned i = 0; i < t->n_more; i++)
@@ -162,10 +165,49 @@ void torrent_tell(struct torrent *t)
         t->wants.n_batch = 0;
 }
 
-/* Wants what the magnet asks for, piece by piece, each once. Under lock. */
-static void want_all(struct torrent *t, const struct listing *l)
+static bool fill_has(void *arg, uint32_t piece)
 {
-        uint32_t next = 0;
+        struct torrent *t = arg;
+
+        return store_has(t->content.store, piece);
+}
+
+static int fill_want(void *arg, uint32_t piece, bool wanted)
+{
+        uint8_t before = wanted ? PRIORITY_NONE : PRIORITY_LEAST;
+        int r = torrent_want(arg, piece, before, wanted ? PRIORITY_LEAST : PRIORITY_NONE);
+
+        if (wanted && r == -ENOSPC) /* it would stay in the table, asked for by nobody */
+                (void)torrent_want(arg, piece, PRIORITY_LEAST, PRIORITY_NONE);
+        return r;
+}
+
+void torrent_fill(struct torrent *t, bool came)
+{
+        const struct filler_torrent of = {fill_has, fill_want, t};
+        struct handle *h;
+
+        if (t->filler)
+                filler_run(t->filler, came, &of);
+        DL_FOREACH (t->open, h)
+                if (h->filler)
+                        filler_run(h->filler, came, &of);
+}
+
+void torrent_fill_stop(struct torrent *t, struct filler *f)
+{
+        const struct filler_torrent of = {fill_has, fill_want, t};
+
+        if (f)
+                filler_stop(f, &of);
+        filler_free(f);
+}
+
+/* The pieces of the files that the magnet asks for. NULL: there are none, or no memory. */
+static struct filler *filler_of_magnet(const struct torrent *t, const struct listing *l)
+{
+        struct filler_range *ranges = NULL;
+        size_t n = 0, room = 0;
 
         for (uint32_t i = 0; i < bt_meta_files(l->meta); i++) {
                 struct bt_file f;
@@ -176,9 +218,25 @@ static void want_all(struct torrent *t, const struct listing *l)
                         continue;
                 first = (uint32_t)(f.offset / l->piece_length);
                 end = (uint32_t)((f.offset + f.size - 1) / l->piece_length) + 1;
-                for (next = first > next ? first : next; next < end; next++)
-                        (void)torrent_want(t, next, PRIORITY_NONE, PRIORITY_LEAST);
+                if (n > 0 && first <= ranges[n - 1].end) {
+                        ranges[n - 1].end = end;
+                        continue;
+                }
+                if (n == room) {
+                        struct filler_range *grown;
+
+                        room = room ? 2 * room : 16;
+                        grown = reallocarray(ranges, room, sizeof *grown);
+                        if (!grown)
+                                break; /* the rest is not filled */
+                        ranges = grown;
+                }
+                ranges[n++] = (struct filler_range){first, end};
         }
+        if (n > 0)
+                return filler_new(ranges, n, l->piece_length);
+        free(ranges);
+        return NULL;
 }
 
 int torrent_make_content(struct torrent *t, struct cache *cache, struct bt_meta *meta,
@@ -199,19 +257,23 @@ int torrent_make_content(struct torrent *t, struct cache *cache, struct bt_meta 
 
 int torrent_set_content(struct torrent *t, const struct content *content)
 {
+        struct filler *filler = NULL;
+
+        if (t->env->fill == FILL_TORRENT)
+                filler = filler_of_magnet(t, content->listing);
         pthread_mutex_lock(&t->lock);
         if (t->content.listing || t->state == TORRENT_GONE) {
                 pthread_mutex_unlock(&t->lock);
+                filler_free(filler);
                 return -ESTALE;
         }
         (void)exchange_content(t, *content);
         t->state = TORRENT_AWAKE;
         t->failed = 0;
         t->problem[0] = '\0';
-        if (t->env->fill == FILL_TORRENT) {
-                want_all(t, content->listing);
-                torrent_tell(t);
-        }
+        t->filler = filler;
+        torrent_fill(t, false);
+        torrent_tell(t);
         pthread_mutex_unlock(&t->lock);
         return 0;
 }
@@ -226,6 +288,8 @@ int torrent_drop_content(struct torrent *t, struct content *ret)
         else if (t->open || t->bt)
                 r = -EBUSY;
         if (r == 0) {
+                filler_free(t->filler);
+                t->filler = NULL;
                 wants_clear(&t->wants);
                 *ret = exchange_content(t, (struct content){0});
                 t->state = TORRENT_ASLEEP;

@@ -21,6 +21,7 @@
 #include "common/chores.h"
 #include "store/store.h"
 #include "torrent/fill.h"
+#include "torrent/filler.h"
 #include "torrent/listing.h"
 #include "torrent/reader.h"
 #include "torrent/turns.h"
@@ -159,6 +160,7 @@ struct torrent {
         char problem[240];         /* the last complaint, for the status */
         struct bt_stats stats;
         struct wants wants;
+        struct filler *filler;     /* of all that the magnet asks for; NULL: it fetches no more */
         struct open_inode *inodes; /* the files that are open (uthash) */
         struct lingering lingering[LINGER_MAX];
         unsigned n_lingering;
@@ -228,6 +230,10 @@ int torrent_ready(struct torrent *t);
 /* Changes one reader's wish for a piece from priority before to after. torrent_tell then tells the
  * session of it. Under lock. -ENOMEM; -ENOSPC: the cache has no room for the piece. */
 int torrent_want(struct torrent *t, uint32_t piece, uint8_t before, uint8_t after);
+/* Wants what --fill asks for next, of the torrent and of each open file; came: as a piece has come.
+ * Under lock. */
+void torrent_fill(struct torrent *t, bool came);
+void torrent_fill_stop(struct torrent *t, struct filler *f);
 /* The order of the batches is what the session goes by, so they leave under the lock; it only
  * queues them. */
 void torrent_tell(struct torrent *t);

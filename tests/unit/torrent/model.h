@@ -38,8 +38,7 @@ unsigned model_open(struct model *m, uint64_t offset, uint64_t size);
 void model_close(struct model *m, unsigned reader);
 /* Reads as handle_read does; gives back the first piece of it that is not there, UINT32_MAX: none.
  * What is missing of it is wished for with the highest priority until it arrives. */
-uint32_t model_read(struct model *m, unsigned reader, uint64_t off, uint64_t len, uint64_t now_ms,
-                    bool fill);
+uint32_t model_read(struct model *m, unsigned reader, uint64_t off, uint64_t len, uint64_t now_ms);
 /* The piece is there. */
 void model_arrive(struct model *m, uint32_t piece);
 /* Bytes in pieces that are wanted now. */

@@ -25,8 +25,7 @@ struct cost {
 
 /* Reads as offset() says in a torrent of so many pieces, besides others that have played somewhere.
  */
-static struct cost count(uint32_t pieces, unsigned others, bool fill,
-                         uint64_t (*offset)(unsigned read))
+static struct cost count(uint32_t pieces, unsigned others, uint64_t (*offset)(unsigned read))
 {
         const uint64_t len = 128 * KIB;
         unsigned playing = 0;
@@ -38,7 +37,7 @@ static struct cost count(uint32_t pieces, unsigned others, bool fill,
         for (unsigned i = 0; i < others; i++) {
                 unsigned other = model_open(&m, 0, pieces * PIECE);
 
-                (void)model_read(&m, other, 100 * MIB + i * 8 * MIB, 2 * MIB, 1, false);
+                (void)model_read(&m, other, 100 * MIB + i * 8 * MIB, 2 * MIB, 1);
         }
         /* Their number decides the share of each. */
         playing = 8;
@@ -47,7 +46,7 @@ static struct cost count(uint32_t pieces, unsigned others, bool fill,
                 uint64_t changes = m.changes, lines = m.lines;
                 uint64_t off = offset(i);
 
-                (void)model_read(&m, reader, off, len, 1 + i * 10, fill);
+                (void)model_read(&m, reader, off, len, 1 + i * 10);
                 for (uint64_t piece = off / PIECE; piece <= (off + len - 1) / PIECE; piece++)
                         model_arrive(&m, (uint32_t)piece);
                 changes = m.changes - changes;
@@ -106,21 +105,17 @@ static void test_pieces_of_the_torrent(void **state)
 {
         (void)state;
         for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
-                for (unsigned fill = 0; fill < 2; fill++) {
-                        struct cost few = count(FEW, 0, fill, ways[i].offset);
-                        struct cost many = count(MANY, 0, fill, ways[i].offset);
+                struct cost few = count(FEW, 0, ways[i].offset);
+                struct cost many = count(MANY, 0, ways[i].offset);
 
-                        print_message("%s%s: %.2f wishes and %.2f lines a read, %u at most\n",
-                                      ways[i].rule, fill ? ", fill" : "",
-                                      (double)many.changes / (READS - 1),
-                                      (double)many.lines / (READS - 1), (unsigned)many.most);
-                        check_same(ways[i].rule, &few, &many);
-                        assert_true(many.changes <= ways[i].a_read * (READS - 1));
-                        /* an old window goes and a new one comes */
-                        assert_true(many.most <= 2 * (WINDOW / PIECE + 3));
-                        /* the fill itself is asked for once */
-                        assert_int_equal(many.first, fill ? MANY + 1 : 2);
-                }
+                print_message("%s: %.2f wishes and %.2f lines a read, %u at most\n", ways[i].rule,
+                              (double)many.changes / (READS - 1), (double)many.lines / (READS - 1),
+                              (unsigned)many.most);
+                check_same(ways[i].rule, &few, &many);
+                assert_true(many.changes <= ways[i].a_read * (READS - 1));
+                /* an old window goes and a new one comes */
+                assert_true(many.most <= 2 * (WINDOW / PIECE + 3));
+                assert_int_equal(many.first, 2);
         }
 }
 
@@ -128,8 +123,8 @@ static void test_other_readers(void **state)
 {
         (void)state;
         for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
-                struct cost alone = count(FEW, 0, false, ways[i].offset);
-                struct cost among = count(FEW, MODEL_READERS - 1, false, ways[i].offset);
+                struct cost alone = count(FEW, 0, ways[i].offset);
+                struct cost among = count(FEW, MODEL_READERS - 1, ways[i].offset);
 
                 /* what others want already needs fewer lines to the session, not more */
                 assert_true(among.lines <= alone.lines);

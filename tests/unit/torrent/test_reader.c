@@ -98,22 +98,20 @@ static bool at_another_place(const struct reader *r, const struct layout *l, uin
 
 /* What holds of every plan: the read's first piece on top, then ranges that follow on each other
  * and fall in priority, to the end of the read at least, then those of other places, if the handle
- * reads at several; nothing outside the file, nothing beyond the bound; with fill the whole file at
- * last.
- */
+ * reads at several; nothing outside the file, nothing beyond the bound. */
 static void check_plan(const struct reader *r, const struct layout *l, uint64_t off, uint64_t len,
-                       uint64_t window_max, bool fill, const char *rule)
+                       uint64_t window_max, const char *rule)
 {
         const struct plan *p = &r->plan;
         const struct place *at = &r->place[0];
         uint32_t first, end, file_first, file_end, ahead_end;
-        unsigned n = p->n - fill;
+        unsigned n = p->n;
         /* A read behind the position still leaves the window where it is. */
         uint64_t from = at->position > off + len ? at->position : off + len, limit, ahead = 0;
 
         layout_pieces(l, off, len, &first, &end);
         layout_pieces(l, 0, l->size, &file_first, &file_end);
-        if (p->n < 1u + fill || p->n > PLAN_RANGES_MAX || p->range[0].first != first ||
+        if (p->n < 1u || p->n > PLAN_RANGES_MAX || p->range[0].first != first ||
             p->range[0].end != first + 1 || p->range[0].priority != PRIORITY_BLOCKED)
                 fail_msg("%s: the read is [%u, %u), the plan begins with [%u, %u) at %u", rule,
                          first, end, p->range[0].first, p->range[0].end, p->range[0].priority);
@@ -148,9 +146,6 @@ static void check_plan(const struct reader *r, const struct layout *l, uint64_t 
         if (ahead_end < end)
                 fail_msg("%s: the read is [%u, %u), up to %u is wanted", rule, first, end,
                          ahead_end);
-        if (fill && (p->range[n].first != file_first || p->range[n].end != file_end ||
-                     p->range[n].priority != PRIORITY_LEAST))
-                fail_msg("%s: filled from %u to %u", rule, p->range[n].first, p->range[n].end);
         if (p->range[0].first < file_first || plan_end(p) > file_end)
                 fail_msg("%s: piece %u of %u is wanted", rule, plan_end(p) - 1, file_end);
         if (!at->playing && ahead_end > end && r->returns < 2) {
@@ -236,11 +231,11 @@ static void test_play(void **state)
                 for (unsigned k = 0; k < STEPS_MAX && c->step[k].len > 0; k++) {
                         const struct step *s = &c->step[k];
 
-                        reader_touch(&r, &l, s->off, s->len, 1000 + k, WINDOW_MAX, false);
+                        reader_touch(&r, &l, s->off, s->len, 1000 + k, WINDOW_MAX);
                         if (r.playing != s->playing)
                                 fail_msg("%s: after step %u it %s", c->rule, k + 1,
                                          r.playing ? "plays" : "probes");
-                        check_plan(&r, &l, s->off, s->len, WINDOW_MAX, false, c->rule);
+                        check_plan(&r, &l, s->off, s->len, WINDOW_MAX, c->rule);
                 }
         }
 }
@@ -254,7 +249,7 @@ static void test_rereading_is_no_row(void **state)
 
         (void)state;
         for (unsigned i = 0; i < 40; i++) {
-                reader_touch(&r, &l, 0, 64 * KIB, 1000 + i, WINDOW_MAX, false);
+                reader_touch(&r, &l, 0, 64 * KIB, 1000 + i, WINDOW_MAX);
                 if (r.playing)
                         fail_msg("plays after reading the first 64 KiB %u times", i + 1);
         }
@@ -268,23 +263,23 @@ static void test_probe_in_a_row_looks_ahead(void **state)
         struct reader r = {0};
 
         (void)state;
-        reader_touch(&r, &l, 0, 128 * KIB, 1, WINDOW_MAX, false);
+        reader_touch(&r, &l, 0, 128 * KIB, 1, WINDOW_MAX);
         assert_int_equal(plan_end(&r.plan), 2);
-        reader_touch(&r, &l, 128 * KIB, 64 * KIB, 2, WINDOW_MAX, false);
+        reader_touch(&r, &l, 128 * KIB, 64 * KIB, 2, WINDOW_MAX);
         assert_int_equal(plan_end(&r.plan), 6);
-        reader_touch(&r, &l, 192 * KIB, 384 * KIB, 3, WINDOW_MAX, false);
+        reader_touch(&r, &l, 192 * KIB, 384 * KIB, 3, WINDOW_MAX);
         assert_int_equal(plan_end(&r.plan), 9 + 2);
         /* in order: no two pieces of a rank but where there are more than ranks */
-        reader_touch(&r, &l, 576 * KIB, 64 * KIB, 4, WINDOW_MAX, false);
+        reader_touch(&r, &l, 576 * KIB, 64 * KIB, 4, WINDOW_MAX);
         assert_int_equal(plan_end(&r.plan), 17);
         for (uint32_t piece = 9; piece < 15; piece++)
                 assert_true(plan_priority(&r.plan, piece) > plan_priority(&r.plan, piece + 2));
         assert_true(r.ahead);
-        reader_touch(&r, &l, 640 * KIB, 512 * KIB, 5, WINDOW_MAX, false);
+        reader_touch(&r, &l, 640 * KIB, 512 * KIB, 5, WINDOW_MAX);
         assert_false(r.ahead);
         assert_int_equal(plan_end(&r.plan), 18);
         /* from anywhere else: the read alone */
-        reader_touch(&r, &l, 100 * MIB, MIB, 4, WINDOW_MAX, false);
+        reader_touch(&r, &l, 100 * MIB, MIB, 4, WINDOW_MAX);
         assert_int_equal(plan_end(&r.plan), 1616);
 }
 
@@ -295,12 +290,12 @@ static void test_probe_wants_no_more(void **state)
         struct reader r = {0};
 
         (void)state;
-        reader_touch(&r, &l, 0, 64 * KIB, 1, WINDOW_MAX, false);
+        reader_touch(&r, &l, 0, 64 * KIB, 1, WINDOW_MAX);
         assert_int_equal(r.plan.n, 1);
         assert_int_equal(plan_priority(&r.plan, 0), PRIORITY_BLOCKED);
         assert_int_equal(plan_priority(&r.plan, 1), PRIORITY_NONE);
         /* the end of the file */
-        reader_touch(&r, &l, GIB - 64 * KIB, 64 * KIB, 2, WINDOW_MAX, false);
+        reader_touch(&r, &l, GIB - 64 * KIB, 64 * KIB, 2, WINDOW_MAX);
         assert_int_equal(r.plan.n, 2);
         assert_int_equal(plan_priority(&r.plan, 0), PRIORITY_NONE);
         assert_int_equal(plan_priority(&r.plan, 4095), PRIORITY_BLOCKED);
@@ -319,8 +314,8 @@ static void test_a_byte_or_two(void **state)
                         struct layout l = {.size = GIB, .piece_length = lengths[i]};
                         struct reader r = {0};
 
-                        reader_touch(&r, &l, 0, len, 1, WINDOW_MAX, false);
-                        check_plan(&r, &l, 0, len, WINDOW_MAX, false, "the first bytes");
+                        reader_touch(&r, &l, 0, len, 1, WINDOW_MAX);
+                        check_plan(&r, &l, 0, len, WINDOW_MAX, "the first bytes");
                         assert_int_equal(plan_end(&r.plan), (len - 1) / lengths[i] + 1);
                 }
         }
@@ -333,8 +328,8 @@ static uint64_t play(struct reader *r, const struct layout *l, uint64_t *at, uin
         const uint64_t len = bytes_per_s / 20;
 
         for (unsigned i = 0; i < seconds * 20; i++) {
-                reader_touch(r, l, *at, len, *now_ms, window_max, false);
-                check_plan(r, l, *at, len, window_max, false, "playing");
+                reader_touch(r, l, *at, len, *now_ms, window_max);
+                check_plan(r, l, *at, len, window_max, "playing");
                 *at += len;
                 *now_ms += 50;
         }
@@ -349,7 +344,7 @@ static void test_window_grows(void **state)
         uint64_t at = 0, now = 5000, window;
 
         (void)state;
-        reader_touch(&r, &l, 0, PLAY_AFTER, now, WINDOW_MAX, false);
+        reader_touch(&r, &l, 0, PLAY_AFTER, now, WINDOW_MAX);
         at = PLAY_AFTER;
         window = (uint64_t)plan_end(&r.plan) * l.piece_length - at;
         assert_int_equal(window, WINDOW_START);
@@ -372,7 +367,7 @@ static void test_window_grows(void **state)
         window = play(&r, &l, &at, &now, 50 * MIB, 1, MIB);
         assert_in_range(window, MIB, MIB + l.piece_length);
         /* no room for a window: the read alone */
-        reader_touch(&r, &l, at, MIB, now, 0, false);
+        reader_touch(&r, &l, at, MIB, now, 0);
         assert_int_equal(plan_end(&r.plan), (l.offset + at + MIB - 1) / l.piece_length + 1);
         /* … and slow again */
         at += MIB;
@@ -394,7 +389,7 @@ static void test_window_doubles_in_the_first_second(void **state)
                                 : read > WINDOW_MAX ? WINDOW_MAX
                                                     : read;
 
-                reader_touch(&r, &l, at, MIB, now, WINDOW_MAX, false);
+                reader_touch(&r, &l, at, MIB, now, WINDOW_MAX);
                 at += MIB;
                 now += 10;
                 window = (uint64_t)plan_end(&r.plan) * l.piece_length - at;
@@ -402,7 +397,7 @@ static void test_window_doubles_in_the_first_second(void **state)
                         assert_int_equal(window, most);
         }
         /* Elsewhere it begins anew. */
-        reader_touch(&r, &l, 10 * GIB, PLAY_AFTER, now, WINDOW_MAX, false);
+        reader_touch(&r, &l, 10 * GIB, PLAY_AFTER, now, WINDOW_MAX);
         window = (uint64_t)plan_end(&r.plan) * l.piece_length - 10 * GIB - PLAY_AFTER;
         assert_int_equal(window, WINDOW_START);
         /* The rate decides, once it is known. */
@@ -436,12 +431,12 @@ static void test_jump_drops_window(void **state)
         (void)state;
         (void)play(&r, &l, &at, &now, 2 * MIB, 5, WINDOW_MAX);
         old_end = plan_end(&r.plan);
-        reader_touch(&r, &l, GIB, 128 * KIB, now, WINDOW_MAX, false);
+        reader_touch(&r, &l, GIB, 128 * KIB, now, WINDOW_MAX);
         for (uint32_t piece = 0; piece <= old_end; piece++)
                 assert_int_equal(plan_priority(&r.plan, piece), PRIORITY_NONE);
         assert_int_equal(plan_end(&r.plan), 4096 + 1);
         /* back again: as new */
-        reader_touch(&r, &l, 0, 128 * KIB, now, WINDOW_MAX, false);
+        reader_touch(&r, &l, 0, 128 * KIB, now, WINDOW_MAX);
         assert_int_equal(plan_end(&r.plan), 1);
         assert_int_equal(plan_priority(&r.plan, 4096), PRIORITY_NONE);
 }
@@ -471,8 +466,8 @@ static void test_two_places(void **state)
                 /* as players do, some of what they had is read again; 25 MiB/s and 0.8 MiB/s */
                 uint64_t again = i > 1 ? 16 * KIB : 0, len = (k ? 8 * KIB : 256 * KIB) + again;
 
-                reader_touch(&r, &l, at[k] - again, len, now, WINDOW_MAX, false);
-                check_plan(&r, &l, at[k] - again, len, WINDOW_MAX, false, "two places");
+                reader_touch(&r, &l, at[k] - again, len, now, WINDOW_MAX);
+                check_plan(&r, &l, at[k] - again, len, WINDOW_MAX, "two places");
                 at[k] += len - again;
                 now += 5;
                 if (i < 3)
@@ -489,7 +484,7 @@ static void test_two_places(void **state)
         assert_in_range(window[0], 16 * MIB, WINDOW_MAX);
         assert_in_range(window[1], WINDOW_START, 10 * MIB);
 
-        reader_touch(&r, &l, 3 * GIB / 2, 64 * KIB, now, WINDOW_MAX, false);
+        reader_touch(&r, &l, 3 * GIB / 2, 64 * KIB, now, WINDOW_MAX);
         assert_int_equal(wanted_behind(&r.plan, &l, at[0]), 0);
         assert_int_equal(wanted_behind(&r.plan, &l, at[1]), 0);
         assert_int_equal(r.plan.n, 1);
@@ -504,9 +499,9 @@ static void test_behind_raises_a_quarter(void **state)
         uint32_t from = MIB / l.piece_length, window = (MIB + WINDOW_START) / l.piece_length;
 
         (void)state;
-        reader_touch(&r, &l, 0, MIB, 1, WINDOW_MAX, false);
+        reader_touch(&r, &l, 0, MIB, 1, WINDOW_MAX);
         assert_int_equal(plan_priority(&r.plan, from), PRIORITY_NONE);
-        reader_touch(&r, &l, MIB, MIB, 2, WINDOW_MAX, false);
+        reader_touch(&r, &l, MIB, MIB, 2, WINDOW_MAX);
         for (uint32_t i = 0; i < window; i++)
                 if ((plan_priority(&r.plan, from + i) == PRIORITY_BLOCKED) != (i < window / 4))
                         fail_msg("piece %u of %u has %u", i, window,
@@ -542,7 +537,7 @@ static void test_bands(void **state)
         struct reader r = {0};
 
         (void)state;
-        reader_touch(&r, &l, 0, 2 * MIB, 1, WINDOW_MAX, false);
+        reader_touch(&r, &l, 0, 2 * MIB, 1, WINDOW_MAX);
         assert_int_equal(r.plan.n, 7);
         for (unsigned i = 0; i < N(ends); i++) {
                 assert_int_equal(r.plan.range[i + 1].end, ends[i]);
@@ -555,8 +550,8 @@ static void test_bands(void **state)
                 static const struct layout large = {.size = 2 * GIB, .piece_length = 1 << 22};
                 struct reader s = {0};
 
-                reader_touch(&s, &large, 0, 2 * MIB, 1, WINDOW_MAX, false);
-                check_plan(&s, &large, 0, 2 * MIB, WINDOW_MAX, false, "large pieces");
+                reader_touch(&s, &large, 0, 2 * MIB, 1, WINDOW_MAX);
+                check_plan(&s, &large, 0, 2 * MIB, WINDOW_MAX, "large pieces");
                 assert_int_equal(plan_end(&s.plan), 2); /* 2 + 4 MiB */
         }
 }
@@ -579,8 +574,8 @@ static void test_last_piece(void **state)
                         for (uint64_t off = 0; off < l.size; off += 128 * KIB) {
                                 uint64_t len = l.size - off < 128 * KIB ? l.size - off : 128 * KIB;
 
-                                reader_touch(&r, &l, off, len, off, WINDOW_MAX, false);
-                                check_plan(&r, &l, off, len, WINDOW_MAX, false, "to the end");
+                                reader_touch(&r, &l, off, len, off, WINDOW_MAX);
+                                check_plan(&r, &l, off, len, WINDOW_MAX, "to the end");
                                 if (off + len > PLAY_AFTER + 10 * MIB - WINDOW_START)
                                         assert_int_equal(plan_end(&r.plan), end);
                         }
@@ -593,34 +588,12 @@ static void test_last_piece(void **state)
                         .offset = 5 * MIB - 1, .size = 1, .piece_length = 1 << 20};
                 struct reader r = {0};
 
-                reader_touch(&r, &tiny, 0, 1, 1, WINDOW_MAX, true);
-                check_plan(&r, &tiny, 0, 1, WINDOW_MAX, true, "a single byte");
+                reader_touch(&r, &tiny, 0, 1, 1, WINDOW_MAX);
+                check_plan(&r, &tiny, 0, 1, WINDOW_MAX, "a single byte");
                 assert_int_equal(plan_priority(&r.plan, 3), PRIORITY_NONE);
                 assert_int_equal(plan_priority(&r.plan, 4), PRIORITY_BLOCKED);
                 assert_int_equal(plan_end(&r.plan), 5);
         }
-}
-
-/* fill: the whole file with the least priority, for a probe too. */
-static void test_fill(void **state)
-{
-        static const struct layout l = {.offset = 1, .size = GIB, .piece_length = 1 << 16};
-        struct reader r = {0};
-
-        (void)state;
-        reader_touch(&r, &l, 0, 64 * KIB - 1, 1, WINDOW_MAX, true);
-        check_plan(&r, &l, 0, 64 * KIB - 1, WINDOW_MAX, true, "fill");
-        assert_false(r.playing);
-        assert_int_equal(plan_priority(&r.plan, 1), PRIORITY_LEAST);
-        assert_int_equal(plan_priority(&r.plan, 16384), PRIORITY_LEAST);
-        assert_int_equal(plan_priority(&r.plan, 16385), PRIORITY_NONE);
-        reader_touch(&r, &l, 64 * KIB, 2 * MIB, 2, WINDOW_MAX, true);
-        assert_true(r.playing);
-        assert_int_equal(r.plan.n, 1 + 6 + 1);
-        check_plan(&r, &l, 64 * KIB, 2 * MIB, WINDOW_MAX, true, "fill behind a window");
-        /* what was passed over is filled too, and a jump changes nothing of it */
-        reader_touch(&r, &l, GIB / 2, 64 * KIB, 3, WINDOW_MAX, true);
-        assert_int_equal(plan_priority(&r.plan, 4096), PRIORITY_LEAST);
 }
 
 static void test_touch_fuzz(void **state)
@@ -637,7 +610,6 @@ static void test_touch_fuzz(void **state)
                         l.piece_length = 1 + next() % (4 << 20);
                 for (unsigned k = 0; k < 30; k++) {
                         uint64_t max = below(4) ? WINDOW_MAX : below(WINDOW_MAX);
-                        bool fill = next() % 5 == 0;
                         uint64_t len;
 
                         if (next() % 6 == 0 || at >= l.size)
@@ -646,8 +618,8 @@ static void test_touch_fuzz(void **state)
                         if (len > l.size - at)
                                 len = l.size - at;
                         now += below(400);
-                        reader_touch(&r, &l, at, len, now, max, fill);
-                        check_plan(&r, &l, at, len, max, fill, "fuzz");
+                        reader_touch(&r, &l, at, len, now, max);
+                        check_plan(&r, &l, at, len, max, "fuzz");
                         at += len;
                         if (next() % 8 == 0 && at > 100 * KIB)
                                 at -= below(100 * KIB);
@@ -755,7 +727,7 @@ static void test_diff_of_reader(void **state)
                         len = 1 + below(512 * KIB);
                         if (len > l.size - at)
                                 len = l.size - at;
-                        reader_touch(&r, &l, at, len, 1 + k * 100, WINDOW_MAX, round % 4 == 0);
+                        reader_touch(&r, &l, at, len, 1 + k * 100, WINDOW_MAX);
                         check_diff(&before, &r.plan, "a reader");
                         at += len;
                 }
@@ -794,7 +766,7 @@ static void test_log_bands_are_cheap(void **state)
         for (uint64_t at = 0; at < l.size; at += 16 * KIB) {
                 struct plan before = r.plan;
 
-                reader_touch(&r, &l, at, 16 * KIB, 1000 + at / 16384, WINDOW_MAX, false);
+                reader_touch(&r, &l, at, 16 * KIB, 1000 + at / 16384, WINDOW_MAX);
                 plan_diff(&before, &r.plan, count, &n);
         }
         /* wanted, six steps up, dropped */
@@ -819,7 +791,6 @@ int main(void)
                 cmocka_unit_test(test_share),
                 cmocka_unit_test(test_bands),
                 cmocka_unit_test(test_last_piece),
-                cmocka_unit_test(test_fill),
                 cmocka_unit_test(test_touch_fuzz),
                 cmocka_unit_test(test_diff),
                 cmocka_unit_test(test_diff_of_reader),

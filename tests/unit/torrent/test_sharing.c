@@ -108,7 +108,7 @@ static void watch(struct model *m, struct watcher *w, uint64_t now, bool counts)
                         return;
                 w->waits = true;
                 w->waits_since_ms = now;
-                (void)model_read(m, w->number, w->at, READ_BYTES, now, false);
+                (void)model_read(m, w->number, w->at, READ_BYTES, now);
         }
         if (!is_there(m, w))
                 return;

@@ -190,7 +190,7 @@ static void replay_read(struct replay *p, const struct event *e)
                 missing++;
         p->result.reads++;
         p->result.unasked += missing < end && m->told[missing] == PRIORITY_NONE;
-        (void)model_read(m, p->handle[e->handle].reader, e->offset, len, 1000 + e->ms, false);
+        (void)model_read(m, p->handle[e->handle].reader, e->offset, len, 1000 + e->ms);
         for (uint32_t piece = first; piece < end; piece++) {
                 read[piece] = true;
                 if (!m->have[piece])

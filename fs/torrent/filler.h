@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT */
+/* filler.h: fetches ranges of pieces in order though nobody reads them (--fill), a bounded number
+ * at a time, so that neither its memory nor what a call costs grows with the torrent. Pure: knows
+ * no lock and no clock. */
+#ifndef FS_FILLER_H
+#define FS_FILLER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct filler_range {
+        uint32_t first, end; /* [first, end) */
+};
+
+struct filler {
+        struct filler_range *ranges; /* in order and apart */
+        size_t n;
+        size_t at;     /* the range that it is in */
+        uint32_t next; /* the piece in it that is looked at next */
+        uint32_t *wished;
+        unsigned n_wished, most;
+        unsigned passed; /* pieces that came since it last looked */
+        bool full;       /* there was no room for a piece */
+};
+
+/* What it asks of its torrent. */
+struct filler_torrent {
+        bool (*has)(void *arg, uint32_t piece);
+        /* Wants a piece with the least priority (wanted) or takes the wish back. Where it gives
+         * -errno the piece is not wanted, and the filler looks again later. */
+        int (*want)(void *arg, uint32_t piece, bool wanted);
+        void *arg;
+};
+
+/* A filler of ranges, which it takes over (from malloc; n > 0), also where it fails. NULL: no
+ * memory. Nothing is wanted before filler_run. */
+struct filler *filler_new(struct filler_range *ranges, size_t n, uint32_t piece_length);
+/* Frees it; its wishes must have been taken back. NULL is fine. */
+void filler_free(struct filler *f);
+/* A piece of the torrent has come, or time has passed: wants the next pieces where enough of those
+ * before have come. */
+void filler_run(struct filler *f, bool came, const struct filler_torrent *t);
+/* Takes all its wishes back. */
+void filler_stop(struct filler *f, const struct filler_torrent *t);
+
+#endif
