@@ -33,7 +33,7 @@ static int margin_of(lt::torrent_info const &info)
 }
 
 void anchor::begin(bt_torrent &t, lt::torrent_handle const &h, lt::io_context *io,
-                   anchor_disk *disk)
+                   anchor_disk *disk, std::vector<int> const &have)
 {
         auto const info = h.torrent_file();
         if (!info || !info->is_valid() || m_disk)
@@ -47,6 +47,10 @@ void anchor::begin(bt_torrent &t, lt::torrent_handle const &h, lt::io_context *i
         if (!m_parts.deadlines)
                 mute_peer(+1);
         m_missing = m_free = piece_set(info->num_pieces());
+        for (int const p : have) {
+                m_missing.erase(p);
+                m_free.erase(p);
+        }
         m_margin = margin_of(*info);
         m_piece = choose(-1);
         if (m_piece >= 0)

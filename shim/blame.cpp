@@ -115,6 +115,15 @@ bool blame::is_banned(giver const &g) const
         return b != m_bans.end() && b->second.banned;
 }
 
+std::set<std::pair<lt::address, int>> blame::banned() const
+{
+        std::set<key> r;
+        for (auto const &b : m_bans)
+                if (b.second.banned)
+                        r.insert(b.first);
+        return r;
+}
+
 void blame::ban(giver_ptr const &g)
 {
         if (g->punished)

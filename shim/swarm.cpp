@@ -124,6 +124,38 @@ swarm::address *swarm::find(lt::tcp::endpoint const &at)
         return i == m_called.end() ? nullptr : &*i;
 }
 
+swarm::address const *swarm::find(lt::tcp::endpoint const &at) const
+{
+        return const_cast<swarm *>(this)->find(at); // which changes nothing
+}
+
+std::vector<std::pair<lt::address, int>> swarm::useful() const
+{
+        struct rank {
+                std::int64_t given;
+                std::pair<lt::address, int> at;
+        };
+        std::vector<rank> there;
+        for (auto const &p : m_peers) {
+                lt::peer_info info;
+                if (!p.first->shook_hands)
+                        continue;
+                p.first->peer().get_peer_info(info);
+                bool const outgoing = bool(info.flags & lt::peer_info::local_connection);
+                there.push_back({info.total_download,
+                                 {p.second.address(), outgoing ? int(p.second.port()) : 0}});
+        }
+        std::stable_sort(there.begin(), there.end(),
+                         [](rank const &a, rank const &b) { return a.given > b.given; });
+        std::vector<std::pair<lt::address, int>> r;
+        for (auto const &t : there)
+                r.push_back(t.at);
+        for (auto a = m_called.rbegin(); a != m_called.rend(); ++a)
+                if (a->good)
+                        r.emplace_back(a->at.address(), int(a->at.port()));
+        return r;
+}
+
 void swarm::came(conduct &c, lt::tcp::endpoint const &remote, bool outgoing)
 {
         m_peers.emplace(&c, remote);

@@ -93,6 +93,9 @@ class swarm
         {
                 m_called.clear();
         }
+        // Whom to call first another time: those that are there, by how much they gave, then those
+        // that were. The port is 0 of one that has called us.
+        std::vector<std::pair<lt::address, int>> useful() const;
         // Whether somebody is there, and whether somebody who has given something.
         bool has_peers() const;
         bool has_givers() const;
@@ -113,6 +116,7 @@ class swarm
         void call_banned(lt::time_point now);
         void call(lt::tcp::endpoint const &at);
         void forget_calls(); // when each was called last
+        address const *find(lt::tcp::endpoint const &at) const;
         address *find(lt::tcp::endpoint const &at);
 
         bt_torrent *m_torrent = nullptr;

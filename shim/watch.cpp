@@ -281,7 +281,7 @@ struct torrent_watch final : lt::torrent_plugin {
                 t->is_large = is_large(*info);
                 if (info->priv())
                         become_private(*t);
-                t->anchor.begin(*t, handle, t->session->io, t->session->anchors);
+                t->anchor.begin(*t, handle, t->session->io, t->session->anchors, {});
                 t->hashes.begin(*t, info);
                 t->web->begin(*t, handle);
                 t->session->tell({t, std::move(info), 0, {}});

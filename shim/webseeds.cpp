@@ -126,6 +126,14 @@ void web_seeds::add(std::vector<std::string> const &urls)
         wake();
 }
 
+std::vector<std::string> web_seeds::urls() const
+{
+        std::vector<std::string> r;
+        for (auto const &s : m_seeds)
+                r.push_back(s.url);
+        return r;
+}
+
 // ---- what is wanted ----
 
 void web_seeds::build()

@@ -47,6 +47,8 @@ class web_seeds
         void end();
         // Further ones, sifted. begin() may be still to come.
         void add(std::vector<std::string> const &urls);
+        // All of them, those that are not asked any more too.
+        std::vector<std::string> urls() const;
         // What is wanted has changed, and the anchor knows it.
         void want(std::vector<bt_want> const &list);
         // The piece is there; the anchor knows it.
