@@ -40,7 +40,6 @@ void anchor::begin(bt_torrent &t, lt::torrent_handle const &h, lt::io_context *i
                 return;
         m_handle = h;
         m_io = io;
-        m_disk = disk;
         m_owner = t.weak_from_this();
         m_id = t.id;
         m_parts = t.parts;
@@ -52,6 +51,7 @@ void anchor::begin(bt_torrent &t, lt::torrent_handle const &h, lt::io_context *i
                 m_free.erase(p);
         }
         m_margin = margin_of(*info);
+        m_disk = disk; // from here on the sets are looked at
         m_piece = choose(-1);
         if (m_piece >= 0)
                 m_handle.piece_priority(lt::piece_index_t(m_piece), lt::low_priority);
@@ -126,7 +126,7 @@ void anchor::hold()
         if (m_piece < 0 || m_held || !m_checked)
                 return;
         m_disk->hold(m_id, m_piece);
-        m_held = fill_up(m_piece);
+        m_held = shielded_or(false, [&] { return fill_up(m_piece); });
         if (!m_held)
                 m_disk->release(m_id);
 }

@@ -219,6 +219,8 @@ void blame::failed(int piece)
         std::set<giver_ptr> givers(given.begin(), given.end());
         bool const alone = givers.size() == 1;
         givers.erase(nullptr);
+        if (givers.empty())
+                return; // none that is known
         auto const by = *givers.begin();
         for (auto const &g : givers)
                 forget_trust(g->peer);

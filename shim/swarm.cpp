@@ -185,7 +185,7 @@ void swarm::gave(conduct &c)
                 a->good = true;
 }
 
-void swarm::left(conduct &c)
+void swarm::left(conduct &c) noexcept
 {
         m_peers.erase(&c);
 }
@@ -207,11 +207,11 @@ void swarm::wake()
 {
         if (m_awake || !m_timer)
                 return;
-        m_awake = true;
         m_alone_since = {};
         m_last_sign = lt::clock_type::now();
         m_patience = silence_time;
         arm(tick_time);
+        m_awake = true;
 }
 
 void swarm::arm(lt::time_duration in)
@@ -219,14 +219,22 @@ void swarm::arm(lt::time_duration in)
         m_timer.start(in, m_torrent->weak_from_this(), [](bt_torrent &t) { t.peers->tick(); });
 }
 
+// While there is no memory nothing is done, but the next tick comes. If even that fails whoever
+// wants something next wakes it.
 void swarm::tick()
 {
+        m_awake = false;
         if (!m_torrent->anchor.wants_pieces() || m_torrent->removed) {
                 m_torrent->hashes.tick({}, lt::clock_type::now());
-                m_awake = false;
                 return;
         }
-        auto const now = lt::clock_type::now();
+        shielded([&] { look(lt::clock_type::now()); });
+        arm(m_peers.empty() ? lonely_tick_time : tick_time);
+        m_awake = true;
+}
+
+void swarm::look(lt::time_point now)
+{
         if (m_torrent->parts.watch)
                 drop_stalled(now);
         if (m_torrent->parts.call_again)
@@ -239,7 +247,6 @@ void swarm::tick()
                 call_again(now);
         call_banned(now);
         m_torrent->hashes.tick(m_torrent->anchor.awaited(), now);
-        arm(m_peers.empty() ? lonely_tick_time : tick_time);
 }
 
 // What a stalled peer was asked for becomes free when its connection is closed, and only then.

@@ -27,10 +27,13 @@ class conduct
         explicit conduct(lt::peer_connection_handle c) : m_peer(std::move(c))
         {
         }
+        // The swarm knows it by its address, from came() to left().
+        conduct(conduct const &) = delete;
+        conduct &operator=(conduct const &) = delete;
 
         void asked(lt::peer_request const &r);
         void answered(lt::peer_request const &r, bool with_data);
-        void choked()
+        void choked() noexcept
         {
                 m_asked.clear();
         }
@@ -87,7 +90,7 @@ class swarm
         void came(conduct &c, lt::tcp::endpoint const &remote, bool outgoing);
         void shook_hands(conduct &c);
         void gave(conduct &c);
-        void left(conduct &c);
+        void left(conduct &c) noexcept;
         // Nobody whom we connected to is called again.
         void forget()
         {
@@ -109,6 +112,7 @@ class swarm
         };
         void arm(lt::time_duration in);
         void tick();
+        void look(lt::time_point now);
         void drop_stalled(lt::time_point now);
         void drop_silent(lt::time_point now);
         void end_deadlock(lt::time_point now);

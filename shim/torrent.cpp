@@ -124,6 +124,47 @@ static void call_first(bt_torrent &t, std::vector<lt::tcp::endpoint> peers)
         });
 }
 
+// Of the functions that libtorrent calls for a torrent's plugins. Without one of them the torrent
+// is not added.
+template <typename F>
+static std::shared_ptr<lt::torrent_plugin> plugin_of(bt_torrent &t, F &&make) noexcept
+{
+        bool made = false;
+        auto p = shielded_or(std::shared_ptr<lt::torrent_plugin>(), [&] {
+                auto one = make();
+                made = true;
+                return one;
+        });
+        if (!made)
+                t.incomplete = true;
+        return p;
+}
+
+// libtorrent has the torrent. The plugin comes first: its end is that of the others.
+static std::shared_ptr<lt::torrent_plugin> begin(std::shared_ptr<bt_torrent> const &t,
+                                                 lt::torrent_handle const &h,
+                                                 std::vector<int> const &held)
+{
+        auto watch = make_torrent_watch(t, h);
+        auto &s = *t->session;
+        t->handle = h;
+        t->peers->begin(*t, h, s.io);
+        t->blame.begin(*t, s.digests, s.several_at_address);
+        if (t->wants_metadata)
+                return watch;
+        // With its metadata the torrent has begun already, and for want of a check its files count
+        // as checked: no plugin is told any more.
+        t->is_private = h.torrent_file()->priv();
+        t->anchor.begin(*t, h, s.io, s.anchors, held);
+        t->hashes.begin(*t, h.torrent_file());
+        t->web->begin(*t, h);
+        boost::asio::post(*s.io, [t] {
+                shielded([&] { t->anchor.files_checked(); });
+                shielded([&] { t->web->files_checked(); });
+        });
+        return watch;
+}
+
 bt_torrent::bt_torrent() : peers(std::make_unique<swarm>())
 {
 }
@@ -212,9 +253,10 @@ int bt_torrent_add(struct bt_session *s, const struct bt_source *src, const uint
                 }
                 p.save_path = save_path_of(t->id);
                 p.userdata = as_userdata(t->id);
-                p.extensions.push_back([t](lt::torrent_handle const &h, lt::client_data_t) {
-                        return make_metadata_exchange(t, h);
-                });
+                p.extensions.push_back(
+                        [t](lt::torrent_handle const &h, lt::client_data_t) noexcept {
+                                return plugin_of(*t, [&] { return make_metadata_exchange(t, h); });
+                        });
                 p.extensions.push_back(&lt::create_ut_pex_plugin);
                 // All pieces start unwanted, also those of metadata that is still to come.
                 p.flags = lt::torrent_flags::update_subscribe | lt::torrent_flags::apply_ip_filter |
@@ -234,35 +276,28 @@ int bt_torrent_add(struct bt_session *s, const struct bt_source *src, const uint
                 // up to a second later.
                 if (t->parts.boost)
                         p.flags |= lt::torrent_flags::paused;
-                p.extensions.push_back([t, held](lt::torrent_handle const &h, lt::client_data_t)
-                                               -> std::shared_ptr<lt::torrent_plugin> {
-                        t->handle = h;
-                        t->peers->begin(*t, h, t->session->io);
-                        t->blame.begin(*t, t->session->digests, t->session->several_at_address);
-                        // With its metadata the torrent has begun already, and for want of
-                        // a check its files count as checked: no plugin is told any more.
-                        if (!t->wants_metadata) {
-                                t->is_private = h.torrent_file()->priv();
-                                t->anchor.begin(*t, h, t->session->io, t->session->anchors, held);
-                                t->hashes.begin(*t, h.torrent_file());
-                                t->web->begin(*t, h);
-                                boost::asio::post(*t->session->io, [t] {
-                                        (void)guarded(nullptr, [&] {
-                                                t->anchor.files_checked();
-                                                t->web->files_checked();
-                                                return 0;
-                                        });
-                                });
-                        }
-                        return make_torrent_watch(t, h);
-                });
+                p.extensions.push_back(
+                        [t, held](lt::torrent_handle const &h, lt::client_data_t) noexcept {
+                                return plugin_of(*t, [&] { return begin(t, h, held); });
+                        });
                 s->torrents.insert(t);
                 lt::error_code ec;
-                (void)s->session->add_torrent(std::move(p), ec);
-                if (ec) {
+                lt::torrent_handle h;
+                int r = guarded(err, [&] {
+                        h = s->session->add_torrent(std::move(p), ec);
+                        return 0;
+                });
+                if (r == 0 && ec)
+                        r = fail(err, ec == lt::errors::duplicate_torrent ? -EEXIST : -EINVAL, "%s",
+                                 ec.message().c_str());
+                if (r == 0 && t->incomplete) {
+                        r = fail(err, -ENOMEM, "out of memory");
+                        s->session->remove_torrent(h);
+                        (void)s->session->is_paused(); // comes back when that is done
+                }
+                if (r < 0) {
                         s->torrents.erase(t->id);
-                        return fail(err, ec == lt::errors::duplicate_torrent ? -EEXIST : -EINVAL,
-                                    "%s", ec.message().c_str());
+                        return r;
                 }
                 t->added = true;
                 (void)guarded(nullptr, [&] {

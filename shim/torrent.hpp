@@ -57,6 +57,7 @@ struct bt_torrent : std::enable_shared_from_this<bt_torrent> {
         lt::torrent_handle handle;
 
         // The network thread's once libtorrent knows it.
+        bool incomplete = false; // there was no memory for one of its plugins
         bool wants_metadata = false;
         class anchor anchor;
         class blame blame;
