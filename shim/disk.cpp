@@ -415,7 +415,8 @@ class store_disk final : public lt::disk_interface,
         template <typename F> void push(std::size_t to, F &&job) noexcept
         {
                 using type = std::decay_t<F>;
-                auto *const held = insist([&] { return new type(std::forward<F>(job)); });
+                auto *const held = insist(
+                        [&] { return std::make_unique<type>(std::forward<F>(job)).release(); });
                 bool const is_taken = m_workers[to]->push([held](worker &self) {
                         std::unique_ptr<type> const own(held);
                         (*own)(self);
@@ -428,7 +429,8 @@ class store_disk final : public lt::disk_interface,
         template <typename F> void post(F &&what) noexcept
         {
                 using type = std::decay_t<F>;
-                auto *const held = insist([&] { return new type(std::forward<F>(what)); });
+                auto *const held = insist(
+                        [&] { return std::make_unique<type>(std::forward<F>(what)).release(); });
                 insist([&] {
                         boost::asio::post(m_io, [held] {
                                 std::unique_ptr<type> const own(held);

@@ -32,13 +32,14 @@ template <typename T, typename F> T shielded_or(T otherwise, F &&body) noexcept
         }
 }
 
-// For what must not be lost: waits until there is memory for it. body changes nothing if it throws.
+// For what must not be lost: waits until there is memory for it. body only takes memory, and
+// changes nothing if there is none.
 template <typename F> auto insist(F &&body) noexcept
 {
         for (;;) {
                 try {
                         return body();
-                } catch (std::bad_alloc const &) {
+                } catch (...) {
                         std::this_thread::sleep_for(std::chrono::milliseconds(10));
                 }
         }

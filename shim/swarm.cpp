@@ -148,6 +148,7 @@ std::vector<std::pair<lt::address, int>> swarm::useful() const
         std::stable_sort(there.begin(), there.end(),
                          [](rank const &a, rank const &b) { return a.given > b.given; });
         std::vector<std::pair<lt::address, int>> r;
+        r.reserve(there.size() + m_called.size());
         for (auto const &t : there)
                 r.push_back(t.at);
         for (auto a = m_called.rbegin(); a != m_called.rend(); ++a)

@@ -187,25 +187,30 @@ bool has(std::string const &text, std::string const &part)
 
 enum { PIECES_MAX = 1024 };
 
+struct meta_unref {
+        void operator()(bt_meta *m) const
+        {
+                bt_meta_unref(m);
+        }
+};
+
 // A torrent's store: the user of the callbacks.
-struct store {
+struct store_data {
         std::string bytes;
         int piece_length = block;
         std::atomic<int> reads[PIECES_MAX] = {}, writes[PIECES_MAX] = {}, passed[PIECES_MAX] = {};
         std::atomic<int> passes{0}, released{0};
-        bt_meta *meta = nullptr;
+        std::unique_ptr<bt_meta, meta_unref> meta;
         int saved = 0;
         source source_saved;
         bt_stats stats{};
+};
 
+struct store : store_data {
         explicit store(content const &c, bool with_bytes)
-            : bytes(with_bytes ? c.bytes : std::string(c.bytes.size(), '\0')),
-              piece_length(c.piece_length)
         {
-        }
-        ~store()
-        {
-                bt_meta_unref(meta);
+                bytes = with_bytes ? c.bytes : std::string(c.bytes.size(), '\0');
+                piece_length = c.piece_length;
         }
 };
 
@@ -249,7 +254,7 @@ void on_metadata(void *user, bt_meta *meta, bt_error const *err)
 {
         if (!meta)
                 fail_msg("%s", err->text);
-        of(user).meta = bt_meta_ref(meta);
+        of(user).meta.reset(bt_meta_ref(meta));
 }
 
 void on_saved(void *user, bt_source *s)
@@ -271,10 +276,10 @@ void on_log(bt_log_level, char const *)
 {
 }
 
-class session
+class client
 {
       public:
-        session()
+        client()
         {
                 static bt_setting const settings[] = {
                         {"listen_interfaces", "127.0.0.1:0"},
@@ -300,12 +305,12 @@ class session
                                    &m_session, &err) != 0)
                         fail_msg("%s", err.text);
         }
-        ~session()
+        ~client()
         {
                 (void)bt_session_close(m_session, 10000);
         }
-        session(session const &) = delete;
-        session &operator=(session const &) = delete;
+        client(client const &) = delete;
+        client &operator=(client const &) = delete;
 
         bt_torrent *add(source const &s, store &u, uint8_t const *have = nullptr)
         {
@@ -362,6 +367,7 @@ class session
 void want(bt_torrent *t, std::vector<int> const &pieces)
 {
         std::vector<bt_want> list;
+        list.reserve(pieces.size());
         for (int const p : pieces)
                 list.push_back({uint32_t(p), BT_PRIORITY_TOP, p == pieces.front()});
         bt_torrent_want(t, list.data(), list.size());
@@ -553,7 +559,7 @@ void test_have(kind k, int piece_length)
         auto const held = range(0, n / 2), missing = range(n / 2, n);
         store seeds(c, true), half(c, true), none(c, false);
         std::fill(half.bytes.begin() + std::ptrdiff_t(n / 2) * c.piece_length, half.bytes.end(), 0);
-        session a, b, d;
+        client a, b, d;
 
         auto *const ta = a.add(s, seeds, bitmap(n, range(0, n)).get());
         auto *const tb = b.add(s, half, bitmap(n, held).get());
@@ -611,7 +617,7 @@ void test_have_without_metadata(void **)
         auto const c = make_content(kind::v1, block, {9 * block});
         auto const s = source_from_torrent(c.torrent);
         store u(c, true);
-        session a;
+        client a;
         auto *t = reinterpret_cast<bt_torrent *>(1);
         bt_error err{};
         assert_int_equal(
@@ -636,12 +642,12 @@ void test_wake(kind k)
         auto const h = *bt_source_hash(s.get());
         store seeds(c, true), first(c, false), later(c, false);
         std::string bytes;
-        session a;
+        client a;
 
         (void)a.add(s, seeds, bitmap(n, range(0, n)).get());
         int const port = a.port();
         {
-                session b;
+                client b;
                 auto *const t = b.add(source_from_magnet(magnet_of(h, port) +
                                                          "&tr=http://127.0.0.1:1/announce"
                                                          "&ws=http://w.invalid/&so=1"),
@@ -665,7 +671,7 @@ void test_wake(kind k)
                 std::string("5:peersl6:\177\0\0\1", 14) + char(port >> 8) + char(port & 255);
         assert_true(has(bytes, peer));
         later.bytes = first.bytes;
-        session d;
+        client d;
         auto *const t = d.add(again, later, bitmap(n, {0, 1}).get());
         want(t, range(0, n));
         d.until("the other pieces", [&] { return all_passed(later, range(2, n)); });
@@ -696,7 +702,7 @@ void test_wake_at_once(void **)
         auto const s = source_from_torrent(c.torrent);
         int const n = pieces_of(s);
         store seeds(c, true);
-        session a, b;
+        client a, b;
         (void)a.add(s, seeds, bitmap(n, range(0, n)).get());
         auto next = source_from_magnet(magnet_of(*bt_source_hash(s.get()), a.port()));
         std::string bytes(c.bytes.size(), '\0');
@@ -728,7 +734,7 @@ void test_some_hashes(int piece_length)
         int const n = pieces_of(s);
         auto const h = *bt_source_hash(s.get());
         store seeds(c, true), u(c, false), alone(c, false);
-        session a, b, d;
+        client a, b, d;
         (void)a.add(s, seeds, bitmap(n, range(0, 512)).get());
         auto *const t = b.add(source_from_magnet(magnet_of(h, a.port())), u);
         b.until("metadata", [&] { return u.meta != nullptr; });
@@ -772,7 +778,7 @@ void test_all_hashes(void **)
         auto const s = source_from_torrent(c.torrent);
         int const n = pieces_of(s);
         store seeds(c, true), u(c, false);
-        session a, b;
+        client a, b;
         (void)a.add(s, seeds, bitmap(n, range(0, n)).get());
         auto *const t = b.add(source_from_magnet(magnet_of(*bt_source_hash(s.get()), a.port())), u);
         b.until("metadata", [&] { return u.meta != nullptr; });
@@ -788,9 +794,9 @@ void test_all_hashes(void **)
 // ---- peers ----
 
 // A socket that takes connections and says nothing.
-struct listener {
-        int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-        int port = 0;
+class listener
+{
+      public:
         listener()
         {
                 struct sockaddr_in a = {};
@@ -798,15 +804,23 @@ struct listener {
                 a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
                 socklen_t len = sizeof a;
                 auto *const at = reinterpret_cast<struct sockaddr *>(&a);
-                assert_int_equal(bind(fd, at, sizeof a), 0);
-                assert_int_equal(listen(fd, 8), 0);
-                assert_int_equal(getsockname(fd, at, &len), 0);
-                port = ntohs(a.sin_port);
+                assert_int_equal(bind(m_fd, at, sizeof a), 0);
+                assert_int_equal(listen(m_fd, 8), 0);
+                assert_int_equal(getsockname(m_fd, at, &len), 0);
+                m_port = ntohs(a.sin_port);
         }
         ~listener()
         {
-                close(fd);
+                close(m_fd);
         }
+        int port() const
+        {
+                return m_port;
+        }
+
+      private:
+        int m_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        int m_port = 0;
 };
 
 // Who gave something comes before those that are only known.
@@ -817,12 +831,12 @@ void test_the_most_useful_peer_is_first(void **)
         auto const h = *bt_source_hash(s.get());
         store seeds(c, true), u(c, false);
         listener silent[6];
-        session a, b;
+        client a, b;
         (void)a.add(s, seeds, bitmap(20, range(0, 20)).get());
         int const port = a.port();
         auto *const t = b.add(s, u);
         for (auto const &l : silent)
-                meet(t, h, l.port);
+                meet(t, h, l.port());
         meet(t, h, port);
         want(t, range(0, 20));
         b.until("pieces", [&] { return u.passes == 20; });
@@ -839,7 +853,7 @@ void test_who_has_called_is_kept(void **)
         auto const s = source_from_torrent(c.torrent);
         auto const h = *bt_source_hash(s.get());
         store seeds(c, true), u(c, false);
-        session a, b;
+        client a, b;
         auto *const seed = a.add(s, seeds, bitmap(20, range(0, 20)).get());
         auto *const t = b.add(s, u);
         int const port = a.port();
@@ -857,7 +871,7 @@ void test_removed_before_it_is_saved(void **)
 {
         auto const c = make_content(kind::v1, block, {20 * block});
         auto const s = source_from_torrent(c.torrent);
-        session a;
+        client a;
         for (int i = 0; i < 20; i++) {
                 store u(c, false);
                 auto *const t = a.add(s, u);
