@@ -69,6 +69,16 @@ void *operator new[](std::size_t n)
         return allocate(n, __builtin_return_address(0));
 }
 
+void *operator new(std::size_t n, std::nothrow_t const &) noexcept
+{
+        return is_out_of_memory(__builtin_return_address(0)) ? nullptr : std::malloc(n > 0 ? n : 1);
+}
+
+void *operator new[](std::size_t n, std::nothrow_t const &) noexcept
+{
+        return is_out_of_memory(__builtin_return_address(0)) ? nullptr : std::malloc(n > 0 ? n : 1);
+}
+
 void operator delete(void *p) noexcept
 {
         std::free(p);
