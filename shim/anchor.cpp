@@ -33,21 +33,25 @@ static int margin_of(lt::torrent_info const &info)
 }
 
 void anchor::begin(bt_torrent &t, lt::torrent_handle const &h, lt::io_context *io,
-                   anchor_disk *disk)
+                   anchor_disk *disk, std::vector<int> const &have)
 {
         auto const info = h.torrent_file();
         if (!info || !info->is_valid() || m_disk)
                 return;
         m_handle = h;
         m_io = io;
-        m_disk = disk;
         m_owner = t.weak_from_this();
         m_id = t.id;
         m_parts = t.parts;
         if (!m_parts.deadlines)
                 mute_peer(+1);
         m_missing = m_free = piece_set(info->num_pieces());
+        for (int const p : have) {
+                m_missing.erase(p);
+                m_free.erase(p);
+        }
         m_margin = margin_of(*info);
+        m_disk = disk; // from here on the sets are looked at
         m_piece = choose(-1);
         if (m_piece >= 0)
                 m_handle.piece_priority(lt::piece_index_t(m_piece), lt::low_priority);
@@ -122,7 +126,7 @@ void anchor::hold()
         if (m_piece < 0 || m_held || !m_checked)
                 return;
         m_disk->hold(m_id, m_piece);
-        m_held = fill_up(m_piece);
+        m_held = shielded_or(false, [&] { return fill_up(m_piece); });
         if (!m_held)
                 m_disk->release(m_id);
 }

@@ -33,9 +33,10 @@ struct anchor_disk {
 class anchor
 {
       public:
-        // The metadata is there; nothing is wanted yet and the files are not checked.
+        // The metadata is there; nothing is wanted yet and the files are not checked. have: the
+        // pieces that libtorrent was told are there.
         void begin(bt_torrent &t, lt::torrent_handle const &h, lt::io_context *io,
-                   anchor_disk *disk);
+                   anchor_disk *disk, std::vector<int> const &have);
         // libtorrent takes pieces from here on.
         void files_checked();
         // Changes what is wanted. first is called before peers are asked for anything, and may hold

@@ -115,6 +115,15 @@ bool blame::is_banned(giver const &g) const
         return b != m_bans.end() && b->second.banned;
 }
 
+std::set<std::pair<lt::address, int>> blame::banned() const
+{
+        std::set<key> r;
+        for (auto const &b : m_bans)
+                if (b.second.banned)
+                        r.insert(b.first);
+        return r;
+}
+
 void blame::ban(giver_ptr const &g)
 {
         if (g->punished)
@@ -210,6 +219,8 @@ void blame::failed(int piece)
         std::set<giver_ptr> givers(given.begin(), given.end());
         bool const alone = givers.size() == 1;
         givers.erase(nullptr);
+        if (givers.empty())
+                return; // none that is known
         auto const by = *givers.begin();
         for (auto const &g : givers)
                 forget_trust(g->peer);

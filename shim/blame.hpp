@@ -78,6 +78,8 @@ class blame
         giver_ptr came(lt::peer_connection_handle const &c);
         void left(giver_ptr const &g, lt::error_code const &why);
         bool is_banned(giver const &g) const;
+        // Addresses that are banned, with the port or 0 for all of its ports.
+        std::set<std::pair<lt::address, int>> banned() const;
         // It has given wrong bytes, or does harm by other ways: hangs up on it, for good.
         void ban(giver_ptr const &g);
         void ban(lt::peer_connection_handle const &peer);

@@ -72,6 +72,9 @@ struct bt_file {
 struct bt_meta *bt_meta_ref(struct bt_meta *m);
 void bt_meta_unref(struct bt_meta *m); /* NULL is fine */
 const struct bt_hash *bt_meta_hash(const struct bt_meta *m);
+/* The info dictionary byte for byte as it came: what the info-hash is the hash of. The bytes live
+ * as long as m. */
+const void *bt_meta_bytes(const struct bt_meta *m, size_t *ret_len);
 const char *bt_meta_name(const struct bt_meta *m); /* raw, lives as long as m */
 bool bt_meta_single_file(const struct bt_meta *m);
 bool bt_meta_private(const struct bt_meta *m);
@@ -98,12 +101,27 @@ int bt_source_from_magnet(const char *text, size_t len, bool loopback, struct bt
  * limit, with a reason. */
 int bt_source_from_torrent(const void *data, size_t len, const struct bt_limits *limits,
                            bool loopback, struct bt_source **ret, struct bt_error *err);
+/* Gives all that s says as bytes for bt_source_load, to be freed with bt_free: the metadata as it
+ * came, trackers with their tiers, web seeds, up to 100 peers with the most useful first, the files
+ * that a magnet asks for, and the hashes of v2 that are known (BEP 52). With metadata the bytes are
+ * a .torrent that other programs can read; without, they are a magnet URI. -ENOMEM. Any thread;
+ * takes long for a large torrent. */
+int bt_source_save(const struct bt_source *s, void **ret, size_t *ret_len);
+/* Makes a source of bytes that bt_source_save gave. The info-hash and the metadata are the same
+ * byte for byte. Peers and web seeds on loopback addresses are dropped unless loopback. Hashes are
+ * checked when the torrent is added, and those that are wrong are dropped. -EINVAL or -E2BIG with a
+ * reason. Any thread; takes long for a large torrent. */
+int bt_source_load(const void *data, size_t len, bool loopback, struct bt_source **ret,
+                   struct bt_error *err);
 void bt_source_free(struct bt_source *s);
 const struct bt_hash *bt_source_hash(const struct bt_source *s);
 const char *
 bt_source_name(const struct bt_source *s); /* dn or the torrent's name; "" when unknown */
-const char *bt_source_magnet(const struct bt_source *s);   /* as a magnet URI */
-struct bt_meta *bt_source_meta(const struct bt_source *s); /* borrowed; NULL for a magnet */
+/* As a magnet URI for users to pass on. It lacks what bt_source_save has besides: the metadata, the
+ * tiers of trackers, hashes, and peers but those that a magnet named. */
+const char *bt_source_magnet(const struct bt_source *s);
+/* Borrowed. NULL for a magnet, and for what the callback saved was given. */
+struct bt_meta *bt_source_meta(const struct bt_source *s);
 /* Whether the magnet asks for that file of the torrent (BEP 53); one that names none asks for all.
  * A hint for what to fetch beyond what is read, and no more. It can name the first 10,001. */
 bool bt_source_selects(const struct bt_source *s, uint32_t file);
@@ -156,6 +174,9 @@ struct bt_callbacks {
          */
         void (*found)(void *user, struct bt_found *found);
         void (*stats)(void *user, const struct bt_stats *stats);
+        /* What bt_torrent_save has asked for. The callee owns source. NULL: there was no memory
+         * for it. May be NULL itself where nothing is ever saved. */
+        void (*saved)(void *user, struct bt_source *source);
         /* A tracker's or a torrent's own complaint, for the status. */
         void (*problem)(void *user, const char *text);
         void (*log)(enum bt_log_level level, const char *text);
@@ -208,16 +229,30 @@ void bt_session_get_stats(const struct bt_session *s, struct bt_session_stats *r
 int bt_session_state_save(struct bt_session *s, void **ret, size_t *ret_len);
 void bt_free(void *p);
 
-/* Adds a torrent in which no piece is wanted. With metadata in src (or have == NULL and a magnet)
- * it starts at once; have, when not NULL, is a bitmap (piece 0 is the lowest bit of byte 0) of
- * pieces that are in the store and verified. Pieces are wanted with bt_torrent_want once the
- * metadata is there. Blocking, milliseconds. -EEXIST when the session has it, -EINVAL with a
- * reason. */
+/* Adds a torrent in which no piece is wanted. It starts at once, and the peers that src names are
+ * dialled at once, the first of them first. Pieces are wanted with bt_torrent_want once the
+ * metadata is there.
+ *
+ * have, when not NULL, says which pieces are in the store and verified: a bitmap of
+ * (bt_meta_pieces + 7) / 8 bytes, where piece 0 is the lowest bit of byte 0. Bits beyond the last
+ * piece do not count. These pieces are not read, hashed or fetched, and they are given to peers;
+ * piece_passed may be called for them. Without metadata in src nobody knows what the bits stand
+ * for: have must be NULL then (-EINVAL).
+ *
+ * Blocking, milliseconds. -EEXIST when the session has it, -EINVAL with a reason. */
 int bt_torrent_add(struct bt_session *s, const struct bt_source *src, const uint8_t *have,
                    void *user, struct bt_torrent **ret, struct bt_error *err);
 /* Forgets the torrent; t is invalid afterwards. released(user) comes when the last callback is
  * over. The store is not touched. Asynchronous. */
 void bt_torrent_remove(struct bt_torrent *t);
+
+/* Asks for all that is known of the torrent, which comes as a source with the callback saved: its
+ * metadata, its trackers, web seeds and peers as of now, and the hashes of v2 that peers have given
+ * so far. bt_torrent_add takes that source again, after bt_torrent_remove or in another session,
+ * and bt_source_save makes bytes of it. A peer that was banned, or that never answered, is not in
+ * it. Asynchronous; takes the network thread milliseconds for a torrent of many pieces. Does not
+ * come if the torrent is removed before. */
+void bt_torrent_save(struct bt_torrent *t);
 
 struct bt_want {
         uint32_t piece;

@@ -93,38 +93,38 @@ class store_disk final : public lt::disk_interface,
         }
 
         lt::storage_holder new_torrent(lt::storage_params const &p,
-                                       std::shared_ptr<void> const &torrent) override
+                                       std::shared_ptr<void> const &torrent) noexcept override
         {
-                auto s = std::make_shared<storage>();
+                auto s = insist([] { return std::make_shared<storage>(); });
                 s->owner = m_torrents.find(id_of_save_path(p.path));
                 s->files = &p.files;
                 s->keep = torrent;
                 lt::storage_index_t const i(m_next++);
-                m_by_id[id_of_save_path(p.path)] = s;
-                m_storages.emplace(i, std::move(s));
+                insist([&] { m_by_id[id_of_save_path(p.path)] = s; });
+                insist([&] { m_storages.emplace(i, s); });
                 return {i, *this};
         }
 
-        void remove_torrent(lt::storage_index_t i) override
+        void remove_torrent(lt::storage_index_t i) noexcept override
         {
                 auto const s = take(i);
                 m_storages.erase(i);
                 if (s->owner)
                         m_by_id.erase(s->owner->id);
                 answer_held(*s);
-                for (auto &w : m_workers)
-                        w->push([this, s = s](worker &self) mutable {
+                for (std::size_t w = 0; w < m_workers.size(); w++)
+                        push(w, [this, s = s](worker &self) mutable {
                                 for (auto h = self.hashes.begin(); h != self.hashes.end();)
                                         h = h->first.first == s.get() ? self.hashes.erase(h)
                                                                       : std::next(h);
-                                boost::asio::post(m_io, [s = std::move(s)] {});
+                                post([s = std::move(s)] {});
                         });
         }
 
         void
         async_read(lt::storage_index_t i, lt::peer_request const &r,
                    std::function<void(lt::disk_buffer_holder, lt::storage_error const &)> handler,
-                   lt::disk_job_flags_t) override
+                   lt::disk_job_flags_t) noexcept override
         {
                 on_piece(i, r.piece,
                          [this, s = take(i), r, handler = std::move(handler)](worker &) mutable {
@@ -132,8 +132,8 @@ class store_disk final : public lt::disk_interface,
                                          static_cast<char *>(std::malloc(std::size_t(r.length)));
                                  int const e = buffer ? read(*s, r.piece, r.start, buffer, r.length)
                                                       : ENOMEM;
-                                 boost::asio::post(m_io, [this, e, buffer, r, s = std::move(s),
-                                                          handler = std::move(handler)] {
+                                 post([this, e, buffer, r, s = std::move(s),
+                                       handler = std::move(handler)] {
                                          lt::disk_buffer_holder holder;
                                          if (e == 0)
                                                  holder = lt::disk_buffer_holder(*this, buffer,
@@ -149,16 +149,16 @@ class store_disk final : public lt::disk_interface,
         bool async_write(lt::storage_index_t i, lt::peer_request const &r, char const *buf,
                          std::shared_ptr<lt::disk_observer> observer,
                          std::function<void(lt::storage_error const &)> handler,
-                         lt::disk_job_flags_t) override
+                         lt::disk_job_flags_t) noexcept override
         {
                 if (take(i)->anchor == int(r.piece)) {
-                        boost::asio::post(m_io, [handler] { handler(lt::storage_error()); });
+                        post([handler = std::move(handler)] { handler(lt::storage_error()); });
                         return false;
                 }
-                std::shared_ptr<char> const copy(
+                std::unique_ptr<char, void (*)(void *)> copy(
                         static_cast<char *>(std::malloc(std::size_t(r.length))), std::free);
                 if (!copy) {
-                        boost::asio::post(m_io, [handler] {
+                        post([handler = std::move(handler)] {
                                 handler(disk_error(ENOMEM, lt::operation_t::file_write));
                         });
                         return false;
@@ -166,13 +166,12 @@ class store_disk final : public lt::disk_interface,
                 std::memcpy(copy.get(), buf, std::size_t(r.length));
                 long const queued = m_queued_bytes.fetch_add(r.length) + r.length;
                 on_piece(i, r.piece,
-                         [this, s = take(i), r, copy,
+                         [this, s = take(i), r, copy = std::move(copy),
                           handler = std::move(handler)](worker &self) mutable {
                                  // libtorrent stops a torrent for good for most errors; for this
                                  // one until bt_torrent_resume_writes().
                                  int const e = write(self, *s, r, copy.get()) == 0 ? 0 : ENOSPC;
-                                 boost::asio::post(m_io, [s = std::move(s), r,
-                                                          handler = std::move(handler), e] {
+                                 post([s = std::move(s), r, handler = std::move(handler), e] {
                                          if (e != 0)
                                                  (void)guarded(nullptr, [&] {
                                                          s->unwritten.insert(int(r.piece));
@@ -190,7 +189,7 @@ class store_disk final : public lt::disk_interface,
                         return false;
                 {
                         std::lock_guard<std::mutex> const l(m_observers_lock);
-                        m_observers.push_back(observer);
+                        insist([&] { m_observers.push_back(observer); });
                 }
                 // All may have been written since it was counted; then nobody else wakes it.
                 if (m_queued_bytes < queue_low_bytes)
@@ -200,16 +199,18 @@ class store_disk final : public lt::disk_interface,
 
         void async_hash(lt::storage_index_t i, lt::piece_index_t piece,
                         lt::span<lt::sha256_hash> v2, lt::disk_job_flags_t flags,
-                        hash_handler handler) override
+                        hash_handler handler) noexcept override
         {
                 bool const v1 = bool(flags & lt::disk_interface::v1_hash);
                 // Not copied until v2 is filled: v2 points into a vector that the handler owns.
-                auto h = std::make_shared<hash_handler>(std::move(handler));
+                auto h = insist([&] { return std::make_shared<hash_handler>(std::move(handler)); });
                 if (auto const s = take(i); s->anchor == int(piece)) {
-                        s->held = [w = std::weak_ptr<storage>(s), h, piece] {
-                                if (auto const alive = w.lock())
-                                        tell(*alive, piece, *h, lt::sha1_hash(), 0);
-                        };
+                        insist([&] {
+                                s->held = [w = std::weak_ptr<storage>(s), h, piece] {
+                                        if (auto const alive = w.lock())
+                                                tell(*alive, piece, *h, lt::sha1_hash(), 0);
+                                };
+                        });
                         return;
                 }
                 answer_hash(i, take(i), piece, v1, v2, std::move(h));
@@ -219,7 +220,7 @@ class store_disk final : public lt::disk_interface,
                          lt::disk_job_flags_t,
                          std::function<void(lt::piece_index_t, lt::sha256_hash const &,
                                             lt::storage_error const &)>
-                                 handler) override
+                                 handler) noexcept override
         {
                 on_piece(i, piece,
                          [this, s = take(i), piece, offset,
@@ -231,9 +232,8 @@ class store_disk final : public lt::disk_interface,
                                  lt::sha256_hash sum;
                                  if (e == 0)
                                          sum = lt::hasher256(block.data(), len).final();
-                                 boost::asio::post(m_io, [s = std::move(s),
-                                                          handler = std::move(handler), piece, sum,
-                                                          e] {
+                                 post([s = std::move(s), handler = std::move(handler), piece, sum,
+                                       e] {
                                          handler(piece, sum,
                                                  disk_error(e, lt::operation_t::file_read));
                                  });
@@ -241,7 +241,7 @@ class store_disk final : public lt::disk_interface,
         }
 
         void async_clear_piece(lt::storage_index_t i, lt::piece_index_t piece,
-                               std::function<void(lt::piece_index_t)> handler) override
+                               std::function<void(lt::piece_index_t)> handler) noexcept override
         {
                 auto s = take(i);
                 bool const unwritten = s->unwritten.erase(int(piece)) > 0;
@@ -253,8 +253,8 @@ class store_disk final : public lt::disk_interface,
                                  if (s->owner && whole)
                                          s->owner->callbacks->piece_cleared(s->owner->user,
                                                                             uint32_t(int(piece)));
-                                 boost::asio::post(m_io, [s = std::move(s), unwritten,
-                                                          handler = std::move(handler), piece] {
+                                 post([s = std::move(s), unwritten, handler = std::move(handler),
+                                       piece] {
                                          handler(piece);
                                          (void)guarded(nullptr, [&] {
                                                  if (!s->owner)
@@ -269,52 +269,57 @@ class store_disk final : public lt::disk_interface,
         }
 
         // The store needs no check: what it has is told with the torrent.
-        void async_check_files(
-                lt::storage_index_t, lt::add_torrent_params const *,
-                lt::aux::vector<std::string, lt::file_index_t>,
-                std::function<void(lt::status_t, lt::storage_error const &)> handler) override
+        void async_check_files(lt::storage_index_t, lt::add_torrent_params const *,
+                               lt::aux::vector<std::string, lt::file_index_t>,
+                               std::function<void(lt::status_t, lt::storage_error const &)>
+                                       handler) noexcept override
         {
-                boost::asio::post(
-                        m_io, [handler] { handler(lt::status_t::no_error, lt::storage_error()); });
+                post([handler = std::move(handler)] {
+                        handler(lt::status_t::no_error, lt::storage_error());
+                });
         }
 
         void async_move_storage(
                 lt::storage_index_t, std::string path, lt::move_flags_t,
                 std::function<void(lt::status_t, std::string const &, lt::storage_error const &)>
-                        handler) override
+                        handler) noexcept override
         {
-                boost::asio::post(m_io, [handler, path] {
+                post([handler = std::move(handler), path = std::move(path)] {
                         handler(lt::status_t::fatal_disk_error, path,
                                 disk_error(EOPNOTSUPP, lt::operation_t::file_rename));
                 });
         }
 
-        void async_release_files(lt::storage_index_t, std::function<void()> handler) override
+        void async_release_files(lt::storage_index_t,
+                                 std::function<void()> handler) noexcept override
         {
                 if (handler)
-                        boost::asio::post(m_io, std::move(handler));
+                        post(std::move(handler));
         }
 
-        void async_stop_torrent(lt::storage_index_t i, std::function<void()> handler) override
+        void async_stop_torrent(lt::storage_index_t i,
+                                std::function<void()> handler) noexcept override
         {
                 answer_held(*take(i)); // what waits for a hash keeps the torrent alive
                 if (handler)
-                        boost::asio::post(m_io, std::move(handler));
+                        post(std::move(handler));
         }
 
         void async_rename_file(lt::storage_index_t, lt::file_index_t file, std::string name,
                                std::function<void(std::string const &, lt::file_index_t,
                                                   lt::storage_error const &)>
-                                       handler) override
+                                       handler) noexcept override
         {
-                boost::asio::post(
-                        m_io, [handler, file, name] { handler(name, file, lt::storage_error()); });
+                post([handler = std::move(handler), file, name = std::move(name)] {
+                        handler(name, file, lt::storage_error());
+                });
         }
 
-        void async_delete_files(lt::storage_index_t, lt::remove_flags_t,
-                                std::function<void(lt::storage_error const &)> handler) override
+        void
+        async_delete_files(lt::storage_index_t, lt::remove_flags_t,
+                           std::function<void(lt::storage_error const &)> handler) noexcept override
         {
-                boost::asio::post(m_io, [handler] { handler(lt::storage_error()); });
+                post([handler = std::move(handler)] { handler(lt::storage_error()); });
         }
 
         void async_set_file_priority(
@@ -322,21 +327,23 @@ class store_disk final : public lt::disk_interface,
                 lt::aux::vector<lt::download_priority_t, lt::file_index_t> prio,
                 std::function<void(lt::storage_error const &,
                                    lt::aux::vector<lt::download_priority_t, lt::file_index_t>)>
-                        handler) override
+                        handler) noexcept override
         {
-                boost::asio::post(m_io, [handler, prio] { handler(lt::storage_error(), prio); });
+                post([handler = std::move(handler), prio = std::move(prio)] {
+                        handler(lt::storage_error(), prio);
+                });
         }
 
-        void update_stats_counters(lt::counters &) const override
+        void update_stats_counters(lt::counters &) const noexcept override
         {
         }
 
-        std::vector<lt::open_file_state> get_status(lt::storage_index_t) const override
+        std::vector<lt::open_file_state> get_status(lt::storage_index_t) const noexcept override
         {
                 return {};
         }
 
-        void abort(bool wait) override
+        void abort(bool wait) noexcept override
         {
                 for (auto &w : m_workers)
                         w->stop();
@@ -345,21 +352,21 @@ class store_disk final : public lt::disk_interface,
                                 w->join();
         }
 
-        void submit_jobs() override
+        void submit_jobs() noexcept override
         {
         }
 
-        void settings_updated() override
+        void settings_updated() noexcept override
         {
         }
 
-        void hold(uint64_t id, int piece) override
+        void hold(uint64_t id, int piece) noexcept override
         {
                 if (auto const s = m_by_id.find(id); s != m_by_id.end())
                         s->second->anchor = piece;
         }
 
-        void release(uint64_t id) override
+        void release(uint64_t id) noexcept override
         {
                 if (auto const s = m_by_id.find(id); s != m_by_id.end()) {
                         s->second->anchor = -1;
@@ -367,16 +374,18 @@ class store_disk final : public lt::disk_interface,
                 }
         }
 
-        void digest(uint64_t id, int piece, std::function<void(piece_digest)> then) override
+        void digest(uint64_t id, int piece,
+                    std::function<void(piece_digest)> then) noexcept override
         {
                 auto const s = m_by_id.find(id);
                 if (s == m_by_id.end())
                         return;
                 on_piece({}, lt::piece_index_t(piece),
                          [this, s = s->second, piece, then = std::move(then)](worker &) mutable {
-                                 auto d = digest_of(*s, lt::piece_index_t(piece));
-                                 boost::asio::post(m_io, [s = std::move(s), d = std::move(d),
-                                                          then = std::move(then)] {
+                                 auto d = shielded_or(piece_digest(), [&] {
+                                         return digest_of(*s, lt::piece_index_t(piece));
+                                 });
+                                 post([s = std::move(s), d = std::move(d), then = std::move(then)] {
                                          (void)guarded(nullptr, [&] {
                                                  then(d);
                                                  return 0;
@@ -385,7 +394,7 @@ class store_disk final : public lt::disk_interface,
                          });
         }
 
-        void free_disk_buffer(char *b) override
+        void free_disk_buffer(char *b) noexcept override
         {
                 std::free(b);
         }
@@ -396,10 +405,38 @@ class store_disk final : public lt::disk_interface,
                 return m_storages.at(i);
         }
 
-        void on_piece(lt::storage_index_t, lt::piece_index_t piece,
-                      std::function<void(worker &)> job)
+        // No memory is a reason to wait, not one to lose a job or its answer: libtorrent would wait
+        // for it without end.
+        template <typename F> void on_piece(lt::storage_index_t, lt::piece_index_t piece, F &&job)
         {
-                m_workers[std::size_t(int(piece)) % m_workers.size()]->push(std::move(job));
+                push(std::size_t(int(piece)) % m_workers.size(), std::forward<F>(job));
+        }
+
+        template <typename F> void push(std::size_t to, F &&job) noexcept
+        {
+                using type = std::decay_t<F>;
+                auto *const held = insist(
+                        [&] { return std::make_unique<type>(std::forward<F>(job)).release(); });
+                bool const is_taken = m_workers[to]->push([held](worker &self) {
+                        std::unique_ptr<type> const own(held);
+                        (*own)(self);
+                });
+                if (!is_taken)
+                        delete held;
+        }
+
+        // Any thread. Whoever posts holds nothing of what any more by the time that it runs.
+        template <typename F> void post(F &&what) noexcept
+        {
+                using type = std::decay_t<F>;
+                auto *const held = insist(
+                        [&] { return std::make_unique<type>(std::forward<F>(what)).release(); });
+                insist([&] {
+                        boost::asio::post(m_io, [held] {
+                                std::unique_ptr<type> const own(held);
+                                (*own)();
+                        });
+                });
         }
 
         // libtorrent pauses a torrent when a piece can't be read for its hash, and never asks for
@@ -411,19 +448,24 @@ class store_disk final : public lt::disk_interface,
                          [this, i, s = std::move(s), piece, v1, v2,
                           h = std::move(h)](worker &self) mutable {
                                  lt::sha1_hash sum;
-                                 int const e = hash(self, *s, piece, v1, v2, sum);
+                                 int const e = shielded_or(ENOMEM, [&] {
+                                         return hash(self, *s, piece, v1, v2, sum);
+                                 });
                                  // Moved on: only the network thread may be the last to let go of
                                  // them.
-                                 boost::asio::post(m_io, [this, i, s = std::move(s), piece, v1, v2,
-                                                          h = std::move(h), sum, e] {
+                                 post([this, i, s = std::move(s), piece, v1, v2, h = std::move(h),
+                                       sum, e] {
                                          if (e == 0 || m_storages.count(i) == 0) {
                                                  tell(*s, piece, *h, sum, e);
                                                  return;
                                          }
-                                         call_later(m_io, hash_again_after,
-                                                    [this, i, s, piece, v1, v2, h] {
-                                                            answer_hash(i, s, piece, v1, v2, h);
-                                                    });
+                                         insist([&] {
+                                                 call_later(m_io, hash_again_after,
+                                                            [this, i, s, piece, v1, v2, h] {
+                                                                    answer_hash(i, s, piece, v1, v2,
+                                                                                h);
+                                                            });
+                                         });
                                  });
                          });
         }
@@ -439,7 +481,7 @@ class store_disk final : public lt::disk_interface,
         void answer_held(storage &s)
         {
                 if (s.held)
-                        boost::asio::post(m_io, std::exchange(s.held, nullptr));
+                        post(std::exchange(s.held, nullptr));
         }
 
         void wake_observers()
@@ -450,7 +492,7 @@ class store_disk final : public lt::disk_interface,
                         woken.swap(m_observers);
                 }
                 for (auto const &w : woken)
-                        boost::asio::post(m_io, [w] {
+                        post([w] {
                                 if (auto o = w.lock())
                                         o->on_disk();
                         });
@@ -472,12 +514,22 @@ class store_disk final : public lt::disk_interface,
                 int const e =
                         -s.owner->callbacks->write(s.owner->user, uint32_t(int(r.piece)),
                                                    uint32_t(r.start), buf, std::size_t(r.length));
+                // Without memory for the hash the piece is read back for it.
+                if (!shielded_or(false, [&] { return note_written(self, s, r, buf, e); }))
+                        self.hashes.erase(k);
+                return e;
+        }
+
+        static bool note_written(worker &self, storage const &s, lt::peer_request const &r,
+                                 char const *buf, int e)
+        {
+                worker::key const k{&s, int(r.piece)};
                 auto h = self.hashes.find(k);
                 if (e != 0 || (h != self.hashes.end() && r.start < h->second.next)) {
                         // Not what was hashed, or hashed twice: the store is read back.
                         if (h != self.hashes.end())
                                 self.hashes.erase(h);
-                        return e;
+                        return true;
                 }
                 if (h == self.hashes.end() && r.start == 0) {
                         if (self.hashes.size() >= running_hashes_max)
@@ -486,7 +538,7 @@ class store_disk final : public lt::disk_interface,
                 }
                 if (h != self.hashes.end() && r.start == h->second.next)
                         take_in(s, r.piece, h->second, buf, r.length);
-                return 0;
+                return true;
         }
 
         // Hashes the next len bytes of a piece; len is a whole number of blocks but at the end of

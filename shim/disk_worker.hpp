@@ -3,6 +3,8 @@
 // pieces it is in the middle of. Which jobs there are is disk.cpp's.
 #pragma once
 
+#include "error.hpp"
+
 #include <libtorrent/hasher.hpp>
 #include <libtorrent/io_context.hpp>
 #include <libtorrent/sha1_hash.hpp>
@@ -48,16 +50,17 @@ class worker
                         m_thread.join();
         }
 
-        // After stop() the job is dropped. Network thread only.
-        void push(std::function<void(worker &)> job)
+        // False: it is stopped, and the job is not done. Network thread only.
+        bool push(std::function<void(worker &)> job) noexcept
         {
                 {
                         std::lock_guard<std::mutex> const l(m_lock);
                         if (m_stop)
-                                return;
-                        m_jobs.push_back(std::move(job));
+                                return false;
+                        insist([&] { m_jobs.push_back(std::move(job)); });
                 }
                 m_wake.notify_one();
+                return true;
         }
 
         // What was pushed before is still done.
@@ -100,7 +103,7 @@ class worker
                                 job = std::move(m_jobs.front());
                                 m_jobs.pop_front();
                         }
-                        job(*this);
+                        shielded([&] { job(*this); });
                 }
                 m_session.reset();
         }

@@ -2,6 +2,7 @@
 // dispatch.cpp: alerts and events become the callbacks of bt.h, in the thread of bt_dispatch.
 #include "error.hpp"
 #include "metadata.hpp"
+#include "save.hpp"
 #include "session.hpp"
 #include "webseeds.hpp"
 
@@ -23,6 +24,11 @@ void on_event(torrent_event const &e)
         auto const &t = e.torrent;
         bt_error err{};
         bt_meta *meta = nullptr;
+        if (e.unsaved) {
+                if (!t->removed)
+                        t->callbacks->saved(t->user, nullptr);
+                return;
+        }
         if (!e.info && e.refused == 0) {
                 auto const text = t->session->take_complaint(*t);
                 if (!t->removed)
@@ -125,7 +131,32 @@ void on_problem(bt_session &s, lt::torrent_alert const &a, std::string const &te
                 t->callbacks->problem(t->user, text.c_str());
 }
 
-void on_alert(bt_session &s, lt::alert const *a)
+// What libtorrent knows of a torrent that is to be saved.
+void on_saved(bt_session &s, lt::save_resume_data_alert &a)
+{
+        auto const t = s.torrents.find(id_of(a.handle));
+        if (!t)
+                return;
+        std::unique_ptr<bt_source> source;
+        (void)guarded(nullptr, [&] {
+                source = source_of(std::move(a.params), s.end_save(*t));
+                return 0;
+        });
+        if (!t->removed)
+                t->callbacks->saved(t->user, source.release());
+}
+
+void on_not_saved(bt_session &s, lt::save_resume_data_failed_alert const &a)
+{
+        auto const t = s.torrents.find(id_of(a.handle));
+        if (!t)
+                return;
+        (void)s.end_save(*t);
+        if (!t->removed)
+                t->callbacks->saved(t->user, nullptr);
+}
+
+void on_alert(bt_session &s, lt::alert *a)
 {
         if (auto const *u = lt::alert_cast<lt::state_update_alert>(a))
                 on_state_update(s, *u);
@@ -149,6 +180,10 @@ void on_alert(bt_session &s, lt::alert const *a)
                            std::string("tracker ") + te->tracker_url() + ": " + reason_of(*te));
         else if (auto const *mf = lt::alert_cast<lt::metadata_failed_alert>(a))
                 on_metadata_failed(s, *mf);
+        else if (auto *const sr = lt::alert_cast<lt::save_resume_data_alert>(a))
+                on_saved(s, *sr);
+        else if (auto const *ns = lt::alert_cast<lt::save_resume_data_failed_alert>(a))
+                on_not_saved(s, *ns);
         else if (auto const *to = lt::alert_cast<lt::torrent_error_alert>(a))
                 on_problem(s, *to, to->error.message());
         else if (auto const *lf = lt::alert_cast<lt::listen_failed_alert>(a))
@@ -194,7 +229,7 @@ void bt_dispatch(struct bt_session *s)
                                 return 0;
                         });
                 s->session->pop_alerts(&s->alerts);
-                for (auto const *a : s->alerts)
+                for (auto *const a : s->alerts)
                         (void)guarded(nullptr, [&] {
                                 on_alert(*s, a);
                                 return 0;

@@ -110,7 +110,7 @@ void hashes::look_at(small_talk &p, lt::time_point now)
                 m_torrent->blame.ban(p.peer());
 }
 
-void hashes::left(small_talk &p)
+void hashes::left(small_talk &p) noexcept
 {
         m_peers.erase(&p);
         for (auto &s : m_searches)

@@ -24,6 +24,9 @@ class small_talk
         explicit small_talk(lt::peer_connection_handle c) : m_peer(std::move(c))
         {
         }
+        // The hashes know it by its address, from came() to left().
+        small_talk(small_talk const &) = delete;
+        small_talk &operator=(small_talk const &) = delete;
 
         // What is said from here on counts.
         void begin();
@@ -59,7 +62,7 @@ class hashes
         // The metadata is there; t outlives this.
         void begin(bt_torrent &t, std::shared_ptr<lt::torrent_info const> info);
         void came(small_talk &p);
-        void left(small_talk &p);
+        void left(small_talk &p) noexcept;
         // Hangs up on the peer if it only rejects.
         void look_at(small_talk &p, lt::time_point now);
         // The piece is there, so its hash was.

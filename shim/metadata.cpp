@@ -221,6 +221,103 @@ int make_meta(std::shared_ptr<lt::torrent_info const> ti, bt_limits const &limit
                      : make_meta(std::move(ti), name_of(info), std::move(raw), limits, ret, err);
 }
 
+lt::bdecode_node decode(lt::span<char const> bytes, lt::error_code &ec)
+{
+        int pos = 0;
+        return lt::bdecode(bytes, ec, &pos, decode_depth_max, decode_tokens_max);
+}
+
+std::string magnet_of(lt::add_torrent_params p, std::vector<bool> const &selected)
+{
+        p.file_priorities.clear();
+        for (bool const is_selected : selected)
+                p.file_priorities.push_back(is_selected ? lt::default_priority : lt::dont_download);
+        // It writes `so` only where that leaves something out: what is behind the last one.
+        if (!selected.empty())
+                p.file_priorities.push_back(lt::dont_download);
+        return lt::make_magnet_uri(p);
+}
+
+void sift_peers(std::vector<lt::tcp::endpoint> &peers, bool loopback)
+{
+        if (!loopback)
+                peers.erase(std::remove_if(peers.begin(), peers.end(),
+                                           [](lt::tcp::endpoint const &e) {
+                                                   return is_this_host(e.address());
+                                           }),
+                            peers.end());
+        keep_first(peers);
+}
+
+int source_of_magnet(std::string_view text, bool loopback, bt_source **ret, bt_error *err)
+{
+        std::string uri;
+        int const r = clean_magnet({text.data(), text.size()}, uri, err);
+        if (r < 0)
+                return r;
+
+        lt::error_code ec;
+        auto s = std::make_unique<bt_source>();
+        s->params = lt::parse_magnet_uri(uri, ec);
+        if (ec)
+                return fail(err, -EINVAL, "bad magnet: %s", ec.message().c_str());
+        if (!s->params.info_hashes.has_v1() && !s->params.info_hashes.has_v2())
+                return fail(err, -EINVAL, "bad magnet: no info-hash");
+
+        auto &p = s->params;
+        keep_first(p.trackers);
+        keep_first(p.tracker_tiers);
+        sift_web_seeds(p.url_seeds, loopback);
+        s->loopback = loopback;
+        sift_peers(p.peers, loopback);
+        p.dht_nodes.clear(); // dn of the DHT is the session's business
+        std::replace(p.name.begin(), p.name.end(), '\0', '_'); // a C string ends there
+        s->hash = to_hash(p.info_hashes);
+        for (auto const priority : p.file_priorities)
+                s->selected.push_back(priority != lt::dont_download);
+        // `so` makes libtorrent set file priorities; here only pieces have priorities.
+        p.file_priorities.clear();
+        s->magnet = magnet_of(p, s->selected);
+        *ret = s.release();
+        return 0;
+}
+
+int source_of_torrent(lt::bdecode_node const &torrent, bt_limits const &limits, bool loopback,
+                      bt_source **ret, bt_error *err)
+{
+        auto const info = torrent.type() == lt::bdecode_node::dict_t
+                                  ? torrent.dict_find_dict("info")
+                                  : lt::bdecode_node();
+        if (!info)
+                return fail(err, -EINVAL, "bad .torrent: it has no info dictionary");
+        raw_paths raw;
+        // Before libtorrent sees them, which some would keep busy for minutes.
+        int r = read_paths(info, limits, raw, err);
+        if (r < 0)
+                return r;
+        auto s = std::make_unique<bt_source>();
+        try {
+                s->params = load(torrent, info, limits);
+        } catch (lt::system_error const &e) {
+                if (e.code() == lt::errors::too_many_pieces_in_torrent)
+                        return fail(err, -E2BIG,
+                                    "the torrent has more than %u pieces; it is not taken",
+                                    limits.pieces);
+                return fail(err, -EINVAL, "bad .torrent: %s", e.code().message().c_str());
+        }
+        r = make_meta(s->params.ti, name_of(info), std::move(raw), limits, &s->meta, err);
+        if (r < 0)
+                return r;
+        s->params.file_priorities.clear();
+        s->params.http_seeds.clear(); // BEP 17: nobody has them
+        sift_web_seeds(s->params.url_seeds, loopback);
+        s->loopback = loopback;
+        s->hash = s->meta->hash;
+        s->magnet = lt::make_magnet_uri(s->params);
+        *ret = s.release();
+        return 0;
+}
+
 bt_source::~bt_source()
 {
         bt_meta_unref(meta);
@@ -264,6 +361,13 @@ void bt_meta_unref(struct bt_meta *m)
 const struct bt_hash *bt_meta_hash(const struct bt_meta *m)
 {
         return &m->hash;
+}
+
+const void *bt_meta_bytes(const struct bt_meta *m, size_t *ret_len)
+{
+        auto const bytes = m->info->info_section();
+        *ret_len = size_t(bytes.size());
+        return bytes.data();
 }
 
 const char *bt_meta_name(const struct bt_meta *m)
@@ -316,44 +420,7 @@ int bt_source_from_magnet(const char *text, size_t len, bool loopback, struct bt
                                     magnet_bytes_max);
                 if (std::memchr(text, '\0', len))
                         return fail(err, -EINVAL, "the magnet has a NUL byte");
-                std::string uri;
-                int const r = clean_magnet({text, len}, uri, err);
-                if (r < 0)
-                        return r;
-
-                lt::error_code ec;
-                auto s = std::make_unique<bt_source>();
-                s->params = lt::parse_magnet_uri(uri, ec);
-                if (ec)
-                        return fail(err, -EINVAL, "bad magnet: %s", ec.message().c_str());
-                if (!s->params.info_hashes.has_v1() && !s->params.info_hashes.has_v2())
-                        return fail(err, -EINVAL, "bad magnet: no info-hash");
-
-                auto &p = s->params;
-                keep_first(p.trackers);
-                keep_first(p.tracker_tiers);
-                sift_web_seeds(p.url_seeds, loopback);
-                s->loopback = loopback;
-                if (!loopback)
-                        p.peers.erase(std::remove_if(p.peers.begin(), p.peers.end(),
-                                                     [](lt::tcp::endpoint const &e) {
-                                                             return is_this_host(e.address());
-                                                     }),
-                                      p.peers.end());
-                keep_first(p.peers);
-                p.dht_nodes.clear(); // dn of the DHT is the session's business
-                std::replace(p.name.begin(), p.name.end(), '\0', '_'); // a C string ends there
-                s->hash = to_hash(p.info_hashes);
-                for (auto const priority : p.file_priorities)
-                        s->selected.push_back(priority != lt::dont_download);
-                // It writes `so` only where that leaves something out: what is behind the last one.
-                if (!s->selected.empty())
-                        p.file_priorities.push_back(lt::dont_download);
-                s->magnet = lt::make_magnet_uri(p);
-                // `so` makes libtorrent set file priorities; here only pieces have priorities.
-                p.file_priorities.clear();
-                *ret = s.release();
-                return 0;
+                return source_of_magnet({text, len}, loopback, ret, err);
         });
 }
 
@@ -366,43 +433,11 @@ int bt_source_from_torrent(const void *data, size_t len, const struct bt_limits 
                                     "the .torrent has %zu bytes; at most %zu are taken", len,
                                     limits->metadata_bytes);
                 lt::error_code ec;
-                int pos = 0;
                 auto const torrent =
-                        lt::bdecode({static_cast<char const *>(data), std::ptrdiff_t(len)}, ec,
-                                    &pos, decode_depth_max, decode_tokens_max);
+                        decode({static_cast<char const *>(data), std::ptrdiff_t(len)}, ec);
                 if (ec)
                         return fail(err, -EINVAL, "bad .torrent: %s", ec.message().c_str());
-                auto const info = torrent.type() == lt::bdecode_node::dict_t
-                                          ? torrent.dict_find_dict("info")
-                                          : lt::bdecode_node();
-                if (!info)
-                        return fail(err, -EINVAL, "bad .torrent: it has no info dictionary");
-                raw_paths raw;
-                // Before libtorrent sees them, which some would keep busy for minutes.
-                int r = read_paths(info, *limits, raw, err);
-                if (r < 0)
-                        return r;
-                auto s = std::make_unique<bt_source>();
-                try {
-                        s->params = load(torrent, info, *limits);
-                } catch (lt::system_error const &e) {
-                        if (e.code() == lt::errors::too_many_pieces_in_torrent)
-                                return fail(err, -E2BIG,
-                                            "the torrent has more than %u pieces; it is not taken",
-                                            limits->pieces);
-                        return fail(err, -EINVAL, "bad .torrent: %s", e.code().message().c_str());
-                }
-                r = make_meta(s->params.ti, name_of(info), std::move(raw), *limits, &s->meta, err);
-                if (r < 0)
-                        return r;
-                s->params.file_priorities.clear();
-                s->params.http_seeds.clear(); // BEP 17: nobody has them
-                sift_web_seeds(s->params.url_seeds, loopback);
-                s->loopback = loopback;
-                s->hash = s->meta->hash;
-                s->magnet = lt::make_magnet_uri(s->params);
-                *ret = s.release();
-                return 0;
+                return source_of_torrent(torrent, *limits, loopback, ret, err);
         });
 }
 

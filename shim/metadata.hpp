@@ -6,13 +6,21 @@
 
 #include <libtorrent/add_torrent_params.hpp>
 #include <libtorrent/address.hpp>
+#include <libtorrent/bdecode.hpp>
+#include <libtorrent/error_code.hpp>
 #include <libtorrent/info_hash.hpp>
+#include <libtorrent/socket.hpp>
+#include <libtorrent/span.hpp>
 #include <libtorrent/torrent_info.hpp>
 
 #include <atomic>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
+
+// More of each is not kept of a source: an attack, not a swarm.
+constexpr std::size_t peers_max = 100;
 
 struct file_view {
         std::string path;
@@ -49,6 +57,19 @@ bool is_this_host(lt::address a);
 // Checks ti against the limits and makes the view that C sees. 0, -EINVAL or -E2BIG.
 int make_meta(std::shared_ptr<lt::torrent_info const> ti, bt_limits const &limits, bt_meta **ret,
               bt_error *err);
+
+// Of a magnet URI and of a .torrent: what bt_source_from_magnet and bt_source_from_torrent say, but
+// without their limits on the length. 0, -EINVAL or -E2BIG.
+int source_of_magnet(std::string_view text, bool loopback, bt_source **ret, bt_error *err);
+int source_of_torrent(lt::bdecode_node const &torrent, bt_limits const &limits, bool loopback,
+                      bt_source **ret, bt_error *err);
+// Bencode within the limits on nesting and tokens.
+lt::bdecode_node decode(lt::span<char const> bytes, lt::error_code &ec);
+// The params as a magnet URI that asks for these files (BEP 53).
+std::string magnet_of(lt::add_torrent_params p, std::vector<bool> const &selected);
+// Takes out whom the source may not name: beyond the first hundred, and on this host unless
+// loopback.
+void sift_peers(std::vector<lt::tcp::endpoint> &peers, bool loopback);
 
 lt::load_torrent_limits to_lt(bt_limits const &limits);
 

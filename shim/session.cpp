@@ -60,6 +60,22 @@ std::string bt_session::take_complaint(bt_torrent &t)
         return std::exchange(t.complaint, {});
 }
 
+void bt_session::begin_save(bt_torrent &t, known_sources k)
+{
+        std::lock_guard<std::mutex> const l(events_lock);
+        t.saves.push_back(std::move(k));
+}
+
+known_sources bt_session::end_save(bt_torrent &t)
+{
+        std::lock_guard<std::mutex> const l(events_lock);
+        if (t.saves.empty())
+                return {};
+        auto k = std::move(t.saves.front());
+        t.saves.pop_front();
+        return k;
+}
+
 void bt_session::wake() const noexcept
 {
         std::uint64_t const one = 1;

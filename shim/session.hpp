@@ -27,6 +27,7 @@ struct torrent_event {
         std::shared_ptr<lt::torrent_info const> info;
         int refused = 0; // -errno
         std::string why; // of the refusal
+        bool unsaved = false;
 };
 
 struct bt_found {
@@ -77,6 +78,10 @@ struct bt_session {
         void complain(bt_torrent &t, std::string text);
         // The complaint that waits; "" from then on. Any thread.
         std::string take_complaint(bt_torrent &t);
+        // libtorrent will be asked for what it knows of t; k is for when it answers. Any thread.
+        void begin_save(bt_torrent &t, known_sources k);
+        // It has answered.
+        known_sources end_save(bt_torrent &t);
         // event_fd becomes readable. Any thread.
         void wake() const noexcept;
 };

@@ -124,6 +124,39 @@ swarm::address *swarm::find(lt::tcp::endpoint const &at)
         return i == m_called.end() ? nullptr : &*i;
 }
 
+swarm::address const *swarm::find(lt::tcp::endpoint const &at) const
+{
+        return const_cast<swarm *>(this)->find(at); // which changes nothing
+}
+
+std::vector<std::pair<lt::address, int>> swarm::useful() const
+{
+        struct rank {
+                std::int64_t given;
+                std::pair<lt::address, int> at;
+        };
+        std::vector<rank> there;
+        for (auto const &p : m_peers) {
+                lt::peer_info info;
+                if (!p.first->shook_hands)
+                        continue;
+                p.first->peer().get_peer_info(info);
+                bool const outgoing = bool(info.flags & lt::peer_info::local_connection);
+                there.push_back({info.total_download,
+                                 {p.second.address(), outgoing ? int(p.second.port()) : 0}});
+        }
+        std::stable_sort(there.begin(), there.end(),
+                         [](rank const &a, rank const &b) { return a.given > b.given; });
+        std::vector<std::pair<lt::address, int>> r;
+        r.reserve(there.size() + m_called.size());
+        for (auto const &t : there)
+                r.push_back(t.at);
+        for (auto a = m_called.rbegin(); a != m_called.rend(); ++a)
+                if (a->good)
+                        r.emplace_back(a->at.address(), int(a->at.port()));
+        return r;
+}
+
 void swarm::came(conduct &c, lt::tcp::endpoint const &remote, bool outgoing)
 {
         m_peers.emplace(&c, remote);
@@ -153,7 +186,7 @@ void swarm::gave(conduct &c)
                 a->good = true;
 }
 
-void swarm::left(conduct &c)
+void swarm::left(conduct &c) noexcept
 {
         m_peers.erase(&c);
 }
@@ -175,11 +208,11 @@ void swarm::wake()
 {
         if (m_awake || !m_timer)
                 return;
-        m_awake = true;
         m_alone_since = {};
         m_last_sign = lt::clock_type::now();
         m_patience = silence_time;
         arm(tick_time);
+        m_awake = true;
 }
 
 void swarm::arm(lt::time_duration in)
@@ -187,14 +220,22 @@ void swarm::arm(lt::time_duration in)
         m_timer.start(in, m_torrent->weak_from_this(), [](bt_torrent &t) { t.peers->tick(); });
 }
 
+// While there is no memory nothing is done, but the next tick comes. If even that fails whoever
+// wants something next wakes it.
 void swarm::tick()
 {
+        m_awake = false;
         if (!m_torrent->anchor.wants_pieces() || m_torrent->removed) {
                 m_torrent->hashes.tick({}, lt::clock_type::now());
-                m_awake = false;
                 return;
         }
-        auto const now = lt::clock_type::now();
+        shielded([&] { look(lt::clock_type::now()); });
+        arm(m_peers.empty() ? lonely_tick_time : tick_time);
+        m_awake = true;
+}
+
+void swarm::look(lt::time_point now)
+{
         if (m_torrent->parts.watch)
                 drop_stalled(now);
         if (m_torrent->parts.call_again)
@@ -207,7 +248,6 @@ void swarm::tick()
                 call_again(now);
         call_banned(now);
         m_torrent->hashes.tick(m_torrent->anchor.awaited(), now);
-        arm(m_peers.empty() ? lonely_tick_time : tick_time);
 }
 
 // What a stalled peer was asked for becomes free when its connection is closed, and only then.

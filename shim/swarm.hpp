@@ -27,10 +27,13 @@ class conduct
         explicit conduct(lt::peer_connection_handle c) : m_peer(std::move(c))
         {
         }
+        // The swarm knows it by its address, from came() to left().
+        conduct(conduct const &) = delete;
+        conduct &operator=(conduct const &) = delete;
 
         void asked(lt::peer_request const &r);
         void answered(lt::peer_request const &r, bool with_data);
-        void choked()
+        void choked() noexcept
         {
                 m_asked.clear();
         }
@@ -87,12 +90,15 @@ class swarm
         void came(conduct &c, lt::tcp::endpoint const &remote, bool outgoing);
         void shook_hands(conduct &c);
         void gave(conduct &c);
-        void left(conduct &c);
+        void left(conduct &c) noexcept;
         // Nobody whom we connected to is called again.
         void forget()
         {
                 m_called.clear();
         }
+        // Whom to call first another time: those that are there, by how much they gave, then those
+        // that were. The port is 0 of one that has called us.
+        std::vector<std::pair<lt::address, int>> useful() const;
         // Whether somebody is there, and whether somebody who has given something.
         bool has_peers() const;
         bool has_givers() const;
@@ -106,6 +112,7 @@ class swarm
         };
         void arm(lt::time_duration in);
         void tick();
+        void look(lt::time_point now);
         void drop_stalled(lt::time_point now);
         void drop_silent(lt::time_point now);
         void end_deadlock(lt::time_point now);
@@ -113,6 +120,7 @@ class swarm
         void call_banned(lt::time_point now);
         void call(lt::tcp::endpoint const &at);
         void forget_calls(); // when each was called last
+        address const *find(lt::tcp::endpoint const &at) const;
         address *find(lt::tcp::endpoint const &at);
 
         bt_torrent *m_torrent = nullptr;

@@ -16,10 +16,12 @@
 #include <libtorrent/extensions.hpp>
 #include <libtorrent/extensions/ut_pex.hpp>
 #include <libtorrent/hasher.hpp>
+#include <libtorrent/peer_info.hpp>
 #include <libtorrent/torrent_flags.hpp>
 
 #include <boost/asio/post.hpp>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <utility>
@@ -54,6 +56,16 @@ void tell_refused(bt_torrent &t, bt_error const &why)
 void tell_problem(bt_torrent &t, std::string text)
 {
         t.session->complain(t, std::move(text));
+}
+
+void tell_unsaved(bt_torrent &t) noexcept
+{
+        (void)guarded(nullptr, [&] {
+                torrent_event e{t.shared_from_this(), nullptr, 0, {}};
+                e.unsaved = true;
+                t.session->tell(std::move(e));
+                return 0;
+        });
 }
 
 void tell_offered(bt_torrent &t)
@@ -93,6 +105,64 @@ void make_way_for(bt_torrent &t, lt::torrent_handle const &h, lt::bdecode_node c
                         take_out(*o);
                 }
         }
+}
+
+// libtorrent dials a few peers as soon as the torrent is resumed and the others in a tick. Which
+// ones is its own choice, but those that a tracker names go first.
+static void call_first(bt_torrent &t, std::vector<lt::tcp::endpoint> peers)
+{
+        constexpr std::size_t first_max = 10;
+        if (!t.parts.boost || peers.empty())
+                return;
+        peers.resize(std::min(peers.size(), first_max));
+        boost::asio::post(*t.session->io, [h = t.handle, peers = std::move(peers)] {
+                (void)guarded(nullptr, [&] {
+                        for (auto const &e : peers)
+                                h.connect_peer(e, lt::peer_info::tracker, {});
+                        return 0;
+                });
+        });
+}
+
+// Of the functions that libtorrent calls for a torrent's plugins. Without one of them the torrent
+// is not added.
+template <typename F>
+static std::shared_ptr<lt::torrent_plugin> plugin_of(bt_torrent &t, F &&make) noexcept
+{
+        bool made = false;
+        auto p = shielded_or(std::shared_ptr<lt::torrent_plugin>(), [&] {
+                auto one = make();
+                made = true;
+                return one;
+        });
+        if (!made)
+                t.incomplete = true;
+        return p;
+}
+
+// libtorrent has the torrent. The plugin comes first: its end is that of the others.
+static std::shared_ptr<lt::torrent_plugin> begin(std::shared_ptr<bt_torrent> const &t,
+                                                 lt::torrent_handle const &h,
+                                                 std::vector<int> const &held)
+{
+        auto watch = make_torrent_watch(t, h);
+        auto &s = *t->session;
+        t->handle = h;
+        t->peers->begin(*t, h, s.io);
+        t->blame.begin(*t, s.digests, s.several_at_address);
+        if (t->wants_metadata)
+                return watch;
+        // With its metadata the torrent has begun already, and for want of a check its files count
+        // as checked: no plugin is told any more.
+        t->is_private = h.torrent_file()->priv();
+        t->anchor.begin(*t, h, s.io, s.anchors, held);
+        t->hashes.begin(*t, h.torrent_file());
+        t->web->begin(*t, h);
+        boost::asio::post(*s.io, [t] {
+                shielded([&] { t->anchor.files_checked(); });
+                shielded([&] { t->web->files_checked(); });
+        });
+        return watch;
 }
 
 bt_torrent::bt_torrent() : peers(std::make_unique<swarm>())
@@ -161,12 +231,17 @@ int bt_torrent_add(struct bt_session *s, const struct bt_source *src, const uint
                    void *user, struct bt_torrent **ret, struct bt_error *err)
 {
         return guarded(err, [&] {
+                if (have && !src->params.ti)
+                        return fail(err, -EINVAL,
+                                    "without metadata nobody knows what is in the store");
                 lt::add_torrent_params p = src->params;
                 auto t = std::make_shared<bt_torrent>();
                 t->session = s;
                 t->callbacks = &s->callbacks;
                 t->parts = s->parts;
                 t->user = user;
+                t->selected = src->selected;
+                t->loopback = src->loopback;
                 t->wants_metadata = !p.ti;
                 t->is_large = p.ti && is_large(*p.ti);
                 t->known_peers.insert(p.peers.begin(), p.peers.end());
@@ -178,9 +253,10 @@ int bt_torrent_add(struct bt_session *s, const struct bt_source *src, const uint
                 }
                 p.save_path = save_path_of(t->id);
                 p.userdata = as_userdata(t->id);
-                p.extensions.push_back([t](lt::torrent_handle const &h, lt::client_data_t) {
-                        return make_metadata_exchange(t, h);
-                });
+                p.extensions.push_back(
+                        [t](lt::torrent_handle const &h, lt::client_data_t) noexcept {
+                                return plugin_of(*t, [&] { return make_metadata_exchange(t, h); });
+                        });
                 p.extensions.push_back(&lt::create_ut_pex_plugin);
                 // All pieces start unwanted, also those of metadata that is still to come.
                 p.flags = lt::torrent_flags::update_subscribe | lt::torrent_flags::apply_ip_filter |
@@ -188,48 +264,46 @@ int bt_torrent_add(struct bt_session *s, const struct bt_source *src, const uint
                           lt::torrent_flags::no_verify_files |
                           lt::torrent_flags::duplicate_is_error;
                 p.max_connections = 200;
-                if (have && p.ti) {
-                        int const n = p.ti->num_pieces();
-                        p.have_pieces.resize(n, false);
-                        for (int i = 0; i < n; i++)
-                                if (have[i / 8] & (1u << (i % 8)))
-                                        p.have_pieces.set_bit(lt::piece_index_t(i));
-                }
+                std::vector<int> held;
+                for (int i = 0; have && i < p.ti->num_pieces(); i++)
+                        if (have[i / 8] & (1u << (i % 8)))
+                                held.push_back(i);
+                if (have)
+                        p.have_pieces.resize(p.ti->num_pieces(), false);
+                for (int const i : held)
+                        p.have_pieces.set_bit(lt::piece_index_t(i));
                 // Peers that are known are connected to when a torrent is resumed; else in a tick,
                 // up to a second later.
                 if (t->parts.boost)
                         p.flags |= lt::torrent_flags::paused;
-                p.extensions.push_back([t](lt::torrent_handle const &h, lt::client_data_t)
-                                               -> std::shared_ptr<lt::torrent_plugin> {
-                        t->handle = h;
-                        t->peers->begin(*t, h, t->session->io);
-                        t->blame.begin(*t, t->session->digests, t->session->several_at_address);
-                        // With its metadata the torrent has begun already, and for want of
-                        // a check its files count as checked: no plugin is told any more.
-                        if (!t->wants_metadata) {
-                                t->is_private = h.torrent_file()->priv();
-                                t->anchor.begin(*t, h, t->session->io, t->session->anchors);
-                                t->hashes.begin(*t, h.torrent_file());
-                                t->web->begin(*t, h);
-                                boost::asio::post(*t->session->io, [t] {
-                                        (void)guarded(nullptr, [&] {
-                                                t->anchor.files_checked();
-                                                t->web->files_checked();
-                                                return 0;
-                                        });
-                                });
-                        }
-                        return make_torrent_watch(t, h);
-                });
+                p.extensions.push_back(
+                        [t, held](lt::torrent_handle const &h, lt::client_data_t) noexcept {
+                                return plugin_of(*t, [&] { return begin(t, h, held); });
+                        });
                 s->torrents.insert(t);
                 lt::error_code ec;
-                (void)s->session->add_torrent(std::move(p), ec);
-                if (ec) {
+                lt::torrent_handle h;
+                int r = guarded(err, [&] {
+                        h = s->session->add_torrent(std::move(p), ec);
+                        return 0;
+                });
+                if (r == 0 && ec)
+                        r = fail(err, ec == lt::errors::duplicate_torrent ? -EEXIST : -EINVAL, "%s",
+                                 ec.message().c_str());
+                if (r == 0 && t->incomplete) {
+                        r = fail(err, -ENOMEM, "out of memory");
+                        s->session->remove_torrent(h);
+                        (void)s->session->is_paused(); // comes back when that is done
+                }
+                if (r < 0) {
                         s->torrents.erase(t->id);
-                        return fail(err, ec == lt::errors::duplicate_torrent ? -EEXIST : -EINVAL,
-                                    "%s", ec.message().c_str());
+                        return r;
                 }
                 t->added = true;
+                (void)guarded(nullptr, [&] {
+                        call_first(*t, src->params.peers);
+                        return 0;
+                });
                 // Another torrent's metadata may have taken this one out already (make_way_for).
                 (void)guarded(nullptr, [&] {
                         t->handle.resume();

@@ -8,6 +8,7 @@
 #include "hashes.hpp"
 #include "parts.hpp"
 
+#include <libtorrent/address.hpp>
 #include <libtorrent/bdecode.hpp>
 #include <libtorrent/client_data.hpp>
 #include <libtorrent/extensions.hpp>
@@ -18,14 +19,27 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <mutex>
 #include <set>
 #include <string>
 #include <unordered_map>
+#include <utility>
+#include <vector>
 
 class swarm;     // swarm.hpp
 class web_seeds; // webseeds.hpp
+
+// What the shim knows of a torrent's sources when it is saved (save.hpp).
+struct known_sources {
+        // The most useful first. A port, or 0 for one that has called us.
+        std::vector<std::pair<lt::address, int>> useful;
+        std::set<std::pair<lt::address, int>> banned; // and port; 0: whatever its port
+        std::vector<std::string> web_seeds;
+        std::vector<bool> selected;
+        bool loopback = false;
+};
 
 // One added torrent: what libtorrent's storage, plugin and alerts know it by. released() is called
 // when the last of them lets go.
@@ -36,11 +50,14 @@ struct bt_torrent : std::enable_shared_from_this<bt_torrent> {
         void *user = nullptr;
         uint64_t id = 0; // part of its save path, which is how new_torrent() finds it
         engine_parts parts;
+        std::vector<bool> selected; // BEP 53, as its source has it
+        bool loopback = false;      // its web seeds may be on this host
 
         // Set by the network thread in bt_torrent_add's call, read by others after that returned.
         lt::torrent_handle handle;
 
         // The network thread's once libtorrent knows it.
+        bool incomplete = false; // there was no memory for one of its plugins
         bool wants_metadata = false;
         class anchor anchor;
         class blame blame;
@@ -53,6 +70,7 @@ struct bt_torrent : std::enable_shared_from_this<bt_torrent> {
         std::weak_ptr<lt::torrent_plugin> metadata_exchange;
         bool is_large = false; // its end gives memory back to the system (give_back)
 
+        std::deque<known_sources> saves; // for each answer of libtorrent's; under events_lock too
         std::string complaint; // that bt_dispatch has yet to tell; under the session's events_lock
 
         std::atomic<std::int64_t> metadata_offered{0}; // bytes that a peer has: more than are taken
@@ -99,5 +117,7 @@ std::size_t metadata_max(bt_torrent const &t);
 // thread.
 void tell_refused(bt_torrent &t, bt_error const &why);
 void tell_problem(bt_torrent &t, std::string text);
+// Becomes the callback saved, without a source. Any thread.
+void tell_unsaved(bt_torrent &t) noexcept;
 // Becomes a problem where somebody has the metadata, but too much of it. Any thread.
 void tell_offered(bt_torrent &t);

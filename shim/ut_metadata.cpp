@@ -81,13 +81,16 @@ struct exchange final : lt::torrent_plugin, std::enable_shared_from_this<exchang
         }
 
         std::shared_ptr<lt::peer_plugin>
-        new_connection(lt::peer_connection_handle const &c) override;
+        new_connection(lt::peer_connection_handle const &c) noexcept override;
 
         void on_add_peer(lt::tcp::endpoint const &e, lt::peer_source_flags_t,
-                         lt::add_peer_flags_t flags) override
+                         lt::add_peer_flags_t flags) noexcept override
         {
-                if (making && (flags & first_time) && t->known_peers.size() < known_peers_max)
-                        t->known_peers.insert(e);
+                shielded([&] {
+                        if (making && (flags & first_time) &&
+                            t->known_peers.size() < known_peers_max)
+                                t->known_peers.insert(e);
+                });
         }
 
         // All blocks are there and the hash is right.
@@ -118,16 +121,19 @@ struct exchange final : lt::torrent_plugin, std::enable_shared_from_this<exchang
                 making.reset();
                 t->known_peers.clear();
                 bt_error err{};
-                if (!prepare(bytes, &err)) {
-                        tell_refused(*t, err);
-                        return;
-                }
-                // If it can make nothing of it, an alert says so.
-                if (handle.set_metadata(bytes))
-                        info = known(handle);
-                // Whoever may have it has it from its tracker (BEP 27).
-                if (info && info->priv())
-                        info.reset();
+                int const r = guarded(&err, [&] {
+                        if (!prepare(bytes, &err))
+                                return err.code;
+                        // If it can make nothing of it, an alert says so.
+                        if (handle.set_metadata(bytes))
+                                info = known(handle);
+                        // Whoever may have it has it from its tracker (BEP 27).
+                        if (info && info->priv())
+                                info.reset();
+                        return 0;
+                });
+                if (r < 0)
+                        shielded([&] { tell_refused(*t, err); });
         }
 
         // What has to be seen to before libtorrent gets the metadata. What that takes is several
@@ -181,60 +187,81 @@ struct peer_exchange final : lt::peer_plugin {
         {
         }
 
-        void add_handshake(lt::entry &handshake) override
+        ~peer_exchange() override
         {
-                if (x->t->is_private)
-                        return;
-                handshake["m"]["ut_metadata"] = our_id;
-                if (x->info)
-                        handshake["metadata_size"] = x->info->info_section().size();
+                leave();
         }
 
-        bool on_extension_handshake(lt::bdecode_node const &h) override
+        void add_handshake(lt::entry &handshake) noexcept override
         {
-                auto const m = h.dict_find_dict("m");
-                auto const id = m ? m.dict_find_int_value("ut_metadata", 0) : 0;
-                their_id = id > 0 && id < 256 ? int(id) : 0;
-                if (their_id == 0 || !x->making)
-                        return true;
-                x->making->joined(number, text_of(c.remote()),
-                                  h.dict_find_int_value("metadata_size", 0), now());
-                ask();
+                shielded([&] {
+                        if (x->t->is_private)
+                                return;
+                        handshake["m"]["ut_metadata"] = our_id;
+                        if (x->info)
+                                handshake["metadata_size"] = x->info->info_section().size();
+                });
+        }
+
+        bool on_extension_handshake(lt::bdecode_node const &h) noexcept override
+        {
+                shielded([&] {
+                        auto const m = h.dict_find_dict("m");
+                        auto const id = m ? m.dict_find_int_value("ut_metadata", 0) : 0;
+                        their_id = id > 0 && id < 256 ? int(id) : 0;
+                        if (their_id == 0 || !x->making)
+                                return;
+                        x->making->joined(number, text_of(c.remote()),
+                                          h.dict_find_int_value("metadata_size", 0), now());
+                        ask();
+                });
                 return true;
         }
 
-        void on_disconnect(lt::error_code const &) override
+        void on_disconnect(lt::error_code const &) noexcept override
         {
-                if (x->making)
-                        x->making->left(number);
+                leave();
         }
 
-        void tick() override
+        void tick() noexcept override
         {
-                ask();
-                while (!waiting.empty() && has_room()) {
-                        answer(waiting.front());
-                        waiting.pop_front();
-                }
+                shielded([&] {
+                        ask();
+                        while (!waiting.empty() && has_room()) {
+                                answer(waiting.front());
+                                waiting.pop_front();
+                        }
+                });
         }
 
-        bool on_extended(int length, int id, lt::span<char const> body) override
+        bool on_extended(int length, int id, lt::span<char const> body) noexcept override
         {
                 if (id != our_id)
                         return false;
-                if (length > message_max) {
-                        refuse_peer();
-                } else if (body.size() < length) {
-                        if (x->making)
-                                x->making->arriving(number, std::size_t(body.size()), now());
-                        x->tell_progress();
-                } else {
-                        on_message(body);
-                }
+                shielded([&] {
+                        if (length > message_max) {
+                                refuse_peer();
+                        } else if (body.size() < length) {
+                                if (x->making)
+                                        x->making->arriving(number, std::size_t(body.size()),
+                                                            now());
+                                x->tell_progress();
+                        } else {
+                                on_message(body);
+                        }
+                });
                 return true;
         }
 
       private:
+        void leave() noexcept
+        {
+                shielded([&] {
+                        if (x->making)
+                                x->making->left(number);
+                });
+        }
+
         static drafts::time now()
         {
                 return std::chrono::steady_clock::now();
@@ -346,11 +373,16 @@ struct peer_exchange final : lt::peer_plugin {
         }
 };
 
-std::shared_ptr<lt::peer_plugin> exchange::new_connection(lt::peer_connection_handle const &c)
+// Without memory for it this peer is not asked for metadata.
+std::shared_ptr<lt::peer_plugin>
+exchange::new_connection(lt::peer_connection_handle const &c) noexcept
 {
-        if (c.type() != lt::connection_type::bittorrent)
-                return {};
-        return std::make_shared<peer_exchange>(shared_from_this(), c);
+        return shielded_or(std::shared_ptr<lt::peer_plugin>(),
+                           [&]() -> std::shared_ptr<lt::peer_plugin> {
+                                   if (c.type() != lt::connection_type::bittorrent)
+                                           return {};
+                                   return std::make_shared<peer_exchange>(shared_from_this(), c);
+                           });
 }
 
 } // namespace

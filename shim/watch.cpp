@@ -26,157 +26,187 @@
 namespace
 {
 
-// What happens on one connection to a peer.
+// What happens on one connection to a peer. libtorrent calls the methods, and takes no exception
+// from them: what there is no memory for is not noted, which makes this peer's conduct less well
+// known and nothing else.
 struct peer_watch final : lt::peer_plugin {
         std::shared_ptr<bt_torrent> const t;
         lt::peer_connection_handle peer;
         class conduct conduct;
-        blame::giver_ptr const giver;
+        blame::giver_ptr giver;
         class requests requests;
         small_talk talk;
-        bool mute = false;                                       // counted in the anchor
+        bool mute = false;   // counted in the anchor
+        bool unsure = false; // of what it was asked for: some of that could not be noted
+        bool is_there = false;
         std::map<std::pair<int, int>, lt::time_point> cancelled; // piece, start: not answered yet
 
         peer_watch(std::shared_ptr<bt_torrent> torrent, lt::peer_connection_handle const &c)
-            : t(std::move(torrent)), peer(c), conduct(c), giver(t->blame.came(c)), talk(c)
+            : t(std::move(torrent)), peer(c), conduct(c), talk(c)
         {
+        }
+
+        // The swarm and the hashes point to parts of this.
+        ~peer_watch() override
+        {
+                leave({});
+        }
+
+        // Before anything else. If it throws, the destructor undoes what was done of it.
+        void come()
+        {
+                is_there = true;
+                giver = t->blame.came(peer);
                 t->peers->came(conduct, peer.remote(), peer.is_outgoing());
         }
 
-        void on_connected() override
+        void on_connected() noexcept override
         {
-                leave_if_banned();
+                shielded([&] { leave_if_banned(); });
         }
 
-        bool on_handshake(lt::span<char const> reserved) override
+        bool on_handshake(lt::span<char const> reserved) noexcept override
         {
-                requests.set_fast((reserved[7] & bep6) != 0);
-                if (!leave_if_banned()) {
+                shielded([&] {
+                        requests.set_fast((reserved[7] & bep6) != 0);
+                        if (leave_if_banned())
+                                return;
                         t->peers->shook_hands(conduct);
                         t->hashes.came(talk);
-                }
+                });
                 return true;
         }
 
-        void sent_request(lt::peer_request const &r) override
+        void sent_request(lt::peer_request const &r) noexcept override
         {
-                conduct.asked(r);
-                requests.sent(r);
                 talk.sent(request_bytes);
+                unsure |= shielded_or(true, [&] {
+                        requests.sent(r);
+                        conduct.asked(r);
+                        return false;
+                });
         }
 
         // libtorrent tells peers that a torrent without wanted pieces only uploads, and seeds hang
         // up on hearing it. magnetfs will want pieces as soon as somebody reads: never say so.
-        void add_handshake(lt::entry &handshake) override
+        void add_handshake(lt::entry &handshake) noexcept override
         {
-                if (t->parts.anchor)
-                        handshake.dict().erase("upload_only");
-                if (t->is_private) // PEX was there before that was known
-                        handshake["m"].dict().erase("ut_pex");
+                shielded([&] {
+                        if (t->parts.anchor)
+                                handshake.dict().erase("upload_only");
+                        if (t->is_private) // PEX was there before that was known
+                                handshake["m"].dict().erase("ut_pex");
+                });
         }
 
         // BEP 6 has every cancelled request answered. Transmission before 4.0 does not, and
         // libtorrent waits for the answer for ever: some cancelled requests and the peer is never
         // asked for anything again.
-        bool on_extension_handshake(lt::bdecode_node const &h) override
+        bool on_extension_handshake(lt::bdecode_node const &h) noexcept override
         {
-                auto const id = peer.pid();
-                if (id[0] == '-' && id[1] == 'T' && id[2] == 'R' && id[3] < '4')
-                        is_mute();
-                check_metadata_size(h);
+                shielded([&] {
+                        auto const id = peer.pid();
+                        if (id[0] == '-' && id[1] == 'T' && id[2] == 'R' && id[3] < '4')
+                                is_mute();
+                        check_metadata_size(h);
+                });
                 return true;
         }
 
-        void sent_cancel(lt::peer_request const &r) override
+        void sent_cancel(lt::peer_request const &r) noexcept override
         {
-                conduct.answered(r, false);
-                talk.sent(request_bytes);
-                cancelled[{int(r.piece), r.start}] = lt::clock_type::now();
+                shielded([&] {
+                        conduct.answered(r, false);
+                        talk.sent(request_bytes);
+                        cancelled[{int(r.piece), r.start}] = lt::clock_type::now();
+                });
         }
 
-        bool on_reject(lt::peer_request const &r) override
+        bool on_reject(lt::peer_request const &r) noexcept override
         {
-                conduct.answered(r, false);
-                requests.rejected(r);
-                if (requests.has_fast())
-                        talk.got(request_bytes);
-                cancelled.erase({int(r.piece), r.start});
+                shielded([&] {
+                        conduct.answered(r, false);
+                        requests.rejected(r);
+                        if (requests.has_fast())
+                                talk.got(request_bytes);
+                        cancelled.erase({int(r.piece), r.start});
+                });
                 return false;
         }
 
         // libtorrent takes whatever comes. What nobody asked this peer for would come into a piece
-        // of another one; if the block is there already it is thrown away as it is.
-        bool on_piece(lt::peer_request const &r, lt::span<char const>) override
+        // of another one; if the block is there already it is thrown away as it is. Nobody gave
+        // what could not be noted: its piece may be wrong without anybody being blamed.
+        bool on_piece(lt::peer_request const &r, lt::span<char const>) noexcept override
         {
-                bool const asked = requests.answered(r);
-                talk.got(piece_bytes);
-                if (r.length == 0)
-                        return false; // BitComet says so that it will not answer
-                if (!asked) {
-                        if (requests.is_flooded())
-                                t->blame.ban(giver);
-                        return !t->blame.is_given(r) && !t->anchor.has(int(r.piece));
-                }
-                t->blame.gave(giver, r);
-                conduct.answered(r, true);
-                t->peers->gave(conduct);
-                if (!cancelled.empty())
-                        cancelled.erase({int(r.piece), r.start});
-                return false;
+                return shielded_or(false, [&] {
+                        bool const asked = requests.answered(r) || unsure;
+                        talk.got(piece_bytes);
+                        if (r.length == 0)
+                                return false; // BitComet says so that it will not answer
+                        if (!asked) {
+                                if (requests.is_flooded())
+                                        t->blame.ban(giver);
+                                return !t->blame.is_given(r) && !t->anchor.has(int(r.piece));
+                        }
+                        t->blame.gave(giver, r);
+                        conduct.answered(r, true);
+                        t->peers->gave(conduct);
+                        if (!cancelled.empty())
+                                cancelled.erase({int(r.piece), r.start});
+                        return false;
+                });
         }
 
-        bool on_choke() override
+        bool on_choke() noexcept override
         {
                 conduct.choked();
                 cancelled.clear();
                 return false;
         }
 
-        bool on_have(lt::piece_index_t) override
+        bool on_have(lt::piece_index_t) noexcept override
         {
                 talk.got(have_bytes);
                 return false;
         }
 
-        bool on_request(lt::peer_request const &) override
+        bool on_request(lt::peer_request const &) noexcept override
         {
                 talk.got(request_bytes);
                 return false;
         }
 
-        void sent_have(lt::piece_index_t) override
+        void sent_have(lt::piece_index_t) noexcept override
         {
                 talk.sent(have_bytes);
         }
 
-        void sent_piece(lt::peer_request const &) override
+        void sent_piece(lt::peer_request const &) noexcept override
         {
                 talk.sent(piece_bytes);
         }
 
         // Another one that does not answer: a new connection to it forgets what was cancelled.
-        void tick() override
+        void tick() noexcept override
         {
-                t->hashes.look_at(talk, lt::clock_type::now());
-                auto const late = lt::clock_type::now() - cancel_answer_time;
-                for (auto const &c : cancelled) {
-                        if (c.second > late)
-                                continue;
-                        cancelled.clear();
-                        is_mute();
-                        peer.disconnect(lt::errors::timed_out, lt::operation_t::bittorrent);
-                        return;
-                }
+                shielded([&] {
+                        t->hashes.look_at(talk, lt::clock_type::now());
+                        auto const late = lt::clock_type::now() - cancel_answer_time;
+                        for (auto const &c : cancelled) {
+                                if (c.second > late)
+                                        continue;
+                                cancelled.clear();
+                                is_mute();
+                                peer.disconnect(lt::errors::timed_out, lt::operation_t::bittorrent);
+                                return;
+                        }
+                });
         }
 
-        void on_disconnect(lt::error_code const &ec) override
+        void on_disconnect(lt::error_code const &ec) noexcept override
         {
-                t->peers->left(conduct);
-                t->blame.left(giver, ec);
-                t->hashes.left(talk);
-                if (mute)
-                        t->anchor.mute_peer(-1);
-                mute = false;
+                leave(ec);
         }
 
       private:
@@ -186,6 +216,20 @@ struct peer_watch final : lt::peer_plugin {
         static constexpr int piece_bytes = have_bytes + 4;
         static constexpr int request_bytes = piece_bytes + 4; // also: cancel, reject
         static constexpr char bep6 = 0x04; // in the last reserved byte: the fast extension
+
+        // Nobody has anything of this any more. Once.
+        void leave(lt::error_code const &why) noexcept
+        {
+                if (!std::exchange(is_there, false))
+                        return;
+                t->peers->left(conduct);
+                t->hashes.left(talk);
+                if (mute)
+                        t->anchor.mute_peer(-1);
+                mute = false;
+                if (giver)
+                        shielded([&] { t->blame.left(giver, why); });
+        }
 
         bool leave_if_banned()
         {
@@ -233,58 +277,64 @@ struct torrent_watch final : lt::torrent_plugin {
                 t->web->end();
         }
 
+        // Without memory for it libtorrent deals with the peer alone.
         std::shared_ptr<lt::peer_plugin>
-        new_connection(lt::peer_connection_handle const &c) override
+        new_connection(lt::peer_connection_handle const &c) noexcept override
         {
-                return std::make_shared<peer_watch>(t, c);
+                return shielded_or(std::shared_ptr<lt::peer_plugin>(), [&] {
+                        auto p = std::make_shared<peer_watch>(t, c);
+                        p->come();
+                        return std::shared_ptr<lt::peer_plugin>(std::move(p));
+                });
         }
 
-        void on_piece_pass(lt::piece_index_t p) override
+        // Each has to know it, whatever becomes of the others.
+        void on_piece_pass(lt::piece_index_t p) noexcept override
         {
                 t->callbacks->piece_passed(t->user, uint32_t(int(p)));
-                (void)guarded(nullptr, [&] {
-                        t->blame.passed(int(p));
-                        t->anchor.passed(int(p));
-                        t->web->passed(int(p));
-                        return 0;
-                });
+                shielded([&] { t->blame.passed(int(p)); });
+                shielded([&] { t->anchor.passed(int(p)); });
+                shielded([&] { t->web->passed(int(p)); });
         }
 
-        void on_piece_failed(lt::piece_index_t p) override
+        void on_piece_failed(lt::piece_index_t p) noexcept override
         {
-                (void)guarded(nullptr, [&] {
-                        t->blame.failed(int(p));
-                        return 0;
-                });
+                shielded([&] { t->blame.failed(int(p)); });
                 t->callbacks->piece_failed(t->user, uint32_t(int(p)));
         }
 
-        void on_files_checked() override
+        void on_files_checked() noexcept override
         {
-                (void)guarded(nullptr, [&] {
-                        t->anchor.files_checked();
-                        t->web->files_checked();
-                        return 0;
-                });
+                shielded([&] { t->anchor.files_checked(); });
+                shielded([&] { t->web->files_checked(); });
         }
 
         // The first state after downloading_metadata: the info dictionary is there and no piece was
         // asked for.
-        void on_state(lt::torrent_status::state_t s) override
+        void on_state(lt::torrent_status::state_t s) noexcept override
         {
                 if (!t->wants_metadata || s == lt::torrent_status::downloading_metadata)
                         return;
+                bt_error err{};
+                if (guarded(&err, [&] { return metadata_came(); }) < 0)
+                        shielded([&] { tell_refused(*t, err); });
+        }
+
+      private:
+        int metadata_came()
+        {
                 auto info = handle.torrent_file();
                 if (!info || !info->is_valid())
-                        return;
+                        return 0;
                 t->wants_metadata = false;
                 t->is_large = is_large(*info);
                 if (info->priv())
                         become_private(*t);
-                t->anchor.begin(*t, handle, t->session->io, t->session->anchors);
+                t->anchor.begin(*t, handle, t->session->io, t->session->anchors, {});
                 t->hashes.begin(*t, info);
                 t->web->begin(*t, handle);
                 t->session->tell({t, std::move(info), 0, {}});
+                return 0;
         }
 };
 

@@ -85,12 +85,13 @@ void web_seeds::begin(bt_torrent &t, lt::torrent_handle const &h)
 {
         m_torrent = &t;
         m_handle = h;
-        m_timer.begin(*network_of(t));
         m_site = std::make_shared<web_site>();
         m_site->id = t.id;
         m_site->info = h.torrent_file();
         m_site->loopback = m_loopback;
-        build();
+        if (!m_seeds.empty())
+                build();
+        m_timer.begin(*network_of(t)); // from here on the rest is looked at
 }
 
 void web_seeds::files_checked()
@@ -99,39 +100,44 @@ void web_seeds::files_checked()
         wake();
 }
 
-void web_seeds::end()
+void web_seeds::end() noexcept
 {
         if (m_timer)
-                fetcher().close(m_site->id);
+                shielded([&] { fetcher().close(m_site->id); });
         m_timer.end();
 }
 
 void web_seeds::add(std::vector<std::string> const &urls)
 {
-        bool const had_none = m_seeds.empty();
+        if (m_timer && m_seeds.empty() && !urls.empty())
+                build();
         for (auto const &u : urls) {
                 if (m_seeds.size() == seeds_max)
                         break;
                 if (std::any_of(m_seeds.begin(), m_seeds.end(),
                                 [&](seed const &s) { return s.url == u; }))
                         continue;
-                m_seeds.emplace_back();
-                m_seeds.back().url = u;
-                m_seeds.back().host = host_of_url(u);
+                seed s;
+                s.url = u;
+                s.host = host_of_url(u);
+                m_seeds.push_back(std::move(s));
         }
-        if (!m_timer)
-                return;
-        if (had_none)
-                build();
-        wake();
+        if (m_timer)
+                wake();
+}
+
+std::vector<std::string> web_seeds::urls() const
+{
+        std::vector<std::string> r;
+        for (auto const &s : m_seeds)
+                r.push_back(s.url);
+        return r;
 }
 
 // ---- what is wanted ----
 
 void web_seeds::build()
 {
-        if (m_seeds.empty())
-                return;
         for (auto &set : m_open)
                 set = piece_set::none(m_site->info->num_pieces());
         for (auto const &w : m_torrent->anchor.wanted())
@@ -207,9 +213,9 @@ void web_seeds::wake()
                 return;
         m_wanted_at = clock::now();
         if (!m_awake) {
-                m_awake = true;
                 m_counted_at = m_wanted_at;
                 arm(tick_time);
+                m_awake = true;
         }
         assign();
 }
@@ -232,6 +238,16 @@ void web_seeds::tick()
                 rest();
                 return;
         }
+        // While there is no memory nothing is done, but the next tick comes. If even that fails
+        // whoever wants something next wakes it.
+        m_awake = false;
+        shielded([&] { look(now); });
+        arm(wanted ? tick_time : idle_tick_time);
+        m_awake = true;
+}
+
+void web_seeds::look(clock::time_point now)
+{
         std::vector<int> lost;
         for (auto const &t : m_trials)
                 if (now - t.second.since > trial_time)
@@ -243,7 +259,6 @@ void web_seeds::tick()
         }
         watch(now);
         assign();
-        arm(wanted ? tick_time : idle_tick_time);
 }
 
 // Servers hang up on connections without requests.

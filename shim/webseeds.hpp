@@ -44,9 +44,11 @@ class web_seeds
         // libtorrent takes pieces from here on.
         void files_checked();
         // libtorrent lets go of the torrent: nothing of its thread is used after this.
-        void end();
+        void end() noexcept;
         // Further ones, sifted. begin() may be still to come.
         void add(std::vector<std::string> const &urls);
+        // All of them, those that are not asked any more too.
+        std::vector<std::string> urls() const;
         // What is wanted has changed, and the anchor knows it.
         void want(std::vector<bt_want> const &list);
         // The piece is there; the anchor knows it.
@@ -100,6 +102,7 @@ class web_seeds
         void wake();
         void arm(std::chrono::milliseconds in);
         void tick();
+        void look(clock::time_point now);
         void rest();
         void count(clock::time_point now);
         void close_claims(std::vector<int> const &pieces);

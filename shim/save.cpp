@@ -1,0 +1,443 @@
+// SPDX-License-Identifier: MIT
+// save.cpp: what survives a torrent's end, as a source and as bytes.
+//
+// A magnet without metadata is kept as a magnet URI. Everything else is kept as a .torrent around
+// the info dictionary as it came, which other programs can read too. What a .torrent has no place
+// for is in a dictionary "magnetfs" of its own: the peers, the files that a magnet asked for
+// (BEP 53), and of each file the hashes that are known (BEP 52). These are not in "piece layers",
+// as that has all of them or is wrong, and those of a magnet come from peers as they are needed.
+//
+// libtorrent checks each hash against the file's root when the torrent is added, so a byte that has
+// changed on the disk costs no more than asking for the hashes again.
+#include "save.hpp"
+
+#include "error.hpp"
+#include "session.hpp"
+#include "swarm.hpp"
+#include "webseeds.hpp"
+
+#include <libtorrent/bencode.hpp>
+#include <libtorrent/hasher.hpp>
+#include <libtorrent/torrent_info.hpp>
+
+#include <boost/asio/post.hpp>
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <set>
+
+namespace
+{
+
+constexpr std::size_t tiers_max = 256; // libtorrent's number of a tier has a byte
+constexpr std::size_t v4_bytes = 4 + 2, v6_bytes = 16 + 2;
+
+// ---- bencode (BEP 3) ----
+
+void put(std::string &to, std::string_view s)
+{
+        to += std::to_string(s.size());
+        to += ':';
+        to += s;
+}
+
+void put(std::string &to, std::vector<std::string> const &list)
+{
+        to += 'l';
+        for (auto const &s : list)
+                put(to, s);
+        to += 'e';
+}
+
+void put_trackers(std::string &to, lt::add_torrent_params const &p)
+{
+        std::vector<std::vector<std::string>> tiers;
+        for (std::size_t i = 0; i < p.trackers.size(); i++) {
+                auto const tier = i < p.tracker_tiers.size() ? std::size_t(p.tracker_tiers[i]) : 0;
+                tiers.resize(std::max(tiers.size(), std::min(tier, tiers_max - 1) + 1));
+                tiers[std::min(tier, tiers_max - 1)].push_back(p.trackers[i]);
+        }
+        put(to, "announce-list");
+        to += 'l';
+        for (auto const &t : tiers)
+                put(to, t);
+        to += 'e';
+}
+
+// An address and a port, as in BEP 23 and BEP 7.
+std::string compact(lt::tcp::endpoint const &e)
+{
+        std::string r;
+        auto const add = [&](auto const &bytes) { r.append(bytes.begin(), bytes.end()); };
+        if (e.address().is_v6())
+                add(e.address().to_v6().to_bytes());
+        else
+                add(e.address().to_v4().to_bytes());
+        r += char(e.port() >> 8);
+        r += char(e.port() & 255);
+        return r;
+}
+
+bool read_compact(lt::string_view s, lt::tcp::endpoint &ret)
+{
+        if (s.size() != v4_bytes && s.size() != v6_bytes)
+                return false;
+        lt::address a;
+        if (s.size() == v4_bytes) {
+                lt::address_v4::bytes_type b;
+                std::memcpy(b.data(), s.data(), b.size());
+                a = lt::address_v4(b);
+        } else {
+                lt::address_v6::bytes_type b;
+                std::memcpy(b.data(), s.data(), b.size());
+                a = lt::address_v6(b);
+        }
+        auto const at = [&](std::size_t i) { return unsigned(std::uint8_t(s[i])); };
+        ret = {a, std::uint16_t(at(s.size() - 2) << 8 | at(s.size() - 1))};
+        return ret.port() != 0;
+}
+
+// ---- hashes (BEP 52) ----
+
+// The tree of a file's hashes as libtorrent counts its nodes: the root is 0, and each layer follows
+// the one above it.
+struct tree_shape {
+        std::size_t pieces, blocks, blocks_per_piece;
+        std::size_t piece_layer; // its first node
+        std::size_t end;         // the node behind the piece layer and its padding
+
+        tree_shape(lt::file_storage const &fs, lt::file_index_t f)
+            : pieces(std::size_t(fs.file_num_pieces(f))),
+              blocks(std::size_t(fs.file_num_blocks(f))),
+              blocks_per_piece(std::size_t(fs.piece_length() / lt::default_block_size))
+        {
+                std::size_t leaves = 1;
+                while (leaves < pieces)
+                        leaves *= 2;
+                piece_layer = leaves - 1;
+                end = 2 * leaves - 1;
+        }
+        std::size_t block_layer() const
+        {
+                return (piece_layer + 1) * blocks_per_piece - 1;
+        }
+};
+
+bool has_tree(lt::file_storage const &fs, lt::file_index_t f)
+{
+        return !fs.pad_file_at(f) && fs.file_size(f) > fs.piece_length();
+}
+
+// The root of a piece's blocks; those behind the end of the file count as zeros.
+lt::sha256_hash root_of(std::vector<lt::sha256_hash> layer)
+{
+        for (; layer.size() > 1; layer.resize(layer.size() / 2))
+                for (std::size_t i = 0; i < layer.size() / 2; i++) {
+                        lt::hasher256 h;
+                        h.update(layer[2 * i]);
+                        h.update(layer[2 * i + 1]);
+                        layer[i] = h.final();
+                }
+        return layer[0];
+}
+
+// The known nodes of a file's tree: a bit for each node down to the piece layer, and the hashes of
+// those that are set.
+struct known_nodes {
+        std::vector<bool> mask;
+        std::string hashes;
+
+        void add(std::size_t node, lt::sha256_hash const &h)
+        {
+                mask[node] = true;
+                hashes.append(h.data(), std::size_t(h.size()));
+        }
+};
+
+// What libtorrent gives is a tree of blocks or of pieces, whole or in part. Blocks are hashed anew
+// where the piece is there, and there are as many times more of them as a piece has.
+known_nodes nodes_of(tree_shape const &s, std::vector<lt::sha256_hash> const &tree,
+                     std::vector<bool> const &mask)
+{
+        known_nodes r;
+        r.mask.resize(s.end);
+        std::vector<lt::sha256_hash const *> at(mask.size());
+        std::size_t n = 0;
+        for (std::size_t i = 0; i < mask.size() && n < tree.size(); i++)
+                if (mask[i])
+                        at[i] = &tree[n++];
+        auto const is_known = [&](std::size_t i) { return i < at.size() && at[i] != nullptr; };
+        auto const all = [&](std::size_t first, std::size_t count) {
+                for (std::size_t i = first; i < first + count; i++)
+                        if (!is_known(i))
+                                return false;
+                return true;
+        };
+        if (all(s.piece_layer, s.pieces)) {
+                for (std::size_t i = s.piece_layer; i < s.piece_layer + s.pieces; i++)
+                        r.add(i, *at[i]);
+        } else if (all(s.block_layer(), s.blocks)) {
+                for (std::size_t i = 0; i < s.pieces; i++) {
+                        std::vector<lt::sha256_hash> leaves(s.blocks_per_piece);
+                        auto const first = i * s.blocks_per_piece;
+                        for (std::size_t k = 0; k < leaves.size() && first + k < s.blocks; k++)
+                                leaves[k] = *at[s.block_layer() + first + k];
+                        r.add(s.piece_layer + i, root_of(std::move(leaves)));
+                }
+        } else {
+                for (std::size_t i = 0; i < s.end; i++)
+                        if (is_known(i))
+                                r.add(i, *at[i]);
+        }
+        return r;
+}
+
+void put_hashes(std::string &to, lt::add_torrent_params const &p)
+{
+        auto const &fs = p.ti->files();
+        put(to, "hashes");
+        to += 'l';
+        for (auto const f : fs.file_range()) {
+                if (!has_tree(fs, f) || f >= p.merkle_trees.end_index() ||
+                    f >= p.merkle_tree_mask.end_index())
+                        continue;
+                auto const known =
+                        nodes_of(tree_shape(fs, f), p.merkle_trees[f], p.merkle_tree_mask[f]);
+                if (known.hashes.empty())
+                        continue;
+                std::string bits((known.mask.size() + 7) / 8, '\0');
+                for (std::size_t i = 0; i < known.mask.size(); i++)
+                        if (known.mask[i])
+                                bits[i / 8] = char(bits[i / 8] | 1 << i % 8);
+                to += "d4:filei" + std::to_string(int(f)) + 'e';
+                put(to, "mask");
+                put(to, bits);
+                put(to, "nodes");
+                put(to, known.hashes);
+                to += 'e';
+        }
+        to += 'e';
+}
+
+// One that does not fit the torrent is passed over.
+void read_hashes(lt::bdecode_node const &list, lt::add_torrent_params &p)
+{
+        auto const &fs = p.ti->files();
+        if (!list || !p.ti->v2())
+                return;
+        p.merkle_trees.resize(std::size_t(fs.num_files()));
+        p.merkle_tree_mask.resize(std::size_t(fs.num_files()));
+        p.verified_leaf_hashes.resize(std::size_t(fs.num_files()));
+        for (int k = 0; k < list.list_size(); k++) {
+                auto const d = list.list_at(k);
+                if (d.type() != lt::bdecode_node::dict_t)
+                        continue;
+                auto const number = d.dict_find_int_value("file", -1);
+                auto const bits = d.dict_find_string_value("mask");
+                auto const hashes = d.dict_find_string_value("nodes");
+                if (number < 0 || number >= fs.num_files())
+                        continue;
+                lt::file_index_t const f(static_cast<int>(number));
+                if (!has_tree(fs, f))
+                        continue;
+                tree_shape const s(fs, f);
+                if (bits.size() != (s.end + 7) / 8)
+                        continue;
+                std::vector<bool> mask(s.end);
+                std::size_t known = 0;
+                for (std::size_t i = 0; i < s.end; i++) {
+                        mask[i] = (bits[i / 8] >> i % 8 & 1) != 0;
+                        known += mask[i];
+                }
+                constexpr auto hash_bytes = std::size_t(lt::sha256_hash::size());
+                if (known == 0 || hashes.size() != known * hash_bytes)
+                        continue;
+                auto &tree = p.merkle_trees[f];
+                tree.clear();
+                for (std::size_t i = 0; i < known; i++)
+                        tree.emplace_back(hashes.data() + i * hash_bytes);
+                // Where a piece is one block its hash is known to be right if it is that of a leaf.
+                if (s.blocks_per_piece == 1)
+                        p.verified_leaf_hashes[f].assign(
+                                mask.begin() + std::ptrdiff_t(s.piece_layer),
+                                mask.begin() + std::ptrdiff_t(s.piece_layer + s.pieces));
+                p.merkle_tree_mask[f] = std::move(mask);
+        }
+}
+
+// ---- peers ----
+
+// The most useful first: those of which the shim knows that they gave something, then as libtorrent
+// has them, which begins with those it was connected to.
+std::vector<lt::tcp::endpoint> in_order(std::vector<lt::tcp::endpoint> others,
+                                        known_sources const &k)
+{
+        std::vector<lt::tcp::endpoint> r;
+        auto const is_banned = [&](lt::tcp::endpoint const &e) {
+                return k.banned.count({e.address(), 0}) > 0 ||
+                       k.banned.count({e.address(), int(e.port())}) > 0;
+        };
+        auto const take = [&](lt::tcp::endpoint const &e) {
+                if (!is_banned(e) && std::find(r.begin(), r.end(), e) == r.end())
+                        r.push_back(e);
+        };
+        for (auto const &u : k.useful) {
+                if (u.second != 0) {
+                        take({u.first, std::uint16_t(u.second)});
+                        continue;
+                }
+                // It has called us, and may have said where it can be called.
+                auto const same = std::find_if(others.begin(), others.end(), [&](auto const &e) {
+                        return e.address() == u.first;
+                });
+                if (same != others.end())
+                        take(*same);
+        }
+        for (auto const &e : others) {
+                if (r.size() >= peers_max)
+                        break;
+                take(e);
+        }
+        if (r.size() > peers_max)
+                r.resize(peers_max);
+        return r;
+}
+
+std::string encode(bt_source const &s)
+{
+        auto const &p = s.params;
+        if (!p.ti)
+                return magnet_of(p, s.selected);
+        auto const info = p.ti->info_section();
+        std::string r = "d";
+        if (!p.trackers.empty())
+                put_trackers(r, p);
+        r += "4:info";
+        r.append(info.data(), std::size_t(info.size()));
+        put(r, "magnetfs");
+        r += 'd';
+        if (p.ti->v2())
+                put_hashes(r, p);
+        std::vector<std::string> peers;
+        for (auto const &e : p.peers)
+                peers.push_back(compact(e));
+        put(r, "peers");
+        put(r, peers);
+        std::string selected;
+        for (bool const is_selected : s.selected)
+                selected += is_selected ? '1' : '0';
+        put(r, "selected");
+        put(r, selected);
+        r += 'e';
+        if (!p.url_seeds.empty()) {
+                put(r, "url-list");
+                put(r, p.url_seeds);
+        }
+        r += 'e';
+        return r;
+}
+
+int decode_saved(std::string_view bytes, bool loopback, bt_source **ret, bt_error *err)
+{
+        lt::error_code ec;
+        auto const torrent = decode({bytes.data(), std::ptrdiff_t(bytes.size())}, ec);
+        if (ec)
+                return fail(err, -EINVAL, "bad .torrent: %s", ec.message().c_str());
+        bt_source *made = nullptr;
+        int const r = source_of_torrent(torrent, bt_default_limits, loopback, &made, err);
+        if (r < 0)
+                return r;
+        std::unique_ptr<bt_source> s(made);
+        auto const ours = torrent.dict_find_dict("magnetfs");
+        if (ours) {
+                read_hashes(ours.dict_find_list("hashes"), s->params);
+                auto const peers = ours.dict_find_list("peers");
+                for (int i = 0; peers && i < peers.list_size(); i++)
+                        if (lt::tcp::endpoint e; read_compact(peers.list_string_value_at(i), e))
+                                s->params.peers.push_back(e);
+                sift_peers(s->params.peers, loopback);
+                for (char const c : ours.dict_find_string_value("selected"))
+                        s->selected.push_back(c == '1');
+        }
+        *ret = s.release();
+        return 0;
+}
+
+} // namespace
+
+known_sources sources_of(bt_torrent &t)
+{
+        return {t.peers->useful(), t.blame.banned(), t.web->urls(), t.selected, t.loopback};
+}
+
+std::unique_ptr<bt_source> source_of(lt::add_torrent_params &&resume, known_sources &&k)
+{
+        auto s = std::make_unique<bt_source>();
+        auto &p = s->params;
+        p.peers = in_order(std::move(resume.peers), k);
+        p.ti = std::move(resume.ti);
+        p.info_hashes = resume.info_hashes;
+        p.name = std::move(resume.name);
+        p.trackers = std::move(resume.trackers);
+        p.tracker_tiers = std::move(resume.tracker_tiers);
+        p.merkle_trees = std::move(resume.merkle_trees);
+        p.merkle_tree_mask = std::move(resume.merkle_tree_mask);
+        p.verified_leaf_hashes = std::move(resume.verified_leaf_hashes);
+        p.url_seeds = std::move(k.web_seeds);
+        s->selected = std::move(k.selected);
+        s->loopback = k.loopback;
+        s->hash = to_hash(p.info_hashes);
+        auto shown = p;
+        shown.peers.clear(); // whom a magnet names is for everybody to see
+        s->magnet = magnet_of(std::move(shown), s->selected);
+        return s;
+}
+
+extern "C" {
+
+int bt_source_save(const struct bt_source *s, void **ret, size_t *ret_len)
+{
+        return guarded(nullptr, [&] {
+                auto const bytes = encode(*s);
+                void *const copy = std::malloc(bytes.size());
+                if (!copy)
+                        return -ENOMEM;
+                std::memcpy(copy, bytes.data(), bytes.size());
+                *ret = copy;
+                *ret_len = bytes.size();
+                return 0;
+        });
+}
+
+int bt_source_load(const void *data, size_t len, bool loopback, struct bt_source **ret,
+                   struct bt_error *err)
+{
+        return guarded(err, [&] {
+                std::string_view const bytes(static_cast<char const *>(data), len);
+                return !bytes.empty() && bytes[0] == 'd'
+                               ? decode_saved(bytes, loopback, ret, err)
+                               : source_of_magnet(bytes, loopback, ret, err);
+        });
+}
+
+void bt_torrent_save(struct bt_torrent *t)
+{
+        (void)guarded(nullptr, [&] {
+                if (!t->callbacks->saved)
+                        return 0;
+                boost::asio::post(*t->session->io, [t = t->shared_from_this()] {
+                        int const r = guarded(nullptr, [&] {
+                                t->session->begin_save(*t, sources_of(*t));
+                                // Answers with an alert.
+                                t->handle.save_resume_data(lt::torrent_handle::save_info_dict);
+                                return 0;
+                        });
+                        if (r < 0)
+                                tell_unsaved(*t);
+                });
+                return 0;
+        });
+}
+
+} // extern "C"
