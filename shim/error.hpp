@@ -39,7 +39,7 @@ template <typename F> auto insist(F &&body) noexcept
         for (;;) {
                 try {
                         return body();
-                } catch (...) {
+                } catch (std::bad_alloc const &) {
                         std::this_thread::sleep_for(std::chrono::milliseconds(10));
                 }
         }

@@ -17,6 +17,7 @@
 #include "common/log.h"
 #include "engine/helper_link.h"
 #include "torrent/names.h"
+#include "torrent/parked.h"
 
 /* How often parked reads are looked at, and everything else. */
 enum { READS_TICK_MS = 200, LIFE_TICK_MS = 1000 };
@@ -47,7 +48,7 @@ static void run_passed(struct engine *e)
         e->n_passed = e->room_passed = 0;
         pthread_mutex_unlock(&e->lock);
         for (size_t i = 0; i < n; i++) {
-                torrent_piece_passed(list[i].torrent, list[i].piece);
+                parked_piece_passed(list[i].torrent, list[i].piece);
                 engine_look_after(e, list[i].torrent); /* its progress */
                 torrent_unref(list[i].torrent);
         }
@@ -110,7 +111,7 @@ static void on_timer(struct engine *e)
         }
         take_stirred(e);
         DL_FOREACH_SAFE2 (e->busy, t, next, busy_next) {
-                torrent_tick(t, now);
+                parked_tick(t, now);
                 upkeep_redial(t, now);
                 if (!life || upkeep_torrent(e, t, now))
                         continue;
@@ -259,7 +260,7 @@ void engine_release_reads(struct engine *e)
         e->env.stopping = true;
         for (uint32_t n = 0; (t = registry_next(e->registry, n)); torrent_unref(t)) {
                 n = t->number;
-                torrent_release_reads(t, ENODEV);
+                parked_release_all(t, ENODEV);
         }
 }
 

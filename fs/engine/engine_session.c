@@ -60,7 +60,7 @@ static void on_piece_passed(void *user, uint32_t piece)
                 struct passed *grown = reallocarray(e->passed, room, sizeof *grown);
 
                 if (!grown) {
-                        /* torrent_tick finds the piece by itself. */
+                        /* parked_tick finds the piece by itself. */
                         pthread_mutex_unlock(&e->lock);
                         return;
                 }

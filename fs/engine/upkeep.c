@@ -10,6 +10,7 @@
 #include "engine/engine_private.h"
 #include "engine/helper_link.h"
 #include "torrent/names.h"
+#include "torrent/parked.h"
 
 /* A kept torrent whose metadata nobody had is asked for again after this. */
 enum { RETRY_KEPT_MS = 10 * 60 * 1000 };
@@ -265,7 +266,7 @@ static void check_writes(struct torrent *t)
                 if (t->last_block_ms >= t->write_failed_ms) /* else it was said before */
                         log_info("%s: a piece could not be written: %s", t->hex, strerror(err));
                 t->write_failed_ms = clock_ms();
-                torrent_release_reads(t, err);
+                parked_release_all(t, err);
         }
         pthread_mutex_lock(&t->lock);
         bt = t->bt;

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "common/log.h"
+#include "torrent/parked.h"
 
 /* Cached reads that are parked count against this; at the kernel's default of 12 they would block
  * every other cached read. */
@@ -74,7 +75,7 @@ static void on_interrupt(fuse_req_t req, void *data)
         t = registry_by_number(engine_registry(the_mount->engine), number);
         if (!t)
                 return; /* its reads have been answered when it was removed */
-        torrent_interrupt_if_signalled(t, (uint32_t)(value & ID_MASK));
+        parked_interrupt_if_signalled(t, (uint32_t)(value & ID_MASK));
         torrent_unref(t);
 }
 

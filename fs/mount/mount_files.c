@@ -12,6 +12,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "torrent/handle.h"
+#include "torrent/parked.h"
 
 /* What an open file is: a torrent's or a document. */
 struct open_file {
@@ -142,7 +143,7 @@ static void read_content(fuse_req_t req, struct handle *h, size_t size, off_t of
                 torrent_ref(
                         t); /* the answer may come, and the file be closed, before this returns */
                 mount_set_interrupt(req, t->number, id);
-                torrent_arm(t, id);
+                parked_arm(t, id);
                 torrent_unref(t);
                 return;
         }

@@ -53,6 +53,10 @@ static inline void bit_clear(uint64_t *map, uint32_t i)
         map[i / 64] &= ~(1ull << (i % 64));
 }
 
+/* How much of a piece users see. */
+uint64_t store_shown_bytes(const struct store *s, uint32_t piece);
+/* Takes pieces [first, end) off the disk. Blocking. -errno. */
+int store_punch_pieces(const struct store *s, uint32_t first, uint32_t end);
 /* Bytes of the torrent whether verified or not, across pieces. As store_read_piece. */
 int store_read_raw(struct store *s, uint64_t offset, void *data, size_t len);
 

@@ -20,8 +20,9 @@ struct filler {
         uint32_t next; /* the piece in it that is looked at next */
         uint32_t *wished;
         unsigned n_wished, most;
-        unsigned passed; /* pieces that came since it last looked */
-        bool full;       /* there was no room for a piece */
+        unsigned passed;               /* pieces that came since it last looked */
+        bool full;                     /* there was no room for a piece */
+        struct filler *before, *after; /* of its torrent (utlist); for the caller */
 };
 
 /* What it asks of its torrent. */

@@ -12,6 +12,7 @@
 #include "common/clock.h"
 #include "torrent/parked.h"
 #include "torrent/threads.h"
+#include "torrent/wishes.h"
 
 /* After a time-out reads fail at once for so long, or until a block arrives: a scanner must not
  * wait anew for each read. */
@@ -21,7 +22,7 @@ static void plan_changed(void *arg, uint32_t piece, uint8_t before, uint8_t afte
 {
         /* No room for a piece of the window is no failure: the read that needs it will hear of it.
          */
-        (void)torrent_want(arg, piece, before, after);
+        (void)wishes_change(arg, piece, before, after);
 }
 
 /* Those that play are counted, and what they take; under t->lock. */
@@ -117,11 +118,11 @@ void handle_close(struct handle *h)
         poll_handle = h->poll_handle;
         uncount(h);
         plan_diff(&h->reader.plan, &nothing, plan_changed, t);
-        torrent_fill_stop(t, h->filler);
+        wishes_fill_no_more(t, h->filler);
         DL_DELETE(t->open, h);
         if (!t->open)
                 parked_linger_end(t);
-        torrent_tell(t);
+        wishes_tell(t);
         pthread_mutex_unlock(&t->lock);
 
         if (poll_handle)
@@ -163,7 +164,7 @@ static void fill_file(struct handle *h)
                 return; /* with the next read */
         layout_pieces(&h->layout, 0, h->layout.size, &range->first, &range->end);
         h->filler = filler_new(range, 1, h->layout.piece_length);
-        torrent_fill(h->torrent, false);
+        wishes_fill_with(h->torrent, h->filler);
 }
 
 /* Under t->lock. Gives back what was wanted before. */
@@ -193,7 +194,7 @@ static int refusal(struct torrent *t)
                 return -ENODEV;
         if (t->state == TORRENT_GONE)
                 return -EIO;
-        if (t->stalled_ms > 0 && clock_ms() < t->stalled_ms + STALL_MS)
+        if (t->waiting.stalled_ms > 0 && clock_ms() < t->waiting.stalled_ms + STALL_MS)
                 return -EIO;
         return 0;
 }
@@ -269,44 +270,9 @@ int handle_read(struct handle *h, uint64_t off, size_t len, unsigned flags, void
                 r = read_missing(h, off, len, first, end, missing, asked, flags, request, tid,
                                  len_ret, id_ret);
         h->error = 0; /* also if the piece came after all */
-        torrent_tell(t);
+        wishes_tell(t);
         pthread_mutex_unlock(&t->lock);
         free(old);
-        return r;
-}
-
-/* Whether somebody reads the piece or is about to. Under t->lock. */
-static bool is_needed(struct torrent *t, uint32_t piece)
-{
-        const struct handle *h;
-        const struct parked *p;
-
-        if (wants_find(&t->wants, piece))
-                return true;
-        DL_FOREACH (t->open, h)
-                if (plan_priority(&h->reader.plan, piece) != PRIORITY_NONE)
-                        return true;
-        DL_FOREACH (t->parked, p)
-                if (piece >= p->first && piece < p->end)
-                        return true;
-        return false;
-}
-
-int torrent_evict(struct torrent *t, uint32_t piece)
-{
-        struct store *store = NULL;
-        int r = -ENOENT;
-
-        /* Under the lock, so that nobody comes to need it between the look and its going. */
-        pthread_mutex_lock(&t->lock);
-        if (t->content.store)
-                r = is_needed(t, piece) ? -EBUSY : store_unset(t->content.store, piece);
-        if (r == 0)
-                store = store_ref(t->content.store);
-        pthread_mutex_unlock(&t->lock);
-        if (r == 0)
-                r = store_punch(store, piece);
-        store_unref(store);
         return r;
 }
 
@@ -348,7 +314,7 @@ void handle_flush(struct handle *h, pid_t tid)
 
                 n = 0;
                 pthread_mutex_lock(&t->lock);
-                HASH_FIND(hh, t->parked_by_id, &after, sizeof after, p);
+                HASH_FIND(hh, t->waiting.by_id, &after, sizeof after, p);
                 for (p = p ? p->hnext : h->parked; p && n < ROUND; p = p->hnext) {
                         if (p->id > after) {
                                 ids[n] = p->id;
@@ -360,7 +326,7 @@ void handle_flush(struct handle *h, pid_t tid)
                         after = ids[i];
                         /* 0 is a thread of another PID namespace, any of them. */
                         if ((tid > 0 && tids[i] == tid) || thread_is_gone(tids[i]))
-                                torrent_interrupt(t, ids[i]);
+                                parked_interrupt(t, ids[i]);
                 }
         } while (n == ROUND);
 }

@@ -24,7 +24,7 @@ enum {
 
 /* Reads len bytes at off of the file; less only at its end. READ_NOW: *len_ret bytes (0: end of
  * file) can be taken with handle_fetch at once. READ_PARKED: request will be answered; *id_ret
- * names it for torrent_arm, which must follow, and torrent_interrupt. After -EAGAIN handle_poll
+ * names it for parked_arm, which must follow, and parked_interrupt. After -EAGAIN handle_poll
  * tells when to come back. -EIO: timed out a moment ago; -ENOSPC: the cache has no room for it;
  * -ENODEV: stopping. tid: the thread that asks, for FLUSH; 0: unknown. flags: READ_…. */
 int handle_read(struct handle *h, uint64_t off, size_t len, unsigned flags, void *request,
@@ -35,11 +35,6 @@ int handle_fetch(struct handle *h, uint64_t off, void *data, size_t len);
 /* Reports POLLIN, POLLERR; when neither is true takes poll_handle (may be NULL) and wakes it later,
  * else drops it. */
 unsigned handle_poll(struct handle *h, void *poll_handle);
-/* Takes a piece of a torrent away, to make room: it is missing from here on, and off the disk,
- * unless somebody reads or is about to read it. Blocking on the disk. -EBUSY: a reader's window has
- * it, a read waits for it or for one beside it, or the torrent wants it; -ENOENT: it is not there,
- * or the torrent has no store; else as store_unset and store_punch. */
-int torrent_evict(struct torrent *t, uint32_t piece);
 /* FLUSH by thread tid: releases with EINTR the handle's parked reads whose thread is tid or is
  * gone. Reads /proc. */
 void handle_flush(struct handle *h, pid_t tid);

@@ -37,9 +37,9 @@ static bool next_file(struct torrent *t, uint64_t now, uint64_t *inode, pid_t *l
 
         *n = 0;
         pthread_mutex_lock(&t->lock);
-        DL_FOREACH (t->parked, p) {
+        DL_FOREACH (t->waiting.list, p) {
                 bool due = now >= p->asked_ms + PATIENCE_MS ||
-                           (t->crowded_ms > 0 && now < t->crowded_ms + CROWDED_MS);
+                           (t->waiting.crowded_ms > 0 && now < t->waiting.crowded_ms + CROWDED_MS);
 
                 if (!p->whole || p->crowd_ms == now || !due)
                         continue;
@@ -71,8 +71,8 @@ static void end_reads_of(struct torrent *t, uint64_t inode, uint64_t now)
         struct parked *p, *tmp, *answer = NULL;
 
         pthread_mutex_lock(&t->lock);
-        t->crowded_ms = now;
-        DL_FOREACH_SAFE (t->parked, p, tmp) {
+        t->waiting.crowded_ms = now;
+        DL_FOREACH_SAFE (t->waiting.list, p, tmp) {
                 if (!p->whole || p->handle->inode != inode)
                         continue;
                 parked_linger(t, p);
@@ -97,13 +97,13 @@ void pages_check(struct torrent *t, uint64_t now)
         size_t n;
 
         pthread_mutex_lock(&t->lock);
-        look_at_all = now >= t->looked_at_all_ms + LOOK_AT_ALL_MS ||
-                      (t->crowded_ms > 0 && now < t->crowded_ms + CROWDED_MS);
+        look_at_all = now >= t->waiting.looked_at_all_ms + LOOK_AT_ALL_MS ||
+                      (t->waiting.crowded_ms > 0 && now < t->waiting.crowded_ms + CROWDED_MS);
         pthread_mutex_unlock(&t->lock);
         for (int i = 0; i < FILES_MAX && next_file(t, now, &inode, processes, &n); i++) {
                 if (look_at_all) {
                         pthread_mutex_lock(&t->lock);
-                        t->looked_at_all_ms = now;
+                        t->waiting.looked_at_all_ms = now;
                         pthread_mutex_unlock(&t->lock);
                 }
                 if (somebody_hangs(inode, processes, n, look_at_all))

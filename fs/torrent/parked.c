@@ -9,7 +9,7 @@
 #include <utlist.h>
 
 #include "common/clock.h"
-#include "torrent/threads.h"
+#include "torrent/wishes.h"
 
 /* A reader that asks ahead finds its pieces asked for; when it has waited so long its piece gets a
  * deadline all the same. */
@@ -51,9 +51,9 @@ static void wait_for(struct want *want, struct parked *p, uint64_t now)
 
 static struct lingering *lingering(struct torrent *t, uint32_t piece)
 {
-        for (unsigned i = 0; i < t->n_lingering; i++)
-                if (t->lingering[i].piece == piece)
-                        return &t->lingering[i];
+        for (unsigned i = 0; i < t->waiting.n_lingering; i++)
+                if (t->waiting.lingering[i].piece == piece)
+                        return &t->waiting.lingering[i];
         return NULL;
 }
 
@@ -67,10 +67,10 @@ void parked_linger(struct torrent *t, const struct parked *p)
                 return; /* it waits for nothing but to be armed */
         l = lingering(t, piece);
         if (!l) {
-                if (t->n_lingering == LINGER_MAX ||
-                    torrent_want(t, piece, PRIORITY_NONE, PRIORITY_BLOCKED) == -ENOMEM)
+                if (t->waiting.n_lingering == LINGER_MAX ||
+                    wishes_change(t, piece, PRIORITY_NONE, PRIORITY_BLOCKED) == -ENOMEM)
                         return;
-                l = &t->lingering[t->n_lingering++];
+                l = &t->waiting.lingering[t->waiting.n_lingering++];
                 l->piece = piece;
         }
         l->until_ms = clock_ms() + COME_BACK_MS;
@@ -81,8 +81,8 @@ static void linger_end(struct torrent *t, struct lingering *l)
         uint32_t piece = l->piece;
         struct want *want;
 
-        *l = t->lingering[--t->n_lingering];
-        (void)torrent_want(t, piece, PRIORITY_BLOCKED, PRIORITY_NONE);
+        *l = t->waiting.lingering[--t->waiting.n_lingering];
+        (void)wishes_change(t, piece, PRIORITY_BLOCKED, PRIORITY_NONE);
         want = wants_find(&t->wants, piece);
         if (want && !want->parked && want->urgent)
                 wants_urgent(&t->wants, want, false);
@@ -90,15 +90,15 @@ static void linger_end(struct torrent *t, struct lingering *l)
 
 void parked_linger_end(struct torrent *t)
 {
-        while (t->n_lingering > 0)
-                linger_end(t, &t->lingering[0]);
+        while (t->waiting.n_lingering > 0)
+                linger_end(t, &t->waiting.lingering[0]);
 }
 
 static void linger_check(struct torrent *t, uint64_t now)
 {
-        for (unsigned i = t->n_lingering; i-- > 0;)
-                if (now >= t->lingering[i].until_ms)
-                        linger_end(t, &t->lingering[i]);
+        for (unsigned i = t->waiting.n_lingering; i-- > 0;)
+                if (now >= t->waiting.lingering[i].until_ms)
+                        linger_end(t, &t->waiting.lingering[i]);
 }
 
 /* ---- the life of a parked read ---- */
@@ -121,14 +121,14 @@ void parked_remove(struct torrent *t, struct parked *p)
 {
         leave_piece(t, p);
         for (uint32_t i = p->wished; i < p->end; i++)
-                (void)torrent_want(t, i, PRIORITY_BLOCKED, PRIORITY_NONE);
-        DL_DELETE(t->parked, p);
+                (void)wishes_change(t, i, PRIORITY_BLOCKED, PRIORITY_NONE);
+        DL_DELETE(t->waiting.list, p);
         if (p == p->handle->watch)
                 p->handle->watch = NULL;
         else
                 DL_DELETE2(p->handle->parked, p, hprev, hnext);
-        HASH_DELETE(hh, t->parked_by_id, p);
-        t->parked_count--;
+        HASH_DELETE(hh, t->waiting.by_id, p);
+        t->waiting.count--;
         if (p->request)
                 atomic_fetch_sub(&t->env->parked_reads, 1);
 }
@@ -228,7 +228,7 @@ void parked_unlock_and_answer(struct torrent *t, struct parked *answer)
         struct torrent_env *env = t->env;
         struct wakes wakes;
 
-        torrent_tell(t);
+        wishes_tell(t);
         take_wakes(answer, &wakes);
         pthread_mutex_unlock(&t->lock);
         answer_all(t, answer);
@@ -264,27 +264,27 @@ static int enter(struct torrent *t, struct parked *p, uint32_t missing)
 
         p->wished = missing;
         for (uint32_t i = missing; i < p->end; i++) {
-                int q = torrent_want(t, i, PRIORITY_NONE, PRIORITY_BLOCKED);
+                int q = wishes_change(t, i, PRIORITY_NONE, PRIORITY_BLOCKED);
                 r = i == missing ? q : r;
         }
         want = wants_find(&t->wants, missing);
         if (r == 0 && want) {
-                HASH_ADD(hh, t->parked_by_id, id, sizeof p->id, p);
+                HASH_ADD(hh, t->waiting.by_id, id, sizeof p->id, p);
                 if (!p->hh.tbl)
                         r = -ENOMEM;
         }
         if (r < 0 || !want) {
                 for (uint32_t i = missing; i < p->end; i++)
-                        (void)torrent_want(t, i, PRIORITY_BLOCKED, PRIORITY_NONE);
+                        (void)wishes_change(t, i, PRIORITY_BLOCKED, PRIORITY_NONE);
                 return r < 0 ? r : -ENOMEM;
         }
         wait_for(want, p, clock_ms());
         /* Ids rise along the lists; only one that waits again is not the last. */
-        if (!t->parked || t->parked->prev->id < p->id)
-                DL_APPEND(t->parked, p);
+        if (!t->waiting.list || t->waiting.list->prev->id < p->id)
+                DL_APPEND(t->waiting.list, p);
         else
-                DL_INSERT_INORDER(t->parked, p, by_id);
-        t->parked_count++;
+                DL_INSERT_INORDER(t->waiting.list, p, by_id);
+        t->waiting.count++;
         if (p->request) {
                 add_to_handle(p->handle, p);
                 atomic_fetch_add(&t->env->parked_reads, 1);
@@ -312,7 +312,7 @@ static void wait_again(struct torrent *t, struct parked *p)
                 else
                         r = enter(t, p, missing);
                 p->outcome = r == -EAGAIN ? OUTCOME_DATA : -r;
-                torrent_tell(t);
+                wishes_tell(t);
                 pthread_mutex_unlock(&t->lock);
         } while (r < 0 && !answer_read(t->env, p));
         if (r < 0)
@@ -328,7 +328,7 @@ int parked_add(struct handle *h, uint64_t off, size_t len, bool whole, uint32_t 
 
         if (!p)
                 return -ENOMEM;
-        *p = (struct parked){.id = t->next_id++,
+        *p = (struct parked){.id = t->waiting.next_id++,
                              .request = request,
                              .tid = tid,
                              .handle = h,
@@ -347,12 +347,12 @@ int parked_add(struct handle *h, uint64_t off, size_t len, bool whole, uint32_t 
         return 0;
 }
 
-void torrent_arm(struct torrent *t, uint64_t id)
+void parked_arm(struct torrent *t, uint64_t id)
 {
         struct parked *p, *answer = NULL;
 
         pthread_mutex_lock(&t->lock);
-        HASH_FIND(hh, t->parked_by_id, &id, sizeof id, p);
+        HASH_FIND(hh, t->waiting.by_id, &id, sizeof id, p);
         if (p) {
                 p->armed = true;
                 if (p->outcome != 0)
@@ -361,96 +361,13 @@ void torrent_arm(struct torrent *t, uint64_t id)
         parked_unlock_and_answer(t, answer);
 }
 
-/* comes_back: the program is likely to ask for the same again at once. */
-static void end_read(struct torrent *t, uint64_t id, bool comes_back)
-{
-        struct parked *p, *answer = NULL;
-
-        pthread_mutex_lock(&t->lock);
-        HASH_FIND(hh, t->parked_by_id, &id, sizeof id, p);
-        if (p) {
-                if (comes_back)
-                        parked_linger(t, p);
-                parked_settle(t, p, EINTR, &answer);
-        }
-        parked_unlock_and_answer(t, answer);
-}
-
-void torrent_interrupt(struct torrent *t, uint64_t id)
-{
-        end_read(t, id, false);
-}
-
-/* What is looked up in /proc, without the lock. */
-struct suspect {
-        uint64_t id;
-        pid_t tid;
-        bool whole, poked;
-};
-
-static void check_suspect(struct torrent *t, const struct suspect *s)
-{
-        if ((s->whole && thread_is_gone(s->tid)) || (s->poked && thread_is_dying(s->tid)))
-                end_read(t, s->id, false);
-        else if (s->poked && !s->whole && thread_is_signalled(s->tid))
-                end_read(t, s->id, true);
-}
-
-void torrent_interrupt_if_signalled(struct torrent *t, uint32_t low)
-{
-        struct suspect s = {.poked = true};
-        struct parked *p;
-        uint64_t id;
-
-        pthread_mutex_lock(&t->lock);
-        /* The last id given that ends so. */
-        id = (t->next_id - 1) - (uint32_t)((uint32_t)(t->next_id - 1) - low);
-        s.id = id;
-        HASH_FIND(hh, t->parked_by_id, &id, sizeof id, p);
-        if (p) {
-                s.tid = p->tid;
-                s.whole = p->whole;
-                p->poked = true;
-        }
-        pthread_mutex_unlock(&t->lock);
-        if (p)
-                check_suspect(t, &s);
-}
-
-/* There is one FUSE_INTERRUPT for each request: a signal that does matter later has to be looked
- * for. alive: those that fill the page cache are looked at, too. */
-static void check_threads(struct torrent *t, bool alive)
-{
-        enum { ROUND = 64 };
-        struct suspect list[ROUND];
-        uint64_t after = 0;
-        struct parked *p;
-        size_t n;
-
-        do {
-                n = 0;
-                pthread_mutex_lock(&t->lock);
-                /* Ids rise along the list. */
-                HASH_FIND(hh, t->parked_by_id, &after, sizeof after, p);
-                for (p = p ? p->next : t->parked; p && n < ROUND; p = p->next)
-                        if (p->request && p->id > after && (p->poked || (alive && p->whole)))
-                                list[n++] = (struct suspect){p->id, p->tid, p->whole && alive,
-                                                             p->poked};
-                pthread_mutex_unlock(&t->lock);
-                for (size_t i = 0; i < n; i++) {
-                        after = list[i].id;
-                        check_suspect(t, &list[i]);
-                }
-        } while (n == ROUND);
-}
-
-void torrent_piece_passed(struct torrent *t, uint32_t piece)
+void parked_piece_passed(struct torrent *t, uint32_t piece)
 {
         struct parked *p, *tmp, *answer = NULL;
         struct want *want;
 
         pthread_mutex_lock(&t->lock);
-        t->stalled_ms = 0;
+        t->waiting.stalled_ms = 0;
         want = wants_find(&t->wants, piece);
         if (want) {
                 struct parked *waiting = want->parked;
@@ -479,11 +396,11 @@ void torrent_piece_passed(struct torrent *t, uint32_t piece)
                 if (want)
                         wants_done(&t->wants, want);
         }
-        torrent_fill(t, true);
+        wishes_fill(t, true);
         parked_unlock_and_answer(t, answer);
 }
 
-void torrent_tick(struct torrent *t, uint64_t now)
+void parked_tick(struct torrent *t, uint64_t now)
 {
         struct parked *p, *tmp, *answer = NULL;
         uint32_t forgotten = UINT32_MAX;
@@ -491,8 +408,8 @@ void torrent_tick(struct torrent *t, uint64_t now)
 
         pthread_mutex_lock(&t->lock);
         linger_check(t, now);
-        torrent_fill(t, false);
-        DL_FOREACH_SAFE (t->parked, p, tmp) {
+        wishes_fill(t, false);
+        DL_FOREACH_SAFE (t->waiting.list, p, tmp) {
                 struct want *want = wants_find(&t->wants, p->waits_for);
                 uint64_t since;
 
@@ -508,7 +425,7 @@ void torrent_tick(struct torrent *t, uint64_t now)
                 since = want->last_block_ms > want->waited_ms ? want->last_block_ms
                                                               : want->waited_ms;
                 if (t->env->read_timeout_ms > 0 && now >= since + t->env->read_timeout_ms) {
-                        t->stalled_ms = now;
+                        t->waiting.stalled_ms = now;
                         parked_settle(t, p, EIO, &answer);
                 } else if (p->whole && p->poked && p->tid <= 0 && now >= p->asked_ms + UNSEEN_MS) {
                         parked_linger(t, p);
@@ -517,14 +434,14 @@ void torrent_tick(struct torrent *t, uint64_t now)
                         wants_urgent(&t->wants, want, true);
                 }
         }
-        alive = whole && now >= t->checked_alive_ms + CHECK_ALIVE_MS;
+        alive = whole && now >= t->waiting.checked_alive_ms + CHECK_ALIVE_MS;
         if (alive)
-                t->checked_alive_ms = now;
+                t->waiting.checked_alive_ms = now;
         parked_unlock_and_answer(t, answer);
         if (forgotten != UINT32_MAX)
-                torrent_piece_passed(t, forgotten);
+                parked_piece_passed(t, forgotten);
         if (poked || alive)
-                check_threads(t, alive);
+                parked_check_threads(t, alive);
         if (whole)
                 pages_check(t, now);
 }
@@ -533,13 +450,13 @@ void parked_release(struct torrent *t, int err, struct parked **answer)
 {
         struct parked *p, *tmp;
 
-        DL_FOREACH_SAFE (t->parked, p, tmp) {
+        DL_FOREACH_SAFE (t->waiting.list, p, tmp) {
                 parked_settle(t, p, err, answer);
         }
         parked_linger_end(t);
 }
 
-void torrent_release_reads(struct torrent *t, int err)
+void parked_release_all(struct torrent *t, int err)
 {
         struct parked *answer = NULL;
 

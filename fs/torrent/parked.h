@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* parked.h: reads that wait for pieces, and what handle.c and parked.c share of an open file.
- * Internal to torrent, handle and parked. All under torrent->lock but where it says so. */
+/* parked.h: reads that wait for pieces, and what handle.c and parked.c share of an open file. All
+ * under torrent->lock but where it says so. */
 #ifndef FS_PARKED_H
 #define FS_PARKED_H
 
@@ -77,7 +77,31 @@ void parked_release(struct torrent *t, int err, struct parked **answer);
  * list. */
 void parked_unlock_and_answer(struct torrent *t, struct parked *answer);
 
-/* ---- pages.c; without the lock ---- */
+/* ---- without the lock; any thread ---- */
+
+/* The parked read may be answered from now on (its interrupt handler is in place). */
+void parked_arm(struct torrent *t, uint64_t id);
+/* Ends a parked read for good: the bytes in hand, or EINTR; one that fills the page cache always
+ * ends in EINTR. Nothing happens if it was answered already. */
+void parked_interrupt(struct torrent *t, uint64_t id);
+/* The same for FUSE_INTERRUPT, once the reading thread has a signal that ends its read: a deadly
+ * one for a read that fills the page cache, for the others also one that it handles. low: the low
+ * 32 bits of the read's id. Reads /proc. */
+void parked_interrupt_if_signalled(struct torrent *t, uint32_t low);
+
+/* The piece is in the store and verified (store_set came before): answers who waited for it. */
+void parked_piece_passed(struct torrent *t, uint32_t piece);
+/* Once in a while: time-outs, deadlines for reads that wait too long, and reads whose thread has
+ * been killed. Reads /proc for those. O(parked reads of the torrent). */
+void parked_tick(struct torrent *t, uint64_t now_ms);
+/* Answers all parked reads with err (> 0). */
+void parked_release_all(struct torrent *t, int err);
+
+/* ---- parked_signals.c, pages.c; without the lock ---- */
+
+/* Ends the reads whose thread has got a signal that ends them since it was interrupted by one that
+ * did not; alive: and those that fill the page cache for a thread that is gone. Reads /proc. */
+void parked_check_threads(struct torrent *t, bool alive);
 
 /* Ends the reads that fill pages of the page cache which somebody waits for in mmap(2). Reads
  * /proc. */

@@ -12,6 +12,7 @@
 #include "common/clock.h"
 #include "torrent/names.h"
 #include "torrent/parked.h"
+#include "torrent/wishes.h"
 
 /* ---- life ---- */
 
@@ -33,7 +34,7 @@ int torrent_new(struct torrent_env *env, uint32_t number, struct bt_source *sour
         t->refs = 1;
         t->kept = kept;
         t->last_used_ms = clock_ms();
-        t->next_id = 1;
+        t->waiting.next_id = 1;
         pthread_mutex_init(&t->lock, NULL);
         pthread_mutex_init(&t->content_lock, NULL);
         *ret = t;
@@ -46,12 +47,20 @@ struct torrent *torrent_ref(struct torrent *t)
         return t;
 }
 
+static void fillers_free(struct torrent *t)
+{
+        struct filler *f, *next;
+
+        DL_FOREACH_SAFE2 (t->fillers, f, next, after)
+                filler_free(f);
+}
+
 void torrent_unref(struct torrent *t)
 {
         if (!t || atomic_fetch_sub_explicit(&t->refs, 1, memory_order_acq_rel) != 1)
                 return;
         wants_clear(&t->wants);
-        filler_free(t->filler);
+        fillers_free(t);
         content_unref(&t->content);
         bt_source_free(t->source);
         for (unsigned i = 0; i < t->n_more; i++)
@@ -130,78 +139,7 @@ void content_discard(struct content *c)
         content_unref(c);
 }
 
-/* ---- wants; all under t->lock ---- */
-
-static int room_reserve(void *arg, uint32_t piece)
-{
-        struct torrent *t = arg;
-
-        return store_reserve(t->content.store, piece);
-}
-
-static void room_release(void *arg, uint32_t piece)
-{
-        struct torrent *t = arg;
-
-        store_release(t->content.store, piece);
-}
-
-int torrent_want(struct torrent *t, uint32_t piece, uint8_t before, uint8_t after)
-{
-        const struct wants_room room = {room_reserve, room_release, t};
-
-        /* A piece that is there has no entry, or has one until its passing is dealt with; while it
-         * has, wishes are counted: each one is taken back some time. */
-        if (after != PRIORITY_NONE && store_has(t->content.store, piece) &&
-            !wants_find(&t->wants, piece))
-                return 0;
-        return wants_change(&t->wants, piece, before, after, &room);
-}
-
-void torrent_tell(struct torrent *t)
-{
-        if (t->bt && t->wants.n_batch > 0)
-                bt_torrent_want(t->bt, t->wants.batch, t->wants.n_batch);
-        t->wants.n_batch = 0;
-}
-
-static bool fill_has(void *arg, uint32_t piece)
-{
-        struct torrent *t = arg;
-
-        return store_has(t->content.store, piece);
-}
-
-static int fill_want(void *arg, uint32_t piece, bool wanted)
-{
-        uint8_t before = wanted ? PRIORITY_NONE : PRIORITY_LEAST;
-        int r = torrent_want(arg, piece, before, wanted ? PRIORITY_LEAST : PRIORITY_NONE);
-
-        if (wanted && r == -ENOSPC) /* it would stay in the table, asked for by nobody */
-                (void)torrent_want(arg, piece, PRIORITY_LEAST, PRIORITY_NONE);
-        return r;
-}
-
-void torrent_fill(struct torrent *t, bool came)
-{
-        const struct filler_torrent of = {fill_has, fill_want, t};
-        struct handle *h;
-
-        if (t->filler)
-                filler_run(t->filler, came, &of);
-        DL_FOREACH (t->open, h)
-                if (h->filler)
-                        filler_run(h->filler, came, &of);
-}
-
-void torrent_fill_stop(struct torrent *t, struct filler *f)
-{
-        const struct filler_torrent of = {fill_has, fill_want, t};
-
-        if (f)
-                filler_stop(f, &of);
-        filler_free(f);
-}
+/* ---- its content ---- */
 
 /* The pieces of the files that the magnet asks for. NULL: there are none, or no memory. */
 static struct filler *filler_of_magnet(const struct torrent *t, const struct listing *l)
@@ -271,9 +209,8 @@ int torrent_set_content(struct torrent *t, const struct content *content)
         t->state = TORRENT_AWAKE;
         t->failed = 0;
         t->problem[0] = '\0';
-        t->filler = filler;
-        torrent_fill(t, false);
-        torrent_tell(t);
+        wishes_fill_with(t, filler);
+        wishes_tell(t);
         pthread_mutex_unlock(&t->lock);
         return 0;
 }
@@ -288,8 +225,8 @@ int torrent_drop_content(struct torrent *t, struct content *ret)
         else if (t->open || t->bt)
                 r = -EBUSY;
         if (r == 0) {
-                filler_free(t->filler);
-                t->filler = NULL;
+                while (t->fillers)
+                        wishes_fill_no_more(t, t->fillers);
                 wants_clear(&t->wants);
                 *ret = exchange_content(t, (struct content){0});
                 t->state = TORRENT_ASLEEP;
@@ -298,12 +235,47 @@ int torrent_drop_content(struct torrent *t, struct content *ret)
         return r;
 }
 
+/* Whether somebody reads the piece or is about to. Under t->lock. */
+static bool is_needed(struct torrent *t, uint32_t piece)
+{
+        const struct handle *h;
+        const struct parked *p;
+
+        if (wants_find(&t->wants, piece))
+                return true;
+        DL_FOREACH (t->open, h)
+                if (plan_priority(&h->reader.plan, piece) != PRIORITY_NONE)
+                        return true;
+        DL_FOREACH (t->waiting.list, p)
+                if (piece >= p->first && piece < p->end)
+                        return true;
+        return false;
+}
+
+int torrent_evict(struct torrent *t, uint32_t piece)
+{
+        struct store *store = NULL;
+        int r = -ENOENT;
+
+        /* Under the lock, so that nobody comes to need it between the look and its going. */
+        pthread_mutex_lock(&t->lock);
+        if (t->content.store)
+                r = is_needed(t, piece) ? -EBUSY : store_unset(t->content.store, piece);
+        if (r == 0)
+                store = store_ref(t->content.store);
+        pthread_mutex_unlock(&t->lock);
+        if (r == 0)
+                r = store_punch(store, piece);
+        store_unref(store);
+        return r;
+}
+
 void torrent_attach(struct torrent *t, struct bt_torrent *bt)
 {
         pthread_mutex_lock(&t->lock);
         t->bt = bt;
         wants_retell(&t->wants);
-        torrent_tell(t);
+        wishes_tell(t);
         pthread_mutex_unlock(&t->lock);
 }
 
@@ -382,7 +354,7 @@ void torrent_block_written(struct torrent *t, uint32_t piece)
         want = wants_find(&t->wants, piece);
         if (want)
                 want->last_block_ms = now;
-        t->stalled_ms = 0;
+        t->waiting.stalled_ms = 0;
         pthread_mutex_unlock(&t->lock);
 }
 
@@ -466,6 +438,6 @@ void torrent_get_status(struct torrent *t, struct torrent_status *ret)
         ret->failed = t->failed;
         memcpy(ret->problem, t->problem, sizeof ret->problem);
         ret->stats = t->stats;
-        ret->parked_reads = t->parked_count;
+        ret->parked_reads = t->waiting.count;
         pthread_mutex_unlock(&t->lock);
 }

@@ -83,6 +83,20 @@ struct lingering {
 };
 enum { LINGER_MAX = 16 };
 
+/* What the parked reads of a torrent share; parked.c's and pages.c's. Under its lock. */
+struct waiting {
+        struct parked *list;  /* by id (utlist) */
+        struct parked *by_id; /* (uthash) */
+        unsigned count;
+        uint64_t next_id;
+        uint64_t stalled_ms;       /* when a read last timed out; 0: not since a block came */
+        uint64_t checked_alive_ms; /* when the threads of parked reads were last looked for */
+        uint64_t looked_at_all_ms; /* when all processes were last looked at for that */
+        uint64_t crowded_ms;       /* when somebody was last seen to hang behind a parked read */
+        struct lingering lingering[LINGER_MAX];
+        unsigned n_lingering;
+};
+
 struct torrent {
         /* set once at creation */
         struct torrent_env *env;
@@ -160,21 +174,11 @@ struct torrent {
         char problem[240];         /* the last complaint, for the status */
         struct bt_stats stats;
         struct wants wants;
-        struct filler *filler;     /* of all that the magnet asks for; NULL: it fetches no more */
-        struct open_inode *inodes; /* the files that are open (uthash) */
-        struct lingering lingering[LINGER_MAX];
-        unsigned n_lingering;
-        struct handle *open;         /* its open files (utlist) */
-        unsigned playing;            /* how many of the open files play */
-        uint64_t play_rate;          /* bytes per second that those take together */
-        struct parked *parked;       /* its parked reads by time (utlist) */
-        struct parked *parked_by_id; /* its parked reads by id (uthash) */
-        unsigned parked_count;
-        uint64_t next_id;
-        uint64_t stalled_ms;       /* when a read last timed out; 0: not since a block came */
-        uint64_t checked_alive_ms; /* when the threads of parked reads were last looked for */
-        uint64_t looked_at_all_ms; /* when all processes were last looked at for that */
-        uint64_t crowded_ms;       /* when somebody was last seen to hang behind a parked read */
+        struct filler *fillers; /* what is fetched though nobody reads it (utlist) */
+        struct handle *open;    /* its open files (utlist) */
+        unsigned playing;       /* how many of the open files play */
+        uint64_t play_rate;     /* bytes per second that those take together */
+        struct waiting waiting; /* what its parked reads share */
 };
 
 /* Takes source over. -ENOMEM. */
@@ -227,29 +231,11 @@ void torrent_set_stats(struct torrent *t, const struct bt_stats *stats);
 /* 0: the metadata is there; -EAGAIN: it is being fetched; else why it will not come. */
 int torrent_ready(struct torrent *t);
 
-/* Changes one reader's wish for a piece from priority before to after. torrent_tell then tells the
- * session of it. Under lock. -ENOMEM; -ENOSPC: the cache has no room for the piece. */
-int torrent_want(struct torrent *t, uint32_t piece, uint8_t before, uint8_t after);
-/* Wants what --fill asks for next, of the torrent and of each open file; came: as a piece has come.
- * Under lock. */
-void torrent_fill(struct torrent *t, bool came);
-void torrent_fill_stop(struct torrent *t, struct filler *f);
-/* The order of the batches is what the session goes by, so they leave under the lock; it only
- * queues them. */
-void torrent_tell(struct torrent *t);
-
-/* The parked read may be answered from now on (its interrupt handler is in place). */
-void torrent_arm(struct torrent *t, uint64_t id);
-/* Ends a parked read for good: the bytes in hand, or EINTR; one that fills the page cache always
- * ends in EINTR. Nothing happens if it was answered already. */
-void torrent_interrupt(struct torrent *t, uint64_t id);
-/* The same for FUSE_INTERRUPT, once the reading thread has a signal that ends its read: a deadly
- * one for a read that fills the page cache, for the others also one that it handles. low: the low
- * 32 bits of the read's id. Reads /proc. */
-void torrent_interrupt_if_signalled(struct torrent *t, uint32_t low);
-
-/* The piece is in the store and verified (store_set came before): answers who waited for it. */
-void torrent_piece_passed(struct torrent *t, uint32_t piece);
+/* Takes a piece of a torrent away, to make room: it is missing from here on, and off the disk,
+ * unless somebody reads or is about to read it. Blocking on the disk. -EBUSY: a reader's window has
+ * it, a read waits for it or for one beside it, or the torrent wants it; -ENOENT: it is not there,
+ * or the torrent has no store; else as store_unset and store_punch. */
+int torrent_evict(struct torrent *t, uint32_t piece);
 /* A block of the piece was written. */
 void torrent_block_written(struct torrent *t, uint32_t piece);
 /* A block of the piece could not be written, for the reason err (> 0): the session stops
@@ -258,12 +244,6 @@ void torrent_write_failed(struct torrent *t, uint32_t piece, int err);
 /* What was written of the piece is worth nothing (a write failed, the hash was wrong): takes it out
  * of the store. Blocking, for the disk threads. */
 void torrent_piece_cleared(struct torrent *t, uint32_t piece);
-/* Once in a while: time-outs, deadlines for reads that wait too long, and reads whose thread has
- * been killed. Reads /proc for those. O(parked reads of the torrent). */
-void torrent_tick(struct torrent *t, uint64_t now_ms);
-/* Answers all parked reads with err (> 0). */
-void torrent_release_reads(struct torrent *t, int err);
-
 struct torrent_status {
         enum torrent_state state;
         int failed;

@@ -56,7 +56,7 @@ static void release(void *arg, uint32_t piece)
         (void)piece;
 }
 
-/* As torrent_want. */
+/* As wishes_change. */
 static void change(void *arg, uint32_t piece, uint8_t before, uint8_t after)
 {
         static const struct wants_room room = {reserve, release, NULL};

@@ -18,6 +18,7 @@
 
 #include "common/clock.h"
 #include "torrent/handle.h"
+#include "torrent/parked.h"
 #include "torrent/torrent.h"
 
 #define PIECE UINT64_C(16384)
@@ -159,7 +160,7 @@ static void read_with(struct handle *h, uint64_t off, size_t len, unsigned flags
         what = handle_read(h, off, len, flags, r, getpid(), &got, &r->id);
         if (what == READ_PARKED) {
                 n_requests++;
-                torrent_arm(handle_torrent(h), r->id);
+                parked_arm(handle_torrent(h), r->id);
         } else if (what == READ_NOW) {
                 uint8_t *data = malloc(got);
 
@@ -197,7 +198,7 @@ static void pass(struct fixture *f, uint32_t piece)
         if (!f->arrived[piece] || f->passed[piece])
                 return;
         f->passed[piece] = true;
-        torrent_piece_passed(f->torrent, piece);
+        parked_piece_passed(f->torrent, piece);
 }
 
 static void assert_over(const struct fixture *f)
@@ -205,7 +206,7 @@ static void assert_over(const struct fixture *f)
         for (unsigned i = 0; i < n_requests; i++)
                 if (requests[i].answers != 1)
                         fail_msg("request %u: %d answers", i, requests[i].answers);
-        assert_null(f->torrent->parked);
+        assert_null(f->torrent->waiting.list);
         assert_null(f->torrent->wants.table);
         assert_int_equal(f->env.parked_reads, 0);
 }
@@ -246,7 +247,7 @@ static void test_a_read_between_arrival_and_passing(void **state)
         read_at(a, 20 * PIECE, 4096); /* its plan leaves piece 5 */
         arrive(&f, 5);
         read_at(b, 4 * PIECE, 2 * PIECE); /* waits for 4 alone */
-        torrent_interrupt(f.torrent, requests[n_requests - 1].id);
+        parked_interrupt(f.torrent, requests[n_requests - 1].id);
         pass(&f, 5);
         arrive(&f, 20);
         pass(&f, 20);
@@ -270,7 +271,7 @@ static void test_reads_across_an_arrived_piece(void **state)
         arrive(&f, 5);
         for (int i = 0; i < 5; i++) {
                 read_at(b, 5 * PIECE, 2 * PIECE); /* waits for 6 alone */
-                torrent_interrupt(f.torrent, requests[n_requests - 1].id);
+                parked_interrupt(f.torrent, requests[n_requests - 1].id);
         }
         assert_int_equal(requests[0].answers, 0);
         pass(&f, 5);
@@ -294,12 +295,12 @@ static void test_an_old_error_fails_no_later_read(void **state)
         h = open_file(&f);
         assert_int_equal(handle_read(h, 3 * PIECE, 4096, READ_NONBLOCK, NULL, 0, &len, &id),
                          -EAGAIN);
-        torrent_release_reads(f.torrent, ENOSPC);
+        parked_release_all(f.torrent, ENOSPC);
         assert_int_equal(handle_read(h, 3 * PIECE, 4096, READ_NONBLOCK, NULL, 0, &len, &id),
                          -ENOSPC);
         assert_int_equal(handle_read(h, 3 * PIECE, 4096, READ_NONBLOCK, NULL, 0, &len, &id),
                          -EAGAIN);
-        torrent_release_reads(f.torrent, ENOSPC);
+        parked_release_all(f.torrent, ENOSPC);
         arrive(&f, 3);
         pass(&f, 3);
         assert_int_equal(handle_read(h, 3 * PIECE, 4096, READ_NONBLOCK, NULL, 0, &len, &id),
@@ -358,7 +359,7 @@ static void test_the_page_cache_gets_all_or_an_error(void **state)
                 arrive(&f, 0);
                 pass(&f, 0);
                 assert_int_equal(requests[0].answers, 0);
-                torrent_interrupt(f.torrent, requests[0].id);
+                parked_interrupt(f.torrent, requests[0].id);
                 assert_int_equal(requests[0].error, cases[i].error);
                 assert_int_equal(requests[0].got, cases[i].got);
                 assert_int_equal(handle_read(h, 0, 2 * PIECE, READ_NONBLOCK | cases[i].flags, NULL,
@@ -385,13 +386,13 @@ static void test_time_outs_count_by_piece(void **state)
         h = open_file(&f);
         began = clock_ms();
         read_at(h, 0, 4096);
-        torrent_interrupt(f.torrent, requests[0].id);
+        parked_interrupt(f.torrent, requests[0].id);
         while (clock_ms() < began + GAP_MS) {
         }
         read_at(h, 0, 4096);
-        torrent_tick(f.torrent, began + TIMEOUT_MS - 1);
+        parked_tick(f.torrent, began + TIMEOUT_MS - 1);
         assert_int_equal(requests[1].answers, 0);
-        torrent_tick(f.torrent, began + TIMEOUT_MS + GAP_MS - 1);
+        parked_tick(f.torrent, began + TIMEOUT_MS + GAP_MS - 1);
         assert_int_equal(requests[1].error, EIO);
         handle_close(h);
         assert_over(&f);
@@ -417,15 +418,15 @@ static void test_a_piece_lingers_for_a_read_that_comes_back(void **state)
                 /* 0: a thread that can't be seen, which counts as signalled. */
                 assert_int_equal(handle_read(a, r->off, r->len, 0, r, 0, &len, &r->id),
                                  READ_PARKED);
-                torrent_arm(f.torrent, r->id);
-                torrent_interrupt_if_signalled(f.torrent, (uint32_t)r->id);
+                parked_arm(f.torrent, r->id);
+                parked_interrupt_if_signalled(f.torrent, (uint32_t)r->id);
                 assert_int_equal(r->error, EINTR);
                 handle_close(a);
                 want = wants_find(&f.torrent->wants, 5);
                 assert_non_null(want);
                 assert_true(want->urgent);
                 if (!closes) {
-                        torrent_tick(f.torrent, clock_ms() + 2000);
+                        parked_tick(f.torrent, clock_ms() + 2000);
                         assert_null(wants_find(&f.torrent->wants, 5));
                 }
                 handle_close(b);
@@ -449,9 +450,9 @@ static void test_what_happens_before_a_read_is_armed(void **state)
         assert_int_equal(handle_read(h, r->off, r->len, 0, r, 0, &len, &r->id), READ_PARKED);
         arrive(&f, 0);
         pass(&f, 0);
-        torrent_interrupt_if_signalled(f.torrent, (uint32_t)r->id);
+        parked_interrupt_if_signalled(f.torrent, (uint32_t)r->id);
         assert_int_equal(r->answers, 0);
-        torrent_arm(f.torrent, r->id);
+        parked_arm(f.torrent, r->id);
         assert_int_equal(r->got, 4096);
         n_requests = 1;
         handle_close(h);
@@ -483,10 +484,10 @@ static void random_step(struct fixture *f, struct handle **handles, uint32_t *rn
         } else if (what < 6) {
                 pass(f, piece);
         } else if (what < 7 && n_requests > 0) {
-                torrent_interrupt(f->torrent, requests[next(rng) % n_requests].id);
+                parked_interrupt(f->torrent, requests[next(rng) % n_requests].id);
         } else {
                 for (unsigned i = 0; i < n_requests; i++)
-                        torrent_interrupt(f->torrent, requests[i].id); /* all: none is of *h then */
+                        parked_interrupt(f->torrent, requests[i].id); /* all: none is of *h then */
                 handle_close(*h);
                 *h = open_file(f);
         }
