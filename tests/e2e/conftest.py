@@ -33,6 +33,7 @@ TEST_S = 60  # what a test may take unless marked otherwise
 JANITOR_GRACE_S = 20
 
 _running = pytest.StashKey[list]()
+_reports = pytest.StashKey[list]()  # of sanitizers
 _janitor = pytest.StashKey[subprocess.Popen]()
 
 
@@ -107,10 +108,11 @@ def _armed(request: pytest.FixtureRequest, run_folder: Path) -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def _sane(_armed: None, run_folder: Path) -> Iterator[None]:
+def _sane(_armed: None, run_folder: Path, request: pytest.FixtureRequest) -> Iterator[None]:
     """A sanitizer's report fails the test, whichever program it came from; last, when all ended."""
     yield
     reports = sanitizers.take(run_folder / "sanitizers")
+    request.node.stash[_reports] = reports
     assert not reports, "\n".join(reports)
 
 
@@ -123,6 +125,9 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Itera
         return
     for instance in item.stash.get(_running, []):
         report.sections.append(("magnetfs stderr", instance.stderr()[-8000:]))
+    # Of two fixtures that fail at the end pytest shows one: the program that a sanitizer has ended.
+    for text in item.stash.get(_reports, []):
+        report.sections.append(("sanitizer", text))
 
 
 # -- parts -----------------------------------------------------------------------------------------

@@ -3,11 +3,13 @@
     sendfile, splice, copy_file_range   copy it to TO with that call, and nothing else
     shutil                              shutil.copyfile
     map                                 print its SHA-256, read through a private mapping
+    map-then-read                       the same in two steps: map it, say so, wait for a line on
+                                        stdin, print its SHA-256
     mapped                              map it, say so, and wait for the end of stdin
     inherited                           the same with a descriptor, which FILE is; it ends then
 
 Ends with the error of the system call as a traceback; a page of a mapping that can't be had is
-SIGBUS. "map" and "mapped" say a line.
+SIGBUS. Those that map say a line.
 """
 
 from __future__ import annotations
@@ -52,6 +54,11 @@ def main() -> None:
     fd = os.open(name, os.O_RDONLY)
     if way == "map":
         print(hashlib.sha256(mapping(fd)).hexdigest(), flush=True)
+    elif way == "map-then-read":
+        held = mapping(fd)
+        print(len(held), flush=True)
+        sys.stdin.readline()
+        print(hashlib.sha256(held).hexdigest(), flush=True)
     elif way == "mapped":
         held = mapping(fd)
         print(len(held), flush=True)

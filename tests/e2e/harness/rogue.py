@@ -28,11 +28,13 @@ class RoguePeer:
         floods: bool = False,
         garbage: float = 1.0,
         lies: int | None = None,
+        gives: int | None = None,
         rejects_hashes: bool = False,
     ) -> None:
         """floods: sends blocks that nobody has asked for, as fast as they are taken. garbage: the
         part of all blocks it sends that is wrong. lies: so many wrong ones at most; it is honest
-        from then on. rejects_hashes: answers requests for hashes
+        from then on. gives: so many blocks at most that it is asked for; from then on it does not
+        answer. rejects_hashes: answers requests for hashes
         (BEP 52) so; else it does not answer them."""
         options = {
             "address": address,
@@ -43,6 +45,7 @@ class RoguePeer:
             "floods": floods,
             "garbage": garbage,
             "lies": lies,
+            "gives": gives,
             "rejects_hashes": rejects_hashes,
         }
         program = Path(__file__).with_name("rogue_process.py")

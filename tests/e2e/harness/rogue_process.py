@@ -34,6 +34,7 @@ class Rogue:
         self.floods = bool(options["floods"])
         self.garbage = float(options["garbage"])
         self.lies = options["lies"]  # None: without end
+        self.gives = options["gives"]  # None: whatever it is asked for
         self.rejects_hashes = bool(options["rejects_hashes"])
         self.noise = os.urandom(BLOCK)
         self.lock = threading.Lock()
@@ -92,6 +93,9 @@ class Rogue:
             answer = b""
             if message[0] == REQUEST:
                 self.count("asked")
+                if self.gives == 0:
+                    continue
+                self.gives = self.gives and self.gives - 1
                 answer = self.block(*struct.unpack(">II", message[1:9]))
             elif message[0] == HASH_REQUEST:
                 self.count("hash_requests")

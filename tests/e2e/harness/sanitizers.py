@@ -9,11 +9,15 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+SUPPRESSIONS = Path(__file__).with_name("tsan.supp")
 OPTIONS = {
     # abort_on_error: an exit code could be taken for one of the program's own
     "ASAN_OPTIONS": "abort_on_error=1:detect_leaks=1:detect_stack_use_after_return=1:strict_string_checks=1",
     "UBSAN_OPTIONS": "abort_on_error=1:halt_on_error=1:print_stacktrace=1",
-    "TSAN_OPTIONS": "abort_on_error=1:halt_on_error=1:second_deadlock_stack=1",
+    # ignore_noninstrumented_modules: of what the system's libraries do with their own memory it sees
+    # a part, be it malloc and free; their locks it sees all the same.
+    "TSAN_OPTIONS": "abort_on_error=1:halt_on_error=1:second_deadlock_stack=1"
+    f':ignore_noninstrumented_modules=1:suppressions="{SUPPRESSIONS}"',
 }
 EXCERPT = 6000
 
