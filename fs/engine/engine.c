@@ -143,7 +143,7 @@ static void *engine_thread(void *arg)
                         else if (fd == e->timer_fd)
                                 on_timer(e);
                         else if (fd == e->options.helper_fd)
-                                upkeep_helper(e);
+                                helper_says(e);
                         else
                                 bt_dispatch(e->session);
                 }
@@ -167,6 +167,11 @@ int engine_new(const struct engine_options *o, struct engine **ret)
         e->env.reply = o->reply;
         e->env.read_timeout_ms = o->read_timeout_ms;
         e->env.fill = o->fill;
+        /* A kept torrent stays awake: nothing brings one back that sleeps. */
+        e->life_rules = (struct life_rules){.idle_ms = o->idle_timeout_ms, .sleep = false};
+        e->fetch_rules = (struct fetch_rules){.timeout_ms = o->metadata_timeout_ms,
+                                              .pause_ms = o->retry_delay_ms,
+                                              .retries = o->retries};
         e->env.stir = engine_stir;
         e->sample.run = sample;
         e->turns = (struct turns){.seats = SEATS, .more_seats = MORE_SEATS};

@@ -89,9 +89,7 @@ uint32_t engine_departed(struct engine *e, const char *name);
  * helper. 0: the rmdir may be granted; -ENOENT; -EBUSY: the torrent of that name is to stay. The
  * thread that opens files. */
 int engine_helper_rmdir(struct engine *e, const char *name);
-/* Temporary, and nobody has used it for the idle time (for a moment, if its metadata did not come).
- * Any thread. */
-bool engine_is_idle(const struct engine *e, struct torrent *t);
+/* Keeps it, or lets it go when it is idle. Any thread. */
 void engine_set_kept(struct engine *e, struct torrent *t, bool kept);
 /* Somebody waits for the torrent's metadata: it goes before others that wait for their turn. Any
  * thread. */

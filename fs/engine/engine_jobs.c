@@ -12,8 +12,6 @@
 
 /* A slice. What a reader of another torrent waits for then is done first again. */
 enum { SLICE_MS = 5 };
-/* A temporary torrent whose metadata nobody had stays so long, for its error to be read. */
-enum { FAILED_LINGER_MS = 3000 };
 /* Sources that a torrent without metadata was added by besides its first. */
 enum { MORE_MAX = 16 };
 
@@ -93,18 +91,6 @@ int engine_add(struct engine *e, struct bt_source *source, bool kept, struct tor
         return 0;
 }
 
-bool engine_is_idle(const struct engine *e, struct torrent *t)
-{
-        uint64_t timeout_ms = e->options.idle_timeout_ms;
-        int r = torrent_ready(t);
-
-        if (t->kept || t->handles > 0 || r == -EAGAIN)
-                return false;
-        if (r < 0 && timeout_ms > FAILED_LINGER_MS)
-                timeout_ms = FAILED_LINGER_MS;
-        return clock_ms() - t->last_used_ms >= timeout_ms;
-}
-
 bool engine_drop(struct engine *e, struct torrent *t, bool unless_kept,
                  char name[NAME_BYTES_MAX + 1])
 {
@@ -122,9 +108,8 @@ bool engine_drop(struct engine *e, struct torrent *t, bool unless_kept,
 
 void engine_set_kept(struct engine *e, struct torrent *t, bool kept)
 {
-        (void)e;
         t->last_used_ms = clock_ms();
-        t->kept = kept;
+        registry_set_kept(e->registry, t, kept);
         torrent_stir(t);
 }
 
@@ -172,8 +157,8 @@ static void leave_session(struct torrent *t)
         if (bt)
                 bt_torrent_remove(bt);
         torrent_set_stats(t, &(struct bt_stats){0});
-        t->needy_ms = t->next_redial_ms = 0;
-        t->redials = 0;
+        t->needy = (struct needy){0};
+        redial_end(&t->redial);
 }
 
 void engine_give_up_seat(struct engine *e, struct torrent *t, uint64_t rest_ms)
@@ -202,10 +187,10 @@ bool engine_try_session(struct engine *e, struct torrent *t)
                  * so, is on its way here, and then the two become one. Should it not come, the next
                  * try comes here again. */
                 if (r != -EEXIST)
-                        upkeep_fail(e, t, r, err.text);
+                        upkeep_fail(e, t, r, err.text, clock_ms());
                 return false;
         }
-        t->metadata_kib = 0;
+        fetch_joined(&t->fetch);
         torrent_attach(t, bt);
         /* Removed meanwhile: nobody else will tell the session. */
         pthread_mutex_lock(&t->lock);
@@ -225,13 +210,16 @@ bool engine_try_session(struct engine *e, struct torrent *t)
 /* t has got a seat, or needs none. Whether it is with the session. */
 static bool enter_session(struct engine *e, struct torrent *t)
 {
+        uint64_t now = clock_ms();
+
         if (torrent_ready(t) == -ENOENT) {
                 engine_leave_line(e, t);
                 return false;
         }
-        t->tries++;
-        t->try_since_ms = clock_ms();
-        t->next_redial_ms = t->try_since_ms + REDIAL_MS;
+        fetch_start(&t->fetch, now);
+        redial_begin(&t->redial, now);
+        if (!torrent_has_content(t))
+                torrent_fail(t, 0, ""); /* it may have been hurried out of its rest */
         engine_look_after(e, t);
         return engine_try_session(e, t);
 }
@@ -245,8 +233,9 @@ static void start_torrent(struct engine *e, struct torrent *t)
                 queue(e, t, !t->kept);
                 return;
         }
+        (void)life_event(&t->life, LIFE_METADATA);
         if (enter_session(e, t))
-                upkeep_ready(e, t);
+                upkeep_ready(e, t, clock_ms());
 }
 
 /* Keeps source, which it takes over, for when t is with the session; again and again perhaps, so
@@ -287,11 +276,11 @@ static void merge(struct engine *e, struct torrent *t, struct bt_source *source)
         /* Metadata that came and was refused would be refused again. */
         if (r == -ETIMEDOUT) {
                 torrent_fail(t, 0, "");
-                t->tries = 0;
                 if (bt) {
-                        t->tries = 1;
-                        upkeep_try_again(e, t);
+                        fetch_start_anew(&t->fetch, clock_ms());
+                        upkeep_try_again(e, t, clock_ms());
                 } else {
+                        fetch_queue(&t->fetch);
                         queue(e, t, !t->kept);
                 }
                 r = -EAGAIN;
@@ -372,6 +361,7 @@ static bool do_one(struct engine *e)
         struct job *j;
 
         if (t) {
+                (void)life_event(&t->life, LIFE_REMOVED);
                 if (t->removed_bt)
                         bt_torrent_remove(t->removed_bt);
                 engine_leave_line(e, t);

@@ -8,10 +8,6 @@
 #include "engine/engine.h"
 #include "torrent/names.h"
 
-/* A peer that was lost, or not reached, is dialled again after this; then after twice as long, and
- * so on. */
-enum { REDIAL_MS = 1000, REDIAL_MAX_MS = 16000 };
-
 enum job_type { JOB_ADD, JOB_MERGE, JOB_HURRY, JOB_FOUND };
 
 struct job {
@@ -51,6 +47,8 @@ struct engine {
         int epoll_fd, wake_fd, timer_fd;
         pthread_t thread;
         bool running, abandoned;
+        struct life_rules life_rules;
+        struct fetch_rules fetch_rules;
         bool sidecar_wanted;
 
         atomic_bool stop;
@@ -63,9 +61,9 @@ struct engine {
 
         /* the thread only */
         uint64_t next_life_ms;
-        uint64_t second_try_ms; /* when uTP was last let in; 0: never */
-        bool sidecar_told;      /* whether its first start went well, or not */
-        struct torrent *busy;   /* references: those that need looking after (utlist) */
+        struct second_try second_try; /* of uTP, for all torrents */
+        bool sidecar_told;            /* whether its first start went well, or not */
+        struct torrent *busy;         /* references: those that need looking after (utlist) */
         struct turns turns;
         unsigned seats_missing; /* so many of those without success may give theirs up */
 
@@ -146,16 +144,30 @@ void removal_answered(struct engine *e, uint32_t number, int err);
 /* After the thread has ended. */
 void removal_free(struct engine *e);
 
+/* How a torrent is used, for the rules of its life. Any thread. */
+struct life_use engine_use_of(struct torrent *t);
+
+/* ---- engine_helper.c; the engine's thread only ---- */
+
+/* The torrent has a name that those who watch the root by inotify have not heard of. */
+void helper_announce(struct engine *e, struct torrent *t, uint64_t now_ms);
+/* Its announcement as time goes by. */
+void helper_tick(struct engine *e, struct torrent *t, uint64_t now_ms);
+/* A helper that is back is greeted again where it could not be told at first. */
+void helper_greet_again(struct engine *e);
+/* The helper has something to say. */
+void helper_says(struct engine *e);
+
 /* ---- upkeep.c; the engine's thread only ---- */
 
 /* The torrent's metadata is there and its tree complete. */
-void upkeep_ready(struct engine *e, struct torrent *t);
+void upkeep_ready(struct engine *e, struct torrent *t, uint64_t now_ms);
 /* Its directory has got another name. */
 void upkeep_renamed(struct engine *e, struct torrent *t);
 /* Its metadata will not come; err is a negative errno for those who wait. */
-void upkeep_fail(struct engine *e, struct torrent *t, int err, const char *why);
-/* Starts another try to fetch the metadata of a torrent that has its turn. */
-void upkeep_try_again(struct engine *e, struct torrent *t);
+void upkeep_fail(struct engine *e, struct torrent *t, int err, const char *why, uint64_t now_ms);
+/* Asks the session once more for the metadata of a torrent that has its turn. */
+void upkeep_try_again(struct engine *e, struct torrent *t, uint64_t now_ms);
 /* Every READS_TICK_MS for each torrent: dials its peers again when it is time for that. */
 void upkeep_redial(struct torrent *t, uint64_t now_ms);
 /* Every LIFE_TICK_MS, first: who has rested joins the line of those who fetch metadata. */
@@ -165,7 +177,4 @@ void upkeep_line(struct engine *e, uint64_t now_ms);
 bool upkeep_torrent(struct engine *e, struct torrent *t, uint64_t now_ms);
 /* And then once for all of them. */
 void upkeep_session(struct engine *e, uint64_t now_ms);
-/* The helper has something to say. */
-void upkeep_helper(struct engine *e);
-
 #endif

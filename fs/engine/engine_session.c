@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/clock.h"
 #include "common/log.h"
 #include "engine/engine_private.h"
 #include "torrent/names.h"
@@ -129,6 +130,7 @@ static void take_over(struct engine *e, struct torrent *t, struct torrent *other
         torrent_become(other, t);
         (void)registry_merge(e->registry, t, other, meta, renamed, &named, name, &third);
         torrent_unref(third);
+        (void)life_event(&other->life, LIFE_REMOVED);
         engine_leave_line(e, other);
         bt = torrent_end(other, EIO);
         if (bt)
@@ -157,10 +159,10 @@ void engine_found(struct engine *e, struct found_job *f)
         struct torrent *t = f->job.torrent, *other = NULL;
         struct renamed *renamed = NULL;
 
-        t->found = false;
+        t->fetch.looked_at = false;
         engine_look_after(e, t);
         if (!f->meta) {
-                upkeep_fail(e, t, -EBADMSG, f->err.text);
+                upkeep_fail(e, t, -EBADMSG, f->err.text, clock_ms());
                 return;
         }
         if (f->result < 0) {
@@ -168,11 +170,11 @@ void engine_found(struct engine *e, struct found_job *f)
 
                 snprintf(why, sizeof why, "cannot make its store: %s",
                          store_open_error(-f->result));
-                upkeep_fail(e, t, f->result, why);
+                upkeep_fail(e, t, f->result, why, clock_ms());
                 return;
         }
         engine_leave_line(e, t);
-        t->failures = 0;
+        fetch_found(&t->fetch);
         if (registry_rename(e->registry, t, f->meta, &renamed, &other) == -EEXIST) {
                 take_over(e, t, other, f->meta, &renamed);
                 torrent_unref(other);
@@ -185,7 +187,8 @@ void engine_found(struct engine *e, struct found_job *f)
         if (torrent_set_content(t, &f->content) < 0)
                 return; /* it is gone, or was added again with its metadata */
         f->content = (struct content){0};
-        upkeep_ready(e, t);
+        (void)life_event(&t->life, LIFE_METADATA);
+        upkeep_ready(e, t, clock_ms());
 }
 
 static void look_at(struct chore *c)
@@ -209,13 +212,13 @@ static void on_found(void *user, struct bt_found *found)
 
         if (!f) {
                 bt_found_free(found);
-                upkeep_fail(e, t, -ENOMEM, "out of memory");
+                upkeep_fail(e, t, -ENOMEM, "out of memory", clock_ms());
                 return;
         }
         *f = (struct found_job){.job = {.type = JOB_FOUND, .torrent = torrent_ref(t)},
                                 .chore = {.run = look_at},
                                 .found = found};
-        t->found = true;
+        t->fetch.looked_at = true;
         if (chores_push(e->env.chores, &f->chore))
                 return;
         engine_found_drop(f);
@@ -229,7 +232,7 @@ static void on_metadata(void *user, struct bt_meta *meta, const struct bt_error 
         struct torrent *t = user;
 
         (void)meta;
-        upkeep_fail(engine_of(t), t, -EBADMSG, err->text);
+        upkeep_fail(engine_of(t), t, -EBADMSG, err->text, clock_ms());
 }
 
 const struct bt_callbacks engine_callbacks = {

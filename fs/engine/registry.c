@@ -143,6 +143,19 @@ static int add_locked(struct registry *r, struct torrent *t)
         return 0;
 }
 
+/* Under the lock: whether it is kept decides who may remove it. */
+static void set_kept(struct torrent *t, bool kept)
+{
+        atomic_store(&t->kept, kept);
+}
+
+void registry_set_kept(struct registry *r, struct torrent *t, bool kept)
+{
+        pthread_rwlock_wrlock(&r->lock);
+        set_kept(t, kept);
+        pthread_rwlock_unlock(&r->lock);
+}
+
 int registry_add(struct registry *r, struct torrent_env *env, struct bt_source *source, bool kept,
                  struct torrent **ret)
 {
@@ -159,7 +172,7 @@ int registry_add(struct registry *r, struct torrent_env *env, struct bt_source *
                 e = find_alias(r, hex[i]);
         if (e) {
                 if (kept)
-                        e->torrent->kept = true;
+                        set_kept(e->torrent, true);
                 *ret = torrent_ref(e->torrent);
                 result = -EEXIST;
         } else if (r->next_number == 0) {
@@ -390,7 +403,7 @@ int registry_merge(struct registry *r, struct torrent *t, struct torrent *other,
         if (find_number(r, other->number))
                 e = NULL;
         else if (other->kept)
-                t->kept = true;
+                set_kept(t, true);
         pthread_rwlock_unlock(&r->lock);
         *named_ret = e != NULL;
         if (e) {

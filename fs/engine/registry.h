@@ -19,6 +19,8 @@ void registry_free(struct registry *r); /* drops its references */
  * its hashes is known, *ret is that torrent then, kept if this one is to be. -ENOMEM. */
 int registry_add(struct registry *r, struct torrent_env *env, struct bt_source *source, bool kept,
                  struct torrent **ret);
+/* Keeps t, or lets it go when it is idle. The one way to change that after registry_add. */
+void registry_set_kept(struct registry *r, struct torrent *t, bool kept);
 /* unless_kept: only a temporary one. false: it has been removed already, or is kept. */
 bool registry_remove(struct registry *r, struct torrent *t, bool unless_kept);
 /* Takes all torrents out, and calls end for each before its reference is dropped, without a lock.

@@ -23,8 +23,6 @@
 enum { HELPER_LATE_MS = 10000 };
 /* No rmdir of the helper's is as old as that. */
 enum { NAME_SETTLES_MS = 5000 };
-/* An idle torrent whose directory the helper can't remove for so many times goes without it. */
-enum { REMOVE_TRIES = 3 };
 
 /* A torrent that is gone, and its name, which the helper is still to remove. */
 struct departed {
@@ -83,16 +81,36 @@ uint32_t engine_departed(struct engine *e, const char *name)
         return number;
 }
 
+struct life_use engine_use_of(struct torrent *t)
+{
+        int r = torrent_ready(t);
+        struct life_use use = {
+                .kept = t->kept, .fetching = r == -EAGAIN, .failed = r < 0 && r != -EAGAIN};
+
+        use.handles = t->handles; /* before the next, which a close sets first */
+        use.last_used_ms = t->last_used_ms;
+        return use;
+}
+
+/* It is temporary, and idle. Any thread. */
+static bool is_to_go(const struct engine *e, struct torrent *t, uint64_t now)
+{
+        const struct life_use use = engine_use_of(t);
+
+        return !use.kept && life_is_idle(&e->life_rules, &use, now);
+}
+
 int engine_helper_rmdir(struct engine *e, const char *name)
 {
         struct torrent *t = registry_by_name(e->registry, name);
+        uint64_t now = clock_ms();
         int r = -EBUSY;
 
         if (!t)
                 return engine_departed(e, name) ? 0 : -ENOENT;
         /* The kernel looked the name up a moment ago. If it was another's then, it takes that one's
          * directory for the one that is removed. */
-        if (t->removing && clock_ms() - t->renamed_ms >= NAME_SETTLES_MS && engine_is_idle(e, t)) {
+        if (t->removing && now - t->renamed_ms >= NAME_SETTLES_MS && is_to_go(e, t, now)) {
                 char own[NAME_BYTES_MAX + 1];
 
                 r = engine_drop(e, t, true, own) ? 0 : -EBUSY;
@@ -105,23 +123,25 @@ int engine_helper_rmdir(struct engine *e, const char *name)
 
 void removal_check_idle(struct engine *e, struct torrent *t, uint64_t now)
 {
+        const struct life_use use = engine_use_of(t);
         char name[NAME_BYTES_MAX + 1];
 
-        if (!engine_is_idle(e, t)) {
-                t->remove_tries = 0;
-                return;
-        }
-        if (t->removing && now - t->removing_ms < HELPER_LATE_MS)
-                return;
-        if (helper_is_there(e) && t->remove_tries < REMOVE_TRIES) {
+        switch (life_tick(&t->life, &e->life_rules, &use, helper_is_there(e), now)) {
+        case LIFE_ASK:
+                /* Before the helper hears of it: its rmdir counts for one that is marked. */
                 t->removing = true;
-                t->removing_ms = now;
-                if (registry_name(e->registry, t, name) && ask_helper(e, t->number, name))
-                        t->remove_tries++;
-                else
-                        t->removing = false; /* the helper is busy: again in a second */
-        } else if (engine_drop(e, t, true, name)) {
-                log_info("%s (%s): idle, removed", t->hex, name);
+                life_asked(&t->life,
+                           registry_name(e->registry, t, name) && ask_helper(e, t->number, name));
+                t->removing = t->life.asked;
+                break;
+        case LIFE_DROP:
+                if (engine_drop(e, t, true, name))
+                        log_info("%s (%s): idle, removed", t->hex, name);
+                break;
+        case LIFE_SLEEP: /* no rule of the engine's gives it yet: see life_rules.sleep */
+        case LIFE_WAKE:
+        case LIFE_NOTHING:
+                break;
         }
 }
 
@@ -157,8 +177,10 @@ void removal_answered(struct engine *e, uint32_t number, int err)
                 log_debug("%s: its removal could not be told: %s", d->name, strerror(err));
         free(d);
         t = registry_by_number(e->registry, number);
-        if (t)
+        if (t) {
                 t->removing = false;
+                life_answered(&t->life);
+        }
         torrent_unref(t);
 }
 

@@ -20,12 +20,17 @@
 #include "bt.h"
 #include "common/chores.h"
 #include "store/store.h"
+#include "torrent/announce.h"
+#include "torrent/dial.h"
+#include "torrent/fetch.h"
 #include "torrent/fill.h"
 #include "torrent/filler.h"
+#include "torrent/life.h"
 #include "torrent/listing.h"
 #include "torrent/reader.h"
 #include "torrent/turns.h"
 #include "torrent/wants.h"
+#include "torrent/writes.h"
 
 /* How parked requests are answered; each request and each poll handle is given to exactly one of
  * these. */
@@ -62,9 +67,6 @@ enum torrent_state {
         TORRENT_ASLEEP,  /* it was known, and neither is held */
         TORRENT_GONE,
 };
-
-/* How far a new torrent's mkdir by the helper is (DESIGN: noticed by inotify). */
-enum announce { ANNOUNCE_NONE, ANNOUNCE_WANTED, ANNOUNCE_SENT };
 
 /* What a torrent has once its metadata is known: a reference to each. */
 struct content {
@@ -110,12 +112,15 @@ struct torrent {
         char *name;                /* its directory */
         char alias[2][BT_HEX_MAX]; /* its hashes: v1, v2 */
 
-        /* atomic: written by the engine, read by any thread without a lock */
-        atomic_bool announcing;      /* the helper is about to mkdir its name */
-        _Atomic uint64_t renamed_ms; /* when it got that name in place of another; 0: never */
+        /* atomic: written by the engine's thread, read by any without a lock */
+        atomic_bool announcing; /* the helper is about to mkdir its name */
+        atomic_bool removing;   /* as it is idle, the helper is about to rmdir its name */
 
-        atomic_bool kept;
-        atomic_bool removing;          /* as it is idle, the helper is about to rmdir its name */
+        /* atomic: written under registry.lock, read by any thread without a lock */
+        _Atomic uint64_t renamed_ms; /* when it got that name in place of another; 0: never */
+        atomic_bool kept;            /* see registry_set_kept */
+
+        /* atomic: any thread, without a lock */
         atomic_uint handles;           /* open files */
         atomic_bool opened;            /* a file was: from then on the directory keeps its name */
         atomic_bool stopped;           /* the session has stopped downloading: it could not write */
@@ -137,33 +142,22 @@ struct torrent {
         struct bt_torrent *removed_bt;
         atomic_bool stirred; /* it is on that list */
 
-        /* the engine's thread only */
+        /* the engine's thread only: how it lives. The rules of each are pure, see their headers. */
+        struct life life;
+        struct fetch fetch;       /* of its metadata */
+        struct turn turn;         /* in the line for that; a reference while it has a place */
+        struct redial redial;     /* of its peers, while nothing of the metadata comes */
+        struct needy needy;       /* somebody waits for it while it has no peer */
+        struct announce announce; /* to those who watch the root by inotify */
+        struct writes writes;     /* that failed */
+
+        /* the engine's thread only: its work on it */
         struct torrent *busy_prev, *busy_next; /* of those that are looked after */
         bool is_busy;
-        struct turn turn; /* whose metadata is fetched when; a reference while it has a place */
         struct bt_source **more; /* that it was added by besides, while its metadata is missing */
         unsigned n_more;
-        bool found;               /* its metadata came, and is looked at */
-        uint64_t asked_helper_ms; /* for the announcement */
-        unsigned failures;        /* how often nobody had the metadata */
-        unsigned rests;    /* how many rests are left, this one included, until it is tried again */
-        uint64_t needy_ms; /* since when somebody waits for it while it has no peer; 0: nobody does,
-                              or it has one */
-        unsigned tries;    /* for the metadata, this one included */
-        uint64_t try_since_ms; /* 0: between two tries */
-        uint64_t next_try_ms;
-        uint64_t metadata_kib;   /* KiB of the metadata that have come */
-        uint64_t arrived_ms;     /* when the last of them came */
-        uint64_t next_redial_ms; /* 0: not needed */
-        unsigned redials;
-        enum announce announce;
-        unsigned announce_tries;
-        uint64_t removing_ms; /* since when it is removing */
-        unsigned remove_tries;
-        bool refused;             /* the session still has one of this hash that was removed */
-        bool stopped_before;      /* what `stopped` was when it was last looked at */
-        uint64_t write_failed_ms; /* when a failed write last ended reads */
-        uint64_t told_bytes;      /* the progress that was last told as an event */
+        bool refused;        /* the session still has one of this hash that was removed */
+        uint64_t told_bytes; /* the progress that was last told as an event */
 
         /* under lock; taken after registry.lock, before store.lock */
         pthread_mutex_t lock;
