@@ -167,6 +167,7 @@ int engine_new(const struct engine_options *o, struct engine **ret)
         e->env.reply = o->reply;
         e->env.read_timeout_ms = o->read_timeout_ms;
         e->env.fill = o->fill;
+        e->env.looks_apart = true;
         /* A kept torrent stays awake: nothing brings one back that sleeps. */
         e->life_rules = (struct life_rules){.idle_ms = o->idle_timeout_ms, .sleep = false};
         e->fetch_rules = (struct fetch_rules){.timeout_ms = o->metadata_timeout_ms,
@@ -297,7 +298,8 @@ bool engine_stop(struct engine *e, unsigned timeout_ms)
 
         engine_halt(e);
         /* Lines that are being added end by themselves, as all is stopping. */
-        if ((e->env.chores && !chores_stop(e->env.chores, timeout_ms)) ||
+        if ((e->env.looks && !chores_stop(e->env.looks, timeout_ms)) ||
+            (e->env.chores && !chores_stop(e->env.chores, left_until(end))) ||
             (e->env.disk && !chores_stop(e->env.disk, left_until(end)))) {
                 log_info("A large torrent or the disk takes more than %u ms; left to the exit",
                          timeout_ms);
@@ -339,6 +341,7 @@ void engine_free(struct engine *e)
                 torrent_unref(e->passed[i].torrent);
         free(e->passed);
         engine_drop_line(e);
+        chores_free(e->env.looks);
         chores_free(e->env.chores);
         chores_free(e->env.disk);
         removal_free(e);

@@ -400,11 +400,27 @@ void parked_piece_passed(struct torrent *t, uint32_t piece)
         parked_unlock_and_answer(t, answer);
 }
 
+/* A look may take long where many wait, and /proc itself may make it wait: no other torrent does
+ * for that. */
+static void look_in_proc(struct chore *c)
+{
+        struct torrent *t = (struct torrent *)((char *)c - offsetof(struct torrent, waiting.look));
+
+        if (t->waiting.look_threads)
+                parked_check_threads(t, t->waiting.look_alive);
+        if (t->waiting.look_pages)
+                pages_check(t, clock_ms());
+        pthread_mutex_lock(&t->lock);
+        t->waiting.looks = false;
+        pthread_mutex_unlock(&t->lock);
+        torrent_unref(t);
+}
+
 void parked_tick(struct torrent *t, uint64_t now)
 {
         struct parked *p, *tmp, *answer = NULL;
         uint32_t forgotten = UINT32_MAX;
-        bool poked = false, whole = false, alive;
+        bool poked = false, whole = false, alive, look;
 
         pthread_mutex_lock(&t->lock);
         linger_check(t, now);
@@ -437,13 +453,25 @@ void parked_tick(struct torrent *t, uint64_t now)
         alive = whole && now >= t->waiting.checked_alive_ms + CHECK_ALIVE_MS;
         if (alive)
                 t->waiting.checked_alive_ms = now;
+        look = !t->waiting.looks && (poked || alive || whole);
+        if (look) {
+                t->waiting.looks = true;
+                t->waiting.look_threads = poked || alive;
+                t->waiting.look_alive = alive;
+                t->waiting.look_pages = whole;
+        }
         parked_unlock_and_answer(t, answer);
         if (forgotten != UINT32_MAX)
                 parked_piece_passed(t, forgotten);
-        if (poked || alive)
-                parked_check_threads(t, alive);
-        if (whole)
-                pages_check(t, now);
+        if (!look)
+                return;
+        torrent_ref(t);
+        t->waiting.look.run = look_in_proc;
+        /* Where there is no room for a thread it is looked at here. */
+        if (t->env->looks_apart && !t->env->looks)
+                (void)chores_new("looks", &t->env->looks);
+        if (!t->env->looks || !chores_push(t->env->looks, &t->waiting.look))
+                look_in_proc(&t->waiting.look);
 }
 
 void parked_release(struct torrent *t, int err, struct parked **answer)

@@ -92,7 +92,8 @@ void parked_interrupt_if_signalled(struct torrent *t, uint32_t low);
 /* The piece is in the store and verified (store_set came before): answers who waited for it. */
 void parked_piece_passed(struct torrent *t, uint32_t piece);
 /* Once in a while: time-outs, deadlines for reads that wait too long, and reads whose thread has
- * been killed. Reads /proc for those. O(parked reads of the torrent). */
+ * been killed, or behind whose pages somebody hangs. The chores read /proc for those. O(parked
+ * reads of the torrent). */
 void parked_tick(struct torrent *t, uint64_t now_ms);
 /* Answers all parked reads with err (> 0). */
 void parked_release_all(struct torrent *t, int err);

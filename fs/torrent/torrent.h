@@ -55,6 +55,9 @@ struct torrent_env {
         enum fill fill;
         struct chores *disk;   /* deletes stores, asks how full the disk is; NULL: at once */
         struct chores *chores; /* parses and makes trees, which deleting must not hold up */
+        bool looks_apart; /* a thread of its own looks in /proc for who waits; else parked_tick */
+        struct chores
+                *looks; /* that one, once it was needed; of the thread that calls parked_tick */
         void (*stir)(struct torrent *t); /* see torrent_stir; NULL: nobody looks */
 
         atomic_bool stopping; /* reads end in ENODEV */
@@ -97,6 +100,10 @@ struct waiting {
         uint64_t crowded_ms;       /* when somebody was last seen to hang behind a parked read */
         struct lingering lingering[LINGER_MAX];
         unsigned n_lingering;
+
+        /* what the chore is to look for in /proc; with it a reference to the torrent */
+        struct chore look;
+        bool looks, look_threads, look_alive, look_pages;
 };
 
 struct torrent {
