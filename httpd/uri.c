@@ -9,7 +9,6 @@
 #include <strings.h>
 
 #include "common/intake.h"
-
 #include "cleanup.h"
 
 #define MAGNET_SCHEME "magnet:"
