@@ -9,8 +9,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common/cleanup.h"
 #include "common/log.h"
-#include "cleanup.h"
 
 #define TICK_MS 1000
 /* A healthy mount answers in microseconds. */

@@ -22,9 +22,9 @@
 #include <sanitizer/lsan_interface.h>
 #endif
 
+#include "common/cleanup.h"
 #include "common/listen.h"
 #include "common/log.h"
-#include "cleanup.h"
 #include "server.h"
 
 #define PROGRAM    "magnetfs-httpd"

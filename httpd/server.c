@@ -13,10 +13,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common/cleanup.h"
 #include "common/log.h"
 #include "api.h"
 #include "capacity.h"
-#include "cleanup.h"
 #include "client.h"
 #include "request.h"
 #include "routes.h"

@@ -9,9 +9,9 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include "common/cleanup.h"
 #include "common/log.h"
 #include "api.h"
-#include "cleanup.h"
 #include "files.h"
 #include "media.h"
 #include "range.h"
