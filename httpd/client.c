@@ -12,7 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "log.h"
+#include "common/log.h"
 
 /* Files open besides those of connections: stderr, listener, eventfds, what the mount is asked in
  * passing. */

@@ -9,8 +9,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "cleanup.h"
-#include "log.h"
+#include "common/cleanup.h"
+#include "common/log.h"
 
 #define TICK_MS 1000
 /* A healthy mount answers in microseconds. */

@@ -22,11 +22,12 @@
 #include <sanitizer/lsan_interface.h>
 #endif
 
-#include "cleanup.h"
+#include "common/cleanup.h"
 #include "common/listen.h"
-#include "log.h"
+#include "common/log.h"
 #include "server.h"
 
+#define PROGRAM    "magnetfs-httpd"
 #define EXIT_USAGE 2
 /* Requests that wait are woken; what still runs then is cut off. */
 #define STOP_MS            400
@@ -164,9 +165,9 @@ static int parse_option(int key, char *value, struct options *o)
                 o->streams = (unsigned)n;
                 return 0;
         case KEY_LOG_LEVEL:
-                if (log_level_parse(value, &level) < 0)
+                if (!log_level_parse(value, &level))
                         return bad_value("log-level", value, "error, warning, info or debug");
-                log_set_level(level);
+                log_open(PROGRAM, level);
                 return 0;
         default:
                 return -EINVAL; /* getopt_long() has said why */
@@ -313,6 +314,7 @@ int main(int argc, char **argv)
         static struct server s; /* other threads use it to the very end */
         int signals = -1, news, r;
 
+        log_open(PROGRAM, LOG_LEVEL_INFO);
         r = parse_options(argc, argv, &o);
         if (r != 0)
                 return r < 0 ? EXIT_USAGE : EXIT_SUCCESS;

@@ -14,7 +14,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "cleanup.h"
+#include "common/cleanup.h"
 
 #define CONTROL ".magnetfs"
 /* The longest text is a list of half a million files whose paths have 32 MiB, the most that the

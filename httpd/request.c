@@ -10,7 +10,7 @@
 #include <sys/ioctl.h>
 #include <time.h>
 
-#include "cleanup.h"
+#include "common/cleanup.h"
 
 #define BODY_CHUNK 65536
 /* 32 MiB in this time is 1 MiB/s; from the same machine. */

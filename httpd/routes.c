@@ -5,8 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/cleanup.h"
 #include "api.h"
-#include "cleanup.h"
 #include "stream.h"
 #include "torrents.h"
 

@@ -13,11 +13,11 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common/cleanup.h"
+#include "common/log.h"
 #include "api.h"
 #include "capacity.h"
-#include "cleanup.h"
 #include "client.h"
-#include "log.h"
 #include "request.h"
 #include "routes.h"
 

@@ -9,10 +9,10 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include "common/cleanup.h"
+#include "common/log.h"
 #include "api.h"
-#include "cleanup.h"
 #include "files.h"
-#include "log.h"
 #include "media.h"
 #include "range.h"
 #include "torrents.h"
@@ -141,7 +141,7 @@ static void log_end(int error, const char *hash, const struct file_entry *file)
                 level = LOG_LEVEL_DEBUG;
         else if (error == CLIENT_STALLED || error == -EIO)
                 level = LOG_LEVEL_INFO;
-        log_line_errno(level, error, "Stream of %s/%s ended early: %m", hash, file->path);
+        log_message_errno(level, error, "Stream of %s/%s ended early: %m", hash, file->path);
 }
 
 static int send_file(struct request *rq, const char *hash, const struct file_entry *file)

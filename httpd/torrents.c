@@ -5,9 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/cleanup.h"
 #include "common/intake.h"
 #include "api.h"
-#include "cleanup.h"
 #include "files.h"
 #include "media.h"
 #include "uri.h"

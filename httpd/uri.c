@@ -8,9 +8,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "common/cleanup.h"
 #include "common/intake.h"
-
-#include "cleanup.h"
 
 #define MAGNET_SCHEME "magnet:"
 #define KEEP_TAIL     "keep=1"

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "common/utf8.h"
 
+#include <string.h>
+
 size_t utf8_char(const char *text, size_t n, uint32_t *ret)
 {
         const unsigned char *s = (const unsigned char *)text;
@@ -41,4 +43,24 @@ bool utf8_is_layout(uint32_t c)
 {
         return c == 0x061c || c == 0x200e || c == 0x200f || (c >= 0x2028 && c <= 0x202e) ||
                (c >= 0x2066 && c <= 0x2069) || c == 0xfeff;
+}
+
+size_t utf8_clean(char *text)
+{
+        size_t len = strlen(text), used = 0, n;
+
+        for (size_t i = 0; i < len; i += n) {
+                uint32_t c;
+
+                n = utf8_char(text + i, len - i, &c);
+                if (n == 0 || utf8_is_control(c) || utf8_is_layout(c)) {
+                        text[used++] = '?';
+                        n = n ? n : 1;
+                } else {
+                        memmove(text + used, text + i, n);
+                        used += n;
+                }
+        }
+        text[used] = '\0';
+        return used;
 }

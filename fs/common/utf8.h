@@ -15,5 +15,8 @@ bool utf8_is_control(uint32_t c);
 /* One that changes how the text around it looks, or is not seen at all: marks, embeddings,
  * overrides and isolates (UAX #9), the line and the paragraph separator, U+FEFF. */
 bool utf8_is_layout(uint32_t c);
+/* Makes text fit for a line of a log, in place: each control or layout character, and each byte
+ * that belongs to no character, becomes one '?'. Returns the new length, which is never more. */
+size_t utf8_clean(char *text);
 
 #endif

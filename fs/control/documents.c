@@ -8,6 +8,7 @@
 #include <cjson/cJSON.h>
 
 #include "common/buffer.h"
+#include "common/cleanup.h"
 #include "torrent/names.h"
 
 void text_add(struct text *t, const char *s, size_t len)
@@ -179,9 +180,9 @@ static void begin_files(struct engine *e, struct torrent *torrent, struct text_c
  */
 static bool more_files(const struct listing *l, struct text_cursor *d)
 {
+        _cleanup_free_ char *path = NULL;
         const struct tree_node *n;
         cJSON *json;
-        char *path;
         size_t len;
 
         while ((n = l ? tree_node(l->tree, d->next) : NULL) && n->file == TREE_DIRECTORY)
@@ -194,7 +195,6 @@ static bool more_files(const struct listing *l, struct text_cursor *d)
         path = malloc(len + 1);
         json = cJSON_CreateObject();
         if (!path || !json) {
-                free(path);
                 cJSON_Delete(json);
                 d->text.failed = true;
                 return false;
@@ -204,7 +204,6 @@ static bool more_files(const struct listing *l, struct text_cursor *d)
         cJSON_AddStringToObject(json, "name", n->name);
         cJSON_AddStringToObject(json, "path", path);
         cJSON_AddNumberToObject(json, "length", (double)n->size);
-        free(path);
         if (d->text.len > 0 && d->text.data[d->text.len - 1] == '}')
                 text_adds(&d->text, ",");
         text_add_json(&d->text, json);

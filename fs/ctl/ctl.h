@@ -8,28 +8,13 @@
 
 #include <stdbool.h>
 #include <stddef.h>
-#include <stdlib.h>
 
-#include <cjson/cJSON.h>
-
+#include "common/cleanup.h"
+#include "ctl/ctl_json.h"
 #include "ctl/ctl_mount.h"
 #include "ctl/ctl_text.h"
 
 enum ctl_exit { CTL_OK = 0, CTL_FAILED = 1, CTL_USAGE = 2, CTL_TIMED_OUT = 3 };
-
-#define _cleanup_(f)   __attribute__((cleanup(f)))
-#define _cleanup_free_ _cleanup_(ctl_freep)
-#define _cleanup_json_ _cleanup_(ctl_json_freep)
-
-static inline void ctl_freep(void *p)
-{
-        free(*(void **)p);
-}
-
-static inline void ctl_json_freep(cJSON **p)
-{
-        cJSON_Delete(*p);
-}
 
 struct ctl_options {
         const char *mountpoint; /* NULL: the only one there is */

@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <unistd.h>
 
 #include "common/buffer.h"
 #include "common/intake.h"
@@ -81,15 +80,14 @@ static void complain_source(struct ctl *c, const char *arg, const char *label)
 
 static int read_torrent_file(const char *path, char **ret, size_t *ret_len)
 {
+        _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
         _cleanup_free_ char *data = NULL;
         size_t len = 0, room = 0;
-        int fd, r;
+        int r;
 
-        fd = open(path, O_RDONLY | O_CLOEXEC);
         if (fd < 0)
                 return -errno;
         r = buffer_read(fd, &data, &room, &len, TORRENT_MAX);
-        close(fd);
         if (r < 0)
                 return r;
         *ret = data;

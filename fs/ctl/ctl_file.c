@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "common/buffer.h"
+#include "common/cleanup.h"
 #include "common/clock.h"
 #include "ctl/ctl_watchdog.h"
 
@@ -71,7 +72,7 @@ static int poll_files(struct pollfd *fds, size_t n, int64_t deadline_ms)
 
 int ctl_file_wait(struct ctl_file *files, size_t n, int64_t deadline_ms)
 {
-        struct pollfd *fds = calloc(n ? n : 1, sizeof(*fds));
+        _cleanup_free_ struct pollfd *fds = calloc(n ? n : 1, sizeof(*fds));
         size_t waiting = 0;
         int r = 0, done = 0;
 
@@ -96,7 +97,6 @@ int ctl_file_wait(struct ctl_file *files, size_t n, int64_t deadline_ms)
                 if (done == 0)
                         (void)poll(NULL, 0, SPURIOUS_WAIT_MS);
         }
-        free(fds);
         return r < 0 ? r : done;
 }
 

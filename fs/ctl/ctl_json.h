@@ -8,6 +8,16 @@
 
 #include <cjson/cJSON.h>
 
+#include "common/cleanup.h"
+
+/* cJSON_Delete() at the end of the scope; it may be NULL. */
+#define _cleanup_json_ _cleanup_(ctl_json_freep)
+
+static inline void ctl_json_freep(cJSON **p)
+{
+        cJSON_Delete(*p);
+}
+
 /* Hex digits of an info-hash: v1 (BEP 3), v2 (BEP 52). */
 #define CTL_HASH_V1  40
 #define CTL_HASH_MAX 64

@@ -12,8 +12,6 @@
 #include "ctl/ctl_options.h"
 #include "ctl/ctl_watchdog.h"
 
-#define _cleanup_mount_ _cleanup_(ctl_mount_freep)
-
 /* A standard stream that is closed must not become some other file. Opened this way, writing to it
  * still fails with EBADF, as it should. */
 static bool fill_standard_streams(void)

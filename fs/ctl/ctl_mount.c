@@ -122,7 +122,7 @@ static void explain_open(struct ctl_mount *m, int r, struct ctl_reason *why)
 
 int ctl_mount_open(const char *dir, struct ctl_mount **ret, struct ctl_reason *why)
 {
-        struct ctl_mount *m = calloc(1, sizeof(*m));
+        _cleanup_mount_ struct ctl_mount *m = calloc(1, sizeof(*m));
         int r;
 
         snprintf(why->text, sizeof(why->text), "Out of memory");
@@ -136,21 +136,18 @@ int ctl_mount_open(const char *dir, struct ctl_mount **ret, struct ctl_reason *w
         } else
                 r = find_mount(&m->dir, why);
         if (r < 0)
-                goto fail;
+                return r;
 
         ctl_guard(0);
         r = open_dirs(m);
         ctl_unguard();
         if (r < 0) {
                 explain_open(m, r, why);
-                goto fail;
+                return r;
         }
         *ret = m;
+        m = NULL;
         return 0;
-
-fail:
-        ctl_mount_free(m);
-        return r;
 }
 
 void ctl_mount_free(struct ctl_mount *m)

@@ -4,6 +4,8 @@
 #ifndef MAGNETFS_CTL_MOUNT_H
 #define MAGNETFS_CTL_MOUNT_H
 
+#include "common/cleanup.h"
+
 /* Why something failed, a sentence for the user; not yet safe for a terminal. */
 struct ctl_reason {
         char text[1024];
@@ -20,6 +22,7 @@ static inline void ctl_mount_freep(struct ctl_mount **m)
 {
         ctl_mount_free(*m);
 }
+#define _cleanup_mount_ _cleanup_(ctl_mount_freep)
 
 /* Where it is mounted; lives as long as m. */
 const char *ctl_mount_dir(const struct ctl_mount *m);

@@ -73,20 +73,21 @@ cJSON *ctl_table_list_json(const cJSON *status)
 {
         static const char *const keys[] = {"infoHash", "infoHashV2", "name", "kept", "length"};
         const cJSON *list = cJSON_GetObjectItemCaseSensitive(status, "torrents"), *t;
-        cJSON *json, *to;
+        _cleanup_json_ cJSON *json = NULL;
+        cJSON *to, *whole;
 
         if (!cJSON_IsArray(list))
                 return NULL;
         json = cJSON_CreateObject();
         to = cJSON_AddArrayToObject(json, "torrents");
         if (!to)
-                goto fail;
+                return NULL;
         cJSON_ArrayForEach (t, list) {
                 cJSON *shown = cJSON_CreateObject();
 
                 if (!cJSON_AddItemToArray(to, shown)) {
                         cJSON_Delete(shown);
-                        goto fail;
+                        return NULL;
                 }
                 for (size_t i = 0; i < sizeof(keys) / sizeof(*keys); i++) {
                         const cJSON *item = cJSON_GetObjectItemCaseSensitive(t, keys[i]);
@@ -94,15 +95,13 @@ cJSON *ctl_table_list_json(const cJSON *status)
 
                         if (item && !cJSON_AddItemToObject(shown, keys[i], copy)) {
                                 cJSON_Delete(copy);
-                                goto fail;
+                                return NULL;
                         }
                 }
         }
-        return json;
-
-fail:
-        cJSON_Delete(json);
-        return NULL;
+        whole = json;
+        json = NULL;
+        return whole;
 }
 
 /* ---- files ---- */

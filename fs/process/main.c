@@ -129,7 +129,6 @@ static int find_sidecar(struct program *p)
 
 static void make_sidecar_argv(struct program *p)
 {
-        static const char *const levels[] = {"error", "warning", "info", "debug"};
         static char seconds[24];
         struct options *o = &p->options;
         unsigned n = 0;
@@ -143,7 +142,7 @@ static void make_sidecar_argv(struct program *p)
         p->sidecar_argv[n++] = (char *)"--client-timeout";
         p->sidecar_argv[n++] = seconds;
         p->sidecar_argv[n++] = (char *)"--log-level";
-        p->sidecar_argv[n++] = (char *)(uintptr_t)levels[o->log_level];
+        p->sidecar_argv[n++] = (char *)(uintptr_t)log_level_name(o->log_level);
         for (unsigned i = 0;
              i < o->n_allowed_hosts && n + 3 < sizeof p->sidecar_argv / sizeof *p->sidecar_argv;
              i++) {
