@@ -7,6 +7,8 @@ and when it is told to.
 from __future__ import annotations
 
 import json
+import select
+import socket
 import sys
 import time
 from typing import Any
@@ -43,6 +45,9 @@ def open_session() -> lt.session:
 class Seeder:
     def __init__(self) -> None:
         self.session = open_session()
+        self.alerts, wake = socket.socketpair()
+        wake.setblocking(False)
+        self.session.set_alert_fd(wake.detach())
         self.handles: dict[str, Any] = {}
 
     def add(
@@ -73,7 +78,10 @@ class Seeder:
         """Until then it hangs up on peers, though its status says that it seeds."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            self.session.wait_for_alert(100)
+            # Not wait_for_alert: the alert that it gives moves as others come, and Python looks at
+            # where it was.
+            if select.select([self.alerts], [], [], 0.1)[0]:
+                self.alerts.recv(4096)
             for alert in self.session.pop_alerts():
                 if isinstance(alert, lt.torrent_checked_alert) and alert.handle == handle:
                     return
