@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "engine/engine_private.h"
@@ -172,14 +173,30 @@ void engine_give_up_seat(struct engine *e, struct torrent *t, uint64_t rest_ms)
                 queue(e, t, !t->kept);
 }
 
+/* The pieces that are in its store, for bt_torrent_add; NULL: none, or nobody knows what they are
+ * of. To be freed. */
+static uint8_t *have_of(struct torrent *t)
+{
+        struct store *store = bt_source_meta(t->source) ? torrent_store(t) : NULL;
+        uint8_t *have = NULL;
+        size_t len;
+
+        /* Without memory they are fetched again. */
+        if (store && store_have_bytes(store) > 0)
+                (void)store_bitmap(store, &have, &len);
+        store_unref(store);
+        return have;
+}
+
 bool engine_try_session(struct engine *e, struct torrent *t)
 {
+        _cleanup_free_ uint8_t *have = have_of(t);
         struct bt_torrent *bt;
         struct bt_error err = {0};
         bool gone;
         int r;
 
-        r = bt_torrent_add(e->session, t->source, NULL, torrent_ref(t), &bt, &err);
+        r = bt_torrent_add(e->session, t->source, have, torrent_ref(t), &bt, &err);
         t->refused = r == -EEXIST && torrent_has_content(t);
         if (r < 0) {
                 torrent_unref(t);
