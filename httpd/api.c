@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "api.h"
 
 #include <civetweb.h>
@@ -16,7 +17,7 @@ cJSON *api_number(unsigned long long n)
 {
         char digits[24];
 
-        snprintf(digits, sizeof(digits), "%llu", n);
+        snprintf(digits, sizeof digits, "%llu", n);
         return cJSON_CreateRaw(digits);
 }
 
@@ -133,7 +134,7 @@ int api_problem_errno(struct request *rq, int error, const char *format, ...)
         va_end(ap);
         if (n < 0)
                 what = NULL;
-        for (size_t i = 0; i < sizeof(errno_answers) / sizeof(errno_answers[0]); i++)
+        for (size_t i = 0; i < sizeof errno_answers / sizeof errno_answers[0]; i++)
                 if (errno_answers[i].error == -error)
                         a = errno_answers[i];
         if (a.status == 500 && error != CLIENT_GONE)

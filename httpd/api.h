@@ -1,6 +1,8 @@
+/* SPDX-License-Identifier: MIT */
 /* api.h: answers in JSON; errors as RFC 9457 has them, with the old API's `error` member besides.
  */
-#pragma once
+#ifndef HTTPD_API_H
+#define HTTPD_API_H
 
 #include <cjson/cJSON.h>
 
@@ -29,3 +31,5 @@ int api_problem_errno(struct request *rq, int error, const char *format, ...)
 
 /* A number that keeps all its digits (cJSON's are doubles). NULL: no memory. */
 cJSON *api_number(unsigned long long n);
+
+#endif

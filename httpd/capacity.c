@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "capacity.h"
 
 #include <pthread.h>
@@ -27,7 +28,7 @@ static void *wait_at(void *data)
 unsigned capacity_threads(unsigned wanted)
 {
         struct gate gate = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false};
-        pthread_t *threads = calloc(wanted, sizeof(*threads));
+        pthread_t *threads = calloc(wanted, sizeof *threads);
         pthread_attr_t attr;
         unsigned n = 0;
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "client.h"
 
 #include <arpa/inet.h>
@@ -16,23 +17,23 @@
 
 /* Files open besides those of connections: stderr, listener, eventfds, what the mount is asked in
  * passing. */
-#define FILES_BASE 128
+enum { FILES_BASE = 128 };
 /* A connection has its socket, a file of the mount, and for a moment a directory or two. */
-#define FILES_EACH 4
+enum { FILES_EACH = 4 };
 /* What the kernel may hold for a client, which it counts twice: without a bound it grows to
  * megabytes, read from the swarm on behalf of a player that then jumps elsewhere. */
-#define SEND_BUFFER (256 << 10)
+enum { SEND_BUFFER = 256 << 10 };
 /* How often a wait looks at the connection's health. */
-#define WATCH_MS 1000
+enum { WATCH_MS = 1000 };
 /* For how long a peer may leave unanswered what it must answer. A zero-window probe is sent at
  * least each LEASE_MS, so the worst case is twice that: within the minute promised. */
-#define LEASE_MS 29000
+enum { LEASE_MS = 29000 };
 /* An idle connection is probed by keep-alives instead. */
-#define KEEP_IDLE_S     20
-#define KEEP_INTERVAL_S 10
-#define KEEP_COUNT      3
-#define FLUSH_STEP_MS   10
-#define DRAIN_MS        2000
+enum { KEEP_IDLE_S = 20 };
+enum { KEEP_INTERVAL_S = 10 };
+enum { KEEP_COUNT = 3 };
+enum { FLUSH_STEP_MS = 10 };
+enum { DRAIN_MS = 2000 };
 
 uint64_t client_now_ms(void)
 {
@@ -64,7 +65,7 @@ static void set_option(int fd, int level, int option, unsigned value)
 {
         /* These make a vanished peer noticed sooner; a socket that refuses them (as it was just
          * reset) works on. */
-        if (setsockopt(fd, level, option, &value, sizeof(value)) < 0)
+        if (setsockopt(fd, level, option, &value, sizeof value) < 0)
                 log_debug_errno(-errno, "Socket option %d: %m", option);
 }
 
@@ -73,12 +74,12 @@ static bool is_connection(int fd, const struct in_addr *addr, uint16_t remote_po
 {
         struct sockaddr_storage ss = {0};
         const struct sockaddr_in *in = (const struct sockaddr_in *)&ss;
-        socklen_t len = sizeof(ss);
+        socklen_t len = sizeof ss;
 
         if (getpeername(fd, (struct sockaddr *)&ss, &len) < 0 || ss.ss_family != AF_INET ||
             in->sin_port != htons(remote_port) || in->sin_addr.s_addr != addr->s_addr)
                 return false;
-        len = sizeof(ss);
+        len = sizeof ss;
         return getsockname(fd, (struct sockaddr *)&ss, &len) == 0 && ss.ss_family == AF_INET &&
                in->sin_port == htons(local_port);
 }
@@ -129,7 +130,7 @@ static void set_lease(struct client *c, uint64_t ms)
 static void watch_peer(struct client *c)
 {
         struct tcp_info info = {0};
-        socklen_t len = sizeof(info);
+        socklen_t len = sizeof info;
         uint64_t now = client_now_ms();
         int queued = 0;
 
@@ -262,7 +263,7 @@ void client_drain(struct client *c)
 
                 if (now >= end || poll(fds, 2, (int)(end - now)) <= 0 || fds[0].revents)
                         return;
-                n = recv(c->fd, scrap, sizeof(scrap), MSG_DONTWAIT);
+                n = recv(c->fd, scrap, sizeof scrap, MSG_DONTWAIT);
                 if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
                         return;
         }

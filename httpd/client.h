@@ -1,10 +1,12 @@
+/* SPDX-License-Identifier: MIT */
 /* client.h: the socket of one client: finding it, waiting with an eye on it, sending. Knows no HTTP
  * and no civetweb.
  *
  * civetweb hands out no descriptor and notices a client that left only when it writes. So a handler
  * finds the descriptor of its connection and from then on sends by itself; civetweb still owns and
  * closes it. No TLS here, so what is sent are plain bytes. */
-#pragma once
+#ifndef HTTPD_CLIENT_H
+#define HTTPD_CLIENT_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -58,3 +60,5 @@ void client_drain(struct client *c);
 
 /* Milliseconds of CLOCK_MONOTONIC. */
 uint64_t client_now_ms(void);
+
+#endif

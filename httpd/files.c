@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "files.h"
 
 #include <cjson/cJSON.h>
@@ -67,7 +68,7 @@ static int parse_list(const cJSON *json, struct file_list *list)
         count = cJSON_GetArraySize(array);
         if (count <= 0)
                 return 0;
-        list->entries = calloc((size_t)count, sizeof(*list->entries));
+        list->entries = calloc((size_t)count, sizeof *list->entries);
         if (!list->entries)
                 return -ENOMEM;
         cJSON_ArrayForEach (item, array) {
@@ -130,7 +131,7 @@ const struct file_entry *files_largest(const struct file_list *list)
 
         if (list->count == 0)
                 return NULL;
-        files = calloc(list->count, sizeof(*files));
+        files = calloc(list->count, sizeof *files);
         if (!files)
                 return NULL;
         for (size_t i = 0; i < list->count; i++)

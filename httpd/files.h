@@ -1,5 +1,7 @@
+/* SPDX-License-Identifier: MIT */
 /* files.h: the list of a torrent's files, as the mount gives it, and finding one in it. No I/O. */
-#pragma once
+#ifndef HTTPD_FILES_H
+#define HTTPD_FILES_H
 
 #include <stddef.h>
 #include <stdint.h>
@@ -28,3 +30,5 @@ size_t files_find(const struct file_list *list, const char *path, const struct f
 
 /* The largest media file (media.h); NULL: there are no files. */
 const struct file_entry *files_largest(const struct file_list *list);
+
+#endif

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "guard.h"
 
 #include <arpa/inet.h>
@@ -8,9 +9,9 @@
 #include <string.h>
 #include <strings.h>
 
-#define HTTP_PORT 80
+enum { HTTP_PORT = 80 };
 /* A DNS name has at most 253 characters; with port and brackets this is enough. */
-#define AUTHORITY_MAX 272
+enum { AUTHORITY_MAX = 272 };
 
 int guard_host_parse(char *text, struct guard_host *ret)
 {
@@ -157,7 +158,7 @@ static bool is_preflighted(const struct guard_request *rq)
         if (rq->requested_with)
                 return true;
         len = rq->content_type ? strcspn(rq->content_type, "; \t") : 0;
-        for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)
+        for (size_t i = 0; i < sizeof types / sizeof types[0]; i++)
                 if (len == strlen(types[i]) && strncasecmp(rq->content_type, types[i], len) == 0)
                         return true;
         return false;

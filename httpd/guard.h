@@ -1,6 +1,8 @@
+/* SPDX-License-Identifier: MIT */
 /* guard.h: who may ask. Against web pages of other sites: DNS rebinding (Host) and cross-site
  * requests (Sec-Fetch-Site, Origin, Referer). Pure: no I/O, no clock. */
-#pragma once
+#ifndef HTTPD_GUARD_H
+#define HTTPD_GUARD_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -56,3 +58,5 @@ bool guard_is_listed(const struct guard_rules *rules, const struct guard_request
 /* Reads NAME[:PORT], also [IPV6][:PORT], into host (name is cut out of text, which is changed).
  * Port 0 without one. -EINVAL: malformed. */
 int guard_host_parse(char *text, struct guard_host *ret);
+
+#endif

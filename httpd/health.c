@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "health.h"
 
 #include <errno.h>
@@ -12,15 +13,15 @@
 #include "common/cleanup.h"
 #include "common/log.h"
 
-#define TICK_MS 1000
+enum { TICK_MS = 1000 };
 /* A healthy mount answers in microseconds. */
-#define STUCK_MS 2000
+enum { STUCK_MS = 2000 };
 /* ulimit -v counts a stack as a whole. */
 #define STACK_BYTES (256u << 10)
 
 struct health {
         /* set once */
-        struct mount *mount;
+        struct mountpoint *mount;
         int notify_fd;
 
         /* atomic: when the call in progress began; 0: none */
@@ -56,7 +57,7 @@ static void set_state(struct health *h, enum health_state state, int error)
 
         h->state = state;
         h->state_error = error;
-        if (write(h->notify_fd, &one, sizeof(one)) < 0)
+        if (write(h->notify_fd, &one, sizeof one) < 0)
                 log_error_errno(-errno, "Cannot tell that the mount changed: %m");
 }
 
@@ -65,7 +66,7 @@ static void judge(struct health *h, int error)
 {
         if (h->state == HEALTH_UNKNOWN)
                 set_state(h, error < 0 ? HEALTH_FOREIGN : HEALTH_FINE, error);
-        else if (h->state == HEALTH_FINE && (mount_is_gone(error) || error == -ENOENT))
+        else if (h->state == HEALTH_FINE && (mountpoint_is_gone(error) || error == -ENOENT))
                 set_state(h, HEALTH_GONE, error);
 }
 
@@ -89,9 +90,9 @@ static void *run(void *data)
                 pthread_mutex_unlock(&h->lock);
 
                 atomic_store(&h->busy_since_ms, client_now_ms());
-                error = mount_check(h->mount);
+                error = mountpoint_check(h->mount);
                 if (error == 0 && first)
-                        error = mount_status_head(h->mount, &status);
+                        error = mountpoint_status_head(h->mount, &status);
                 atomic_store(&h->busy_since_ms, 0);
                 first = false;
 
@@ -110,9 +111,9 @@ static void *run(void *data)
         return NULL;
 }
 
-int health_start(struct mount *m, int notify_fd, struct health **ret)
+int health_start(struct mountpoint *m, int notify_fd, struct health **ret)
 {
-        struct health *h = calloc(1, sizeof(*h));
+        struct health *h = calloc(1, sizeof *h);
         pthread_condattr_t attr;
         pthread_attr_t small;
         pthread_t thread;

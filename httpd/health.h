@@ -1,6 +1,8 @@
+/* SPDX-License-Identifier: MIT */
 /* health.h: a thread that looks after the mount, so that no other has to risk a call that may hang.
  * Each second it asks whether the mount is still there, and on demand it reads .magnetfs/status. */
-#pragma once
+#ifndef HTTPD_HEALTH_H
+#define HTTPD_HEALTH_H
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -18,7 +20,7 @@ enum health_state {
 
 /* Starts the thread; it adds 1 to the eventfd notify_fd when the state changes. m must live as long
  * as the program: a thread that hangs in the mount cannot be ended. -errno. */
-int health_start(struct mount *m, int notify_fd, struct health **ret);
+int health_start(struct mountpoint *m, int notify_fd, struct health **ret);
 
 /* Any thread; never block. */
 enum health_state health_state(struct health *h);
@@ -31,3 +33,5 @@ bool health_is_stuck(struct health *h);
 /* Reads .magnetfs/status anew, in at most timeout_ms. -ETIMEDOUT: the mount does not answer; -errno
  * of the read. The caller frees *ret. Any thread. */
 int health_status(struct health *h, unsigned timeout_ms, char **ret);
+
+#endif

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* main.c: options, signals, the beginning and the end.
  *
  * The main thread makes no call on the mount, so that it can always end the program; health.c's
@@ -27,15 +28,15 @@
 #include "common/log.h"
 #include "server.h"
 
-#define PROGRAM    "magnetfs-httpd"
-#define EXIT_USAGE 2
+#define PROGRAM "magnetfs-httpd"
+enum { EXIT_USAGE = 2 };
 /* Requests that wait are woken; what still runs then is cut off. */
-#define STOP_MS            400
-#define CLIENT_TIMEOUT_S   600
+enum { STOP_MS = 400 };
+enum { CLIENT_TIMEOUT_S = 600 };
 #define CLIENT_TIMEOUT_MAX (7 * 86400L)
-#define STREAMS            256
-#define STREAMS_MAX        4096
-#define NAMES_MAX          64
+enum { STREAMS = 256 };
+enum { STREAMS_MAX = 4096 };
+enum { NAMES_MAX = 64 };
 
 struct options {
         const char *mount, *listen;
@@ -240,7 +241,7 @@ static int serve(struct server *s, const struct options *o)
         char text[INET_ADDRSTRLEN];
         int r;
 
-        inet_ntop(AF_INET, &address, text, sizeof(text));
+        inet_ntop(AF_INET, &address, text, sizeof text);
         r = server_start(s, &reason);
         if (r == -EAGAIN) {
                 log_error("Cannot serve: %s", reason ? reason : "out of memory");
@@ -251,7 +252,7 @@ static int serve(struct server *s, const struct options *o)
                           o->listen, reason && reason[0] ? reason : strerrordesc_np(-r));
                 return r;
         }
-        log_info("Serving %s at http://%s:%u/", mount_path(s->mount), text, s->port);
+        log_info("Serving %s at http://%s:%u/", mountpoint_path(s->mount), text, s->port);
         if (o->ready_fd >= 0) {
                 if (write(o->ready_fd, "\n", 1) < 0)
                         log_warning_errno(-errno, "Cannot write the ready byte: %m");
@@ -280,7 +281,7 @@ static int run(struct server *s, const struct options *o, int signals, int news)
                 }
                 if (fds[0].revents)
                         return EXIT_SUCCESS;
-                if (fds[1].revents && read(news, &count, sizeof(count)) < 0)
+                if (fds[1].revents && read(news, &count, sizeof count) < 0)
                         continue;
                 switch (health_state(s->health)) {
                 case HEALTH_FINE:
@@ -291,12 +292,12 @@ static int run(struct server *s, const struct options *o, int signals, int news)
                 case HEALTH_FOREIGN:
                         log_error_errno(health_error(s->health),
                                         "%s is not a magnetfs mount of yours: %m",
-                                        mount_path(s->mount));
+                                        mountpoint_path(s->mount));
                         return EXIT_FAILURE;
                 case HEALTH_GONE:
                         log_info_errno(health_error(s->health),
                                        "The mount %s is gone, so ends this: %m",
-                                       mount_path(s->mount));
+                                       mountpoint_path(s->mount));
                         return EXIT_SUCCESS;
                 default:
                         break;
@@ -345,7 +346,7 @@ int main(int argc, char **argv)
                 log_error_errno(-errno, "eventfd: %m");
                 return EXIT_FAILURE;
         }
-        r = mount_new(o.mount, &s.mount);
+        r = mountpoint_new(o.mount, &s.mount);
         if (r == 0)
                 r = health_start(s.mount, news, &s.health);
         if (r < 0) {

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "media.h"
 
 #include <string.h>
@@ -117,7 +118,7 @@ static const struct media_entry *find(const char *name)
 
         if (!dot || strchr(dot, '/'))
                 return NULL;
-        for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++)
+        for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)
                 if (strcasecmp(dot + 1, table[i].extension) == 0)
                         return &table[i];
         return NULL;

@@ -1,5 +1,7 @@
+/* SPDX-License-Identifier: MIT */
 /* media.h: what a file is, by its name. Pure: no I/O. */
-#pragma once
+#ifndef HTTPD_MEDIA_H
+#define HTTPD_MEDIA_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -28,3 +30,5 @@ struct media_file {
  * torrent without any, the largest file. The first of equals. Returns its place in files, count if
  * there is none. */
 size_t media_largest(const struct media_file *files, size_t count);
+
+#endif

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "mountpoint.h"
 
 #include <errno.h>
@@ -22,25 +23,25 @@
 #define TEXT_MAX   (256u << 20)
 #define TEXT_FIRST 16384u
 /* The mount answers an `add` at once; a .torrent that is cut short is never answered. */
-#define ADD_ANSWER_MS 5000
-#define OPEN_TRIES    32
+enum { ADD_ANSWER_MS = 5000 };
+enum { OPEN_TRIES = 32 };
 /* poll() may report bytes that are gone again (evicted) at the read: then wait a little, not spin.
  */
-#define SPURIOUS_FREE  8
-#define SPURIOUS_PAUSE 20
+enum { SPURIOUS_FREE = 8 };
+enum { SPURIOUS_PAUSE = 20 };
 
-struct mount {
+struct mountpoint {
         /* set once */
         char *path;
 
-        /* by the thread of mount_check() only */
+        /* by the thread of mountpoint_check() only */
         bool known;
         dev_t device;
 };
 
-int mount_new(const char *path, struct mount **ret)
+int mountpoint_new(const char *path, struct mountpoint **ret)
 {
-        struct mount *m = calloc(1, sizeof(*m));
+        struct mountpoint *m = calloc(1, sizeof *m);
         int r;
 
         if (!m)
@@ -67,7 +68,7 @@ int mount_new(const char *path, struct mount **ret)
         return 0;
 }
 
-void mount_free(struct mount *m)
+void mountpoint_free(struct mountpoint *m)
 {
         if (!m)
                 return;
@@ -75,12 +76,12 @@ void mount_free(struct mount *m)
         free(m);
 }
 
-const char *mount_path(const struct mount *m)
+const char *mountpoint_path(const struct mountpoint *m)
 {
         return m->path;
 }
 
-int mount_check(struct mount *m)
+int mountpoint_check(struct mountpoint *m)
 {
         struct statfs fs;
         struct stat st;
@@ -96,7 +97,7 @@ int mount_check(struct mount *m)
         return 0;
 }
 
-bool mount_is_gone(int error)
+bool mountpoint_is_gone(int error)
 {
         return error == -ENOTCONN || error == -ECONNABORTED || error == -ENODEV;
 }
@@ -112,7 +113,7 @@ static int open_below(int dir, const char *path, int flags, int *ret_fd)
 
         /* EAGAIN: a rename somewhere while the path was walked, openat2(2). */
         for (unsigned i = 0; i < OPEN_TRIES; i++) {
-                fd = syscall(SYS_openat2, dir, path, &how, sizeof(how));
+                fd = syscall(SYS_openat2, dir, path, &how, sizeof how);
                 if (fd >= 0 || (errno != EINTR && errno != EAGAIN))
                         break;
         }
@@ -124,7 +125,7 @@ static int open_below(int dir, const char *path, int flags, int *ret_fd)
 
 /* Opens a control file, its path below the mount given like for printf. */
 static int __attribute__((format(printf, 4, 5)))
-open_control(const struct mount *m, int flags, int *ret_fd, const char *format, ...)
+open_control(const struct mountpoint *m, int flags, int *ret_fd, const char *format, ...)
 {
         _cleanup_free_ char *path = NULL;
         _cleanup_close_ int root = -1;
@@ -207,7 +208,7 @@ static int read_text(int fd, struct client *c, int64_t timeout_ms, char **ret)
         return 0;
 }
 
-int mount_status(const struct mount *m, char **ret)
+int mountpoint_status(const struct mountpoint *m, char **ret)
 {
         _cleanup_close_ int fd = -1;
         int r;
@@ -216,7 +217,7 @@ int mount_status(const struct mount *m, char **ret)
         return r < 0 ? r : read_text(fd, NULL, 0, ret);
 }
 
-int mount_status_head(const struct mount *m, char **ret)
+int mountpoint_status_head(const struct mountpoint *m, char **ret)
 {
         /* The mountpoint is the longest of it. */
         enum { HEAD_BYTES_MAX = 16 * 1024 };
@@ -245,7 +246,7 @@ int mount_status_head(const struct mount *m, char **ret)
         return 0;
 }
 
-int mount_torrent_status(const struct mount *m, const char *hash, char **ret)
+int mountpoint_torrent_status(const struct mountpoint *m, const char *hash, char **ret)
 {
         _cleanup_close_ int fd = -1;
         int r;
@@ -254,7 +255,8 @@ int mount_torrent_status(const struct mount *m, const char *hash, char **ret)
         return r < 0 ? r : read_text(fd, NULL, 0, ret);
 }
 
-int mount_torrent_files(const struct mount *m, struct client *c, const char *hash, char **ret)
+int mountpoint_torrent_files(const struct mountpoint *m, struct client *c, const char *hash,
+                             char **ret)
 {
         _cleanup_close_ int fd = -1;
         int r;
@@ -280,8 +282,8 @@ static int write_all(int fd, const char *data, size_t len)
         return 0;
 }
 
-int mount_add(const struct mount *m, struct client *c, bool keep, const void *data, size_t len,
-              char **ret)
+int mountpoint_add(const struct mountpoint *m, struct client *c, bool keep, const void *data,
+                   size_t len, char **ret)
 {
         _cleanup_close_ int fd = -1;
         _cleanup_free_ char *answer = NULL;
@@ -304,7 +306,7 @@ int mount_add(const struct mount *m, struct client *c, bool keep, const void *da
         return refused;
 }
 
-int mount_keep(const struct mount *m, const char *hash, bool keep)
+int mountpoint_keep(const struct mountpoint *m, const char *hash, bool keep)
 {
         _cleanup_close_ int fd = -1;
         int r;
@@ -313,7 +315,7 @@ int mount_keep(const struct mount *m, const char *hash, bool keep)
         return r < 0 ? r : write_all(fd, keep ? "1\n" : "0\n", 2);
 }
 
-int mount_remove(const struct mount *m, const char *hash)
+int mountpoint_remove(const struct mountpoint *m, const char *hash)
 {
         _cleanup_close_ int torrents = -1;
         int r;
@@ -325,7 +327,7 @@ int mount_remove(const struct mount *m, const char *hash)
 }
 
 /* A path in the torrent may be longer than one system call takes: then it goes there by stages. */
-static int open_data(const struct mount *m, const char *hash, const char *path, int flags,
+static int open_data(const struct mountpoint *m, const char *hash, const char *path, int flags,
                      int *ret_fd)
 {
         _cleanup_close_ int dir = -1;
@@ -351,7 +353,8 @@ static int open_data(const struct mount *m, const char *hash, const char *path, 
         return r < 0 ? r : open_below(dir, path, flags, ret_fd);
 }
 
-int mount_file_stat(const struct mount *m, const char *hash, const char *path, struct stat *ret)
+int mountpoint_file_stat(const struct mountpoint *m, const char *hash, const char *path,
+                         struct stat *ret)
 {
         _cleanup_close_ int fd = -1;
         struct stat st;
@@ -368,19 +371,20 @@ int mount_file_stat(const struct mount *m, const char *hash, const char *path, s
         return 0;
 }
 
-uint64_t mount_file_number(const struct stat *st)
+uint64_t mountpoint_file_number(const struct stat *st)
 {
         enum { FILE_BITS = 24 }; /* above them: the torrent's number in this mount */
 
         return st->st_ino & ((1u << FILE_BITS) - 1);
 }
 
-int mount_file_open(const struct mount *m, const char *hash, const char *path, int *ret_fd)
+int mountpoint_file_open(const struct mountpoint *m, const char *hash, const char *path,
+                         int *ret_fd)
 {
         return open_data(m, hash, path, O_RDONLY | O_NONBLOCK, ret_fd);
 }
 
-ssize_t mount_file_read(int fd, struct client *c, void *buf, size_t len, off_t offset)
+ssize_t mountpoint_file_read(int fd, struct client *c, void *buf, size_t len, off_t offset)
 {
         return read_waiting(fd, c, buf, len, offset, -1);
 }

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* mountpoint.h: all that touches the mount. System calls only; what they mean is in the mount's own
  * documentation of
  * `.magnetfs`.
@@ -6,7 +7,8 @@
  * What waits for the swarm waits in poll(), together with the client it waits for. A call may still
  * block while magnetfs itself is stopped or hangs: health.h says so, and requests are refused then.
  */
-#pragma once
+#ifndef HTTPD_MOUNTPOINT_H
+#define HTTPD_MOUNTPOINT_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -16,60 +18,65 @@
 
 #include "client.h"
 
-struct mount;
+struct mountpoint;
 
 /* Takes the path of a mount; does not touch it. -ENOMEM, -errno where the path cannot be made
  * absolute. */
-int mount_new(const char *path, struct mount **ret);
-void mount_free(struct mount *m);
-const char *mount_path(const struct mount *m);
+int mountpoint_new(const char *path, struct mountpoint **ret);
+void mountpoint_free(struct mountpoint *m);
+const char *mountpoint_path(const struct mountpoint *m);
 
 /* Looks whether the mount is still the one of the first call. -ENODEV, -ENOTCONN, -ECONNABORTED,
  * -ENOENT: it is gone. One thread only. */
-int mount_check(struct mount *m);
+int mountpoint_check(struct mountpoint *m);
 
 /* Whether an error of any function here means that the mount is gone. */
-bool mount_is_gone(int error);
+bool mountpoint_is_gone(int error);
 
 /* Reads .magnetfs/status (JSON). The caller frees *ret. -errno. */
-int mount_status(const struct mount *m, char **ret);
+int mountpoint_status(const struct mountpoint *m, char **ret);
 /* The same without the list of torrents, which may be long: always quick. */
-int mount_status_head(const struct mount *m, char **ret);
+int mountpoint_status_head(const struct mountpoint *m, char **ret);
 
 /* Reads the status of one torrent (JSON). -ENOENT: unknown. */
-int mount_torrent_status(const struct mount *m, const char *hash, char **ret);
+int mountpoint_torrent_status(const struct mountpoint *m, const char *hash, char **ret);
 
 /* Gives data (lines of magnets and hashes, or the bytes of one .torrent) to `add`, kept, or to
  * `add-temporary`, and reads the answer: JSON lines. Where data is refused, *ret is what the
  * control file says of it and the result is the error of the write (-EINVAL, -E2BIG); *ret may then
  * be NULL. Else -errno, as client_wait(). */
-int mount_add(const struct mount *m, struct client *c, bool keep, const void *data, size_t len,
-              char **ret);
+int mountpoint_add(const struct mountpoint *m, struct client *c, bool keep, const void *data,
+                   size_t len, char **ret);
 
 /* Reads the list of a torrent's files (JSON); waits for its metadata while the client stays.
  * -ENOENT: unknown or removed; -ETIMEDOUT: nobody had the metadata in time; -EBADMSG: it is
  * refused; as client_wait(). */
-int mount_torrent_files(const struct mount *m, struct client *c, const char *hash, char **ret);
+int mountpoint_torrent_files(const struct mountpoint *m, struct client *c, const char *hash,
+                             char **ret);
 
 /* Keeps a torrent or makes it temporary. -ENOENT: unknown. */
-int mount_keep(const struct mount *m, const char *hash, bool keep);
+int mountpoint_keep(const struct mountpoint *m, const char *hash, bool keep);
 
 /* Removes a torrent, data and all. -ENOENT: unknown. */
-int mount_remove(const struct mount *m, const char *hash);
+int mountpoint_remove(const struct mountpoint *m, const char *hash);
 
 /* What stat() says of a torrent's file; opens nothing. -ENOENT, also for what is not a regular
  * file. */
-int mount_file_stat(const struct mount *m, const char *hash, const char *path, struct stat *ret);
+int mountpoint_file_stat(const struct mountpoint *m, const char *hash, const char *path,
+                         struct stat *ret);
 
 /* The file's number in its torrent, the same in every mount of it: the low bits of its inode
  * number. */
-uint64_t mount_file_number(const struct stat *st);
+uint64_t mountpoint_file_number(const struct stat *st);
 
-/* Opens a torrent's file for mount_file_read(), through no link and not out of data/. Doesn't wait
- * for data. */
-int mount_file_open(const struct mount *m, const char *hash, const char *path, int *ret_fd);
+/* Opens a torrent's file for mountpoint_file_read(), through no link and not out of data/. Doesn't
+ * wait for data. */
+int mountpoint_file_open(const struct mountpoint *m, const char *hash, const char *path,
+                         int *ret_fd);
 
 /* Reads up to len bytes at offset, waiting for the first while the client stays: at least one byte,
  * as far as they are there in a row. 0: end of the file. -EIO: time-out; -ENOSPC; -ENODEV; as
  * client_wait(). */
-ssize_t mount_file_read(int fd, struct client *c, void *buf, size_t len, off_t offset);
+ssize_t mountpoint_file_read(int fd, struct client *c, void *buf, size_t len, off_t offset);
+
+#endif

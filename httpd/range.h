@@ -1,5 +1,7 @@
+/* SPDX-License-Identifier: MIT */
 /* range.h: what a Range header asks of a file (RFC 9110 §14). Pure: no I/O, no clock, no memory. */
-#pragma once
+#ifndef HTTPD_RANGE_H
+#define HTTPD_RANGE_H
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -26,3 +28,5 @@ struct range range_parse(const char *header, uint64_t size);
  * entity tag must be the very same, a date must be exactly that of Last-Modified (RFC 9110
  * §13.1.5); a weak tag never matches. */
 bool range_if_range(const char *if_range, const char *etag, const char *last_modified);
+
+#endif

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "request.h"
 
 #include <civetweb.h>
@@ -12,9 +13,9 @@
 
 #include "common/cleanup.h"
 
-#define BODY_CHUNK 65536
+enum { BODY_CHUNK = 65536 };
 /* 32 MiB in this time is 1 MiB/s; from the same machine. */
-#define BODY_MS 30000
+enum { BODY_MS = 30000 };
 
 const char *request_header(const struct request *rq, const char *name, unsigned *ret_count)
 {
@@ -145,12 +146,12 @@ static char *make_head(const struct request *rq, int status, const char *headers
         int n;
 
         if (gmtime_r(&now, &tm))
-                strftime(date, sizeof(date), "Date: %a, %d %b %Y %H:%M:%S GMT\r\n", &tm);
+                strftime(date, sizeof date, "Date: %a, %d %b %Y %H:%M:%S GMT\r\n", &tm);
         if (type)
-                snprintf(content, sizeof(content),
+                snprintf(content, sizeof content,
                          "Content-Type: %s\r\nContent-Length: %" PRIu64 "\r\n", type, length);
         else if (status != 204) /* RFC 9110 §8.6 */
-                snprintf(content, sizeof(content), "Content-Length: 0\r\n");
+                snprintf(content, sizeof content, "Content-Length: 0\r\n");
         /* RFC 9112 §9.6: keep-alive would let clients hold threads. */
         n = asprintf(&head,
                      "HTTP/1.1 %d %s\r\n"

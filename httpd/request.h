@@ -1,5 +1,7 @@
+/* SPDX-License-Identifier: MIT */
 /* request.h: one request while it is handled, by one thread. */
-#pragma once
+#ifndef HTTPD_REQUEST_H
+#define HTTPD_REQUEST_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -49,3 +51,5 @@ int request_answer(struct request *rq, int status, const char *headers, const ch
 /* Sends only a head, for a body of length bytes that follows. As client_send(). */
 int request_answer_head(struct request *rq, int status, const char *headers, const char *type,
                         uint64_t length);
+
+#endif

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "routes.h"
 
 #include <civetweb.h>
@@ -12,9 +13,9 @@
 
 /* /healthz: how long the mount may take, and how long its session's thread may have shown no sign
  * of life. */
-#define HEALTH_WAIT_MS 1000
-#define HEARTBEAT_MS   5000
-#define ALLOW_MAX      128
+enum { HEALTH_WAIT_MS = 1000 };
+enum { HEARTBEAT_MS = 5000 };
+enum { ALLOW_MAX = 128 };
 
 enum route_flags {
         ROUTE_CHANGES = 1 << 0, /* no page of another site may ask for it */
@@ -56,7 +57,7 @@ static const struct route routes[] = {
         {"GET", "/healthz", ROUTE_HEAD, show_health, "Whether the mount answers"},
 };
 
-#define ROUTE_COUNT (sizeof(routes) / sizeof(routes[0]))
+#define ROUTE_COUNT (sizeof routes / sizeof routes[0])
 
 static int show_index(struct request *rq, const struct route_match *match)
 {
@@ -94,7 +95,7 @@ static int answer_health(struct request *rq, cJSON *status)
         json = cJSON_CreateObject();
         cJSON_AddStringToObject(json, "status", "ok");
         cJSON_AddNumberToObject(json, "torrents", cJSON_IsNumber(count) ? count->valuedouble : 0);
-        for (size_t i = 0; i < sizeof(told) / sizeof(told[0]); i++) {
+        for (size_t i = 0; i < sizeof told / sizeof told[0]; i++) {
                 cJSON *item = cJSON_DetachItemFromObjectCaseSensitive(status, told[i]);
 
                 if (item && !cJSON_AddItemToObject(json, told[i], item))
@@ -180,7 +181,7 @@ static int wrong_method(struct request *rq, const char *allowed)
 {
         char header[ALLOW_MAX + 16];
 
-        snprintf(header, sizeof(header), "Allow: %s\r\n", allowed);
+        snprintf(header, sizeof header, "Allow: %s\r\n", allowed);
         if (strcmp(rq->info->request_method, "OPTIONS") == 0)
                 return request_answer(rq, 204, header, NULL, NULL, 0);
         return api_problem(rq, 405, header, "Only %s can be asked of this", allowed);

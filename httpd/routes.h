@@ -1,5 +1,7 @@
+/* SPDX-License-Identifier: MIT */
 /* routes.h: which handler answers which request. */
-#pragma once
+#ifndef HTTPD_ROUTES_H
+#define HTTPD_ROUTES_H
 
 #include "request.h"
 #include "uri.h"
@@ -13,3 +15,5 @@ struct route_match {
 /* Judges (guard.h), finds the handler and runs it. Returns the status sent. The client of rq is
  * known. */
 int routes_dispatch(struct request *rq);
+
+#endif

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "server.h"
 
 #include <arpa/inet.h>
@@ -27,11 +28,11 @@
  * meanwhile. */
 #define REQUEST_TIMEOUT_MS "10000"
 /* civetweb's thread that accepts connections. */
-#define MASTER_THREADS 1
+enum { MASTER_THREADS = 1 };
 /* Threads that others of the same bound may want later: the session, --on-event. */
-#define SPARE_THREADS 8
+enum { SPARE_THREADS = 8 };
 /* How long the answer to our own first request may take. */
-#define ASK_S 5
+enum { ASK_S = 5 };
 /* The whole head: a magnet with a hundred trackers is in it. */
 #define HEAD_MAX "65536"
 
@@ -111,7 +112,7 @@ static int handle_log(const struct mg_connection *connection, const char *messag
         (void)connection;
         pthread_mutex_lock(&start_lock);
         if (start_message[0] == '\0')
-                snprintf(start_message, sizeof(start_message), "%s", message);
+                snprintf(start_message, sizeof start_message, "%s", message);
         pthread_mutex_unlock(&start_lock);
         log_debug("civetweb: %s", message);
         return 1;
@@ -216,22 +217,22 @@ static int ask_myself(const struct server *s)
         const struct sockaddr_in to = {.sin_family = AF_INET,
                                        .sin_port = htons(s->port),
                                        .sin_addr.s_addr = htonl(s->address)};
-        char request[96], answer[sizeof(beginning) - 1];
+        char request[96], answer[sizeof beginning - 1];
         _cleanup_close_ int fd = -1;
         int n;
 
-        n = snprintf(request, sizeof(request), "HEAD / HTTP/1.1\r\nHost: localhost:%u\r\n\r\n",
+        n = snprintf(request, sizeof request, "HEAD / HTTP/1.1\r\nHost: localhost:%u\r\n\r\n",
                      s->port);
         fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)) < 0 ||
-            setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) < 0 ||
-            connect(fd, (const struct sockaddr *)&to, sizeof(to)) < 0 ||
+        if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit) < 0 ||
+            setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit) < 0 ||
+            connect(fd, (const struct sockaddr *)&to, sizeof to) < 0 ||
             send(fd, request, (size_t)n, MSG_NOSIGNAL) != n)
                 return -errno;
         errno = ENODATA;
-        if (recv(fd, answer, sizeof(answer), MSG_WAITALL) != (ssize_t)sizeof(answer))
+        if (recv(fd, answer, sizeof answer, MSG_WAITALL) != (ssize_t)sizeof answer)
                 return -errno;
-        return memcmp(answer, beginning, sizeof(answer)) == 0 ? 0 : -EBADMSG;
+        return memcmp(answer, beginning, sizeof answer) == 0 ? 0 : -EBADMSG;
 }
 
 static int refuse(char **ret_reason, const char *reason)
@@ -255,9 +256,9 @@ int server_start(struct server *s, char **ret_reason)
         r = client_limit_files(threads);
         if (r < 0)
                 log_warning_errno(r, "Cannot set how many files may be open: %m");
-        inet_ntop(AF_INET, &address, text, sizeof(text));
-        snprintf(port, sizeof(port), "%s:%u", text, s->port);
-        snprintf(thread_count, sizeof(thread_count), "%u", threads);
+        inet_ntop(AF_INET, &address, text, sizeof text);
+        snprintf(port, sizeof port, "%s:%u", text, s->port);
+        snprintf(thread_count, sizeof thread_count, "%u", threads);
         r = start_civetweb(s, port, thread_count);
         if (r < 0 && ret_reason) {
                 pthread_mutex_lock(&start_lock);
@@ -282,7 +283,7 @@ void server_stop(struct server *s, unsigned timeout_ms)
         uint64_t end = client_now_ms() + timeout_ms;
 
         atomic_store(&s->stopping, true);
-        if (write(s->wake_fd, &one, sizeof(one)) < 0)
+        if (write(s->wake_fd, &one, sizeof one) < 0)
                 log_error_errno(-errno, "Cannot wake the requests that wait: %m");
         while (atomic_load(&s->active) > 0 && client_now_ms() < end)
                 nanosleep(&step, NULL);

@@ -1,7 +1,9 @@
+/* SPDX-License-Identifier: MIT */
 /* server.h: the civetweb server and what all requests share. civetweb is used to accept
  * connections, to read a request's head and body, and for its threads; every answer is sent by us
  * (client.h). */
-#pragma once
+#ifndef HTTPD_SERVER_H
+#define HTTPD_SERVER_H
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -12,11 +14,11 @@
 #include "mountpoint.h"
 
 /* Requests that wait for metadata, and so hold a thread for minutes. */
-#define SERVER_WAITS 64
+enum { SERVER_WAITS = 64 };
 /* Threads besides those that wait or stream, so that the API always answers. */
-#define SERVER_API_THREADS 16
+enum { SERVER_API_THREADS = 16 };
 /* With fewer threads than this, one for each kind, there is no use in serving. */
-#define SERVER_THREADS_MIN 3
+enum { SERVER_THREADS_MIN = 3 };
 
 /* A count of what may run at the same time. */
 struct slots {
@@ -32,7 +34,7 @@ struct mg_context;
 
 struct server {
         /* set once, before the server starts */
-        struct mount *mount;
+        struct mountpoint *mount;
         struct health *health;
         struct guard_rules guard;
         uint32_t address; /* host order */
@@ -60,3 +62,5 @@ int server_start(struct server *s, char **ret_reason);
 /* Wakes every request that waits, and waits at most timeout_ms for all to end. Connections are cut
  * when the process ends, which it should do at once: civetweb's own stop takes seconds. */
 void server_stop(struct server *s, unsigned timeout_ms);
+
+#endif

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "stream.h"
 
 #include <errno.h>
@@ -22,7 +23,7 @@
  * trip each, so large; what is there is sent at once, however little. */
 #define BUFFER_SIZE (512u << 10)
 /* Of a name that is not unique, so many candidates are told. */
-#define CANDIDATES_MAX 100
+enum { CANDIDATES_MAX = 100 };
 
 /* One file, ready to be answered. */
 struct subject {
@@ -42,13 +43,13 @@ static int subject_init(struct request *rq, const char *hash, const struct file_
         struct tm tm;
         int r;
 
-        r = mount_file_stat(rq->server->mount, hash, file->path, &st);
+        r = mountpoint_file_stat(rq->server->mount, hash, file->path, &st);
         if (r < 0)
                 return r;
         s.size = (uint64_t)st.st_size;
-        snprintf(s.etag, sizeof(s.etag), "\"%s-%" PRIu64 "\"", hash, mount_file_number(&st));
+        snprintf(s.etag, sizeof s.etag, "\"%s-%" PRIu64 "\"", hash, mountpoint_file_number(&st));
         if (gmtime_r(&st.st_mtim.tv_sec, &tm))
-                strftime(s.modified, sizeof(s.modified), "%a, %d %b %Y %H:%M:%S GMT", &tm);
+                strftime(s.modified, sizeof s.modified, "%a, %d %b %Y %H:%M:%S GMT", &tm);
         if_range = request_header(rq, "If-Range", &if_range_count);
         if (if_range_count <= 1 && range_if_range(if_range, s.etag, s.modified))
                 s.range = range_parse(request_header(rq, "Range", NULL), s.size);
@@ -79,7 +80,7 @@ static int send_head(struct request *rq, const struct file_entry *file, const st
         char range[96] = "";
 
         if (s->range.kind == RANGE_PART)
-                snprintf(range, sizeof(range),
+                snprintf(range, sizeof range,
                          "Content-Range: bytes %" PRIu64 "-%" PRIu64 "/%" PRIu64 "\r\n",
                          s->range.first, s->range.first + s->range.length - 1, s->size);
         if (media_class(file->name) == MEDIA_ACTIVE) {
@@ -117,7 +118,7 @@ static int send_body(struct request *rq, int fd, const struct range *range)
 
                 if (atomic_load(&rq->server->stopping))
                         return CLIENT_STOPPING;
-                n = mount_file_read(fd, &rq->client, buf, want, (off_t)at);
+                n = mountpoint_file_read(fd, &rq->client, buf, want, (off_t)at);
                 if (n < 0)
                         return (int)n;
                 if (n == 0)
@@ -137,7 +138,7 @@ static void log_end(int error, const char *hash, const struct file_entry *file)
 {
         enum log_level level = LOG_LEVEL_WARNING;
 
-        if (error == CLIENT_GONE || error == CLIENT_STOPPING || mount_is_gone(error))
+        if (error == CLIENT_GONE || error == CLIENT_STOPPING || mountpoint_is_gone(error))
                 level = LOG_LEVEL_DEBUG;
         else if (error == CLIENT_STALLED || error == -EIO)
                 level = LOG_LEVEL_INFO;
@@ -155,14 +156,14 @@ static int send_file(struct request *rq, const char *hash, const struct file_ent
         if (r < 0)
                 return api_problem_errno(rq, r, "Cannot find the file in the mount");
         if (s.range.kind == RANGE_UNSATISFIABLE) {
-                snprintf(unsatisfied, sizeof(unsatisfied), "Content-Range: bytes */%" PRIu64 "\r\n",
+                snprintf(unsatisfied, sizeof unsatisfied, "Content-Range: bytes */%" PRIu64 "\r\n",
                          s.size);
                 return api_problem(rq, 416, unsatisfied, "The file has only %" PRIu64 " bytes",
                                    s.size);
         }
         status = s.range.kind == RANGE_PART ? 206 : 200;
         if (!rq->head) {
-                r = mount_file_open(rq->server->mount, hash, file->path, &fd);
+                r = mountpoint_file_open(rq->server->mount, hash, file->path, &fd);
                 if (r < 0)
                         return api_problem_errno(rq, r, "Cannot open the file in the mount");
         }
@@ -197,7 +198,7 @@ static int answer_path(struct request *rq, const char *hash, char *path)
         const struct file_entry file = {
                 .name = slash ? path + strlen(path) - strlen(slash) + 1 : path, .path = path};
         struct stat st;
-        int r = mount_file_stat(rq->server->mount, hash, path, &st);
+        int r = mountpoint_file_stat(rq->server->mount, hash, path, &st);
 
         return r < 0 ? r : send_file(rq, hash, &file);
 }

@@ -1,6 +1,8 @@
+/* SPDX-License-Identifier: MIT */
 /* stream.h: the handlers of /stream: a file of a torrent over HTTP, while it is being downloaded.
  * For routes.c; each runs in a thread of civetweb and returns the status it sent. */
-#pragma once
+#ifndef HTTPD_STREAM_H
+#define HTTPD_STREAM_H
 
 #include "routes.h"
 
@@ -9,3 +11,5 @@ int stream_largest(struct request *rq, const struct route_match *match);
 
 /* GET, HEAD /stream/{hash}/{path}. */
 int stream_file(struct request *rq, const struct route_match *match);
+
+#endif

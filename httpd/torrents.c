@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "torrents.h"
 
 #include <errno.h>
@@ -34,7 +35,7 @@ static char *failure(struct request *rq, const char *hash)
         char *copy = NULL;
         cJSON *json;
 
-        if (mount_torrent_status(rq->server->mount, hash, &text) < 0)
+        if (mountpoint_torrent_status(rq->server->mount, hash, &text) < 0)
                 return NULL;
         json = cJSON_Parse(text);
         error = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "error"));
@@ -49,7 +50,7 @@ int torrents_read_files(struct request *rq, const char *hash, struct file_list *
         _cleanup_free_ char *text = NULL, *why = NULL;
         int r;
 
-        r = mount_torrent_files(rq->server->mount, &rq->client, hash, &text);
+        r = mountpoint_torrent_files(rq->server->mount, &rq->client, hash, &text);
         if (r == 0)
                 r = files_parse(text, ret);
         switch (r) {
@@ -133,7 +134,7 @@ static int add(struct request *rq, bool keep, const char *data, size_t len, cons
         char hash[INFO_HASH_MAX];
         int r;
 
-        r = mount_add(rq->server->mount, &rq->client, keep, data, len, &answer);
+        r = mountpoint_add(rq->server->mount, &rq->client, keep, data, len, &answer);
         if (r < 0 && r != -EINVAL && r != -E2BIG)
                 return api_problem_errno(rq, r, "Cannot add the %s", what);
         if (parse_answer(answer, hash, &why) < 0 || r < 0)
@@ -267,7 +268,7 @@ int torrents_list(struct request *rq, const struct route_match *match)
         int r;
 
         (void)match;
-        r = mount_status(rq->server->mount, &text);
+        r = mountpoint_status(rq->server->mount, &text);
         if (r < 0)
                 return api_problem_errno(rq, r, "Cannot read the mount's status");
         status = cJSON_Parse(text);
@@ -296,7 +297,7 @@ int torrents_show(struct request *rq, const struct route_match *match)
         cJSON *json;
         int r;
 
-        r = mount_torrent_status(rq->server->mount, match->hash, &text);
+        r = mountpoint_torrent_status(rq->server->mount, match->hash, &text);
         if (r < 0)
                 return unknown(rq, r, match->hash, "look at");
         json = cJSON_Parse(text);
@@ -307,7 +308,7 @@ int torrents_show(struct request *rq, const struct route_match *match)
 
 int torrents_remove(struct request *rq, const struct route_match *match)
 {
-        int r = mount_remove(rq->server->mount, match->hash);
+        int r = mountpoint_remove(rq->server->mount, match->hash);
 
         if (r < 0)
                 return unknown(rq, r, match->hash, "remove");
@@ -316,7 +317,7 @@ int torrents_remove(struct request *rq, const struct route_match *match)
 
 static int set_keep(struct request *rq, const char *hash, bool keep)
 {
-        int r = mount_keep(rq->server->mount, hash, keep);
+        int r = mountpoint_keep(rq->server->mount, hash, keep);
 
         if (r < 0)
                 return unknown(rq, r, hash, "change");

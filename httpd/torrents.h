@@ -1,6 +1,8 @@
+/* SPDX-License-Identifier: MIT */
 /* torrents.h: the handlers of /add and /torrents. For routes.c; each runs in a thread of civetweb
  * and returns the status it sent. */
-#pragma once
+#ifndef HTTPD_TORRENTS_H
+#define HTTPD_TORRENTS_H
 
 #include "routes.h"
 
@@ -17,3 +19,5 @@ int torrents_unkeep(struct request *rq, const struct route_match *match);
  * returned, else 0. */
 struct file_list;
 int torrents_read_files(struct request *rq, const char *hash, struct file_list *ret);
+
+#endif

@@ -1,11 +1,13 @@
+/* SPDX-License-Identifier: MIT */
 /* uri.h: percent-encoding, paths and what /add/ is asked for (RFC 3986). Pure: no I/O, no clock. */
-#pragma once
+#ifndef HTTPD_URI_H
+#define HTTPD_URI_H
 
 #include <stdbool.h>
 #include <stddef.h>
 
 /* Room for an info-hash in hex (v1: 40, v2: 64 digits) and its NUL. */
-#define INFO_HASH_MAX 65
+enum { INFO_HASH_MAX = 65 };
 
 /* Decodes %XX once (RFC 3986 §2.1); '+' stays '+'. -EINVAL: a malformed escape or %00. -ENOMEM. The
  * caller frees *ret. */
@@ -37,3 +39,5 @@ bool uri_is_line(const char *text);
  * escapes nothing is one. What the magnet says is the mount's to judge. -EINVAL: NUL, or no line
  * that can be given to the mount. -ENOMEM. The caller frees *ret_link. */
 int uri_add_target(const char *rest, const char *query, char **ret_link, bool *ret_keep);
+
+#endif

@@ -3,8 +3,8 @@
  * runs a command: of ctl_add.c, ctl_wait.c, ctl_show.c (list, status, files) or ctl_change.c (keep,
  * remove). One thread; a command complains of what fails, goes on with its other arguments and
  * leaves the outcome in ctl->result. */
-#ifndef MAGNETFS_CTL_H
-#define MAGNETFS_CTL_H
+#ifndef FS_CTL_H
+#define FS_CTL_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -15,7 +15,7 @@
 #include "ctl/ctl_torrents.h"
 #include "ctl/ctl_wait.h"
 
-#define HASH_BASE32 32 /* BEP 9: the older form */
+enum { HASH_BASE32 = 32 }; /* BEP 9: the older form */
 
 /* What magnetfs takes in one piece. */
 #define TORRENT_MAX (33U << 20)
@@ -40,8 +40,8 @@ static bool is_base32_hash(const char *s)
 }
 
 /* What an argument is called in messages: a magnet with its trackers would bury the reason. */
-#define LABEL_MAX  (PATH_MAX + 1)
-#define MAGNET_CUT 96
+#define LABEL_MAX (PATH_MAX + 1)
+enum { MAGNET_CUT = 96 };
 
 static void set_label(char label[LABEL_MAX], const char *arg)
 {
@@ -231,7 +231,7 @@ static void add_one(struct ctl *c, const char *arg, struct ctl_target *targets, 
 
 void ctl_add(struct ctl *c)
 {
-        _cleanup_free_ struct ctl_target *targets = calloc(c->n_args, sizeof(*targets));
+        _cleanup_free_ struct ctl_target *targets = calloc(c->n_args, sizeof *targets);
         size_t n = 0;
 
         if (!targets) {

@@ -14,11 +14,11 @@
 #include "ctl/ctl_watchdog.h"
 
 /* poll() asks the daemon too, so it sleeps in slices that the watchdog can tell from a stall. */
-#define POLL_SLICE_MS 10000
+enum { POLL_SLICE_MS = 10000 };
 
 /* poll() woke us for nothing: look again no sooner than this, so that a wrong answer is no busy
  * loop. */
-#define SPURIOUS_WAIT_MS 20
+enum { SPURIOUS_WAIT_MS = 20 };
 
 /* ---- reading ---- */
 
@@ -72,7 +72,7 @@ static int poll_files(struct pollfd *fds, size_t n, int64_t deadline_ms)
 
 int ctl_file_wait(struct ctl_file *files, size_t n, int64_t deadline_ms)
 {
-        _cleanup_free_ struct pollfd *fds = calloc(n ? n : 1, sizeof(*fds));
+        _cleanup_free_ struct pollfd *fds = calloc(n ? n : 1, sizeof *fds);
         size_t waiting = 0;
         int r = 0, done = 0;
 

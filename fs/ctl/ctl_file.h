@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* ctl_file.h: the control files of a mount: read whole, waited for, written. For one thread. All
  * calls that touch the mount are under the watchdog (ctl_watchdog.h). */
-#ifndef MAGNETFS_CTL_FILE_H
-#define MAGNETFS_CTL_FILE_H
+#ifndef FS_CTL_FILE_H
+#define FS_CTL_FILE_H
 
 #include <stddef.h>
 #include <stdint.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* ctl_json.h: members of the JSON that magnetfs gives, none of which is taken on trust. Pure. */
-#ifndef MAGNETFS_CTL_JSON_H
-#define MAGNETFS_CTL_JSON_H
+#ifndef FS_CTL_JSON_H
+#define FS_CTL_JSON_H
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -19,8 +19,8 @@ static inline void ctl_json_freep(cJSON **p)
 }
 
 /* Hex digits of an info-hash: v1 (BEP 3), v2 (BEP 52). */
-#define CTL_HASH_V1  40
-#define CTL_HASH_MAX 64
+enum { CTL_HASH_V1 = 40 };
+enum { CTL_HASH_MAX = 64 };
 
 bool ctl_is_hex(const char *s);
 /* Whether s is a whole info-hash, in hex. */

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define MESSAGE_MAX 8192
+enum { MESSAGE_MAX = 8192 };
 
 bool ctl_locale_is_utf8(void)
 {
@@ -20,7 +20,7 @@ static void __attribute__((format(printf, 1, 0))) vcomplain(const char *format, 
         struct ctl_style style = {.terminal = isatty(STDERR_FILENO), .utf8 = ctl_locale_is_utf8()};
         char text[MESSAGE_MAX];
 
-        vsnprintf(text, sizeof(text), format, ap);
+        vsnprintf(text, sizeof text, format, ap);
         fflush(stdout);
         fputs("magnetctl: ", stderr);
         ctl_text_put(stderr, text, 0, &style);
@@ -79,7 +79,7 @@ void ctl_fail_errno(struct ctl *c, int r, const char *format, ...)
         if (about_mount)
                 return;
         va_start(ap, format);
-        vsnprintf(text, sizeof(text), format, ap);
+        vsnprintf(text, sizeof text, format, ap);
         va_end(ap);
         ctl_complain("%s: %s", text, reason_of(r));
 }

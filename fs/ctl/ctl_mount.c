@@ -27,10 +27,10 @@ static void name_them(char *const *dirs, struct ctl_reason *why)
 {
         size_t used;
 
-        snprintf(why->text, sizeof(why->text), "Several magnetfs mounts; choose one with -m:");
+        snprintf(why->text, sizeof why->text, "Several magnetfs mounts; choose one with -m:");
         for (size_t i = 0; dirs[i]; i++) {
                 used = strlen(why->text);
-                snprintf(why->text + used, sizeof(why->text) - used, " '%s'", dirs[i]);
+                snprintf(why->text + used, sizeof why->text - used, " '%s'", dirs[i]);
         }
 }
 
@@ -42,11 +42,11 @@ static int find_mount(char **ret, struct ctl_reason *why)
 
         r = ctl_mountinfo_read(&dirs, &n);
         if (r < 0)
-                snprintf(why->text, sizeof(why->text),
+                snprintf(why->text, sizeof why->text,
                          "Cannot look for the mount in /proc/self/mountinfo: %s; name it with -m",
                          strerror(-r));
         else if (n == 0) {
-                snprintf(why->text, sizeof(why->text),
+                snprintf(why->text, sizeof why->text,
                          "No magnetfs is mounted here; start one with: magnetfs MOUNTPOINT");
                 r = -ENOENT;
         } else if (n > 1) {
@@ -76,14 +76,14 @@ const char *ctl_mount_complaint(struct ctl_mount *m, int r)
         case ENOTCONN:
         case ECONNABORTED:
         case ENODEV:
-                snprintf(m->complaint, sizeof(m->complaint),
+                snprintf(m->complaint, sizeof m->complaint,
                          "The magnetfs of %s is gone; start it again there, or unmount it with: "
                          "fusermount3 -u '%s'",
                          m->dir, m->dir);
                 return m->complaint;
         case EACCES:
         case EPERM:
-                snprintf(m->complaint, sizeof(m->complaint),
+                snprintf(m->complaint, sizeof m->complaint,
                          "%s belongs to another user; magnetctl works for the user who mounted it",
                          m->dir);
                 return m->complaint;
@@ -109,23 +109,23 @@ static void explain_open(struct ctl_mount *m, int r, struct ctl_reason *why)
         const char *complaint = ctl_mount_complaint(m, r);
 
         if (complaint)
-                snprintf(why->text, sizeof(why->text), "%s", complaint);
+                snprintf(why->text, sizeof why->text, "%s", complaint);
         else if (r == -EMEDIUMTYPE)
-                snprintf(why->text, sizeof(why->text),
+                snprintf(why->text, sizeof why->text,
                          "%s is no magnetfs mount (it has no " CONTROL_DIR
                          "); mount one there, or name another with -m",
                          m->dir);
         else
-                snprintf(why->text, sizeof(why->text), "Cannot open the mount %s: %s; is -m right?",
+                snprintf(why->text, sizeof why->text, "Cannot open the mount %s: %s; is -m right?",
                          m->dir, strerror(-r));
 }
 
 int ctl_mount_open(const char *dir, struct ctl_mount **ret, struct ctl_reason *why)
 {
-        _cleanup_mount_ struct ctl_mount *m = calloc(1, sizeof(*m));
+        _cleanup_mount_ struct ctl_mount *m = calloc(1, sizeof *m);
         int r;
 
-        snprintf(why->text, sizeof(why->text), "Out of memory");
+        snprintf(why->text, sizeof why->text, "Out of memory");
         if (!m)
                 return -ENOMEM;
         m->root_fd = m->control_fd = -1;
@@ -169,7 +169,7 @@ int ctl_mount_remove(struct ctl_mount *m, const char *hash)
         char path[128];
         int r = 0;
 
-        if (snprintf(path, sizeof(path), "torrents/%s", hash) >= (int)sizeof(path))
+        if (snprintf(path, sizeof path, "torrents/%s", hash) >= (int)sizeof path)
                 return -ENOENT;
         ctl_guard(0);
         if (unlinkat(m->control_fd, path, AT_REMOVEDIR) < 0)

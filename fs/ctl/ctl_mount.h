@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* ctl_mount.h: the mount that magnetctl works on. For one thread. All calls that touch the mount
  * are under the watchdog (ctl_watchdog.h). */
-#ifndef MAGNETFS_CTL_MOUNT_H
-#define MAGNETFS_CTL_MOUNT_H
+#ifndef FS_CTL_MOUNT_H
+#define FS_CTL_MOUNT_H
 
 #include "common/cleanup.h"
 

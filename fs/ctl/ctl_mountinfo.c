@@ -83,7 +83,7 @@ static bool contains(char *const *list, size_t n, const char *s)
 /* Appends a copy of s to the NULL-terminated *list of n. */
 static int append(char ***list, size_t n, const char *s)
 {
-        char **grown = realloc(*list, (n + 2) * sizeof(*grown));
+        char **grown = realloc(*list, (n + 2) * sizeof *grown);
 
         if (!grown)
                 return -ENOMEM;
@@ -95,7 +95,7 @@ static int append(char ***list, size_t n, const char *s)
 
 int ctl_mountinfo_parse(const char *text, char ***ret, size_t *ret_n)
 {
-        char **dirs = calloc(1, sizeof(*dirs)), **devices = calloc(1, sizeof(*devices));
+        char **dirs = calloc(1, sizeof *dirs), **devices = calloc(1, sizeof *devices);
         char *copy = strdup(text), *save = NULL, *line;
         size_t n = 0;
         int r = -ENOMEM;

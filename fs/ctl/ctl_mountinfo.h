@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* ctl_mountinfo.h: which magnetfs mounts there are. Does not touch them. */
-#ifndef MAGNETFS_CTL_MOUNTINFO_H
-#define MAGNETFS_CTL_MOUNTINFO_H
+#ifndef FS_CTL_MOUNTINFO_H
+#define FS_CTL_MOUNTINFO_H
 
 #include <stddef.h>
 

@@ -14,7 +14,7 @@
 /* ---- what there is ---- */
 
 enum command_bit { ADD = 1, LIST = 2, STATUS = 4, KEEP = 8, REMOVE = 16, FILES = 32, WAIT = 64 };
-#define ANY 0
+enum { ANY = 0 };
 
 #define ABOUT_TORRENT                                                                              \
         "TORRENT is an info-hash, at least 6 digits of its beginning, or the name of the\n"        \
@@ -66,7 +66,7 @@ static const struct command {
         {WAIT, "wait", "TORRENT...", "Wait for metadata; prints hash and name as they come.",
          ABOUT_TORRENT ABOUT_WAIT, 1, SIZE_MAX, ctl_wait},
 };
-#define N_COMMANDS (sizeof(commands) / sizeof(*commands))
+#define N_COMMANDS (sizeof commands / sizeof *commands)
 
 enum { OPT_TEMPORARY = 256, OPT_WAIT, OPT_WATCH, OPT_JSON, OPT_OFF, OPT_TIMEOUT };
 
@@ -90,7 +90,7 @@ static const struct option_row {
         {'V', "version", NULL, ANY, 0, "print the version and exit"},
 #undef FLAG
 };
-#define N_OPTIONS     (sizeof(option_rows) / sizeof(*option_rows))
+#define N_OPTIONS     (sizeof option_rows / sizeof *option_rows)
 #define SHORT_OPTIONS ":m:hV"
 
 static const struct command *find_command(const char *name)
@@ -127,8 +127,8 @@ static void print_options(const struct command *command)
                 if (command && !takes(command, o))
                         continue;
                 if (o->key < 256)
-                        snprintf(shortly, sizeof(shortly), "-%c, ", o->key);
-                snprintf(left, sizeof(left), "%s--%s%s%s", shortly, o->name, o->arg ? " " : "",
+                        snprintf(shortly, sizeof shortly, "-%c, ", o->key);
+                snprintf(left, sizeof left, "%s--%s%s%s", shortly, o->name, o->arg ? " " : "",
                          o->arg ? o->arg : "");
                 printf("  %-24s  ", left);
                 for (size_t k = 0, n = 0; !command && k < N_COMMANDS; k++)
@@ -147,7 +147,7 @@ static void print_help(void)
         for (size_t i = 0; i < N_COMMANDS; i++) {
                 char left[32];
 
-                snprintf(left, sizeof(left), "%s %s", commands[i].name, commands[i].args);
+                snprintf(left, sizeof left, "%s %s", commands[i].name, commands[i].args);
                 printf("  %-24s  %s\n", left, commands[i].help);
         }
         print_options(NULL);

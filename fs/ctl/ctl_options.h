@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* ctl_options.h: magnetctl's command line. */
-#ifndef MAGNETFS_CTL_OPTIONS_H
-#define MAGNETFS_CTL_OPTIONS_H
+#ifndef FS_CTL_OPTIONS_H
+#define FS_CTL_OPTIONS_H
 
 #include "ctl/ctl.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* ctl_print.h: what the tables are made of: cells, lines, fields. Pure, like ctl_text.h. */
-#ifndef MAGNETFS_CTL_PRINT_H
-#define MAGNETFS_CTL_PRINT_H
+#ifndef FS_CTL_PRINT_H
+#define FS_CTL_PRINT_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -11,15 +11,15 @@
 #include "ctl/ctl_text.h"
 
 /* Between two columns. */
-#define CTL_GAP       "  "
-#define CTL_GAP_WIDTH 2
+#define CTL_GAP "  "
+enum { CTL_GAP_WIDTH = 2 };
 
 /* Columns of a size and of "kept" or "temp". */
-#define CTL_SIZE_WIDTH 8
-#define CTL_KEPT_WIDTH 4
+enum { CTL_SIZE_WIDTH = 8 };
+enum { CTL_KEPT_WIDTH = 4 };
 
 /* ctl_put_torrents() gives no narrower style, whatever the terminal is. */
-#define CTL_WIDTH_MIN 20
+enum { CTL_WIDTH_MIN = 20 };
 
 #define CTL_NO_TORRENTS "No torrents; add one with: magnetctl add MAGNET"
 

@@ -52,7 +52,7 @@ int ctl_rows_new(const cJSON *status, struct ctl_rows *ret)
 
         if (!cJSON_IsArray(list))
                 return -EBADMSG;
-        row = calloc((size_t)cJSON_GetArraySize(list) + 1, sizeof(*row));
+        row = calloc((size_t)cJSON_GetArraySize(list) + 1, sizeof *row);
         if (!row)
                 return -ENOMEM;
         cJSON_ArrayForEach (t, list) {
@@ -79,5 +79,5 @@ static int by_activity(const void *a, const void *b)
 
 void ctl_rows_sort_by_activity(struct ctl_rows *rows)
 {
-        qsort(rows->row, rows->n, sizeof(*rows->row), by_activity);
+        qsort(rows->row, rows->n, sizeof *rows->row, by_activity);
 }

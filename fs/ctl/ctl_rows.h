@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* ctl_rows.h: the torrents of the control file `status`, as the tables need them. Pure. */
-#ifndef MAGNETFS_CTL_ROWS_H
-#define MAGNETFS_CTL_ROWS_H
+#ifndef FS_CTL_ROWS_H
+#define FS_CTL_ROWS_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -20,7 +20,7 @@ struct ctl_row {
         unsigned progress; /* in 1/10000, rounded down: CTL_COMPLETE is complete */
         size_t index;      /* place in the JSON */
 };
-#define CTL_COMPLETE 10000
+enum { CTL_COMPLETE = 10000 };
 
 struct ctl_rows {
         struct ctl_row *row; /* free() it */

@@ -14,8 +14,8 @@
 #include "ctl/ctl_torrents.h"
 #include "ctl/ctl_wait.h"
 
-#define WATCH_PERIOD_S 1
-#define WIDTH_UNKNOWN  80
+enum { WATCH_PERIOD_S = 1 };
+enum { WIDTH_UNKNOWN = 80 };
 
 /* ---- the terminal ---- */
 

@@ -8,14 +8,14 @@
 #include <strings.h>
 
 /* Longer words are compared by their beginning alone. No name in a mount is longer. */
-#define WORD_MAX 255
+enum { WORD_MAX = 255 };
 
 /* Shorter ones are a part of too many others. */
-#define PART_MIN 3
+enum { PART_MIN = 3 };
 
-#define COST_BEGINS 0
-#define COST_INSIDE 1
-#define COST_SLIPS  2 /* and on */
+enum { COST_BEGINS = 0 };
+enum { COST_INSIDE = 1 };
+enum { COST_SLIPS = 2 }; /* and on */
 
 static bool same(char a, char b)
 {

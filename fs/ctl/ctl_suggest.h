@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* ctl_suggest.h: "did you mean": which of several words somebody meant who got it wrong. Pure. */
-#ifndef MAGNETFS_CTL_SUGGEST_H
-#define MAGNETFS_CTL_SUGGEST_H
+#ifndef FS_CTL_SUGGEST_H
+#define FS_CTL_SUGGEST_H
 
 #include <stddef.h>
 

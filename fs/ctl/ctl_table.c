@@ -89,7 +89,7 @@ cJSON *ctl_table_list_json(const cJSON *status)
                         cJSON_Delete(shown);
                         return NULL;
                 }
-                for (size_t i = 0; i < sizeof(keys) / sizeof(*keys); i++) {
+                for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
                         const cJSON *item = cJSON_GetObjectItemCaseSensitive(t, keys[i]);
                         cJSON *copy = item ? cJSON_Duplicate(item, true) : NULL;
 

@@ -2,8 +2,8 @@
 /* ctl_table.h: magnetctl's output: what the control files say, as tables for people (on a terminal)
  * and as lines of fields for programs (on a pipe). Pure, like ctl_text.h, through which all that
  * comes from torrents goes. */
-#ifndef MAGNETFS_CTL_TABLE_H
-#define MAGNETFS_CTL_TABLE_H
+#ifndef FS_CTL_TABLE_H
+#define FS_CTL_TABLE_H
 
 #include <stdio.h>
 

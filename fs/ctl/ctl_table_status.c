@@ -9,18 +9,18 @@
 #include "ctl/ctl_table.h"
 
 /* Columns are dropped before the names get narrower than this (if there is a name so long). */
-#define NAME_MIN 18
+enum { NAME_MIN = 18 };
 
-#define BAR_CELLS  8
+enum { BAR_CELLS = 8 };
 #define BAR_EIGHTS (BAR_CELLS * 8)
 
 /* The session's thread gives a sign of life every second or so; from here on it is worth a line. */
-#define HEARTBEAT_LATE_MS 10000
+enum { HEARTBEAT_LATE_MS = 10000 };
 
 /* ---- cells ---- */
 
 /* The text of a cell, short; text that may be long or hostile goes by reference. */
-#define CELL_MAX 40
+enum { CELL_MAX = 40 };
 
 enum cell { CELL_SIZE, CELL_BAR, CELL_PERCENT, CELL_RATE, CELL_COUNT, CELL_KEPT, CELL_STATE };
 
@@ -48,7 +48,7 @@ static const struct column {
         {"STATE", CELL_STATE, 0, 7, 10, true},
 #undef FIELD
 };
-#define N_COLUMNS (sizeof(columns) / sizeof(*columns))
+#define N_COLUMNS (sizeof columns / sizeof *columns)
 
 /* Full only when all is there. On a terminal with UTF-8 a cell has eight steps. */
 static void put_bar(char buf[CELL_MAX], unsigned progress, const struct ctl_style *style)
@@ -72,7 +72,7 @@ static uint64_t number_in(const struct column *c, const struct ctl_row *r)
 {
         uint64_t n;
 
-        memcpy(&n, (const char *)r + c->field, sizeof(n));
+        memcpy(&n, (const char *)r + c->field, sizeof n);
         return n;
 }
 
@@ -194,7 +194,7 @@ static void put_row(FILE *out, const struct ctl_row *r, const struct layout *l,
         }
         putc('\n', out);
         if (r->error) {
-                snprintf(line, sizeof(line), CTL_GAP "! %s", r->error);
+                snprintf(line, sizeof line, CTL_GAP "! %s", r->error);
                 ctl_put_line(out, line, style, CTL_RED);
         }
 }
@@ -215,7 +215,7 @@ static void put_summary(FILE *out, const cJSON *status, const struct ctl_style *
                  nodes = ctl_json_number(session, "dhtNodes");
 
         if (late >= HEARTBEAT_LATE_MS) {
-                snprintf(line, sizeof(line),
+                snprintf(line, sizeof line,
                          "! the BitTorrent session gave no sign of life for %" PRIu64 " s",
                          late / 1000);
                 ctl_put_line(out, line, style, CTL_RED);
@@ -225,7 +225,7 @@ static void put_summary(FILE *out, const cJSON *status, const struct ctl_style *
         ctl_size(up, ctl_json_number(session, "uploadRate"));
         ctl_size(used, ctl_json_number(cache, "usedBytes"));
         ctl_size(limit, ctl_json_number(cache, "limitBytes"));
-        snprintf(line, sizeof(line),
+        snprintf(line, sizeof line,
                  "%s/s down, %s/s up, %" PRIu64 " peer%s; cache %s of %s; %" PRIu64
                  " open, %" PRIu64 " waiting; %" PRIu64 " DHT node%s",
                  down, up, peers, plural(peers), used, limit, ctl_json_number(status, "openFiles"),

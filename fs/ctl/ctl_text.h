@@ -5,8 +5,8 @@
  *
  * Nothing here lets a control character through, C0, DEL or C1, nor a byte that is no UTF-8; on a
  * terminal also no character that reorders the text after it. */
-#ifndef MAGNETFS_CTL_TEXT_H
-#define MAGNETFS_CTL_TEXT_H
+#ifndef FS_CTL_TEXT_H
+#define FS_CTL_TEXT_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -24,7 +24,7 @@ struct ctl_style {
 };
 
 /* A size with its unit, at most 8 columns: "1023 B", "9.9 KiB", "250 GiB". Rounded down. */
-#define CTL_SIZE_MAX 16
+enum { CTL_SIZE_MAX = 16 };
 void ctl_size(char buf[CTL_SIZE_MAX], uint64_t bytes);
 
 /* Columns the text takes on a terminal once it is made safe. */

@@ -11,7 +11,7 @@
 #include "ctl/ctl_suggest.h"
 
 /* Digits of a hash that may stand for all of it. */
-#define PREFIX_MIN 6
+enum { PREFIX_MIN = 6 };
 
 int ctl_read_status(struct ctl *c, cJSON **ret)
 {
@@ -148,7 +148,7 @@ static const cJSON *find_torrent(struct ctl *c, const cJSON *status, const char 
 
 void ctl_target_set(struct ctl_target *t, const char *hash, const char *arg)
 {
-        snprintf(t->hash, sizeof(t->hash), "%s", hash);
+        snprintf(t->hash, sizeof t->hash, "%s", hash);
         for (char *p = t->hash; *p; p++)
                 if (*p >= 'A' && *p <= 'F')
                         *p = (char)(*p - 'A' + 'a');
@@ -165,7 +165,7 @@ int ctl_find_targets(struct ctl *c, struct ctl_target **ret, size_t *ret_n)
         r = ctl_read_status(c, &status);
         if (r < 0)
                 return r;
-        targets = calloc(c->n_args + 1, sizeof(*targets));
+        targets = calloc(c->n_args + 1, sizeof *targets);
         if (!targets) {
                 ctl_fail(c, CTL_FAILED, "Out of memory");
                 return -ENOMEM;

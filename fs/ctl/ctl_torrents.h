@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* ctl_torrents.h: the status of a mount, and which torrents of it the arguments mean. */
-#ifndef MAGNETFS_CTL_TORRENTS_H
-#define MAGNETFS_CTL_TORRENTS_H
+#ifndef FS_CTL_TORRENTS_H
+#define FS_CTL_TORRENTS_H
 
 #include "ctl/ctl.h"
 #include "ctl/ctl_json.h"

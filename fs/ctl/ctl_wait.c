@@ -8,7 +8,7 @@
 #include "ctl/ctl_file.h"
 
 /* Files that wait at the same time: far from the usual limit of 1024 descriptors. */
-#define WAIT_BATCH 256
+enum { WAIT_BATCH = 256 };
 
 int64_t ctl_deadline(const struct ctl *c)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* ctl_wait.h: waiting for the metadata of torrents. */
-#ifndef MAGNETFS_CTL_WAIT_H
-#define MAGNETFS_CTL_WAIT_H
+#ifndef FS_CTL_WAIT_H
+#define FS_CTL_WAIT_H
 
 #include <stddef.h>
 #include <stdint.h>
@@ -12,7 +12,7 @@
 int64_t ctl_deadline(const struct ctl *c);
 
 /* The control file `files` of a torrent, a read of which waits. */
-#define CTL_FILES_PATH_MAX 128
+enum { CTL_FILES_PATH_MAX = 128 };
 void ctl_files_path(char buf[CTL_FILES_PATH_MAX], const char *hash);
 
 /* Complains of a read of it that failed with r: CTL_TIMED_OUT where time ran out. */

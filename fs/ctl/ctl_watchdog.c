@@ -13,7 +13,7 @@
 
 /* A daemon that works answers a control file in milliseconds; one that removes a full cache, in
  * seconds. */
-#define STALL_S    30
+enum { STALL_S = 30 };
 #define STALL_TEXT "30"
 
 /* Set once, before any thread: what the parent waits at; -1: there is none. */
@@ -30,7 +30,7 @@ static void fired(union sigval arg)
                                    " seconds; see its log, or end it and start it again\n";
 
         (void)arg;
-        (void)!write(STDERR_FILENO, text, sizeof(text) - 1);
+        (void)!write(STDERR_FILENO, text, sizeof text - 1);
         close(STDOUT_FILENO);
         close(STDERR_FILENO);
         if (parent_fd >= 0)

@@ -3,8 +3,8 @@
  * and not even SIGKILL ends the task that made it. So all calls on the mount are made in a child
  * process, each between ctl_guard() and ctl_unguard(), and the process is given up when one takes
  * too long. For one thread. */
-#ifndef MAGNETFS_CTL_WATCHDOG_H
-#define MAGNETFS_CTL_WATCHDOG_H
+#ifndef FS_CTL_WATCHDOG_H
+#define FS_CTL_WATCHDOG_H
 
 /* Makes the child: returns 0 in it, or -errno when there is none. The caller stays behind and never
  * returns: it ends as the child does, or with status 1 once the child is given up. To be called
