@@ -30,9 +30,9 @@ struct health {
         /* under lock */
         pthread_mutex_t lock;
         pthread_cond_t asked, answered;
-        uint64_t wanted, done; /* numbers of reads of the status */
+        uint64_t wanted, done; /* numbers of reads of the session */
         int error;             /* of the last one */
-        char *status;
+        char *session;
         enum health_state state;
         int state_error;
 };
@@ -79,7 +79,7 @@ static void *run(void *data)
         for (;;) {
                 struct timespec until = deadline(TICK_MS);
                 uint64_t wanted;
-                char *status = NULL;
+                char *session = NULL;
                 int error;
 
                 while (!first && h->wanted == h->done)
@@ -92,21 +92,21 @@ static void *run(void *data)
                 atomic_store(&h->busy_since_ms, client_now_ms());
                 error = mountpoint_check(h->mount);
                 if (error == 0 && first)
-                        error = mountpoint_status_head(h->mount, &status);
+                        error = mountpoint_session(h->mount, &session);
                 atomic_store(&h->busy_since_ms, 0);
                 first = false;
 
                 pthread_mutex_lock(&h->lock);
                 judge(h, error);
                 if (wanted != h->done) {
-                        free(h->status);
-                        h->status = status;
-                        status = NULL;
+                        free(h->session);
+                        h->session = session;
+                        session = NULL;
                         h->error = error;
                         h->done = wanted;
                         pthread_cond_broadcast(&h->answered);
                 }
-                free(status);
+                free(session);
         }
         return NULL;
 }
@@ -172,7 +172,7 @@ bool health_is_stuck(struct health *h)
         return since != 0 && client_now_ms() - since >= STUCK_MS;
 }
 
-int health_status(struct health *h, unsigned timeout_ms, char **ret)
+int health_session(struct health *h, unsigned timeout_ms, char **ret)
 {
         struct timespec until = deadline(timeout_ms);
         uint64_t mine;
@@ -188,7 +188,7 @@ int health_status(struct health *h, unsigned timeout_ms, char **ret)
         } else if (h->error < 0) {
                 r = h->error;
         } else {
-                char *copy = strdup(h->status);
+                char *copy = strdup(h->session);
 
                 r = copy ? 0 : -ENOMEM;
                 if (copy)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* health.h: a thread that looks after the mount, so that no other has to risk a call that may hang.
- * Each second it asks whether the mount is still there, and on demand it reads .magnetfs/status. */
+ * Each second it asks whether the mount is still there, and on demand it reads .magnetfs/session.
+ */
 #ifndef HTTPD_HEALTH_H
 #define HTTPD_HEALTH_H
 
@@ -30,8 +31,8 @@ int health_error(struct health *h);
  * thread; never blocks. */
 bool health_is_stuck(struct health *h);
 
-/* Reads .magnetfs/status anew, in at most timeout_ms. -ETIMEDOUT: the mount does not answer; -errno
- * of the read. The caller frees *ret. Any thread. */
-int health_status(struct health *h, unsigned timeout_ms, char **ret);
+/* Reads .magnetfs/session anew, in at most timeout_ms. -ETIMEDOUT: the mount does not answer;
+ * -errno of the read. The caller frees *ret. Any thread. */
+int health_session(struct health *h, unsigned timeout_ms, char **ret);
 
 #endif

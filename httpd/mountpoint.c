@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/limits.h"
 
 #define CONTROL ".magnetfs"
 /* The longest text is a list of half a million files whose paths have 32 MiB, the most that the
@@ -217,33 +218,13 @@ int mountpoint_status(const struct mountpoint *m, char **ret)
         return r < 0 ? r : read_text(fd, NULL, 0, ret);
 }
 
-int mountpoint_status_head(const struct mountpoint *m, char **ret)
+int mountpoint_session(const struct mountpoint *m, char **ret)
 {
-        /* The mountpoint is the longest of it. */
-        enum { HEAD_BYTES_MAX = 16 * 1024 };
-        static const char torrents[] = ",\"torrents\":[";
         _cleanup_close_ int fd = -1;
-        _cleanup_free_ char *text = malloc(HEAD_BYTES_MAX);
-        char *end;
-        ssize_t n;
         int r;
 
-        if (!text)
-                return -ENOMEM;
-        r = open_control(m, O_RDONLY | O_NONBLOCK, &fd, CONTROL "/status");
-        if (r < 0)
-                return r;
-        n = read(fd, text, HEAD_BYTES_MAX - 1);
-        if (n < 0)
-                return -errno;
-        text[n] = '\0';
-        end = strstr(text, torrents);
-        if (!end)
-                return -EBADMSG;
-        strcpy(end, "}");
-        *ret = text;
-        text = NULL;
-        return 0;
+        r = open_control(m, O_RDONLY | O_NONBLOCK, &fd, CONTROL "/session");
+        return r < 0 ? r : read_text(fd, NULL, 0, ret);
 }
 
 int mountpoint_torrent_status(const struct mountpoint *m, const char *hash, char **ret)
@@ -373,9 +354,7 @@ int mountpoint_file_stat(const struct mountpoint *m, const char *hash, const cha
 
 uint64_t mountpoint_file_number(const struct stat *st)
 {
-        enum { FILE_BITS = 24 }; /* above them: the torrent's number in this mount */
-
-        return st->st_ino & ((1u << FILE_BITS) - 1);
+        return st->st_ino & ((1u << NODE_BITS) - 1);
 }
 
 int mountpoint_file_open(const struct mountpoint *m, const char *hash, const char *path,

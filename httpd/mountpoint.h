@@ -35,8 +35,8 @@ bool mountpoint_is_gone(int error);
 
 /* Reads .magnetfs/status (JSON). The caller frees *ret. -errno. */
 int mountpoint_status(const struct mountpoint *m, char **ret);
-/* The same without the list of torrents, which may be long: always quick. */
-int mountpoint_status_head(const struct mountpoint *m, char **ret);
+/* Reads .magnetfs/session (JSON), which is short however many torrents there are. As above. */
+int mountpoint_session(const struct mountpoint *m, char **ret);
 
 /* Reads the status of one torrent (JSON). -ENOENT: unknown. */
 int mountpoint_torrent_status(const struct mountpoint *m, const char *hash, char **ret);

@@ -78,17 +78,17 @@ static int show_index(struct request *rq, const struct route_match *match)
         return api_json(rq, 200, json);
 }
 
-/* What of the mount's status is told; takes it over. */
-static int answer_health(struct request *rq, cJSON *status)
+/* What of the mount's session is told; takes it over. */
+static int answer_health(struct request *rq, cJSON *session)
 {
         static const char *const told[] = {"heartbeatAge", "uptime", "version", "openFiles",
                                            "parkedReads"};
-        const cJSON *age = cJSON_GetObjectItemCaseSensitive(status, "heartbeatAge");
-        const cJSON *count = cJSON_GetObjectItemCaseSensitive(status, "torrentCount");
+        const cJSON *age = cJSON_GetObjectItemCaseSensitive(session, "heartbeatAge");
+        const cJSON *count = cJSON_GetObjectItemCaseSensitive(session, "torrentCount");
         cJSON *json;
 
         if (!cJSON_IsNumber(age) || age->valuedouble > HEARTBEAT_MS) {
-                cJSON_Delete(status);
+                cJSON_Delete(session);
                 return api_problem(rq, 503, API_RETRY_SOON,
                                    "The torrent session shows no sign of life");
         }
@@ -96,12 +96,12 @@ static int answer_health(struct request *rq, cJSON *status)
         cJSON_AddStringToObject(json, "status", "ok");
         cJSON_AddNumberToObject(json, "torrents", cJSON_IsNumber(count) ? count->valuedouble : 0);
         for (size_t i = 0; i < sizeof told / sizeof told[0]; i++) {
-                cJSON *item = cJSON_DetachItemFromObjectCaseSensitive(status, told[i]);
+                cJSON *item = cJSON_DetachItemFromObjectCaseSensitive(session, told[i]);
 
                 if (item && !cJSON_AddItemToObject(json, told[i], item))
                         cJSON_Delete(item);
         }
-        cJSON_Delete(status);
+        cJSON_Delete(session);
         return api_json(rq, 200, json);
 }
 
@@ -111,7 +111,7 @@ static int show_health(struct request *rq, const struct route_match *match)
         int r;
 
         (void)match;
-        r = health_status(rq->server->health, HEALTH_WAIT_MS, &text);
+        r = health_session(rq->server->health, HEALTH_WAIT_MS, &text);
         if (r == -ETIMEDOUT)
                 return api_problem(rq, 503, API_RETRY_SOON, "The mount does not answer");
         if (r < 0)

@@ -8,12 +8,12 @@
 
 #include "common/cleanup.h"
 #include "common/intake.h"
+#include "common/limits.h"
 #include "api.h"
 #include "files.h"
 #include "media.h"
 #include "uri.h"
 
-#define TORRENT_MAX (32u << 20)
 /* A magnet with a hundred trackers has some 10 KiB; civetweb's limit of a GET is 64 KiB. */
 #define LINK_MAX (128u << 10)
 
@@ -225,7 +225,7 @@ static int add_body(struct request *rq)
                     !request_header(rq, "Content-Type", NULL) ||
                     request_is_type(rq, "application/x-www-form-urlencoded");
         bool keep = uri_query_is(rq->query, "keep", "1");
-        size_t max = torrent ? TORRENT_MAX : LINK_MAX, len;
+        size_t max = torrent ? TORRENT_BYTES_MAX : LINK_MAX, len;
         _cleanup_free_ char *body = NULL;
         int r;
 

@@ -24,6 +24,12 @@ static void make_until(struct doc *d, uint64_t end)
         struct engine *e = d->control->engine;
         struct text *text = &d->made.text;
 
+        if (doc_is_fixed(d, FIXED_SESSION)) {
+                if (!d->made.whole)
+                        document_session(e, d->control->mountpoint, text);
+                d->made.whole = true;
+                return;
+        }
         if (d->node.number == 0) {
                 document_status(e, d->control->mountpoint, &d->made, end);
                 return;
@@ -48,7 +54,8 @@ static void make_until(struct doc *d, uint64_t end)
 bool doc_is(struct node n)
 {
         if (n.number == 0)
-                return n.kind == NODE_TREE && n.node >= FIXED_ADD && n.node <= FIXED_EVENTS;
+                return n.kind == NODE_TREE &&
+                       ((n.node >= FIXED_ADD && n.node <= FIXED_EVENTS) || n.node == FIXED_SESSION);
         return n.kind == NODE_CONTROL && n.node >= CONTROL_STATUS && n.node <= CONTROL_KEEP;
 }
 

@@ -2,6 +2,7 @@
 /* control_add.c: what is written to documents. Some lines are taken in at once; what may take its
  * time is left to the chores, and its write or flush is answered when it is done. */
 #include "control/control_private.h"
+#include "common/limits.h"
 
 #include <errno.h>
 #include <stddef.h>
@@ -13,9 +14,6 @@
 
 #include "torrent/threads.h"
 
-/* What one write to `add` may hold before it is complete: a .torrent of the largest metadata, with
- * its trackers. */
-enum { INTAKE_BYTES_MAX = 33 << 20 };
 /* Answers of `add` that were not read, some 300,000 of them: then nothing more is taken. */
 enum { ANSWERS_BYTES_MAX = 64 << 20 };
 /* What is taken in at once, in the loop of the mount: no more than some lines. */
@@ -160,7 +158,7 @@ static int write_add(struct doc *d, const void *data, size_t len)
         if (is_deaf(d))
                 return -ENOBUFS;
         begun = intake_is_torrent(&d->intake);
-        r = intake_add(&d->intake, data, len, INTAKE_BYTES_MAX);
+        r = intake_add(&d->intake, data, len, TORRENT_BYTES_MAX);
         if (r < 0) {
                 intake_clear(&d->intake);
                 answer_add(d, NULL,

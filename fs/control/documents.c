@@ -105,7 +105,7 @@ static const char *const sidecar_states[] = {[ENGINE_SIDECAR_NONE] = "none",
                                              [ENGINE_SIDECAR_DOWN] = "down",
                                              [ENGINE_SIDECAR_LISTENS] = "listening"};
 
-static void begin_status(struct engine *e, const char *mountpoint, struct text *text)
+static cJSON *session_json(struct engine *e, const char *mountpoint)
 {
         struct torrent_env *env = engine_env(e);
         cJSON *json = cJSON_CreateObject(), *session, *cache;
@@ -135,7 +135,18 @@ static void begin_status(struct engine *e, const char *mountpoint, struct text *
         cJSON_AddNumberToObject(json, "openFiles", atomic_load(&env->open_files));
         cJSON_AddNumberToObject(json, "parkedReads", atomic_load(&env->parked_reads));
         cJSON_AddNumberToObject(json, "torrentCount", registry_count(engine_registry(e)));
-        text_add_json(text, json);
+        return json;
+}
+
+void document_session(struct engine *e, const char *mountpoint, struct text *text)
+{
+        text_add_json(text, session_json(e, mountpoint));
+        text_adds(text, "\n");
+}
+
+static void begin_status(struct engine *e, const char *mountpoint, struct text *text)
+{
+        text_add_json(text, session_json(e, mountpoint));
         /* The torrents follow one by one inside the same object. */
         if (!text->failed) {
                 text->len--;

@@ -31,6 +31,8 @@ void text_adds(struct text *t, const char *s);
  * metadata must be known). */
 void document_status(struct engine *e, const char *mountpoint, struct text_cursor *c, uint64_t end);
 void document_files(struct engine *e, struct torrent *torrent, struct text_cursor *c, uint64_t end);
+/* What the status says besides its torrents: as long however many there are. */
+void document_session(struct engine *e, const char *mountpoint, struct text *text);
 /* One torrent's status, and a newline. */
 void document_torrent(struct engine *e, struct torrent *torrent, struct text *text);
 /* What became of one line written to add: torrent, or NULL and why. */

@@ -10,15 +10,13 @@
 
 #include "common/buffer.h"
 #include "common/intake.h"
+#include "common/limits.h"
 #include "ctl/ctl.h"
 #include "ctl/ctl_file.h"
 #include "ctl/ctl_torrents.h"
 #include "ctl/ctl_wait.h"
 
 enum { HASH_BASE32 = 32 }; /* BEP 9: the older form */
-
-/* What magnetfs takes in one piece. */
-#define TORRENT_MAX (33U << 20)
 
 /* Whether an argument is a magnet and no file: what it holds is magnetfs' to judge. */
 static bool is_magnet(const char *s)
@@ -87,7 +85,7 @@ static int read_torrent_file(const char *path, char **ret, size_t *ret_len)
 
         if (fd < 0)
                 return -errno;
-        r = buffer_read(fd, &data, &room, &len, TORRENT_MAX);
+        r = buffer_read(fd, &data, &room, &len, TORRENT_BYTES_MAX);
         if (r < 0)
                 return r;
         *ret = data;
@@ -143,7 +141,7 @@ static int load_source(struct ctl *c, const char *arg, const char *label, char *
                 complain_source(c, arg, label);
         else if (r == -EFBIG)
                 ctl_fail(c, CTL_FAILED, "%s: too large for a .torrent file (over %u MiB)", label,
-                         TORRENT_MAX >> 20);
+                         TORRENT_BYTES_MAX >> 20);
         else if (r < 0)
                 ctl_fail(c, CTL_FAILED, "%s: cannot read the file: %s", label, strerror(-r));
         else if (!intake_begins_torrent(*ret, *ret_len))

@@ -5,9 +5,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/limits.h"
 #include "torrent/names.h"
 
-enum { NODE_BITS = 24, KIND_SHIFT = 60, BLOCK_BYTES = 512 };
+enum { KIND_SHIFT = 60, BLOCK_BYTES = 512 };
 /* What programs read at a time when they go by st_blksize. */
 enum { IO_BYTES = 128 * 1024 };
 /* Cookies of "." and "..": the entries follow. */
@@ -24,6 +25,7 @@ static const struct fixed magnetfs_entries[] = {
         {FIXED_ADD_TEMPORARY, "add-temporary", S_IFREG | 0600},
         {FIXED_STATUS, "status", S_IFREG | 0600},
         {FIXED_EVENTS, "events", S_IFREG | 0600},
+        {FIXED_SESSION, "session", S_IFREG | 0600},
         {FIXED_BY_HASH, "by-hash", S_IFDIR | 0700},
         {FIXED_TORRENTS, "torrents", S_IFDIR | 0700},
 };

@@ -10,10 +10,11 @@
 #include <unistd.h>
 
 #include "common/intake.h"
+#include "common/limits.h"
 #include "common/log.h"
 
 /* A .torrent of the largest metadata, with its trackers. */
-enum { FILE_BYTES_MAX = 33 << 20, READ_BYTES = 1 << 16 };
+enum { READ_BYTES = 1 << 16 };
 /* The shortest info-hash: in base32. */
 enum { HASH_CHARS_LEAST = 32 };
 
@@ -49,7 +50,7 @@ static int read_file(const char *path, struct intake *in)
         else if (!S_ISREG(st.st_mode))
                 r = S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL;
         while (r == 0 && (n = read(fd, buffer, sizeof buffer)) != 0) {
-                r = n < 0 ? -errno : intake_add(in, buffer, (size_t)n, FILE_BYTES_MAX);
+                r = n < 0 ? -errno : intake_add(in, buffer, (size_t)n, TORRENT_BYTES_MAX);
                 if (r == -E2BIG)
                         r = -EFBIG;
         }

@@ -7,9 +7,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/limits.h"
+
 /* Node 0 is the torrent's own directory. Numbers are given in the torrent's order and so are the
  * same whenever it is built. */
-enum { TREE_ROOT = 0, TREE_NODES_MAX = 1 << 24 };
+enum { TREE_ROOT = 0, TREE_NODES_MAX = 1 << NODE_BITS };
 #define TREE_DIRECTORY UINT32_MAX
 #define TREE_NONE      UINT32_MAX
 

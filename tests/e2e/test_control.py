@@ -44,10 +44,32 @@ def test_the_root_lists_torrents_only_and_the_control_directory_is_found_by_name
     fs.add(album.metainfo)
     assert os.listdir(fs.mountpoint) == ["album"]
     names = set(os.listdir(fs.control))
-    assert names == {"add", "add-temporary", "status", "events", "by-hash", "torrents"}
+    assert names == {
+        "add", "add-temporary", "status", "events", "by-hash", "torrents", "session",
+    }  # fmt: skip
     folder = fs.torrent_folder(album.info_hash)
     assert set(os.listdir(folder)) == {"status", "files", "magnet", "keep", "data"}
     assert album.info_hash in os.listdir(fs.control / "torrents")
+
+
+def test_the_session_is_short_however_many_torrents_there_are(fs: Magnetfs) -> None:
+    """What /healthz and monitors read each few seconds."""
+    alone = json.loads((fs.control / "session").read_text())
+    short = len((fs.control / "session").read_text())
+    assert alone["torrentCount"] == 0 and "torrents" not in alone
+    count = 300
+    fs.add("\n".join(f"{number:040x}" for number in range(1, count + 1)))
+    text = (fs.control / "session").read_text()
+    session, status = json.loads(text), fs.status()
+    assert session["torrentCount"] == len(status["torrents"]) == count
+    assert session.keys() == status.keys() - {"torrents"}
+    assert session["pid"] == status["pid"] and session["mountpoint"] == str(fs.mountpoint)
+    assert len(text) - short < 64, "digits of counts"
+    assert fs.web
+    answer = fs.web.get("/healthz")
+    assert answer.status == 200 and answer.json["torrents"] == count
+    with pytest.raises(OSError):
+        (fs.control / "session").write_text("x")
 
 
 def test_modes_and_owners(fs: Magnetfs, album: Torrent) -> None:
@@ -62,7 +84,7 @@ def test_modes_and_owners(fs: Magnetfs, album: Torrent) -> None:
     assert mode(fs.mountpoint) == "drwxr-xr-x"
     assert mode(directory) == mode(directory / "disc 1") == "dr-xr-xr-x"
     assert mode(directory / "cover.jpg") == "-r--r--r--"
-    for name in ("add", "add-temporary", "status", "events"):
+    for name in ("add", "add-temporary", "status", "events", "session"):
         assert mode(fs.control / name) == "-rw-------", name
     for name in ("status", "files", "magnet", "keep"):
         assert mode(fs.torrent_folder(album.info_hash) / name) == "-rw-------", name

@@ -96,6 +96,14 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
 }
 
 
+def test_a_body_larger_than_any_torrent_is_413(fs: Magnetfs) -> None:
+    """What magnetctl and a write to add take, HTTP takes as well."""
+    assert fs.web
+    largest = 33 << 20
+    assert str(METADATA) in fs.web.post_torrent(padded(largest)).problem(400)["error"]
+    assert str(largest) in fs.web.post_torrent(padded(largest + 1)).problem(413)["error"]
+
+
 @pytest.mark.parametrize("what", REFUSED)
 def test_a_torrent_file_over_a_limit_is_refused_with_the_limit(
     fs: Magnetfs, folder: Path, what: str
@@ -106,7 +114,7 @@ def test_a_torrent_file_over_a_limit_is_refused_with_the_limit(
     assert (number, reason in answer["error"]) == (errno.E2BIG, True), answer
     assert fs.web
     posted = fs.web.post_torrent(metainfo)
-    assert reason in posted.problem(413 if what == "metadata" else 400)["error"]
+    assert reason in posted.problem(400)["error"]
     path = folder / "over.torrent"
     path.write_bytes(metainfo)
     done = fs.ctl("add", str(path))
