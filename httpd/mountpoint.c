@@ -16,9 +16,9 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/control_names.h"
 #include "common/limits.h"
 
-#define CONTROL ".magnetfs"
 /* The longest text is a list of half a million files whose paths have 32 MiB, the most that the
  * mount takes: each byte may be escaped, and each name is there twice. */
 #define TEXT_MAX   (256u << 20)
@@ -214,7 +214,7 @@ int mountpoint_status(const struct mountpoint *m, char **ret)
         _cleanup_close_ int fd = -1;
         int r;
 
-        r = open_control(m, O_RDONLY | O_NONBLOCK, &fd, CONTROL "/status");
+        r = open_control(m, O_RDONLY | O_NONBLOCK, &fd, NAME_CONTROL "/" NAME_STATUS);
         return r < 0 ? r : read_text(fd, NULL, 0, ret);
 }
 
@@ -223,7 +223,7 @@ int mountpoint_session(const struct mountpoint *m, char **ret)
         _cleanup_close_ int fd = -1;
         int r;
 
-        r = open_control(m, O_RDONLY | O_NONBLOCK, &fd, CONTROL "/session");
+        r = open_control(m, O_RDONLY | O_NONBLOCK, &fd, NAME_CONTROL "/" NAME_SESSION);
         return r < 0 ? r : read_text(fd, NULL, 0, ret);
 }
 
@@ -232,7 +232,8 @@ int mountpoint_torrent_status(const struct mountpoint *m, const char *hash, char
         _cleanup_close_ int fd = -1;
         int r;
 
-        r = open_control(m, O_RDONLY | O_NONBLOCK, &fd, CONTROL "/torrents/%s/status", hash);
+        r = open_control(m, O_RDONLY | O_NONBLOCK, &fd,
+                         NAME_CONTROL "/" NAME_TORRENTS "/%s/" NAME_STATUS, hash);
         return r < 0 ? r : read_text(fd, NULL, 0, ret);
 }
 
@@ -242,7 +243,8 @@ int mountpoint_torrent_files(const struct mountpoint *m, struct client *c, const
         _cleanup_close_ int fd = -1;
         int r;
 
-        r = open_control(m, O_RDONLY | O_NONBLOCK, &fd, CONTROL "/torrents/%s/files", hash);
+        r = open_control(m, O_RDONLY | O_NONBLOCK, &fd,
+                         NAME_CONTROL "/" NAME_TORRENTS "/%s/" NAME_FILES, hash);
         return r < 0 ? r : read_text(fd, c, -1, ret);
 }
 
@@ -270,8 +272,8 @@ int mountpoint_add(const struct mountpoint *m, struct client *c, bool keep, cons
         _cleanup_free_ char *answer = NULL;
         int r, refused;
 
-        r = open_control(m, O_RDWR | O_NONBLOCK, &fd, CONTROL "/%s",
-                         keep ? "add" : "add-temporary");
+        r = open_control(m, O_RDWR | O_NONBLOCK, &fd, NAME_CONTROL "/%s",
+                         keep ? NAME_ADD : NAME_ADD_TEMPORARY);
         if (r < 0)
                 return r;
         refused = write_all(fd, data, len);
@@ -292,7 +294,8 @@ int mountpoint_keep(const struct mountpoint *m, const char *hash, bool keep)
         _cleanup_close_ int fd = -1;
         int r;
 
-        r = open_control(m, O_WRONLY | O_NONBLOCK, &fd, CONTROL "/torrents/%s/keep", hash);
+        r = open_control(m, O_WRONLY | O_NONBLOCK, &fd,
+                         NAME_CONTROL "/" NAME_TORRENTS "/%s/" NAME_KEEP, hash);
         return r < 0 ? r : write_all(fd, keep ? "1\n" : "0\n", 2);
 }
 
@@ -301,7 +304,7 @@ int mountpoint_remove(const struct mountpoint *m, const char *hash)
         _cleanup_close_ int torrents = -1;
         int r;
 
-        r = open_control(m, O_PATH | O_DIRECTORY, &torrents, CONTROL "/torrents");
+        r = open_control(m, O_PATH | O_DIRECTORY, &torrents, NAME_CONTROL "/" NAME_TORRENTS);
         if (r < 0)
                 return r;
         return unlinkat(torrents, hash, AT_REMOVEDIR) < 0 ? -errno : 0;
@@ -314,7 +317,8 @@ static int open_data(const struct mountpoint *m, const char *hash, const char *p
         _cleanup_close_ int dir = -1;
         int r;
 
-        r = open_control(m, O_PATH | O_DIRECTORY, &dir, CONTROL "/torrents/%s/data", hash);
+        r = open_control(m, O_PATH | O_DIRECTORY, &dir,
+                         NAME_CONTROL "/" NAME_TORRENTS "/%s/" NAME_DATA, hash);
         while (r == 0 && strlen(path) >= PATH_MAX) {
                 const char *slash = memrchr(path, '/', PATH_MAX - 1);
                 char part[PATH_MAX];

@@ -9,6 +9,7 @@
 #include <strings.h>
 
 #include "common/buffer.h"
+#include "common/control_names.h"
 #include "common/intake.h"
 #include "common/limits.h"
 #include "ctl/ctl.h"
@@ -215,7 +216,8 @@ static void add_one(struct ctl *c, const char *arg, struct ctl_target *targets, 
         set_label(label, arg);
         if (load_source(c, arg, label, &data, &len, &source) < 0)
                 return;
-        r = ctl_file_write(c->mount, c->opt.temporary ? "add-temporary" : "add", data, len, &text);
+        r = ctl_file_write(c->mount, c->opt.temporary ? NAME_ADD_TEMPORARY : NAME_ADD, data, len,
+                           &text);
         if (r == -EINVAL && source == SOURCE_LINK && !has_magnet(arg)) {
                 complain_source(c, arg, label);
                 return;

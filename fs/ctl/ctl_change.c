@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/control_names.h"
 #include "ctl/ctl.h"
 #include "ctl/ctl_file.h"
 #include "ctl/ctl_torrents.h"
@@ -19,7 +20,7 @@ void ctl_keep(struct ctl *c)
         if (ctl_find_targets(c, &targets, &n) < 0)
                 return;
         for (size_t i = 0; i < n; i++) {
-                snprintf(path, sizeof path, "torrents/%s/keep", targets[i].hash);
+                snprintf(path, sizeof path, NAME_TORRENTS "/%s/" NAME_KEEP, targets[i].hash);
                 r = ctl_file_write(c->mount, path, value, strlen(value), NULL);
                 if (r == -ENOENT)
                         ctl_fail(c, CTL_FAILED, "%s: the torrent was removed", targets[i].arg);

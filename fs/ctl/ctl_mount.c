@@ -10,10 +10,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/control_names.h"
 #include "ctl/ctl_mountinfo.h"
 #include "ctl/ctl_watchdog.h"
-
-#define CONTROL_DIR ".magnetfs"
 
 struct ctl_mount {
         char *dir;
@@ -97,7 +96,7 @@ static int open_dirs(struct ctl_mount *m)
         m->root_fd = open(m->dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
         if (m->root_fd < 0)
                 return -errno;
-        m->control_fd = openat(m->root_fd, CONTROL_DIR, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        m->control_fd = openat(m->root_fd, NAME_CONTROL, O_PATH | O_DIRECTORY | O_CLOEXEC);
         if (m->control_fd >= 0)
                 return 0;
         /* told apart from a directory that is not there at all */
@@ -112,7 +111,7 @@ static void explain_open(struct ctl_mount *m, int r, struct ctl_reason *why)
                 snprintf(why->text, sizeof why->text, "%s", complaint);
         else if (r == -EMEDIUMTYPE)
                 snprintf(why->text, sizeof why->text,
-                         "%s is no magnetfs mount (it has no " CONTROL_DIR
+                         "%s is no magnetfs mount (it has no " NAME_CONTROL
                          "); mount one there, or name another with -m",
                          m->dir);
         else
@@ -169,7 +168,7 @@ int ctl_mount_remove(struct ctl_mount *m, const char *hash)
         char path[128];
         int r = 0;
 
-        if (snprintf(path, sizeof path, "torrents/%s", hash) >= (int)sizeof path)
+        if (snprintf(path, sizeof path, NAME_TORRENTS "/%s", hash) >= (int)sizeof path)
                 return -ENOENT;
         ctl_guard(0);
         if (unlinkat(m->control_fd, path, AT_REMOVEDIR) < 0)

@@ -3,65 +3,15 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "common/buffer.h"
-
-#define FS_TYPE "fuse.magnetfs"
+#include "common/mountinfo.h"
 
 /* The kernel's own table; a machine with 100,000 mounts has some 20 MB of it. */
 #define MOUNTINFO_MAX (64U << 20)
-
-/* \ooo as the kernel writes space, tab, newline, backslash and '#' in a mountinfo field. In place.
- */
-static void decode_octal(char *s)
-{
-        char *out = s;
-
-        while (*s) {
-                if (s[0] == '\\' && s[1] >= '0' && s[1] <= '3' && s[2] >= '0' && s[2] <= '7' &&
-                    s[3] >= '0' && s[3] <= '7') {
-                        *out++ = (char)((s[1] - '0') << 6 | (s[2] - '0') << 3 | (s[3] - '0'));
-                        s += 4;
-                } else
-                        *out++ = *s++;
-        }
-        *out = 0;
-}
-
-/* One line of mountinfo, cut into the fields that matter here; they point into line. */
-struct mountinfo_line {
-        char *device, *root, *dir, *type;
-};
-
-static bool mountinfo_split(char *line, struct mountinfo_line *ret)
-{
-        enum { DEVICE = 2, ROOT, DIR_, OPTIONS, FIELDS };
-        char *field[FIELDS] = {NULL}, *save = NULL, *word;
-        unsigned i;
-
-        for (i = 0; i < FIELDS; i++) {
-                field[i] = strtok_r(i ? NULL : line, " ", &save);
-                if (!field[i])
-                        return false;
-        }
-        /* any number of optional fields, then "-" and the type */
-        do {
-                word = strtok_r(NULL, " ", &save);
-                if (!word)
-                        return false;
-        } while (strcmp(word, "-") != 0);
-        word = strtok_r(NULL, " ", &save);
-        if (!word)
-                return false;
-
-        decode_octal(field[DIR_]);
-        *ret = (struct mountinfo_line){field[DEVICE], field[ROOT], field[DIR_], word};
-        return true;
-}
 
 void ctl_mountinfo_free(char **dirs)
 {
@@ -103,9 +53,9 @@ int ctl_mountinfo_parse(const char *text, char ***ret, size_t *ret_n)
         if (!dirs || !devices || !copy)
                 goto finish;
         for (line = strtok_r(copy, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
-                struct mountinfo_line l;
+                struct mountinfo l;
 
-                if (!mountinfo_split(line, &l) || strcmp(l.type, FS_TYPE) != 0 ||
+                if (!mountinfo_split(line, &l) || strcmp(l.type, MOUNTINFO_MAGNETFS) != 0 ||
                     strcmp(l.root, "/") != 0)
                         continue;
                 /* of one mounted over another only the upper can be reached */

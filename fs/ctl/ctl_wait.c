@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "common/clock.h"
+#include "common/control_names.h"
 #include "ctl/ctl_file.h"
 
 /* Files that wait at the same time: far from the usual limit of 1024 descriptors. */
@@ -18,7 +19,7 @@ int64_t ctl_deadline(const struct ctl *c)
 
 void ctl_files_path(char buf[CTL_FILES_PATH_MAX], const char *hash)
 {
-        snprintf(buf, CTL_FILES_PATH_MAX, "torrents/%s/files", hash);
+        snprintf(buf, CTL_FILES_PATH_MAX, NAME_TORRENTS "/%s/" NAME_FILES, hash);
 }
 
 void ctl_fail_metadata(struct ctl *c, const char *hash, int r)

@@ -2,6 +2,7 @@
 /* registry_names.c: which torrent has which directory name, and who moves on when one takes
  * another.
  */
+#include "common/control_names.h"
 #include "engine/registry_private.h"
 
 #include <errno.h>
@@ -11,7 +12,7 @@
 #include "common/clock.h"
 
 /* Names of the root directory that no torrent may take. */
-static const char *const reserved_names[] = {".magnetfs"};
+static const char *const reserved_names[] = {NAME_CONTROL};
 
 static bool is_reserved(const char *name)
 {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* mount_nodes.c: the operations on names and inodes: lookup, attributes, mkdir and rmdir, all that
  * a read-only file system refuses, directories and extended attributes. */
+#include "common/control_names.h"
 #include "mount/mount_private.h"
 
 #include <errno.h>
@@ -157,7 +158,7 @@ static int rmdir_root(struct mount *m, fuse_req_t req, const char *name)
         struct torrent *t;
         int r;
 
-        if (strcmp(name, ".magnetfs") == 0)
+        if (strcmp(name, NAME_CONTROL) == 0)
                 return -EROFS;
         if (fuse_req_ctx(req)->pid == m->helper)
                 return engine_helper_rmdir(m->engine, name);

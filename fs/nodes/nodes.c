@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/control_names.h"
 #include "common/limits.h"
 #include "torrent/names.h"
 
@@ -21,20 +22,20 @@ struct fixed {
 };
 
 static const struct fixed magnetfs_entries[] = {
-        {FIXED_ADD, "add", S_IFREG | 0600},
-        {FIXED_ADD_TEMPORARY, "add-temporary", S_IFREG | 0600},
-        {FIXED_STATUS, "status", S_IFREG | 0600},
-        {FIXED_EVENTS, "events", S_IFREG | 0600},
-        {FIXED_SESSION, "session", S_IFREG | 0600},
-        {FIXED_BY_HASH, "by-hash", S_IFDIR | 0700},
-        {FIXED_TORRENTS, "torrents", S_IFDIR | 0700},
+        {FIXED_ADD, NAME_ADD, S_IFREG | 0600},
+        {FIXED_ADD_TEMPORARY, NAME_ADD_TEMPORARY, S_IFREG | 0600},
+        {FIXED_STATUS, NAME_STATUS, S_IFREG | 0600},
+        {FIXED_EVENTS, NAME_EVENTS, S_IFREG | 0600},
+        {FIXED_SESSION, NAME_SESSION, S_IFREG | 0600},
+        {FIXED_BY_HASH, NAME_BY_HASH, S_IFDIR | 0700},
+        {FIXED_TORRENTS, NAME_TORRENTS, S_IFDIR | 0700},
 };
 
 static const struct fixed control_entries[] = {
-        {CONTROL_STATUS, "status", S_IFREG | 0600},
-        {CONTROL_FILES, "files", S_IFREG | 0600},
-        {CONTROL_MAGNET, "magnet", S_IFREG | 0600},
-        {CONTROL_KEEP, "keep", S_IFREG | 0600},
+        {CONTROL_STATUS, NAME_STATUS, S_IFREG | 0600},
+        {CONTROL_FILES, NAME_FILES, S_IFREG | 0600},
+        {CONTROL_MAGNET, NAME_MAGNET, S_IFREG | 0600},
+        {CONTROL_KEEP, NAME_KEEP, S_IFREG | 0600},
 };
 
 #define N(a) (sizeof(a) / sizeof *(a))
@@ -90,7 +91,7 @@ static int lookup_fixed(const struct nodes *nodes, uint32_t directory, const cha
 
         switch (directory) {
         case FIXED_ROOT:
-                if (strcmp(name, ".magnetfs") == 0) {
+                if (strcmp(name, NAME_CONTROL) == 0) {
                         *ret = FIXED_MAGNETFS;
                         return 0;
                 }
@@ -157,7 +158,7 @@ int node_lookup(const struct nodes *nodes, uint64_t parent, const char *name, ui
                 r = 0;
                 if (f)
                         *ret = node_ino(NODE_CONTROL, p.number, f->node);
-                else if (strcmp(name, "data") == 0)
+                else if (strcmp(name, NAME_DATA) == 0)
                         *ret = node_ino(NODE_DATA, p.number, TREE_ROOT);
                 else
                         r = -ENOENT;
@@ -459,7 +460,7 @@ static int list_control(struct node n, uint64_t cookie, emit_fn emit, void *arg)
         if (list_fixed(control_entries, N(control_entries), NODE_CONTROL, n.number, cookie, emit,
                        arg) &&
             cookie <= COOKIE_DOT_DOT + N(control_entries))
-                (void)emit(arg, "data", node_ino(NODE_DATA, n.number, TREE_ROOT), S_IFDIR,
+                (void)emit(arg, NAME_DATA, node_ino(NODE_DATA, n.number, TREE_ROOT), S_IFDIR,
                            COOKIE_DOT_DOT + N(control_entries) + 1);
         return 0;
 }

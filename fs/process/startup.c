@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "common/log.h"
+#include "common/mountinfo.h"
 
 /* The sidecar of a killed magnetfs needs a moment to notice. */
 enum { PORT_WAIT_MS = 3000, PORT_PAUSE_MS = 20 };
@@ -133,22 +134,6 @@ void startup_sign(int lock_fd)
                 (void)!pwrite(lock_fd, text, (size_t)n, 0);
 }
 
-/* mountinfo writes blanks, tabs, newlines and backslashes as \ooo (proc(5)). */
-static void unescape(char *s)
-{
-        char *to = s;
-
-        while (*s) {
-                if (s[0] == '\\' && s[1] >= '0' && s[1] <= '3' && s[2] && s[3]) {
-                        *to++ = (char)((s[1] - '0') << 6 | (s[2] - '0') << 3 | (s[3] - '0'));
-                        s += 4;
-                } else {
-                        *to++ = *s++;
-                }
-        }
-        *to = '\0';
-}
-
 /* The type of the file system that is mounted last at path, or "" when none is. */
 static void mounted_type(const char *path, char *type, size_t size)
 {
@@ -158,20 +143,10 @@ static void mounted_type(const char *path, char *type, size_t size)
 
         type[0] = '\0';
         while (f && getline(&line, &room, f) > 0) {
-                char *save = NULL, *field = strtok_r(line, " \n", &save), *dash;
-                int i;
+                struct mountinfo m;
 
-                for (i = 0; field && i < 4; i++)
-                        field = strtok_r(NULL, " \n", &save);
-                if (!field)
-                        continue;
-                unescape(field);
-                if (strcmp(field, path) != 0)
-                        continue;
-                while ((dash = strtok_r(NULL, " \n", &save)) && strcmp(dash, "-") != 0)
-                        ;
-                field = dash ? strtok_r(NULL, " \n", &save) : NULL;
-                snprintf(type, size, "%s", field ? field : "");
+                if (mountinfo_split(line, &m) && strcmp(m.dir, path) == 0)
+                        snprintf(type, size, "%s", m.type);
         }
         free(line);
         if (f)
@@ -311,7 +286,7 @@ static int lock_mountpoint(const char *path, const char *full)
                         break;
                 }
                 mounted_type(full, type, sizeof type);
-                if (strcmp(type, "fuse.magnetfs") == 0 && statvfs(full, &v) == 0) {
+                if (strcmp(type, MOUNTINFO_MAGNETFS) == 0 && statvfs(full, &v) == 0) {
                         close(fd);
                         return tell_mounted(path);
                 }
@@ -333,7 +308,7 @@ static int clear_dead(const char *path, const char *full)
         char type[64];
 
         mounted_type(full, type, sizeof type);
-        if (strcmp(type, "fuse.magnetfs") != 0) {
+        if (strcmp(type, MOUNTINFO_MAGNETFS) != 0) {
                 log_error("%s holds a dead mount of %s; unmount it first: fusermount3 -u %s", path,
                           type, path);
                 return ENOTCONN;
@@ -370,7 +345,7 @@ static int check_mountpoint(const char *path, const char *full, bool nonempty)
         }
         if (r == 0) {
                 mounted_type(full, type, sizeof type);
-                if (strcmp(type, "fuse.magnetfs") == 0)
+                if (strcmp(type, MOUNTINFO_MAGNETFS) == 0)
                         return tell_mounted(path);
         }
         if (r == ENOENT)
