@@ -15,6 +15,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "common/buffer.h"
 #include "common/cleanup.h"
 #include "common/control_names.h"
 #include "common/limits.h"
@@ -248,23 +249,6 @@ int mountpoint_torrent_files(const struct mountpoint *m, struct client *c, const
         return r < 0 ? r : read_text(fd, c, -1, ret);
 }
 
-static int write_all(int fd, const char *data, size_t len)
-{
-        while (len > 0) {
-                ssize_t n = write(fd, data, len);
-
-                if (n < 0 && errno == EINTR)
-                        continue;
-                if (n < 0)
-                        return -errno;
-                if (n == 0)
-                        return -EIO;
-                data += n;
-                len -= (size_t)n;
-        }
-        return 0;
-}
-
 int mountpoint_add(const struct mountpoint *m, struct client *c, bool keep, const void *data,
                    size_t len, char **ret)
 {
@@ -276,7 +260,7 @@ int mountpoint_add(const struct mountpoint *m, struct client *c, bool keep, cons
                          keep ? NAME_ADD : NAME_ADD_TEMPORARY);
         if (r < 0)
                 return r;
-        refused = write_all(fd, data, len);
+        refused = buffer_write(fd, data, len);
         if (refused < 0 && refused != -EINVAL && refused != -E2BIG)
                 return refused;
         r = read_text(fd, c, ADD_ANSWER_MS, &answer);
@@ -296,7 +280,7 @@ int mountpoint_keep(const struct mountpoint *m, const char *hash, bool keep)
 
         r = open_control(m, O_WRONLY | O_NONBLOCK, &fd,
                          NAME_CONTROL "/" NAME_TORRENTS "/%s/" NAME_KEEP, hash);
-        return r < 0 ? r : write_all(fd, keep ? "1\n" : "0\n", 2);
+        return r < 0 ? r : buffer_write(fd, keep ? "1\n" : "0\n", 2);
 }
 
 int mountpoint_remove(const struct mountpoint *m, const char *hash)

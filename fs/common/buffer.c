@@ -50,3 +50,20 @@ int buffer_read(int fd, char **data, size_t *room, size_t *len, size_t max)
                         return 0;
         }
 }
+
+int buffer_write(int fd, const void *data, size_t len)
+{
+        const char *p = data;
+
+        while (len > 0) {
+                ssize_t n = write(fd, p, len);
+
+                if (n < 0 && errno == EINTR)
+                        continue;
+                if (n <= 0)
+                        return n < 0 ? -errno : -EIO;
+                p += n;
+                len -= (size_t)n;
+        }
+        return 0;
+}

@@ -15,4 +15,7 @@ int buffer_grow(char **data, size_t *room, size_t needed);
  * later; -EFBIG: more than max bytes; -ENOMEM; -errno of read(). Blocking. */
 int buffer_read(int fd, char **data, size_t *room, size_t *len, size_t max);
 
+/* Writes all of it, through short writes and signals. -errno; some of it may have been written. */
+int buffer_write(int fd, const void *data, size_t len);
+
 #endif

@@ -125,23 +125,6 @@ int ctl_file_read(const struct ctl_mount *m, const char *path, int64_t deadline_
 
 /* ---- writing ---- */
 
-static int write_all(int fd, const char *data, size_t len)
-{
-        while (len > 0) {
-                ssize_t k = write(fd, data, len);
-
-                if (k < 0 && errno == EINTR)
-                        continue;
-                if (k < 0)
-                        return -errno;
-                if (k == 0)
-                        return -EIO;
-                data += k;
-                len -= (size_t)k;
-        }
-        return 0;
-}
-
 int ctl_file_write(const struct ctl_mount *m, const char *path, const void *data, size_t len,
                    char **ret)
 {
@@ -158,7 +141,7 @@ int ctl_file_write(const struct ctl_mount *m, const char *path, const void *data
                 ctl_unguard();
                 return r;
         }
-        r = write_all(fd, data, len);
+        r = buffer_write(fd, data, len);
         if (ret) {
                 int k = buffer_read(fd, &answer, &room, &answer_len, CTL_READ_MAX);
 

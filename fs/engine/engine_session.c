@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/buffer.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "engine/engine_private.h"
@@ -281,7 +282,7 @@ void engine_save_state(struct engine *e)
         fd = openat(e->options.state_dir_fd, "session.new",
                     O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
         if (fd >= 0) {
-                ok = write(fd, data, len) == (ssize_t)len;
+                ok = buffer_write(fd, data, len) == 0;
                 close(fd);
                 if (!ok || renameat(e->options.state_dir_fd, "session.new", e->options.state_dir_fd,
                                     state_file) < 0)

@@ -12,7 +12,7 @@ import signal
 import subprocess
 import uuid
 from pathlib import Path
-from typing import Callable, Iterator
+from typing import Any, Callable, Iterator
 
 import pytest
 
@@ -364,24 +364,21 @@ def test_a_file_in_the_stores_place_is_not_taken(
     fs = magnetfs("--read-timeout", "20")
     elsewhere = folder / "elsewhere"
     elsewhere.write_text("precious")
-    for n, make in enumerate(
-        (
-            lambda path: path.write_text("foreign"),
-            lambda path: path.symlink_to(elsewhere),
-            lambda path: path.mkdir(),
-        ),
-        start=1,
-    ):
-        path = fs.cache / f"{album.info_hash}-{n}.pieces"
-        make(path)
+    path = fs.cache / f"{album.info_hash}.pieces"
+    ways: list[tuple[Callable[[], Any], Callable[[], Any], Callable[[], Any]]] = [
+        (lambda: path.write_text("foreign"), lambda: path.read_text() == "foreign", path.unlink),
+        (lambda: path.symlink_to(elsewhere), path.is_symlink, path.unlink),
+        (path.mkdir, path.is_dir, path.rmdir),
+    ]
+    for make, is_there, remove in ways:
+        make()
         number, answer = fs.refused(album.metainfo)
         assert errno_name(number) == "EEXIST" and "remove it" in answer["error"], answer
-        assert path.exists() and elsewhere.read_text() == "precious"
-    assert (fs.cache / f"{album.info_hash}-1.pieces").read_text() == "foreign"
+        assert is_there() and elsewhere.read_text() == "precious"
+        remove()
     fs.add(album.magnet(seeder.seed(album)))
     fs.files(album.info_hash)
-    made = fs.cache / f"{album.info_hash}-4.pieces"
-    assert made.stat().st_mode & 0o7777 == 0o600
+    assert path.stat().st_mode & 0o7777 == 0o600
     assert_same(fs.directory(album) / "top.bin", album, "top.bin")
 
 
@@ -390,7 +387,7 @@ def test_what_a_killed_magnetfs_left_is_no_hindrance(
 ) -> None:
     fs = magnetfs("--read-timeout", "20")
     fs.add(album.metainfo)
-    left = fs.cache / f"{album.info_hash}-1.pieces"
+    left = fs.cache / f"{album.info_hash}.pieces"
     assert left.exists()
     fs.kill()
     waiting.until("its helper and sidecar have ended", lambda: not fs.processes())
