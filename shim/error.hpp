@@ -41,6 +41,8 @@ template <typename F> auto insist(F &&body) noexcept
                         return body();
                 } catch (std::bad_alloc const &) {
                         std::this_thread::sleep_for(std::chrono::milliseconds(10));
+                } catch (...) {
+                        std::terminate(); // waiting would not help
                 }
         }
 }

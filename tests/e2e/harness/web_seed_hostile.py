@@ -56,10 +56,12 @@ def negative_chunk(connection: socket.socket, asked: Range) -> None:
 
 
 def endless_chunks(connection: socket.socket, asked: Range) -> None:
+    more = b"4000\r\n" + bytes(0x4000) + b"\r\n"
     connection.sendall(asked.head("Transfer-Encoding: chunked", length=-1))
-    connection.sendall(f"{len(asked.data):x}\r\n".encode() + asked.data + b"\r\n")
+    # In one go: who has all that he asked for may hang up before he sees that there is more.
+    connection.sendall(f"{len(asked.data):x}\r\n".encode() + asked.data + b"\r\n" + more)
     while True:
-        connection.sendall(b"4000\r\n" + bytes(0x4000) + b"\r\n")
+        connection.sendall(more)
 
 
 def endless_trailers(connection: socket.socket, asked: Range) -> None:
@@ -76,7 +78,7 @@ def endless_body(connection: socket.socket, asked: Range) -> None:
 
 
 def endless_without_length(connection: socket.socket, asked: Range) -> None:
-    connection.sendall(asked.head(length=-1) + asked.data)
+    connection.sendall(asked.head(length=-1) + asked.data + bytes(64 * 1024))
     while True:
         connection.sendall(bytes(64 * 1024))
 
