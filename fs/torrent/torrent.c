@@ -220,7 +220,7 @@ int torrent_drop_content(struct torrent *t, struct content *ret)
         int r = 0;
 
         pthread_mutex_lock(&t->lock);
-        if (!t->content.listing)
+        if (!t->content.listing || t->state == TORRENT_GONE)
                 r = -ENOENT;
         else if (t->open || t->bt)
                 r = -EBUSY;

@@ -204,7 +204,7 @@ void content_unref(struct content *content);
 /* The torrent falls asleep: it has neither listing nor store until torrent_set_content gives them
  * back. *ret takes its references, for content_unref, which leaves the store's file where it is.
  * Who holds others goes on with them. Any thread; nothing blocks. -EBUSY: a file of it is open, or
- * the session has it; -ENOENT: it has none. */
+ * the session has it; -ENOENT: it has none, or is gone. */
 int torrent_drop_content(struct torrent *t, struct content *ret);
 /* A reference to its listing, or to its store; NULL: it has none. Any thread; nothing blocks. */
 struct listing *torrent_listing(struct torrent *t);

@@ -671,6 +671,8 @@ static void test_asleep_and_awake(void **state)
         handle_close(h);
         free(have);
         assert_over(&f);
+        assert_null(torrent_end(f.torrent, EIO));
+        assert_int_equal(torrent_drop_content(f.torrent, &other), -ENOENT);
         end(&f);
 }
 
