@@ -29,11 +29,14 @@ void announce_asked(struct announce *a, bool told, uint64_t now)
                 return;
         a->sent_ms = now;
         a->tries++;
+        a->unanswered++;
 }
 
 enum announce_action announce_answered(struct announce *a, int err)
 {
-        if (a->state != ANNOUNCE_SENT)
+        if (a->unanswered > 0)
+                a->unanswered--;
+        if (a->unanswered > 0 || a->state != ANNOUNCE_SENT)
                 return ANNOUNCE_NOTHING;
         if (err == EEXIST && a->tries < TRIES_MAX) {
                 a->state = ANNOUNCE_WANTED;
@@ -45,13 +48,16 @@ enum announce_action announce_answered(struct announce *a, int err)
 
 void announce_unanswered(struct announce *a)
 {
+        a->unanswered = 0;
         if (a->state == ANNOUNCE_SENT)
                 a->state = ANNOUNCE_WANTED;
 }
 
 enum announce_action announce_tick(struct announce *a, uint64_t now)
 {
-        if (a->state == ANNOUNCE_SENT && life_elapsed(a->sent_ms, now) >= ANSWER_MS)
+        if (a->state == ANNOUNCE_SENT && life_elapsed(a->sent_ms, now) >= ANSWER_MS) {
+                a->unanswered = 0;
                 a->state = a->tries < TRIES_MAX ? ANNOUNCE_WANTED : ANNOUNCE_NONE;
+        }
         return a->state == ANNOUNCE_WANTED ? ANNOUNCE_ASK : ANNOUNCE_NOTHING;
 }

@@ -16,7 +16,8 @@ enum announce_state {
 /* One torrent's; zeroed at first. */
 struct announce {
         enum announce_state state;
-        unsigned tries; /* how often the helper was asked for this name */
+        unsigned tries;      /* how often the helper was asked for this name */
+        unsigned unanswered; /* questions, those about names before this one included */
         uint64_t sent_ms;
 };
 
@@ -32,8 +33,8 @@ void announce_want(struct announce *a);
 void announce_drop(struct announce *a);
 /* After ASK: whether the helper could be told. If not, the next tick asks again. */
 void announce_asked(struct announce *a, bool told, uint64_t now_ms);
-/* The helper has answered: err > 0 is an errno. A late answer, to what was asked for before another
- * name or before a time-out, changes nothing. */
+/* The helper has answered: err > 0 is an errno. Answers come in the order of the questions, so that
+ * only the last one is about the name of now; one that comes after a time-out changes nothing. */
 enum announce_action announce_answered(struct announce *a, int err);
 /* The helper will not answer any more: the next one is to be asked. */
 void announce_unanswered(struct announce *a);

@@ -66,12 +66,41 @@ static void test_the_answer_for_an_old_name_leaves_the_new_one_wanted(void **sta
         assert_int_equal(announce_tick(&a, UINT64_MAX), ANNOUNCE_NOTHING);
 }
 
+/* The new name is asked for before the old one's answer has come. */
+static void test_only_the_last_answer_is_about_the_name(void **state)
+{
+        static const int old[] = {0, ENOENT, EEXIST};
+
+        (void)state;
+        for (unsigned i = 0; i < 3; i++) {
+                struct announce a = {0};
+
+                announce_want(&a);
+                announce_asked(&a, true, 1);
+                announce_want(&a);
+                announce_asked(&a, true, 2);
+                assert_int_equal(announce_answered(&a, old[i]), ANNOUNCE_NOTHING);
+                assert_int_equal(a.state, ANNOUNCE_SENT);
+                assert_int_equal(announce_answered(&a, EEXIST), ANNOUNCE_ASK);
+                announce_asked(&a, true, 3);
+                assert_int_equal(announce_answered(&a, 0), ANNOUNCE_NOTHING);
+                assert_int_equal(a.state, ANNOUNCE_NONE);
+                /* another helper: what the one before was asked is answered by nobody */
+                announce_want(&a);
+                announce_asked(&a, true, 4);
+                announce_unanswered(&a);
+                announce_asked(&a, true, 5);
+                assert_int_equal(announce_answered(&a, ENOENT), ANNOUNCE_FAILED);
+        }
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_a_name_that_exists_is_tried_so_often),
                 cmocka_unit_test(test_what_is_not_answered_is_asked_again),
                 cmocka_unit_test(test_the_answer_for_an_old_name_leaves_the_new_one_wanted),
+                cmocka_unit_test(test_only_the_last_answer_is_about_the_name),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
