@@ -27,8 +27,11 @@ void store_release(struct store *s, uint32_t piece)
         bool give_back;
 
         pthread_mutex_lock(&s->lock);
-        give_back = !s->discarded && bit(s->reserved, piece) && !bit(s->written, piece) &&
-                    !store_has(s, piece);
+        /* What is being taken off the disk is given back after that. */
+        if (piece == s->evicting)
+                s->wanted_again = false;
+        give_back = !s->discarded && piece != s->evicting && bit(s->reserved, piece) &&
+                    !bit(s->written, piece) && !store_has(s, piece);
         if (give_back)
                 room = store_room_drop(s, piece);
         pthread_mutex_unlock(&s->lock);
@@ -41,8 +44,8 @@ void store_clear(struct store *s, uint32_t piece)
         bool clear;
 
         pthread_mutex_lock(&s->lock);
-        clear = !s->discarded && piece < s->have.pieces && bit(s->written, piece) &&
-                !store_has(s, piece);
+        clear = !s->discarded && piece < s->have.pieces && piece != s->evicting &&
+                bit(s->written, piece) && !store_has(s, piece);
         pthread_mutex_unlock(&s->lock);
         if (!clear || store_punch_pieces(s, piece, piece + 1) < 0)
                 return; /* no holes here: what is there keeps its room */
@@ -164,7 +167,9 @@ int store_unset(struct store *s, uint32_t piece)
                 r = -ENOENT;
         if (r == 0) {
                 atomic_fetch_sub(&s->have_bytes, store_shown_bytes(s, piece));
-                cache_unsettle(s->cache, store_piece_room(s, piece));
+                /* Of padding alone it never had room. */
+                if (bit(s->reserved, piece))
+                        cache_unsettle(s->cache, store_piece_room(s, piece));
                 s->evicting = piece;
                 s->wanted_again = false;
         }
@@ -181,7 +186,7 @@ int store_punch(struct store *s, uint32_t piece)
         s->evicting = UINT32_MAX;
         if (!s->deleted && r == 0) {
                 bit_clear(s->written, piece);
-                if (!s->wanted_again)
+                if (!s->wanted_again && bit(s->reserved, piece))
                         room = store_room_drop(s, piece);
         }
         pthread_cond_broadcast(&s->evicted);

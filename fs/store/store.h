@@ -41,7 +41,9 @@ struct store_options {
  * name. What lies in the file in pieces that are not there is taken off the disk; pieces behind the
  * file's end are not there. Any thread; blocking on the disk. -EFBIG: the file system can't hold
  * such a file. -EEXIST: a file of that name is there, and it is somebody else's. -ENOENT: with
- * have, no such file is there. -ESTALE: a store of the name has a higher number. Else -errno. */
+ * have, no such file is there. -EBUSY: with have, the store of that number has not been left yet.
+ * -ESTALE: a store of the name has a higher number. Else -errno, and a file that is there stays and
+ * counts. */
 int store_open(struct cache *c, const struct store_options *o, struct store **ret);
 /* Why store_open failed, and what to do, for an errno (> 0) of it. Lives until the thread's next
  * call. */
@@ -51,9 +53,12 @@ void store_condemn(struct store *s);
 /* Condemns it, deletes its file and gives its room back. Any thread; blocking: the file system may
  * take its time for a large one. */
 void store_discard(struct store *s);
-/* The last reference that goes closes the file. It stays, and counts, until the store is opened
- * again or the cache is; what lies in it of pieces that are not there goes. Of a store that was
- * discarded nothing stays. Blocking then; NULL is fine. */
+/* Leaves the file where it is, for the next store_open: it counts until then, and what lies in it
+ * of pieces that are not there goes. Reads and writes fail with -ESTALE from here on; what was
+ * there can still be asked for. Nothing may write or evict meanwhile. Blocking. */
+void store_leave(struct store *s);
+/* The last reference that goes closes the file, and leaves it first if that was not done, which
+ * blocks; of one that was discarded nothing stays. NULL is fine. */
 struct store *store_ref(struct store *s);
 void store_unref(struct store *s);
 

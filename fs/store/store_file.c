@@ -122,6 +122,9 @@ static int adopt_file(struct store *s, const char *name, const uint8_t *have)
                 s->have_bytes += store_shown_bytes(s, i);
         }
         punch_missing(s);
+        /* Where there are no holes what lies behind the last piece goes. */
+        if (!s->cache->sparse && (uint64_t)st.st_size > s->top)
+                (void)!ftruncate(s->fd, (off_t)s->top);
         return 0;
 }
 
@@ -141,22 +144,28 @@ int store_open(struct cache *c, const struct store_options *o, struct store **re
                 r = -ENOMEM;
         } else if (f->number > o->number) {
                 r = -ESTALE;
+        } else if (f->store && f->number == o->number && o->have) {
+                r = -EBUSY;
         } else {
                 if (f->store || (f->closed && !o->have))
                         (void)unlinkat(c->dir_fd, name, 0);
                 if (f->store)
                         f->store->file = NULL;
                 f->store = NULL;
-                f->closed = false;
-                cache_give_back(c, f->room, f->pending);
-                f->room = f->pending = 0;
                 r = o->have ? adopt_file(s, name, o->have) : create_file(s, name);
+                /* Only now, so that nobody takes its room meanwhile; one that could not be adopted
+                 * is still there, and counts. */
+                if (r == 0 || r == -ENOENT || !o->have) {
+                        cache_give_back(c, f->room, f->pending);
+                        f->room = f->pending = 0;
+                        f->closed = false;
+                }
         }
         if (r == 0) {
                 f->store = s;
                 f->number = o->number;
                 s->file = f;
-        } else if (f && !f->store && r != -ESTALE) {
+        } else if (f && !f->store && !f->closed) {
                 cache_file_forget(c, f);
         }
         pthread_mutex_unlock(&c->files_lock);
@@ -221,36 +230,54 @@ struct store *store_ref(struct store *s)
         return s;
 }
 
-/* It is closed, and stays: what is there goes on to count. */
+/* It stays, and what is there goes on to count. Under cache->files_lock. */
 static void leave_file(struct store *s)
 {
         struct cache *c = s->cache;
         uint64_t room, pending, unfinished = 0;
 
         punch_missing(s);
+        pthread_mutex_lock(&s->lock);
         room = store_room_all(s, &pending);
         for (uint32_t i = 0; i < s->have.pieces && c->sparse; i++)
                 if (bit(s->reserved, i) && !have_has(&s->have, i))
                         unfinished += store_piece_room(s, i);
         if (!c->sparse)
                 unfinished = pending;
+        s->deleted = true;
+        pthread_mutex_unlock(&s->lock);
         cache_give_back(c, unfinished, unfinished);
         s->file->store = NULL;
         s->file->closed = true;
         s->file->room = room - unfinished;
         s->file->pending = pending - unfinished;
+        s->file = NULL;
+}
+
+void store_leave(struct store *s)
+{
+        bool leaves;
+
+        /* First, so that nothing is written any more. */
+        pthread_mutex_lock(&s->lock);
+        leaves = !s->discarded;
+        s->discarded = true;
+        pthread_mutex_unlock(&s->lock);
+        if (!leaves)
+                return;
+        pthread_mutex_lock(&s->cache->files_lock);
+        if (s->file)
+                leave_file(s);
+        pthread_mutex_unlock(&s->cache->files_lock);
 }
 
 void store_unref(struct store *s)
 {
         if (!s || atomic_fetch_sub_explicit(&s->refs, 1, memory_order_acq_rel) != 1)
                 return;
-        pthread_mutex_lock(&s->cache->files_lock);
-        if (s->file && !s->discarded)
-                leave_file(s);
-        pthread_mutex_unlock(&s->cache->files_lock);
+        store_leave(s);
         /* Of one that has no name nothing is left with the last descriptor. */
-        if (!s->deleted && (!s->file || s->discarded))
+        if (!s->deleted)
                 store_discard(s);
         store_free(s);
 }

@@ -1037,6 +1037,16 @@ static void test_hidden(void **state)
 
 /* ---- one torrent's store again and again ---- */
 
+static int truncateat(int dir_fd, const char *name, off_t size)
+{
+        int fd = openat(dir_fd, name, O_WRONLY | O_CLOEXEC), r;
+
+        assert_true(fd >= 0);
+        r = ftruncate(fd, size);
+        close(fd);
+        return r;
+}
+
 enum { A_LENGTH = 65536, A_PIECES = 9 };
 
 static int open_as(struct cache *c, uint32_t number, const uint8_t *have, struct store **ret)
@@ -1161,7 +1171,6 @@ static void test_a_file_that_was_cut(void **state)
         struct cache *c = new_cache(f, 100 * MIB);
         const uint8_t all[] = {0xff, 0x01};
         struct store *s;
-        int fd;
 
         assert_int_equal(open_as(c, 1, NULL, &s), 0);
         for (uint32_t i = 0; i < A_PIECES; i++) {
@@ -1169,10 +1178,7 @@ static void test_a_file_that_was_cut(void **state)
                 store_set(s, i);
         }
         store_unref(s);
-        fd = openat(f->fd, HEX ".pieces", O_WRONLY | O_CLOEXEC);
-        assert_true(fd >= 0);
-        assert_int_equal(ftruncate(fd, 4 * A_LENGTH + 1), 0);
-        close(fd);
+        assert_int_equal(truncateat(f->fd, HEX ".pieces", 4 * A_LENGTH + 1), 0);
         assert_int_equal(open_as(c, 1, all, &s), 0);
         assert_int_equal(store_first_missing(s, 0, A_PIECES), 4);
         assert_int_equal(store_have_bytes(s), 4 * A_LENGTH);
@@ -1181,6 +1187,81 @@ static void test_a_file_that_was_cut(void **state)
         assert_int_equal(symlinkat("elsewhere", f->fd, HEX ".pieces"), 0);
         assert_int_equal(open_as(c, 1, all, &s), -ELOOP);
         assert_int_equal(unlinkat(f->fd, HEX ".pieces", 0), 0);
+        cache_free(c);
+}
+
+/* Whatever is reserved, released and cleared while a piece is being taken away: what is used is
+ * what there is, and at the end nothing. */
+static void test_room_of_what_goes(void **state)
+{
+        struct fixture *f = *state;
+        struct cache *c = new_cache(f, 100 * MIB);
+        struct store *s;
+
+        assert_int_equal(open_as(c, 1, NULL, &s), 0);
+        /* never reserved nor written: padding */
+        store_set(s, 3);
+        assert_int_equal(store_unset(s, 3), 0);
+        assert_int_equal(store_punch(s, 3), 0);
+        assert_int_equal(used(c), 0);
+        for (unsigned way = 0; way < 8; way++) {
+                write_piece(s, 2, 'x');
+                store_set(s, 2);
+                assert_int_equal(used(c), A_LENGTH + map_bytes(f, 1));
+                assert_int_equal(store_unset(s, 2), 0);
+                if (way & 1)
+                        assert_int_equal(store_reserve(s, 2), 0);
+                if (way & 2)
+                        store_clear(s, 2);
+                if (way & 4)
+                        store_release(s, 2);
+                assert_int_equal(store_punch(s, 2), 0);
+                assert_int_equal(used(c), (way & 5) == 1 ? A_LENGTH + map_bytes(f, 1) : 0);
+                store_release(s, 2);
+                assert_int_equal(used(c), 0);
+                assert_int_equal(store_reserve(s, 2), 0); /* the bound is what it was */
+                store_release(s, 2);
+        }
+        drop(s);
+        assert_int_equal(used(c), 0);
+        cache_free(c);
+}
+
+/* A file that can't be opened is still on the disk, and counts; a newer torrent takes its place. */
+static void test_a_file_that_cannot_be_opened_counts(void **state)
+{
+        struct fixture *f = *state;
+        struct cache *c = new_cache(f, 100 * MIB);
+        uint64_t full = A_LENGTH + map_bytes(f, 1);
+        const uint8_t one[] = {0x01, 0x00};
+        struct rlimit before, little;
+        struct store *s, *again = NULL;
+
+        assert_int_equal(open_as(c, 1, NULL, &s), 0);
+        write_piece(s, 0, 'x');
+        store_set(s, 0);
+        assert_int_equal(open_as(c, 1, one, &again), -EBUSY);
+        store_leave(s);
+        assert_int_equal(used(c), full);
+        /* cut, and no room to grow again */
+        assert_int_equal(truncateat(f->fd, HEX ".pieces", A_LENGTH), 0);
+        assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+        little = (struct rlimit){2 * A_LENGTH, before.rlim_max};
+        signal(SIGXFSZ, SIG_IGN);
+        assert_int_equal(setrlimit(RLIMIT_FSIZE, &little), 0);
+        assert_int_equal(open_as(c, 1, one, &again), -EFBIG);
+        assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+        assert_int_equal(used(c), full);
+        assert_int_equal(open_as(c, 1, one, &again), 0);
+        assert_int_equal(used(c), full);
+        assert_piece(again, 0, 'x');
+        store_unref(again);
+        store_unref(s);
+        assert_int_equal(used(c), full);
+        assert_int_equal(open_as(c, 2, NULL, &again), 0);
+        assert_int_equal(used(c), 0);
+        drop(again);
+        assert_int_equal(entries(f), 0);
         cache_free(c);
 }
 
@@ -1284,6 +1365,8 @@ int main(void)
                 T(test_closed_and_opened_again),
                 T(test_a_file_that_was_cut),
                 T(test_nobody_reads_what_goes),
+                T(test_room_of_what_goes),
+                T(test_a_file_that_cannot_be_opened_counts),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
