@@ -262,15 +262,24 @@ static bool waits(const struct doc *d)
         return d->request || d->poll_handle;
 }
 
+/* The document whose read waits under that id. Under c->lock. */
+static struct doc *find_reading(struct control *c, uint64_t id)
+{
+        struct doc *d;
+
+        DL_FOREACH2 (c->docs, d, next_doc) {
+                if (d->request && is_id(d->id, id))
+                        break;
+        }
+        return d;
+}
+
 void doc_arm(struct control *c, uint64_t id)
 {
         struct doc *d;
 
         pthread_mutex_lock(&c->lock);
-        DL_FOREACH2 (c->docs, d, next_doc) {
-                if (d->request && (uint32_t)d->id == (uint32_t)id)
-                        break;
-        }
+        d = find_reading(c, id);
         if (!d) {
                 pthread_mutex_unlock(&c->lock);
                 writing_arm(c, id);
@@ -285,10 +294,7 @@ void doc_interrupt(struct control *c, uint64_t id)
         struct doc *d;
 
         pthread_mutex_lock(&c->lock);
-        DL_FOREACH2 (c->docs, d, next_doc) {
-                if (d->request && (uint32_t)d->id == (uint32_t)id)
-                        break;
-        }
+        d = find_reading(c, id);
         if (d) {
                 settle_and_unlock(c, d, EINTR);
         } else {

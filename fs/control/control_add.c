@@ -199,7 +199,7 @@ static struct writing *find_writing(struct control *c, uint64_t id)
         struct writing *w;
 
         DL_FOREACH (c->writings, w) {
-                if (w->id == id)
+                if (is_id(w->id, id))
                         break;
         }
         return w;

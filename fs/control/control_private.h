@@ -85,6 +85,12 @@ static inline bool doc_is_add(const struct doc *d)
         return doc_is_fixed(d, FIXED_ADD) || doc_is_fixed(d, FIXED_ADD_TEMPORARY);
 }
 
+/* Whether an id is meant: the handler of an interrupt knows its low 32 bits alone. */
+static inline bool is_id(uint64_t id, uint64_t meant)
+{
+        return (uint32_t)id == (uint32_t)meant;
+}
+
 /* ---- control.c ---- */
 
 /* A torrent that was added by both of its hashes was two until its metadata came: goes on with the
