@@ -110,7 +110,8 @@ int engine_helper_rmdir(struct engine *e, const char *name)
                 return engine_departed(e, name) ? 0 : -ENOENT;
         /* The kernel looked the name up a moment ago. If it was another's then, it takes that one's
          * directory for the one that is removed. */
-        if (t->removing && now - t->renamed_ms >= NAME_SETTLES_MS && is_to_go(e, t, now)) {
+        if (t->removing && life_elapsed(t->renamed_ms, now) >= NAME_SETTLES_MS &&
+            is_to_go(e, t, now)) {
                 char own[NAME_BYTES_MAX + 1];
 
                 r = engine_drop(e, t, true, own) ? 0 : -EBUSY;

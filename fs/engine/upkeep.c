@@ -9,6 +9,7 @@
 #include "engine/engine_private.h"
 #include "torrent/names.h"
 #include "torrent/parked.h"
+#include "torrent/wishes.h"
 
 /* Only the engine's thread removes from the session, so what it is given here stays valid for what
  * it does next. */
@@ -209,6 +210,17 @@ void upkeep_line(struct engine *e, uint64_t now)
         e->seats_missing = turns_missing(&e->turns);
 }
 
+/* Its ticks ask for room again. */
+static bool waits_for_room(struct torrent *t)
+{
+        bool waits;
+
+        pthread_mutex_lock(&t->lock);
+        waits = wishes_fill_waits(t);
+        pthread_mutex_unlock(&t->lock);
+        return waits;
+}
+
 /* Whether there is something to look after besides what stirs it. */
 static bool needs_upkeep(const struct engine *e, struct torrent *t)
 {
@@ -219,7 +231,7 @@ static bool needs_upkeep(const struct engine *e, struct torrent *t)
         return t->turn.place == TURN_SEATED || use.handles > 0 ||
                t->announce.state != ANNOUNCE_NONE || t->stopped || t->writes.again || t->refused ||
                t->needy.is || life_waits(&t->life, &e->life_rules, &use) ||
-               torrent_have_bytes(t) != t->told_bytes;
+               torrent_have_bytes(t) != t->told_bytes || waits_for_room(t);
 }
 
 bool upkeep_torrent(struct engine *e, struct torrent *t, uint64_t now)

@@ -81,6 +81,14 @@ void filler_run(struct filler *f, bool came, const struct filler_torrent *t)
         }
 }
 
+bool filler_wished(const struct filler *f, uint32_t piece)
+{
+        for (unsigned i = 0; i < f->n_wished; i++)
+                if (f->wished[i] == piece)
+                        return true;
+        return false;
+}
+
 void filler_stop(struct filler *f, const struct filler_torrent *t)
 {
         while (f->n_wished > 0)

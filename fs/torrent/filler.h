@@ -42,6 +42,8 @@ void filler_free(struct filler *f);
 /* A piece of the torrent has come, or time has passed: wants the next pieces where enough of those
  * before have come. */
 void filler_run(struct filler *f, bool came, const struct filler_torrent *t);
+/* Whether it has asked for the piece, and has not looked since whether it has come. */
+bool filler_wished(const struct filler *f, uint32_t piece);
 /* Takes all its wishes back. */
 void filler_stop(struct filler *f, const struct filler_torrent *t);
 

@@ -307,10 +307,16 @@ static void wait_again(struct torrent *t, struct parked *p)
                 missing = store_first_missing(p->handle->store, p->first, p->end);
                 if (missing == p->end)
                         r = -EAGAIN; /* it has come again */
-                else if (t->state == TORRENT_GONE || atomic_load(&t->env->stopping))
+                else if (atomic_load(&t->env->stopping))
+                        r = -ENODEV;
+                else if (t->state == TORRENT_GONE)
                         r = -EIO;
                 else
                         r = enter(t, p, missing);
+                /* An interrupt that came meanwhile found nothing, and no other comes: its thread is
+                 * looked at for a signal. */
+                if (r == 0 && p->tid > 0)
+                        p->poked = true;
                 p->outcome = r == -EAGAIN ? OUTCOME_DATA : -r;
                 wishes_tell(t);
                 pthread_mutex_unlock(&t->lock);
@@ -369,7 +375,8 @@ void parked_piece_passed(struct torrent *t, uint32_t piece)
         pthread_mutex_lock(&t->lock);
         t->waiting.stalled_ms = 0;
         want = wants_find(&t->wants, piece);
-        if (want) {
+        /* One that went again before this was dealt with is still waited for. */
+        if (want && store_has(t->content.store, piece)) {
                 struct parked *waiting = want->parked;
                 uint64_t now = clock_ms();
 
@@ -450,7 +457,7 @@ void parked_tick(struct torrent *t, uint64_t now)
                         wants_urgent(&t->wants, want, true);
                 }
         }
-        alive = whole && now >= t->waiting.checked_alive_ms + CHECK_ALIVE_MS;
+        alive = whole && !t->waiting.looks && now >= t->waiting.checked_alive_ms + CHECK_ALIVE_MS;
         if (alive)
                 t->waiting.checked_alive_ms = now;
         look = !t->waiting.looks && (poked || alive || whole);

@@ -47,6 +47,13 @@ struct torrent *torrent_ref(struct torrent *t)
         return t;
 }
 
+static void content_unref(struct content *c)
+{
+        listing_unref(c->listing);
+        store_unref(c->store);
+        *c = (struct content){0};
+}
+
 static void fillers_free(struct torrent *t)
 {
         struct filler *f, *next;
@@ -125,11 +132,10 @@ static struct content exchange_content(struct torrent *t, struct content c)
         return before;
 }
 
-void content_unref(struct content *c)
+void content_leave(struct content *c)
 {
-        listing_unref(c->listing);
-        store_unref(c->store);
-        *c = (struct content){0};
+        store_leave(c->store);
+        content_unref(c);
 }
 
 void content_discard(struct content *c)
@@ -240,9 +246,13 @@ static bool is_needed(struct torrent *t, uint32_t piece)
 {
         const struct handle *h;
         const struct parked *p;
+        const struct filler *f;
 
         if (wants_find(&t->wants, piece))
                 return true;
+        DL_FOREACH2 (t->fillers, f, after)
+                if (filler_wished(f, piece))
+                        return true;
         DL_FOREACH (t->open, h)
                 if (plan_priority(&h->reader.plan, piece) != PRIORITY_NONE)
                         return true;

@@ -199,12 +199,13 @@ int torrent_make_content(struct torrent *t, struct cache *cache, struct bt_meta 
 int torrent_set_content(struct torrent *t, const struct content *content);
 /* Drops a content that no torrent has taken, with the store's file. Blocking. */
 void content_discard(struct content *content);
-/* Drops the references of a content. Blocking where the store's is the last one. */
-void content_unref(struct content *content);
+/* Drops the content that torrent_drop_content gave, and leaves the store's file where it is, for
+ * listing_store to open it again. Blocking. */
+void content_leave(struct content *content);
 /* The torrent falls asleep: it has neither listing nor store until torrent_set_content gives them
- * back. *ret takes its references, for content_unref, which leaves the store's file where it is.
- * Who holds others goes on with them. Any thread; nothing blocks. -EBUSY: a file of it is open, or
- * the session has it; -ENOENT: it has none, or is gone. */
+ * back. *ret takes its references, for content_leave. Who holds others goes on with them until
+ * then. Any thread; nothing blocks. -EBUSY: a file of it is open, or the session has it; -ENOENT:
+ * it has none, or is gone. */
 int torrent_drop_content(struct torrent *t, struct content *ret);
 /* A reference to its listing, or to its store; NULL: it has none. Any thread; nothing blocks. */
 struct listing *torrent_listing(struct torrent *t);

@@ -64,6 +64,16 @@ void wishes_fill(struct torrent *t, bool came)
                 filler_run(f, came, &of);
 }
 
+bool wishes_fill_waits(const struct torrent *t)
+{
+        const struct filler *f;
+
+        DL_FOREACH2 (t->fillers, f, after)
+                if (f->full)
+                        return true;
+        return false;
+}
+
 void wishes_fill_with(struct torrent *t, struct filler *f)
 {
         const struct filler_torrent of = {fill_has, fill_want, t};

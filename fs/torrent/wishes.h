@@ -15,6 +15,8 @@ void wishes_tell(struct torrent *t);
 
 /* The torrent goes on with what it fetches though nobody reads it; came: as a piece has come. */
 void wishes_fill(struct torrent *t, bool came);
+/* Whether there was no room for what it would fetch next. */
+bool wishes_fill_waits(const struct torrent *t);
 /* It fetches that, too. Takes f over; NULL is fine. */
 void wishes_fill_with(struct torrent *t, struct filler *f);
 /* It fetches that no more: its wishes are taken back, and f is freed. NULL is fine. */

@@ -20,6 +20,7 @@
 #include "torrent/handle.h"
 #include "torrent/parked.h"
 #include "torrent/torrent.h"
+#include "torrent/wishes.h"
 
 #define PIECE UINT64_C(16384)
 enum { PIECES = 24, HANDLES = 3, REQUESTS_MAX = 200, ROUNDS = 300, STEPS = 120 };
@@ -608,12 +609,73 @@ static void test_a_piece_goes_before_the_answer(void **state)
         assert_int_equal(requests[0].answers, 1);
         assert_int_equal(requests[1].answers, 0);
         assert_int_equal(f.env.parked_reads, 1);
+        assert_true(f.torrent->waiting.list->poked); /* an interrupt may have been missed */
         f.arrived[1] = f.passed[1] = false;
         arrive(&f, 1);
         pass(&f, 1);
         assert_int_equal(requests[1].answers, 1);
         assert_int_equal(requests[1].got, 2 * PIECE);
         handle_close(h);
+        assert_over(&f);
+        end(&f);
+}
+
+/* A piece goes before its passing was dealt with, and a read waits for it by then: the old passing
+ * is not the new one's. */
+static void test_an_old_passing_leaves_a_read_waiting(void **state)
+{
+        struct fixture f;
+        struct handle *h;
+
+        (void)state;
+        begin(&f);
+        arrive(&f, 9);
+        evict(&f, 9, 0);
+        h = open_file(&f);
+        read_at(h, 9 * PIECE, 4096);
+        parked_piece_passed(f.torrent, 9);
+        assert_int_equal(requests[0].answers, 0);
+        assert_non_null(wants_find(&f.torrent->wants, 9));
+        arrive(&f, 9);
+        pass(&f, 9);
+        assert_int_equal(requests[0].answers, 1);
+        handle_close(h);
+        assert_over(&f);
+        end(&f);
+}
+
+/* What --fill has asked for does not go before it has looked whether it came: it would wait for it
+ * without end. */
+static void test_what_is_filled_does_not_go(void **state)
+{
+        struct filler_range *range = calloc(1, sizeof *range);
+        struct filler *filler;
+        struct fixture f;
+
+        (void)state;
+        begin(&f);
+        assert_non_null(range);
+        range->end = PIECES;
+        filler = filler_new(range, 1, PIECE);
+        assert_non_null(filler);
+        pthread_mutex_lock(&f.torrent->lock);
+        wishes_fill_with(f.torrent, filler);
+        pthread_mutex_unlock(&f.torrent->lock);
+        arrive(&f, 2);
+        pass(&f, 2);
+        evict(&f, 2, -EBUSY);
+        parked_tick(f.torrent, clock_ms());
+        evict(&f, 2, 0);
+        for (uint32_t i = 0; i < PIECES; i++) {
+                if (i == 2)
+                        continue;
+                arrive(&f, i);
+                pass(&f, i);
+        }
+        pthread_mutex_lock(&f.torrent->lock);
+        assert_false(wishes_fill_waits(f.torrent));
+        wishes_fill_no_more(f.torrent, filler);
+        pthread_mutex_unlock(&f.torrent->lock);
         assert_over(&f);
         end(&f);
 }
@@ -653,15 +715,23 @@ static void test_asleep_and_awake(void **state)
         assert_int_equal(torrent_evict(f.torrent, 3), -ENOENT);
         assert_int_equal(listing->pieces, PIECES);
         assert_int_equal(store_read(store, 3 * PIECE, data, sizeof data), 0);
-        content_unref(&content);
-        store_unref(store);
+        /* a wake before it was left is to come again, and costs nothing */
+        assert_int_equal(listing_store(listing, f.cache, f.torrent->hex, f.torrent->number, have,
+                                       &other.store),
+                         -EBUSY);
+        listing_ref(listing);
+        content_leave(&content);
+        assert_int_equal(store_read(store, 3 * PIECE, data, sizeof data), -ESTALE);
+        assert_int_equal(store_have_bytes(store), PIECE);
 
-        content.listing = listing;
+        content = (struct content){.listing = listing};
         assert_int_equal(listing_store(listing, f.cache, f.torrent->hex, f.torrent->number, have,
                                        &content.store),
                          0);
         assert_int_equal(torrent_set_content(f.torrent, &content), 0);
         assert_int_equal(f.torrent->state, TORRENT_AWAKE);
+        listing_unref(listing);
+        store_unref(store); /* that of before */
         h = open_file(&f);
         read_at(h, 3 * PIECE, 4096);
         assert_int_equal(n_requests, 0); /* it was there */
@@ -723,6 +793,7 @@ static void test_asleep_and_awake_while_others_look(void **state)
                         continue;
                 }
                 slept++;
+                store_leave(content.store);
                 store_unref(content.store);
                 assert_int_equal(listing_store(content.listing, f.cache, f.torrent->hex,
                                                f.torrent->number, NULL, &content.store),
@@ -751,6 +822,8 @@ int main(void)
                 cmocka_unit_test(test_a_complete_file_loses_a_piece),
                 cmocka_unit_test(test_what_is_read_does_not_go),
                 cmocka_unit_test(test_a_piece_goes_before_the_answer),
+                cmocka_unit_test(test_an_old_passing_leaves_a_read_waiting),
+                cmocka_unit_test(test_what_is_filled_does_not_go),
                 cmocka_unit_test(test_asleep_and_awake),
                 cmocka_unit_test(test_asleep_and_awake_while_others_look),
                 cmocka_unit_test(test_random),
