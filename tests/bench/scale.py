@@ -53,7 +53,7 @@ def run_parked(step: Step) -> Samples:
     mount.fs.add(lonely.metainfo)
     mount.fs.files(lonely.info_hash)
     paths = [str(mount.path(lonely, f"small-{n}.bin")) for n in range(2 * STATS)]
-    calm = stat_times(paths[:STATS])
+    calm, _ = stat_times(paths[:STATS])
     before = mount.usage()["magnetfs"].rss
     began = time.monotonic()
     with ExitStack() as parked:
@@ -65,7 +65,7 @@ def run_parked(step: Step) -> Samples:
         took = time.monotonic() - began
         time.sleep(AWAKE_S)
         grown = mount.usage()["magnetfs"].rss - before
-        times = stat_times(paths[STATS:])
+        times, _ = stat_times(paths[STATS:])
         beside = rate(healthy[1])
         left = mount.fs.status()["parkedReads"]
         if left != count:

@@ -47,18 +47,28 @@ def percentile(values: Sequence[float], share: float) -> float:
     return sorted(values)[min(len(values) - 1, int(len(values) * share))]
 
 
-def stat_times(paths: Sequence[str]) -> list[float]:
-    """Seconds each stat(2) took."""
-    times = []
-    gc.disable()
-    try:
-        for path in paths:
-            began = time.perf_counter()
-            os.stat(path)
-            times.append(time.perf_counter() - began)
-    finally:
-        gc.enable()
-    return times
+def stat_times(paths: Sequence[str]) -> tuple[list[float], list[float]]:
+    """Seconds each stat(2) took, and those that another process took to answer a byte in between.
+
+    Both wake another process and are woken by it, so the second list shows what the machine itself
+    took away in the same moments: a host that runs others on these processors holds up both.
+    """
+    stats, echoes = [], []
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0) as cat:
+        assert cat.stdin and cat.stdout
+        gc.disable()
+        try:
+            for path in paths:
+                began = time.perf_counter()
+                os.stat(path)
+                between = time.perf_counter()
+                cat.stdin.write(b".")
+                assert cat.stdout.read(1) == b"."
+                stats.append(between - began)
+                echoes.append(time.perf_counter() - between)
+        finally:
+            gc.enable()
+    return stats, echoes
 
 
 class Parked:
