@@ -6,12 +6,9 @@
 // that has passed can be read from the store at once. Handlers are posted back to the network
 // thread, and with them all else that a job has: it may be the last that holds a torrent or a peer
 // of libtorrent's, and those have timers and sockets of the network thread.
-//
-// Hashing: the bytes of a block are hashed while they are still in the processor's cache, right
-// after their write, as long as the blocks of a piece come in order; what came out of order is read
-// back from the store when libtorrent asks for the hash.
 #include "disk.hpp"
 
+#include "disk_pieces.hpp"
 #include "disk_worker.hpp"
 #include "error.hpp"
 #include "timer.hpp"
@@ -21,7 +18,6 @@
 #include <libtorrent/disk_observer.hpp>
 #include <libtorrent/error_code.hpp>
 #include <libtorrent/file_storage.hpp>
-#include <libtorrent/hasher.hpp>
 #include <libtorrent/peer_request.hpp>
 #include <libtorrent/storage_defs.hpp>
 
@@ -32,7 +28,6 @@
 #include <cstdlib>
 #include <cstring>
 #include <functional>
-#include <set>
 #include <utility>
 
 namespace
@@ -43,10 +38,6 @@ constexpr std::size_t workers_n = 2;
 // Bytes that wait to be written: above high, peers are not read from until it is below low.
 constexpr long queue_high_bytes = 8 << 20;
 constexpr long queue_low_bytes = 4 << 20;
-constexpr int block_bytes = lt::default_block_size;
-// Pieces whose hash is under way, for each worker; some were given up in the middle. Past it some
-// other piece is read back in the end.
-constexpr std::size_t running_hashes_max = 512;
 // A piece that could not be read for its hash is tried again.
 constexpr auto hash_again_after = std::chrono::seconds(1);
 
@@ -58,22 +49,6 @@ lt::storage_error disk_error(int e, lt::operation_t op)
         return e == 0 ? lt::storage_error()
                       : lt::storage_error(lt::error_code(e, lt::system_category()), op);
 }
-
-struct storage {
-        std::shared_ptr<bt_torrent> owner;
-        lt::file_storage const *files = nullptr;
-        std::shared_ptr<void> keep; // libtorrent's torrent: files lives as long as it
-        // Which hashes libtorrent asks for; learned from its first question.
-        std::atomic<bool> v1{true}, v2{false};
-        // Network thread only: the piece whose writes go nowhere, and what waits for its hash.
-        int anchor = -1;
-        std::function<void()> held;
-        // Network thread only: the piece whose hash is being told, and those of which a block could
-        // not be written. When libtorrent has these cleared it means all of them; otherwise only
-        // some blocks, which a v2 torrent has hashes of.
-        int told = -1;
-        std::set<int> unwritten;
-};
 
 class store_disk final : public lt::disk_interface,
                          public lt::buffer_allocator_interface,
@@ -95,7 +70,7 @@ class store_disk final : public lt::disk_interface,
         lt::storage_holder new_torrent(lt::storage_params const &p,
                                        std::shared_ptr<void> const &torrent) noexcept override
         {
-                auto s = insist([] { return std::make_shared<storage>(); });
+                auto s = insist([] { return std::make_shared<disk_storage>(); });
                 s->owner = m_torrents.find(id_of_save_path(p.path));
                 s->files = &p.files;
                 s->keep = torrent;
@@ -130,8 +105,9 @@ class store_disk final : public lt::disk_interface,
                          [this, s = take(i), r, handler = std::move(handler)](worker &) mutable {
                                  auto *const buffer =
                                          static_cast<char *>(std::malloc(std::size_t(r.length)));
-                                 int const e = buffer ? read(*s, r.piece, r.start, buffer, r.length)
-                                                      : ENOMEM;
+                                 int const e =
+                                         buffer ? read_block(*s, r.piece, r.start, buffer, r.length)
+                                                : ENOMEM;
                                  post([this, e, buffer, r, s = std::move(s),
                                        handler = std::move(handler)] {
                                          lt::disk_buffer_holder holder;
@@ -170,7 +146,8 @@ class store_disk final : public lt::disk_interface,
                           handler = std::move(handler)](worker &self) mutable {
                                  // libtorrent stops a torrent for good for most errors; for this
                                  // one until bt_torrent_resume_writes().
-                                 int const e = write(self, *s, r, copy.get()) == 0 ? 0 : ENOSPC;
+                                 int const e =
+                                         write_block(self, *s, r, copy.get()) == 0 ? 0 : ENOSPC;
                                  post([s = std::move(s), r, handler = std::move(handler), e] {
                                          if (e != 0)
                                                  (void)guarded(nullptr, [&] {
@@ -206,7 +183,7 @@ class store_disk final : public lt::disk_interface,
                 auto h = insist([&] { return std::make_shared<hash_handler>(std::move(handler)); });
                 if (auto const s = take(i); s->anchor == int(piece)) {
                         insist([&] {
-                                s->held = [w = std::weak_ptr<storage>(s), h, piece] {
+                                s->held = [w = std::weak_ptr<disk_storage>(s), h, piece] {
                                         if (auto const alive = w.lock())
                                                 tell(*alive, piece, *h, lt::sha1_hash(), 0);
                                 };
@@ -225,13 +202,8 @@ class store_disk final : public lt::disk_interface,
                 on_piece(i, piece,
                          [this, s = take(i), piece, offset,
                           handler = std::move(handler)](worker &) mutable {
-                                 std::array<char, block_bytes> block;
-                                 int const len = std::min(block_bytes,
-                                                          s->files->piece_size2(piece) - offset);
-                                 int const e = read(*s, piece, offset, block.data(), len);
                                  lt::sha256_hash sum;
-                                 if (e == 0)
-                                         sum = lt::hasher256(block.data(), len).final();
+                                 int const e = hash_block(*s, piece, offset, sum);
                                  post([s = std::move(s), handler = std::move(handler), piece, sum,
                                        e] {
                                          handler(piece, sum,
@@ -400,7 +372,7 @@ class store_disk final : public lt::disk_interface,
         }
 
       private:
-        std::shared_ptr<storage> take(lt::storage_index_t i) const
+        std::shared_ptr<disk_storage> take(lt::storage_index_t i) const
         {
                 return m_storages.at(i);
         }
@@ -441,15 +413,16 @@ class store_disk final : public lt::disk_interface,
 
         // libtorrent pauses a torrent when a piece can't be read for its hash, and never asks for
         // the hash again. So the answer waits until the piece can be read, or the torrent goes.
-        void answer_hash(lt::storage_index_t i, std::shared_ptr<storage> s, lt::piece_index_t piece,
-                         bool v1, lt::span<lt::sha256_hash> v2, std::shared_ptr<hash_handler> h)
+        void answer_hash(lt::storage_index_t i, std::shared_ptr<disk_storage> s,
+                         lt::piece_index_t piece, bool v1, lt::span<lt::sha256_hash> v2,
+                         std::shared_ptr<hash_handler> h)
         {
                 on_piece(i, piece,
                          [this, i, s = std::move(s), piece, v1, v2,
                           h = std::move(h)](worker &self) mutable {
                                  lt::sha1_hash sum;
                                  int const e = shielded_or(ENOMEM, [&] {
-                                         return hash(self, *s, piece, v1, v2, sum);
+                                         return hash_piece(self, *s, piece, v1, v2, sum);
                                  });
                                  // Moved on: only the network thread may be the last to let go of
                                  // them.
@@ -470,7 +443,7 @@ class store_disk final : public lt::disk_interface,
                          });
         }
 
-        static void tell(storage &s, lt::piece_index_t piece, hash_handler const &h,
+        static void tell(disk_storage &s, lt::piece_index_t piece, hash_handler const &h,
                          lt::sha1_hash const &sum, int e)
         {
                 s.told = int(piece);
@@ -478,7 +451,7 @@ class store_disk final : public lt::disk_interface,
                 s.told = -1;
         }
 
-        void answer_held(storage &s)
+        void answer_held(disk_storage &s)
         {
                 if (s.held)
                         post(std::exchange(s.held, nullptr));
@@ -498,120 +471,13 @@ class store_disk final : public lt::disk_interface,
                         });
         }
 
-        static int read(storage const &s, lt::piece_index_t piece, int offset, char *buf, int len)
-        {
-                if (!s.owner)
-                        return ENXIO;
-                return -s.owner->callbacks->read(s.owner->user, uint32_t(int(piece)),
-                                                 uint32_t(offset), buf, std::size_t(len));
-        }
-
-        static int write(worker &self, storage const &s, lt::peer_request const &r, char const *buf)
-        {
-                worker::key const k{&s, int(r.piece)};
-                if (!s.owner)
-                        return ENXIO;
-                int const e =
-                        -s.owner->callbacks->write(s.owner->user, uint32_t(int(r.piece)),
-                                                   uint32_t(r.start), buf, std::size_t(r.length));
-                // Without memory for the hash the piece is read back for it.
-                if (!shielded_or(false, [&] { return note_written(self, s, r, buf, e); }))
-                        self.hashes.erase(k);
-                return e;
-        }
-
-        static bool note_written(worker &self, storage const &s, lt::peer_request const &r,
-                                 char const *buf, int e)
-        {
-                worker::key const k{&s, int(r.piece)};
-                auto h = self.hashes.find(k);
-                if (e != 0 || (h != self.hashes.end() && r.start < h->second.next)) {
-                        // Not what was hashed, or hashed twice: the store is read back.
-                        if (h != self.hashes.end())
-                                self.hashes.erase(h);
-                        return true;
-                }
-                if (h == self.hashes.end() && r.start == 0) {
-                        if (self.hashes.size() >= running_hashes_max)
-                                self.hashes.erase(self.hashes.begin());
-                        h = self.hashes.emplace(k, running_hash(s.v1, s.v2)).first;
-                }
-                if (h != self.hashes.end() && r.start == h->second.next)
-                        take_in(s, r.piece, h->second, buf, r.length);
-                return true;
-        }
-
-        // Hashes the next len bytes of a piece; len is a whole number of blocks but at the end of
-        // the piece.
-        static void take_in(storage const &s, lt::piece_index_t piece, running_hash &h,
-                            char const *buf, int len)
-        {
-                if (h.with_v1)
-                        h.v1.update(buf, len);
-                if (h.with_v2) {
-                        int const end = s.files->piece_size2(piece);
-                        for (int o = 0; o < len && h.next + o < end; o += block_bytes)
-                                h.v2.push_back(
-                                        lt::hasher256(buf + o, std::min({block_bytes, len - o,
-                                                                         end - h.next - o}))
-                                                .final());
-                }
-                h.next += len;
-        }
-
-        static int hash(worker &self, storage &s, lt::piece_index_t piece, bool v1,
-                        lt::span<lt::sha256_hash> v2, lt::sha1_hash &sum)
-        {
-                worker::key const k{&s, int(piece)};
-                running_hash h(v1, !v2.empty());
-                if (auto i = self.hashes.find(k); i != self.hashes.end()) {
-                        if (i->second.with_v1 == v1 && i->second.with_v2 == !v2.empty())
-                                h = std::move(i->second);
-                        self.hashes.erase(i);
-                }
-                s.v1 = v1;
-                s.v2 = !v2.empty();
-
-                // A v1 hash covers the whole piece, a v2 hash ends with the file.
-                int const size = v1 ? s.files->piece_size(piece) : s.files->piece_size2(piece);
-                std::array<char, block_bytes> block;
-                while (h.next < size) {
-                        int const len = std::min(block_bytes, size - h.next);
-                        if (int const e = read(s, piece, h.next, block.data(), len); e != 0)
-                                return e;
-                        take_in(s, piece, h, block.data(), len);
-                }
-                if (v1)
-                        sum = h.v1.final();
-                auto const n = std::min(std::size_t(v2.size()), h.v2.size());
-                std::copy_n(h.v2.begin(), n, v2.begin());
-                return 0;
-        }
-
-        static piece_digest digest_of(storage const &s, lt::piece_index_t piece)
-        {
-                piece_digest d;
-                lt::hasher whole;
-                std::array<char, block_bytes> block;
-                int const size = s.files->piece_size(piece);
-                for (int at = 0; at < size; at += block_bytes) {
-                        int const len = std::min(block_bytes, size - at);
-                        if (read(s, piece, at, block.data(), len) != 0)
-                                return {};
-                        d.blocks.push_back(lt::hasher(block.data(), len).final());
-                        whole.update(block.data(), len);
-                }
-                d.whole = whole.final();
-                return d;
-        }
-
         lt::io_context &m_io;
         torrent_table &m_torrents;
 
         // Network thread only.
         std::uint32_t m_next = 0;
-        std::unordered_map<lt::storage_index_t, std::shared_ptr<storage>> m_storages;
-        std::unordered_map<uint64_t, std::shared_ptr<storage>> m_by_id;
+        std::unordered_map<lt::storage_index_t, std::shared_ptr<disk_storage>> m_storages;
+        std::unordered_map<uint64_t, std::shared_ptr<disk_storage>> m_by_id;
 
         std::atomic<long> m_queued_bytes{0};
         std::mutex m_observers_lock;
