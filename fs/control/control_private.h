@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* control_private.h: the inside of the documents, for control.c and control_add.c alone. */
+/* control_private.h: the inside of the documents, for the files of this folder alone. */
 #ifndef FS_CONTROL_PRIVATE_H
 #define FS_CONTROL_PRIVATE_H
 
@@ -91,11 +91,29 @@ static inline bool is_id(uint64_t id, uint64_t meant)
         return (uint32_t)id == (uint32_t)meant;
 }
 
-/* ---- control.c ---- */
+/* ---- doc.c ---- */
 
 /* A torrent that was added by both of its hashes was two until its metadata came: goes on with the
  * one that is left. Under control->lock. */
 void doc_follow(struct doc *d);
+
+/* What a read would say now: 0, -EAGAIN when it has to wait, or -errno. Under control->lock. */
+int doc_readable(struct doc *d);
+
+/* Takes at most size bytes from off on, of a stream the next ones, into *data, which the caller
+ * frees. READ_NOW, or -ENOMEM. Under control->lock; doc_readable() said 0. */
+int doc_take(struct doc *d, uint64_t off, size_t size, void **data, size_t *len);
+
+/* ---- doc_wait.c ---- */
+
+/* Answers a parked read if it can be (err > 0: with that), wakes a poller. Takes control->lock and
+ * gives it back. */
+void doc_settle_and_unlock(struct control *c, struct doc *d, int err);
+
+static inline bool doc_waits(const struct doc *d)
+{
+        return d->request || d->poll_handle;
+}
 
 /* ---- control_add.c: doc_write, doc_flush, control_end and these ---- */
 

@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: MIT */
+/* doc.c: a document that is open: what it says, and what a read takes of it. */
+#include "control/control_private.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <utlist.h>
+
+/* What one read has made of a long document, in the loop of the mount: a millisecond or two. */
+enum { MADE_BYTES_MAX = 64 * 1024 };
+
+/* Makes the text reach at least to end, or be whole. */
+static void make_until(struct doc *d, uint64_t end)
+{
+        struct engine *e = d->control->engine;
+        struct text *text = &d->made.text;
+
+        if (doc_is_fixed(d, FIXED_SESSION)) {
+                if (!d->made.whole)
+                        document_session(e, d->control->mountpoint, text);
+                d->made.whole = true;
+                return;
+        }
+        if (d->node.number == 0) {
+                document_status(e, d->control->mountpoint, &d->made, end);
+                return;
+        }
+        if (d->node.node == CONTROL_FILES) {
+                document_files(e, d->torrent, &d->made, end);
+                return;
+        }
+        if (d->made.whole)
+                return;
+        if (d->node.node == CONTROL_STATUS) {
+                document_torrent(e, d->torrent, text);
+        } else if (d->node.node == CONTROL_MAGNET) {
+                text_adds(text, bt_source_magnet(d->torrent->source));
+                text_adds(text, "\n");
+        } else if (d->node.node == CONTROL_KEEP) {
+                text_adds(text, d->torrent->kept ? "1\n" : "0\n");
+        }
+        d->made.whole = true;
+}
+
+bool doc_is(struct node n)
+{
+        if (n.number == 0)
+                return n.kind == NODE_TREE &&
+                       ((n.node >= FIXED_ADD && n.node <= FIXED_EVENTS) || n.node == FIXED_SESSION);
+        return n.kind == NODE_CONTROL && n.node >= CONTROL_STATUS && n.node <= CONTROL_KEEP;
+}
+
+bool doc_is_writable(struct node n)
+{
+        if (n.number == 0)
+                return n.kind == NODE_TREE &&
+                       (n.node == FIXED_ADD || n.node == FIXED_ADD_TEMPORARY);
+        return n.kind == NODE_CONTROL && n.node == CONTROL_KEEP;
+}
+
+int doc_open(struct control *c, struct node n, bool mute, struct doc **ret)
+{
+        struct doc *d = calloc(1, sizeof *d);
+
+        if (!d)
+                return -ENOMEM;
+        d->control = c;
+        d->node = n;
+        d->mute = mute;
+        if (n.number != 0) {
+                d->torrent = registry_by_number(engine_registry(c->engine), n.number);
+                if (!d->torrent) {
+                        free(d);
+                        return -ESTALE;
+                }
+        }
+        pthread_mutex_lock(&c->lock);
+        DL_APPEND2(c->docs, d, prev, next_doc);
+        pthread_mutex_unlock(&c->lock);
+        *ret = d;
+        return 0;
+}
+
+void doc_close(struct doc *d)
+{
+        struct control *c = d->control;
+
+        pthread_mutex_lock(&c->lock);
+        DL_DELETE2(c->docs, d, prev, next_doc);
+        pthread_mutex_unlock(&c->lock);
+        if (d->poll_handle)
+                c->reply.poll_drop(d->poll_handle);
+        intake_clear(&d->intake);
+        torrent_unref(d->torrent);
+        free(d->made.text.data);
+        free(d);
+}
+
+void doc_follow(struct doc *d)
+{
+        struct torrent *next;
+
+        while (d->torrent && (next = torrent_successor(d->torrent))) {
+                torrent_unref(d->torrent);
+                d->torrent = next;
+        }
+}
+
+int doc_readable(struct doc *d)
+{
+        doc_follow(d);
+        if (d->control->released)
+                return -ENODEV;
+        if (doc_is_fixed(d, FIXED_EVENTS))
+                return d->given < d->made.text.len ? 0 : -EAGAIN;
+        if (d->node.number != 0 && d->node.node == CONTROL_FILES && !d->made.begun)
+                return torrent_ready(d->torrent);
+        return 0;
+}
+
+int doc_take(struct doc *d, uint64_t off, size_t size, void **data, size_t *len)
+{
+        bool stream = doc_is_fixed(d, FIXED_EVENTS) || doc_is_add(d);
+        size_t n;
+
+        if (stream) {
+                off = d->given;
+        } else {
+                /* A short read: whoever wants more reads on. */
+                if (size > MADE_BYTES_MAX)
+                        size = MADE_BYTES_MAX;
+                make_until(d, off + size);
+        }
+        if (d->made.text.failed)
+                return -ENOMEM;
+        n = off < d->made.text.len ? d->made.text.len - (size_t)off : 0;
+        if (n > size)
+                n = size;
+        if (doc_is_fixed(d, FIXED_EVENTS)) { /* one event a read */
+                const char *newline = memchr(d->made.text.data + off, '\n', n);
+
+                if (newline)
+                        n = (size_t)(newline - (d->made.text.data + off)) + 1;
+        }
+        *data = malloc(n ? n : 1);
+        if (!*data)
+                return -ENOMEM;
+        if (n > 0)
+                memcpy(*data, d->made.text.data + off, n);
+        *len = n;
+        if (stream) {
+                d->given += n;
+                if (d->given == d->made.text.len)
+                        d->given = d->made.text.len = 0;
+        }
+        return READ_NOW;
+}
+
+int doc_read(struct doc *d, uint64_t off, size_t size, bool nonblock, void *request, void **data,
+             size_t *len, uint64_t *id)
+{
+        struct control *c = d->control;
+        bool waits_for_metadata;
+        int r;
+
+        pthread_mutex_lock(&c->lock);
+        r = doc_readable(d);
+        waits_for_metadata = r == -EAGAIN && d->torrent;
+        if (r == 0) {
+                r = doc_take(d, off, size, data, len);
+        } else if (r == -EAGAIN && !nonblock) {
+                if (d->request) {
+                        r = -EBUSY;
+                } else {
+                        d->request = request;
+                        d->id = *id = c->next_id++;
+                        d->off = off;
+                        d->size = size;
+                        d->armed = false;
+                        d->outcome = 0;
+                        r = READ_PARKED;
+                }
+        }
+        pthread_mutex_unlock(&c->lock);
+        if (waits_for_metadata)
+                engine_hurry(c->engine, d->torrent);
+        return r;
+}
