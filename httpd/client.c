@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common/clock.h"
 #include "common/log.h"
 
 /* Files open besides those of connections: stderr, listener, eventfds, what the mount is asked in
@@ -34,14 +35,6 @@ enum { KEEP_INTERVAL_S = 10 };
 enum { KEEP_COUNT = 3 };
 enum { FLUSH_STEP_MS = 10 };
 enum { DRAIN_MS = 2000 };
-
-uint64_t client_now_ms(void)
-{
-        struct timespec now;
-
-        clock_gettime(CLOCK_MONOTONIC, &now);
-        return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
 
 int client_limit_files(unsigned connections)
 {
@@ -131,7 +124,7 @@ static void watch_peer(struct client *c)
 {
         struct tcp_info info = {0};
         socklen_t len = sizeof info;
-        uint64_t now = client_now_ms();
+        uint64_t now = clock_ms();
         int queued = 0;
 
         if (ioctl(c->fd, SIOCOUTQ, &queued) < 0 ||
@@ -170,10 +163,10 @@ static int watch(struct client *c, int fd, short events, int timeout_ms)
 
 int client_wait(struct client *c, int fd, short events, int64_t timeout_ms)
 {
-        uint64_t start = client_now_ms();
+        uint64_t start = clock_ms();
 
         for (;;) {
-                int64_t passed = (int64_t)(client_now_ms() - start);
+                int64_t passed = (int64_t)(clock_ms() - start);
                 int64_t left = timeout_ms < 0 ? WATCH_MS : timeout_ms - passed;
                 int r;
 
@@ -189,7 +182,7 @@ int client_wait(struct client *c, int fd, short events, int64_t timeout_ms)
 int client_send(struct client *c, const void *buf, size_t len)
 {
         const char *p = buf;
-        uint64_t since = client_now_ms();
+        uint64_t since = clock_ms();
 
         while (len > 0) {
                 ssize_t n = send(c->fd, p, len, MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -198,7 +191,7 @@ int client_send(struct client *c, const void *buf, size_t len)
                 if (n > 0) {
                         p += n;
                         len -= (size_t)n;
-                        since = client_now_ms();
+                        since = clock_ms();
                         set_lease(c, LEASE_MS);
                         continue;
                 }
@@ -211,7 +204,7 @@ int client_send(struct client *c, const void *buf, size_t len)
                         return r;
                 if (r > 0)
                         continue;
-                if (client_now_ms() - since >= c->stall_ms)
+                if (clock_ms() - since >= c->stall_ms)
                         return CLIENT_STALLED;
                 watch_peer(c);
         }
@@ -220,11 +213,11 @@ int client_send(struct client *c, const void *buf, size_t len)
 
 int client_flush(struct client *c)
 {
-        uint64_t since = client_now_ms(), watched = since;
+        uint64_t since = clock_ms(), watched = since;
         int last = -1, step_ms = FLUSH_STEP_MS;
 
         for (;;) {
-                uint64_t now = client_now_ms();
+                uint64_t now = clock_ms();
                 int queued = 0, r;
 
                 if (ioctl(c->fd, SIOCOUTQ, &queued) < 0)
@@ -249,7 +242,7 @@ int client_flush(struct client *c)
 
 void client_drain(struct client *c)
 {
-        uint64_t end = client_now_ms() + DRAIN_MS;
+        uint64_t end = clock_ms() + DRAIN_MS;
 
         shutdown(c->fd, SHUT_WR);
         for (;;) {
@@ -257,7 +250,7 @@ void client_drain(struct client *c)
                         {.fd = c->wake_fd, .events = POLLIN},
                         {.fd = c->fd, .events = POLLIN},
                 };
-                uint64_t now = client_now_ms();
+                uint64_t now = clock_ms();
                 char scrap[4096];
                 ssize_t n;
 

@@ -58,7 +58,4 @@ int client_flush(struct client *c);
  * with unread bytes resets it, and the answer would be lost on the way (RFC 9112 §9.6). */
 void client_drain(struct client *c);
 
-/* Milliseconds of CLOCK_MONOTONIC. */
-uint64_t client_now_ms(void);
-
 #endif

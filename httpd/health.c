@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/clock.h"
 #include "common/log.h"
 
 enum { TICK_MS = 1000 };
@@ -89,7 +90,7 @@ static void *run(void *data)
                 first = first || wanted != h->done;
                 pthread_mutex_unlock(&h->lock);
 
-                atomic_store(&h->busy_since_ms, client_now_ms());
+                atomic_store(&h->busy_since_ms, clock_ms());
                 error = mountpoint_check(h->mount);
                 if (error == 0 && first)
                         error = mountpoint_session(h->mount, &session);
@@ -169,7 +170,7 @@ bool health_is_stuck(struct health *h)
 {
         uint64_t since = atomic_load(&h->busy_since_ms);
 
-        return since != 0 && client_now_ms() - since >= STUCK_MS;
+        return since != 0 && clock_ms() - since >= STUCK_MS;
 }
 
 int health_session(struct health *h, unsigned timeout_ms, char **ret)

@@ -22,8 +22,7 @@
 
 /* The longest text is a list of half a million files whose paths have 32 MiB, the most that the
  * mount takes: each byte may be escaped, and each name is there twice. */
-#define TEXT_MAX   (256u << 20)
-#define TEXT_FIRST 16384u
+#define TEXT_MAX (256u << 20)
 /* The mount answers an `add` at once; a .torrent that is cut short is never answered. */
 enum { ADD_ANSWER_MS = 5000 };
 enum { OPEN_TRIES = 32 };
@@ -180,24 +179,18 @@ static ssize_t read_waiting(int fd, struct client *c, void *buf, size_t len, off
 static int read_text(int fd, struct client *c, int64_t timeout_ms, char **ret)
 {
         _cleanup_free_ char *text = NULL;
-        size_t size = 0, used = 0;
+        size_t room = 0, used = 0;
 
         for (;;) {
                 ssize_t n;
+                int r;
 
-                if (size - used < 2) {
-                        size_t larger = size ? size * 2 : TEXT_FIRST;
-                        char *p;
-
-                        if (larger > TEXT_MAX)
-                                return -EFBIG;
-                        p = realloc(text, larger);
-                        if (!p)
-                                return -ENOMEM;
-                        text = p;
-                        size = larger;
-                }
-                n = read_waiting(fd, c, text + used, size - used - 1, -1, timeout_ms);
+                if (used > TEXT_MAX)
+                        return -EFBIG;
+                r = buffer_grow(&text, &room, used + 2); /* a byte and the NUL */
+                if (r < 0)
+                        return r;
+                n = read_waiting(fd, c, text + used, room - used - 1, -1, timeout_ms);
                 if (n < 0)
                         return (int)n;
                 if (n == 0)

@@ -12,6 +12,7 @@
 #include <time.h>
 
 #include "common/cleanup.h"
+#include "common/clock.h"
 
 enum { BODY_CHUNK = 65536 };
 /* 32 MiB in this time is 1 MiB/s; from the same machine. */
@@ -62,7 +63,7 @@ bool request_is_type(const struct request *rq, const char *type)
 
 static int read_body(struct request *rq, char *body, size_t len)
 {
-        uint64_t end = client_now_ms() + BODY_MS;
+        uint64_t end = clock_ms() + BODY_MS;
         size_t used = 0;
 
         while (used < len) {
@@ -83,7 +84,7 @@ static int read_body(struct request *rq, char *body, size_t len)
                 if (n <= 0)
                         return -EBADMSG;
                 used += (size_t)n;
-                if (client_now_ms() >= end)
+                if (clock_ms() >= end)
                         return -ETIMEDOUT;
         }
         return 0;

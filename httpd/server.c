@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/clock.h"
 #include "common/log.h"
 #include "api.h"
 #include "capacity.h"
@@ -280,11 +281,11 @@ void server_stop(struct server *s, unsigned timeout_ms)
 {
         static const struct timespec step = {.tv_nsec = 5000000};
         static const uint64_t one = 1;
-        uint64_t end = client_now_ms() + timeout_ms;
+        uint64_t end = clock_ms() + timeout_ms;
 
         atomic_store(&s->stopping, true);
         if (write(s->wake_fd, &one, sizeof one) < 0)
                 log_error_errno(-errno, "Cannot wake the requests that wait: %m");
-        while (atomic_load(&s->active) > 0 && client_now_ms() < end)
+        while (atomic_load(&s->active) > 0 && clock_ms() < end)
                 nanosleep(&step, NULL);
 }
