@@ -206,6 +206,31 @@ def test_fill_fetches_what_it_says(
         os.close(fd)
 
 
+def test_a_fill_goes_on_without_a_reader_when_there_is_room_again(
+    magnetfs: Callable[..., Magnetfs], seeders: Callable[[], Seeder], torrents: TorrentMaker
+) -> None:
+    """Two that are kept do not fit together; the second is whole once the first has gone."""
+    first = torrents.single("first.bin", 10 * MIB, seed=55, piece_length=PIECE)
+    second = torrents.single("second.bin", 10 * MIB, seed=56, piece_length=PIECE)
+    fs = magnetfs("--read-timeout", "20", "--fill", "torrent", "--cache-size", "16M")
+
+    def have(torrent: Torrent) -> int:
+        return fs.torrent(torrent.info_hash)["haveBytes"]
+
+    def touch(torrent: Torrent) -> None:
+        path = fs.add_torrent(torrent, seeders().seed(torrent)) / torrent.name
+        with open(path, "rb", buffering=0) as stream:
+            assert stream.read(4096) == torrent.read(torrent.name, 0, 4096)
+
+    touch(first)
+    waiting.until("the first is whole", lambda: have(first) == first.length, 30)
+    touch(second)
+    waiting.until("no room is left", lambda: have(second) >= 5 * MIB, 30)
+    assert waiting.settled("what the second has", lambda: have(second)) <= 6 * MIB
+    fs.remove(first.info_hash)
+    waiting.until("the second is whole", lambda: have(second) == second.length, 30)
+
+
 def test_the_kernel_reads_further_ahead_of_complete_files(fs: Magnetfs) -> None:
     """128 KiB at first; only root may raise it."""
     device = os.stat(fs.mountpoint).st_dev
