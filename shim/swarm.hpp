@@ -37,13 +37,21 @@ class conduct
         {
                 m_asked.clear();
         }
+        // Whether it owes something and has given nothing for longer than its own pace explains.
+        bool is_quiet(lt::time_point now) const;
         // Whether it holds requests for the piece and has given nothing for longer than its own
-        // pace explains.
-        bool stalls(int piece, lt::time_point now) const;
+        // pace explains, and for so long besides.
+        bool stalls(int piece, lt::time_duration after, lt::time_point now) const;
+        // It has the piece, may be asked and was asked for nothing.
+        bool is_idle(int piece);
         // It was asked for something and has not answered all of it.
         bool owes() const
         {
                 return !m_asked.empty();
+        }
+        std::size_t owed() const
+        {
+                return m_asked.size();
         }
         // Whether more of the block that is under way has come since the last call. A block of a
         // slow peer takes long.

@@ -19,7 +19,10 @@
 #include <libtorrent/time.hpp>
 #include <libtorrent/torrent_status.hpp>
 
+#include <algorithm>
+#include <array>
 #include <chrono>
+#include <deque>
 #include <map>
 #include <utility>
 
@@ -40,6 +43,11 @@ struct peer_watch final : lt::peer_plugin {
         bool unsure = false; // of what it was asked for: some of that could not be noted
         bool is_there = false;
         std::map<std::pair<int, int>, lt::time_point> cancelled; // piece, start: not answered yet
+        // BEP 10's reqq, 0: not told. A peer may drop what is more, and one that says 512 drops the
+        // 512th (Transmission); libtorrent asks for that many.
+        std::int64_t takes = 0;
+        // What libtorrent takes for asked, in order, and the peer is not asked for yet.
+        std::deque<lt::peer_request> held;
 
         peer_watch(std::shared_ptr<bt_torrent> torrent, lt::peer_connection_handle const &c)
             : t(std::move(torrent)), peer(c), conduct(c), talk(c)
@@ -72,9 +80,20 @@ struct peer_watch final : lt::peer_plugin {
                         if (leave_if_banned())
                                 return;
                         t->peers->shook_hands(conduct);
+                        met(*t);
                         t->hashes.came(talk);
                 });
                 return true;
+        }
+
+        bool write_request(lt::peer_request const &r) noexcept override
+        {
+                return shielded_or(false, [&] {
+                        if (held.empty() && has_room())
+                                return false;
+                        held.push_back(r);
+                        return true;
+                });
         }
 
         void sent_request(lt::peer_request const &r) noexcept override
@@ -108,6 +127,8 @@ struct peer_watch final : lt::peer_plugin {
                         auto const id = peer.pid();
                         if (id[0] == '-' && id[1] == 'T' && id[2] == 'R' && id[3] < '4')
                                 is_mute();
+                        if (h.type() == lt::bdecode_node::dict_t)
+                                takes = std::max<std::int64_t>(0, h.dict_find_int_value("reqq"));
                         check_metadata_size(h);
                 });
                 return true;
@@ -116,9 +137,20 @@ struct peer_watch final : lt::peer_plugin {
         void sent_cancel(lt::peer_request const &r) noexcept override
         {
                 shielded([&] {
+                        auto const at = std::find(held.begin(), held.end(), r);
+                        if (at != held.end()) {
+                                held.erase(at);
+                                // A peer without BEP 6 answers no cancel, so libtorrent does.
+                                if (!requests.has_fast())
+                                        return;
+                                // It has to be asked for the answer to come.
+                                ask(r);
+                                say(msg_cancel, r);
+                        }
                         conduct.answered(r, false);
                         talk.sent(request_bytes);
                         cancelled[{int(r.piece), r.start}] = lt::clock_type::now();
+                        ask_held();
                 });
         }
 
@@ -130,6 +162,7 @@ struct peer_watch final : lt::peer_plugin {
                         if (requests.has_fast())
                                 talk.got(request_bytes);
                         cancelled.erase({int(r.piece), r.start});
+                        ask_held();
                 });
                 return false;
         }
@@ -154,6 +187,7 @@ struct peer_watch final : lt::peer_plugin {
                         t->peers->gave(conduct);
                         if (!cancelled.empty())
                                 cancelled.erase({int(r.piece), r.start});
+                        ask_held();
                         return false;
                 });
         }
@@ -162,6 +196,12 @@ struct peer_watch final : lt::peer_plugin {
         {
                 conduct.choked();
                 cancelled.clear();
+                // With BEP 6 each request has an answer of its own, also now.
+                shielded([&] {
+                        for (auto const &r : std::exchange(held, {}))
+                                if (requests.has_fast())
+                                        ask(r);
+                });
                 return false;
         }
 
@@ -216,6 +256,45 @@ struct peer_watch final : lt::peer_plugin {
         static constexpr int piece_bytes = have_bytes + 4;
         static constexpr int request_bytes = piece_bytes + 4; // also: cancel, reject
         static constexpr char bep6 = 0x04; // in the last reserved byte: the fast extension
+
+        static constexpr char msg_request = 6, msg_cancel = 8; // BEP 3
+
+        bool has_room() const
+        {
+                return takes == 0 ||
+                       std::int64_t(conduct.owed()) < std::max<std::int64_t>(1, takes - 1);
+        }
+
+        void ask_held()
+        {
+                while (!held.empty() && has_room()) {
+                        auto const r = held.front();
+                        held.pop_front();
+                        ask(r);
+                }
+        }
+
+        void ask(lt::peer_request const &r)
+        {
+                say(msg_request, r);
+                sent_request(r);
+        }
+
+        void say(char message, lt::peer_request const &r)
+        {
+                std::array<char, request_bytes> m{};
+                char *p = m.data();
+                auto const put = [&](std::uint32_t v) {
+                        for (int shift = 24; shift >= 0; shift -= 8)
+                                *p++ = char(v >> shift);
+                };
+                put(request_bytes - 4);
+                *p++ = message;
+                put(std::uint32_t(int(r.piece)));
+                put(std::uint32_t(r.start));
+                put(std::uint32_t(r.length));
+                peer.send_buffer(m.data(), int(m.size()));
+        }
 
         // Nobody has anything of this any more. Once.
         void leave(lt::error_code const &why) noexcept

@@ -19,6 +19,7 @@ from harness.scripted_peer import Peers
 from harness.seeder import Seeder
 from harness.torrents import KIB, MIB, TorrentMaker
 from harness.tracker import HangingTracker, OpenTracker
+from harness.transmission import Transmission
 
 PIECE = 256 * KIB
 SOON_S = 10.0  # generous: what scripts/bench measures is well below 2 s
@@ -279,6 +280,27 @@ def test_the_only_peer_is_called_again_though_it_has_lied(
     assert read_exactly(fd, 0, torrent.length) == torrent.read(torrent.name)
     done = rogue.done()
     assert done["garbage"] == 1 and done["connections"] >= 2, done
+
+
+def test_transmission_is_asked_for_no_more_than_it_takes(
+    fs: Magnetfs, transmission: Transmission, torrents: TorrentMaker
+) -> None:
+    """It says that it takes 512 requests, and drops the 512th: 14 s until it is asked for again.
+
+    It unchokes each ten seconds, so what comes before the first block is no gap.
+    """
+    torrent = torrents.single("fast.bin", 96 * MIB, seed=231, piece_length=MIB)
+    transmission.seed(torrent)
+    path = fs.add_torrent(torrent, transmission) / torrent.name
+    longest = 0.0
+    with open(path, "rb", buffering=0) as stream:
+        assert read_exactly(stream.fileno(), 0, KIB) == torrent.read(torrent.name, 0, KIB)
+        for offset in range(0, torrent.length, 256 * KIB):
+            began = time.monotonic()
+            data = read_exactly(stream.fileno(), offset, 256 * KIB)
+            longest = max(longest, time.monotonic() - began)
+            assert data == torrent.read(torrent.name, offset, 256 * KIB)
+    assert longest <= 2.0, f"a gap of {longest:.1f} s"
 
 
 @pytest.mark.parametrize("rejects", [False, True], ids=["silent", "rejects"])
