@@ -120,8 +120,11 @@ int bt_session_new(const struct bt_callbacks *callbacks, const struct bt_setting
                 s->several_at_address = params.settings.get_bool(
                         lt::settings_pack::allow_multiple_connections_per_ip);
                 s->metadata_max = params.settings.get_int(lt::settings_pack::max_metadata_size);
-                for (size_t i = 0; i < n_settings; i++)
+                for (size_t i = 0; i < n_settings; i++) {
                         s->utp_is_set |= std::strcmp(settings[i].name, "enable_outgoing_utp") == 0;
+                        s->boost_is_set |=
+                                std::strcmp(settings[i].name, "torrent_connect_boost") == 0;
+                }
                 s->web =
                         std::make_unique<web_fetcher>(web_options_of(params.settings, files_max()));
                 auto *const raw = s.get();

@@ -42,9 +42,13 @@ struct bt_session {
         uint64_t next_id = 1; // bt_torrent_add's callers: under add_lock
         std::mutex add_lock;
 
-        engine_parts parts;      // set once
-        bool utp_is_set = false; // by the user: set once
-        bool utp = false;        // bt_session_second_try's caller's
+        engine_parts parts;        // set once
+        bool utp_is_set = false;   // by the user: set once
+        bool boost_is_set = false; // torrent_connect_boost, likewise
+        int boost = 0;             // what it is: bt_torrent_add's callers, under add_lock
+        // Torrents that nobody has shaken hands with yet. Any thread.
+        std::atomic<int> unmet{0};
+        bool utp = false; // bt_session_second_try's caller's
 
         anchor_disk *anchors = nullptr;  // the session's disk; network thread only
         digest_disk *digests = nullptr;  // likewise

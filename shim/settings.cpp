@@ -44,10 +44,12 @@ lt::settings_pack default_settings()
         // Honours only the top priority against the rest; the windows say more than that. (One
         // seeder: no difference.)
         p.set_bool(sp::auto_sequential, false);
-        // Seconds of requests in flight to a peer: a seek waits behind them, 0.86 s against 0.88
-        // at the default of 3 s over 16 Mbit/s with libtorrent's seeder, which forgets what is
-        // cancelled; 0.52 MB in vain against 0.58.
-        p.set_int(sp::request_queue_time, 1);
+        // Seconds of requests in flight to a peer, by its rate in the last five seconds and at
+        // least two requests. With 1 a peer at 250 ms and 10 Mbit/s had 2 to 4, where it needs 20:
+        // seeks of 3.2 s among eight of them, 1.6 with 3. A seek waits behind what was asked for
+        // before, but with a seeder that forgets what is cancelled over 16 Mbit/s it is 0.88 s
+        // against 0.86.
+        p.set_int(sp::request_queue_time, 3);
         // Seconds until a block is asked for elsewhere: worst stall with one of two seeds frozen
         // 1.0 s against 4.3 s; with the watch of swarm.cpp 0.4 s against 0.8 s.
         p.set_int(sp::piece_timeout, 5);
@@ -88,11 +90,8 @@ lt::settings_pack default_settings()
         int const files = files_max();
         p.set_int(sp::connections_limit, std::min(1000, files / 2));
         p.set_int(sp::max_concurrent_http_announces, std::min(500, files / 8));
-        // A dead magnet may name more peers than one. A new torrent dials so many of them at once,
-        // and the rest in turn with those of other torrents: at the default of 30 the first fifty
-        // dead ones have all connections. Each holds one until its SYNs of 0, 1 and 3 s had their
-        // time.
-        p.set_int(sp::torrent_connect_boost, 2);
+        // A connection is given up when its SYNs of 0, 1 and 3 s had their time. (How many of a
+        // torrent's peers are dialled at once is torrent.cpp's share_boost.)
         p.set_int(sp::peer_connect_timeout, 7);
         // Peers of many torrents may come at once.
         p.set_int(sp::listen_queue_size, 128);

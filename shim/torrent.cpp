@@ -81,10 +81,34 @@ void tell_offered(bt_torrent &t)
         });
 }
 
+void met(bt_torrent &t) noexcept
+{
+        if (std::exchange(t.unmet, false))
+                t.session->unmet--;
+}
+
+// A new torrent dials so many peers at once, and the others in turn with those of other torrents, a
+// second later. With 2 for each it takes 1.9 s to the first 64 KiB from 30 uneven peers, and 1.6 s
+// with 30. But dead magnets name many peers, too, and each holds a connection until its SYNs of 0,
+// 1 and 3 s had their time: with 30 for each the first fifty have all connections. So torrents that
+// nobody has answered yet share what may be dialled at once.
+static void share_boost(bt_session &s)
+{
+        constexpr int shared = 60, least = 2, most = 30;
+        int const boost = std::clamp(shared / std::max(1, s.unmet.load()), least, most);
+        std::lock_guard<std::mutex> const l(s.add_lock);
+        if (s.boost_is_set || std::exchange(s.boost, boost) == boost)
+                return;
+        lt::settings_pack p;
+        p.set_int(lt::settings_pack::torrent_connect_boost, boost);
+        s.session->apply_settings(std::move(p));
+}
+
 // Takes the torrent out of libtorrent's session, once: libtorrent would take out whoever has its
 // hash by then. Network thread only.
 static void take_out(bt_torrent &t)
 {
+        met(t);
         if (!std::exchange(t.ended, true))
                 t.session->self.remove_torrent(t.handle);
 }
@@ -281,6 +305,9 @@ int bt_torrent_add(struct bt_session *s, const struct bt_source *src, const uint
                                 return plugin_of(*t, [&] { return begin(t, h, held); });
                         });
                 s->torrents.insert(t);
+                t->unmet = true;
+                s->unmet++;
+                share_boost(*s);
                 lt::error_code ec;
                 lt::torrent_handle h;
                 int r = guarded(err, [&] {
@@ -296,6 +323,7 @@ int bt_torrent_add(struct bt_session *s, const struct bt_source *src, const uint
                         (void)s->session->is_paused(); // comes back when that is done
                 }
                 if (r < 0) {
+                        met(*t);
                         s->torrents.erase(t->id);
                         return r;
                 }

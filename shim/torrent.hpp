@@ -59,6 +59,7 @@ struct bt_torrent : std::enable_shared_from_this<bt_torrent> {
         // The network thread's once libtorrent knows it.
         bool incomplete = false; // there was no memory for one of its plugins
         bool wants_metadata = false;
+        bool unmet = false; // counted in the session's; network thread only once it is added
         class anchor anchor;
         class blame blame;
         class hashes hashes;
@@ -119,5 +120,8 @@ void tell_refused(bt_torrent &t, bt_error const &why);
 void tell_problem(bt_torrent &t, std::string text);
 // Becomes the callback saved, without a source. Any thread.
 void tell_unsaved(bt_torrent &t) noexcept;
+
+// Somebody has shaken hands with it, or it goes: others may dial more peers at once.
+void met(bt_torrent &t) noexcept;
 // Becomes a problem where somebody has the metadata, but too much of it. Any thread.
 void tell_offered(bt_torrent &t);
