@@ -28,8 +28,11 @@ constexpr auto lonely_tick_time = milliseconds(250);
 // A peer stalls when it has given nothing for so long, and for twice the time of its quickest
 // answer besides.
 constexpr auto stall_time = milliseconds(500);
-// It is hung up on only if another peer gave so many blocks in the last ticks. Without such a one
-// it is all there is.
+// Where no reader waits for the piece yet a peer has longer: a reader may come to need it, but its
+// connection is worth something.
+constexpr auto stall_time_unawaited = milliseconds(2000);
+// It is hung up on only if another peer gave so many blocks in the last ticks, or is there to be
+// asked. Without such a one it is all there is.
 constexpr unsigned lively_blocks = 4;
 // Peers that are gone are called again after so long, and each time so long after that.
 constexpr auto call_after = milliseconds(500);
@@ -76,11 +79,25 @@ void conduct::answered(lt::peer_request const &r, bool with_data)
         m_blocks[m_tick]++;
 }
 
-bool conduct::stalls(int piece, lt::time_point now) const
+bool conduct::is_idle(int piece)
+{
+        if (!shook_hands || owes() || !m_peer.has_piece(lt::piece_index_t(piece)))
+                return false;
+        lt::peer_info info;
+        m_peer.get_peer_info(info);
+        return !(info.flags & lt::peer_info::remote_choked);
+}
+
+bool conduct::is_quiet(lt::time_point now) const
+{
+        return owes() && has_given() && now - m_last_block > stall_time + 2 * m_quickest;
+}
+
+bool conduct::stalls(int piece, lt::time_duration after, lt::time_point now) const
 {
         if (!has_given())
                 return false; // maybe it is just far away
-        lt::time_duration const patience = stall_time + 2 * m_quickest;
+        lt::time_duration const patience = after + 2 * m_quickest;
         auto const first = m_asked.lower_bound({piece, 0});
         return first != m_asked.end() && first->first.first == piece &&
                now - first->second > patience && now - m_last_block > patience;
@@ -253,20 +270,34 @@ void swarm::look(lt::time_point now)
 // What a stalled peer was asked for becomes free when its connection is closed, and only then.
 void swarm::drop_stalled(lt::time_point now)
 {
-        for (int const piece : m_torrent->anchor.awaited()) {
+        std::vector<conduct *> quiet;
+        for (auto const &p : m_peers)
+                if (p.first->is_quiet(now))
+                        quiet.push_back(p.first);
+        if (quiet.empty())
+                return;
+        auto const wanted = m_torrent->anchor.wanted(); // which asking again may change
+        for (auto const &w : wanted) {
+                bool const awaited = w.second == lt::top_priority;
                 std::vector<conduct *> stalled;
-                bool lively = false;
-                for (auto const &p : m_peers) {
-                        if (p.first->stalls(piece, now))
-                                stalled.push_back(p.first);
-                        else
-                                lively |= p.first->recent() >= lively_blocks;
-                }
-                if (stalled.empty() || !lively)
+                bool others = false;
+                for (auto *const c : quiet)
+                        if (c->stalls(w.first, awaited ? stall_time : stall_time_unawaited, now))
+                                stalled.push_back(c);
+                if (stalled.empty())
                         continue;
-                for (auto *const c : stalled)
+                for (auto const &p : m_peers)
+                        if (std::find(stalled.begin(), stalled.end(), p.first) == stalled.end())
+                                others = others || p.first->recent() >= lively_blocks ||
+                                         p.first->is_idle(w.first);
+                if (!others)
+                        continue;
+                for (auto *const c : stalled) {
                         c->peer().disconnect(lt::errors::timed_out, lt::operation_t::bittorrent);
-                m_torrent->anchor.ask_again(piece);
+                        quiet.erase(std::find(quiet.begin(), quiet.end(), c));
+                }
+                if (awaited)
+                        m_torrent->anchor.ask_again(w.first);
         }
 }
 
