@@ -176,10 +176,12 @@ static struct plan touch(struct handle *h, uint64_t off, size_t len)
         struct plan before = r->plan;
         /* One that begins to play with this read is not counted yet. */
         unsigned playing = atomic_load_explicit(&env->playing, memory_order_relaxed) + !r->playing;
+        uint64_t now = clock_ms();
+        uint64_t rested = h->answered_ms > 0 && !h->parked ? now - h->answered_ms : 0;
 
         r->behind = reader_is_behind(r->rate, t->play_rate, t->playing);
         uncount(h);
-        reader_touch(r, &h->layout, off, len, clock_ms(), reader_window_max(playing));
+        reader_touch(r, &h->layout, off, len, now, rested, reader_window_max(playing));
         count(h);
         plan_diff(&before, &r->plan, plan_changed, t);
         if (env->fill == FILL_FILE && !h->filler)
@@ -269,6 +271,8 @@ int handle_read(struct handle *h, uint64_t off, size_t len, unsigned flags, void
         if (missing < end)
                 r = read_missing(h, off, len, first, end, missing, asked, flags, request, tid,
                                  len_ret, id_ret);
+        if (r == READ_NOW)
+                h->answered_ms = clock_ms();
         h->error = 0; /* also if the piece came after all */
         wishes_tell(t);
         pthread_mutex_unlock(&t->lock);

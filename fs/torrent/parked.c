@@ -143,6 +143,7 @@ void parked_settle(struct torrent *t, struct parked *p, int outcome, struct park
         if (!p->request && outcome != OUTCOME_DATA)
                 p->handle->error = outcome;
         p->outcome = outcome;
+        p->handle->answered_ms = clock_ms();
         parked_remove(t, p);
         DL_APPEND2(*answer, p, pprev, pnext);
 }

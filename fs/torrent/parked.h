@@ -52,7 +52,8 @@ struct handle {
         struct parked *parked; /* (utlist) */
         struct parked *watch;  /* the poll's */
         void *poll_handle;
-        int error; /* of the watch: > 0 */
+        int error;            /* of the watch: > 0 */
+        uint64_t answered_ms; /* when the last read had its answer; 0: none yet */
         struct handle *prev, *next;
 };
 

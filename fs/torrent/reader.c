@@ -6,6 +6,13 @@
 /* A handle plays after this many bytes in a row; a library scan stays below on nearly every file.
  */
 #define PLAY_AFTER_BYTES (2ull << 20)
+/* So does one that has read so much in a row and rested for so long in all between its reads, a
+ * rest counting no more than the last: a player takes what it shows, a scan all it gets. With
+ * pieces of 4 MiB nothing was asked for behind the first second of film until the picture had
+ * gone on for 1.75 s, and stood still then. */
+#define PACED_BYTES   (512ull << 10)
+#define PACED_REST_MS 250
+#define PACED_EACH_MS 100
 /* A probe that goes on in a row for more than this wants as much again as it has read, up to the
  * second: with small pieces it would else wait a round trip for each. The read counts too where
  * there are several pieces in it: the more are asked for at a time, the further out of order a
@@ -17,6 +24,9 @@
  * was read in a row: a whole file of 1 GiB at 1.10 times the rate of plain libtorrent, against 0.92
  * with this alone. */
 #define WINDOW_START_BYTES (4ull << 20)
+/* And so many pieces behind the one that is read, however large they are: while one is played the
+ * next is on its way. */
+#define WINDOW_PIECES 2
 /* What one reader, and all together, may want ahead. More than 2,048 blocks (32 MiB) in pieces
  * begun and libtorrent finishes those before it looks at priorities. */
 #define WINDOW_MAX_BYTES  (32ull << 20)
@@ -164,10 +174,14 @@ static void find_place(struct reader *r, uint64_t off)
         r->place[0] = found;
 }
 
-static void read_on(struct reader *r, uint64_t off, uint64_t len, uint64_t now_ms)
+static void read_on(struct reader *r, uint64_t off, uint64_t len, uint64_t now_ms,
+                    uint64_t rested_ms)
 {
         struct place *p = &r->place[0];
         uint64_t progress = 0;
+
+        if (p->run_bytes > 0)
+                p->rested_ms += rested_ms < PACED_EACH_MS ? rested_ms : PACED_EACH_MS;
 
         /* Bytes that were read before are no progress: a probe reads the head again and again, and
          * a player that comes back to a place what it had in its buffer. Those that were skipped
@@ -178,10 +192,17 @@ static void read_on(struct reader *r, uint64_t off, uint64_t len, uint64_t now_m
         }
         p->run_bytes += progress;
         measure(p, progress, now_ms);
-        if (p->run_bytes >= PLAY_AFTER_BYTES)
+        if (p->run_bytes >= PLAY_AFTER_BYTES ||
+            (p->run_bytes >= PACED_BYTES && p->rested_ms >= PACED_REST_MS))
                 p->playing = true;
         r->read_bytes += len;
         p->left_at = r->read_bytes;
+}
+
+/* Bytes from where the place is to the end of its piece. */
+static uint64_t rest_of_piece(const struct place *p, const struct layout *l)
+{
+        return l->piece_length - (l->offset + p->position) % l->piece_length;
 }
 
 /* How far ahead of a place is wanted, if there is room; the last read took len of its row. */
@@ -189,8 +210,11 @@ static uint64_t window_of(const struct place *p, const struct layout *l, uint64_
 {
         if (p->playing) {
                 uint64_t window = p->rate > 0 ? p->rate * WINDOW_SECONDS : p->run_bytes;
+                uint64_t pieces = WINDOW_PIECES * (uint64_t)l->piece_length + rest_of_piece(p, l);
 
-                return window < WINDOW_START_BYTES ? WINDOW_START_BYTES : window;
+                if (window < WINDOW_START_BYTES)
+                        window = WINDOW_START_BYTES;
+                return window < pieces ? pieces : window;
         }
         if (p->run_bytes > PROBE_RUN_BYTES && p->run_bytes > len) {
                 uint64_t room = PROBE_AHEAD_BYTES;
@@ -221,14 +245,14 @@ static void share_windows(const struct reader *r, const struct layout *l, unsign
 }
 
 void reader_touch(struct reader *r, const struct layout *l, uint64_t off, uint64_t len,
-                  uint64_t now_ms, uint64_t window_max_bytes)
+                  uint64_t now_ms, uint64_t rested_ms, uint64_t window_max_bytes)
 {
         uint64_t window[READER_PLACES];
         unsigned places;
         uint32_t first, end;
 
         find_place(r, off);
-        read_on(r, off, len, now_ms);
+        read_on(r, off, len, now_ms, rested_ms);
         places = reads_at_several(r) ? r->places : 1;
         share_windows(r, l, places, len, window_max_bytes, window);
         layout_pieces(l, off, len, &first, &end);

@@ -37,6 +37,7 @@ struct layout {
 struct place {
         uint64_t position;     /* where the next read in a row would begin */
         uint64_t run_bytes;    /* read in a row so far */
+        uint64_t rested_ms;    /* what it took between the reads of its row */
         bool playing;          /* else a probe: wants what it touches, and in a row a little more */
         uint64_t rate;         /* bytes per second it took, 0: not known yet */
         uint64_t sample_ms;    /* when the measurement of the rate began */
@@ -73,13 +74,14 @@ uint64_t reader_window_max(unsigned playing);
 bool reader_is_behind(uint64_t rate, uint64_t sum, unsigned playing);
 
 /* Takes note of a read of len > 0 bytes at off (both inside the file) at now_ms and renews r->plan.
+ * rested_ms: for how long nothing was asked for since the answer to the read before.
  * window_max_bytes bounds what is wanted behind the read, and at the other places, in all.
  *
  * Going elsewhere drops the old window at once. Coming back to a place goes on with it as it was
  * left, and with the second time in a row the handle is known to read at several places: their
  * windows stand side by side until it goes to a new one. */
 void reader_touch(struct reader *r, const struct layout *l, uint64_t off, uint64_t len,
-                  uint64_t now_ms, uint64_t window_max_bytes);
+                  uint64_t now_ms, uint64_t rested_ms, uint64_t window_max_bytes);
 
 /* The priority the plan gives to a piece. */
 uint8_t plan_priority(const struct plan *p, uint32_t piece);

@@ -114,7 +114,7 @@ uint32_t model_read(struct model *m, unsigned reader, uint64_t off, uint64_t len
         r->reader.behind =
                 !r->never_behind && reader_is_behind(r->reader.rate, m->rate, m->n_playing);
         account(m, &r->reader, -1);
-        reader_touch(&r->reader, &r->layout, off, len, now_ms, window_max);
+        reader_touch(&r->reader, &r->layout, off, len, now_ms, 0, window_max);
         account(m, &r->reader, 1);
         plan_diff(&before, &r->reader.plan, change, m);
         layout_pieces(&r->layout, off, len, &first, &end);

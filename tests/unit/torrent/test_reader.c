@@ -231,12 +231,62 @@ static void test_play(void **state)
                 for (unsigned k = 0; k < STEPS_MAX && c->step[k].len > 0; k++) {
                         const struct step *s = &c->step[k];
 
-                        reader_touch(&r, &l, s->off, s->len, 1000 + k, WINDOW_MAX);
+                        reader_touch(&r, &l, s->off, s->len, 1000 + k, 0, WINDOW_MAX);
                         if (r.playing != s->playing)
                                 fail_msg("%s: after step %u it %s", c->rule, k + 1,
                                          r.playing ? "plays" : "probes");
                         check_plan(&r, &l, s->off, s->len, WINDOW_MAX, c->rule);
                 }
+        }
+}
+
+/* Who takes 64 KiB now and then plays long before 2 MiB: after 512 KiB and a quarter of a second of
+ * rests, of which one alone says nothing. What nobody rests for is a scan. */
+static void test_paced_reading_plays(void **state)
+{
+        static const struct {
+                unsigned rest_ms, plays_after; /* so many reads of 64 KiB; 0: not within 24 */
+        } cases[] = {{0, 0}, {1, 0}, {8, 0}, {20, 14}, {50, 8}, {83, 8}, {5000, 8}};
+        static const struct layout l = {.size = 2 * GIB, .piece_length = 4 << 20};
+
+        (void)state;
+        for (size_t i = 0; i < N(cases); i++) {
+                struct reader r = {0};
+                uint64_t now = 1000;
+                unsigned plays_after = 0;
+
+                for (unsigned k = 0; k < 24; k++) {
+                        reader_touch(&r, &l, k * 64 * KIB, 64 * KIB, now, k ? cases[i].rest_ms : 0,
+                                     WINDOW_MAX);
+                        now += cases[i].rest_ms;
+                        if (r.playing && !plays_after)
+                                plays_after = k + 1;
+                }
+                assert_int_equal(plays_after, cases[i].plays_after);
+        }
+        /* One long rest, as of a program that was stopped. */
+        {
+                struct reader r = {0};
+
+                reader_touch(&r, &l, 0, MIB, 1000, 0, WINDOW_MAX);
+                reader_touch(&r, &l, MIB, 64 * KIB, 99000, 98000, WINDOW_MAX);
+                assert_false(r.playing);
+        }
+}
+
+/* Two pieces behind the one that is read, whatever their size, if there is room. */
+static void test_window_is_two_pieces(void **state)
+{
+        (void)state;
+        for (uint32_t piece = 1 << 14; piece <= 32 << 20; piece *= 2) {
+                const struct layout l = {.size = 20 * GIB, .piece_length = piece};
+                struct reader r = {0};
+                uint64_t at = PLAY_AFTER + 1, left;
+
+                reader_touch(&r, &l, 0, at, 1000, 0, WINDOW_MAX);
+                assert_true(r.playing);
+                left = (uint64_t)plan_end(&r.plan) - at / piece - 1;
+                assert_in_range(left, piece > 8 << 20 ? 1 : 2, WINDOW_START / (1 << 14));
         }
 }
 
@@ -249,7 +299,7 @@ static void test_rereading_is_no_row(void **state)
 
         (void)state;
         for (unsigned i = 0; i < 40; i++) {
-                reader_touch(&r, &l, 0, 64 * KIB, 1000 + i, WINDOW_MAX);
+                reader_touch(&r, &l, 0, 64 * KIB, 1000 + i, 0, WINDOW_MAX);
                 if (r.playing)
                         fail_msg("plays after reading the first 64 KiB %u times", i + 1);
         }
@@ -263,23 +313,23 @@ static void test_probe_in_a_row_looks_ahead(void **state)
         struct reader r = {0};
 
         (void)state;
-        reader_touch(&r, &l, 0, 128 * KIB, 1, WINDOW_MAX);
+        reader_touch(&r, &l, 0, 128 * KIB, 1, 0, WINDOW_MAX);
         assert_int_equal(plan_end(&r.plan), 2);
-        reader_touch(&r, &l, 128 * KIB, 64 * KIB, 2, WINDOW_MAX);
+        reader_touch(&r, &l, 128 * KIB, 64 * KIB, 2, 0, WINDOW_MAX);
         assert_int_equal(plan_end(&r.plan), 6);
-        reader_touch(&r, &l, 192 * KIB, 384 * KIB, 3, WINDOW_MAX);
+        reader_touch(&r, &l, 192 * KIB, 384 * KIB, 3, 0, WINDOW_MAX);
         assert_int_equal(plan_end(&r.plan), 9 + 2);
         /* in order: no two pieces of a rank but where there are more than ranks */
-        reader_touch(&r, &l, 576 * KIB, 64 * KIB, 4, WINDOW_MAX);
+        reader_touch(&r, &l, 576 * KIB, 64 * KIB, 4, 0, WINDOW_MAX);
         assert_int_equal(plan_end(&r.plan), 17);
         for (uint32_t piece = 9; piece < 15; piece++)
                 assert_true(plan_priority(&r.plan, piece) > plan_priority(&r.plan, piece + 2));
         assert_true(r.ahead);
-        reader_touch(&r, &l, 640 * KIB, 512 * KIB, 5, WINDOW_MAX);
+        reader_touch(&r, &l, 640 * KIB, 512 * KIB, 5, 0, WINDOW_MAX);
         assert_false(r.ahead);
         assert_int_equal(plan_end(&r.plan), 18);
         /* from anywhere else: the read alone */
-        reader_touch(&r, &l, 100 * MIB, MIB, 4, WINDOW_MAX);
+        reader_touch(&r, &l, 100 * MIB, MIB, 4, 0, WINDOW_MAX);
         assert_int_equal(plan_end(&r.plan), 1616);
 }
 
@@ -290,12 +340,12 @@ static void test_probe_wants_no_more(void **state)
         struct reader r = {0};
 
         (void)state;
-        reader_touch(&r, &l, 0, 64 * KIB, 1, WINDOW_MAX);
+        reader_touch(&r, &l, 0, 64 * KIB, 1, 0, WINDOW_MAX);
         assert_int_equal(r.plan.n, 1);
         assert_int_equal(plan_priority(&r.plan, 0), PRIORITY_BLOCKED);
         assert_int_equal(plan_priority(&r.plan, 1), PRIORITY_NONE);
         /* the end of the file */
-        reader_touch(&r, &l, GIB - 64 * KIB, 64 * KIB, 2, WINDOW_MAX);
+        reader_touch(&r, &l, GIB - 64 * KIB, 64 * KIB, 2, 0, WINDOW_MAX);
         assert_int_equal(r.plan.n, 2);
         assert_int_equal(plan_priority(&r.plan, 0), PRIORITY_NONE);
         assert_int_equal(plan_priority(&r.plan, 4095), PRIORITY_BLOCKED);
@@ -314,7 +364,7 @@ static void test_a_byte_or_two(void **state)
                         struct layout l = {.size = GIB, .piece_length = lengths[i]};
                         struct reader r = {0};
 
-                        reader_touch(&r, &l, 0, len, 1, WINDOW_MAX);
+                        reader_touch(&r, &l, 0, len, 1, 0, WINDOW_MAX);
                         check_plan(&r, &l, 0, len, WINDOW_MAX, "the first bytes");
                         assert_int_equal(plan_end(&r.plan), (len - 1) / lengths[i] + 1);
                 }
@@ -328,7 +378,7 @@ static uint64_t play(struct reader *r, const struct layout *l, uint64_t *at, uin
         const uint64_t len = bytes_per_s / 20;
 
         for (unsigned i = 0; i < seconds * 20; i++) {
-                reader_touch(r, l, *at, len, *now_ms, window_max);
+                reader_touch(r, l, *at, len, *now_ms, 0, window_max);
                 check_plan(r, l, *at, len, window_max, "playing");
                 *at += len;
                 *now_ms += 50;
@@ -344,7 +394,7 @@ static void test_window_grows(void **state)
         uint64_t at = 0, now = 5000, window;
 
         (void)state;
-        reader_touch(&r, &l, 0, PLAY_AFTER, now, WINDOW_MAX);
+        reader_touch(&r, &l, 0, PLAY_AFTER, now, 0, WINDOW_MAX);
         at = PLAY_AFTER;
         window = (uint64_t)plan_end(&r.plan) * l.piece_length - at;
         assert_int_equal(window, WINDOW_START);
@@ -367,7 +417,7 @@ static void test_window_grows(void **state)
         window = play(&r, &l, &at, &now, 50 * MIB, 1, MIB);
         assert_in_range(window, MIB, MIB + l.piece_length);
         /* no room for a window: the read alone */
-        reader_touch(&r, &l, at, MIB, now, 0);
+        reader_touch(&r, &l, at, MIB, now, 0, 0);
         assert_int_equal(plan_end(&r.plan), (l.offset + at + MIB - 1) / l.piece_length + 1);
         /* … and slow again */
         at += MIB;
@@ -389,7 +439,7 @@ static void test_window_doubles_in_the_first_second(void **state)
                                 : read > WINDOW_MAX ? WINDOW_MAX
                                                     : read;
 
-                reader_touch(&r, &l, at, MIB, now, WINDOW_MAX);
+                reader_touch(&r, &l, at, MIB, now, 0, WINDOW_MAX);
                 at += MIB;
                 now += 10;
                 window = (uint64_t)plan_end(&r.plan) * l.piece_length - at;
@@ -397,7 +447,7 @@ static void test_window_doubles_in_the_first_second(void **state)
                         assert_int_equal(window, most);
         }
         /* Elsewhere it begins anew. */
-        reader_touch(&r, &l, 10 * GIB, PLAY_AFTER, now, WINDOW_MAX);
+        reader_touch(&r, &l, 10 * GIB, PLAY_AFTER, now, 0, WINDOW_MAX);
         window = (uint64_t)plan_end(&r.plan) * l.piece_length - 10 * GIB - PLAY_AFTER;
         assert_int_equal(window, WINDOW_START);
         /* The rate decides, once it is known. */
@@ -431,12 +481,12 @@ static void test_jump_drops_window(void **state)
         (void)state;
         (void)play(&r, &l, &at, &now, 2 * MIB, 5, WINDOW_MAX);
         old_end = plan_end(&r.plan);
-        reader_touch(&r, &l, GIB, 128 * KIB, now, WINDOW_MAX);
+        reader_touch(&r, &l, GIB, 128 * KIB, now, 0, WINDOW_MAX);
         for (uint32_t piece = 0; piece <= old_end; piece++)
                 assert_int_equal(plan_priority(&r.plan, piece), PRIORITY_NONE);
         assert_int_equal(plan_end(&r.plan), 4096 + 1);
         /* back again: as new */
-        reader_touch(&r, &l, 0, 128 * KIB, now, WINDOW_MAX);
+        reader_touch(&r, &l, 0, 128 * KIB, now, 0, WINDOW_MAX);
         assert_int_equal(plan_end(&r.plan), 1);
         assert_int_equal(plan_priority(&r.plan, 4096), PRIORITY_NONE);
 }
@@ -466,7 +516,7 @@ static void test_two_places(void **state)
                 /* as players do, some of what they had is read again; 25 MiB/s and 0.8 MiB/s */
                 uint64_t again = i > 1 ? 16 * KIB : 0, len = (k ? 8 * KIB : 256 * KIB) + again;
 
-                reader_touch(&r, &l, at[k] - again, len, now, WINDOW_MAX);
+                reader_touch(&r, &l, at[k] - again, len, now, 0, WINDOW_MAX);
                 check_plan(&r, &l, at[k] - again, len, WINDOW_MAX, "two places");
                 at[k] += len - again;
                 now += 5;
@@ -484,7 +534,7 @@ static void test_two_places(void **state)
         assert_in_range(window[0], 16 * MIB, WINDOW_MAX);
         assert_in_range(window[1], WINDOW_START, 10 * MIB);
 
-        reader_touch(&r, &l, 3 * GIB / 2, 64 * KIB, now, WINDOW_MAX);
+        reader_touch(&r, &l, 3 * GIB / 2, 64 * KIB, now, 0, WINDOW_MAX);
         assert_int_equal(wanted_behind(&r.plan, &l, at[0]), 0);
         assert_int_equal(wanted_behind(&r.plan, &l, at[1]), 0);
         assert_int_equal(r.plan.n, 1);
@@ -499,9 +549,9 @@ static void test_behind_raises_a_quarter(void **state)
         uint32_t from = MIB / l.piece_length, window = (MIB + WINDOW_START) / l.piece_length;
 
         (void)state;
-        reader_touch(&r, &l, 0, MIB, 1, WINDOW_MAX);
+        reader_touch(&r, &l, 0, MIB, 1, 0, WINDOW_MAX);
         assert_int_equal(plan_priority(&r.plan, from), PRIORITY_NONE);
-        reader_touch(&r, &l, MIB, MIB, 2, WINDOW_MAX);
+        reader_touch(&r, &l, MIB, MIB, 2, 0, WINDOW_MAX);
         for (uint32_t i = 0; i < window; i++)
                 if ((plan_priority(&r.plan, from + i) == PRIORITY_BLOCKED) != (i < window / 4))
                         fail_msg("piece %u of %u has %u", i, window,
@@ -537,7 +587,7 @@ static void test_bands(void **state)
         struct reader r = {0};
 
         (void)state;
-        reader_touch(&r, &l, 0, 2 * MIB, 1, WINDOW_MAX);
+        reader_touch(&r, &l, 0, 2 * MIB, 1, 0, WINDOW_MAX);
         assert_int_equal(r.plan.n, 7);
         for (unsigned i = 0; i < N(ends); i++) {
                 assert_int_equal(r.plan.range[i + 1].end, ends[i]);
@@ -550,9 +600,9 @@ static void test_bands(void **state)
                 static const struct layout large = {.size = 2 * GIB, .piece_length = 1 << 22};
                 struct reader s = {0};
 
-                reader_touch(&s, &large, 0, 2 * MIB, 1, WINDOW_MAX);
+                reader_touch(&s, &large, 0, 2 * MIB, 1, 0, WINDOW_MAX);
                 check_plan(&s, &large, 0, 2 * MIB, WINDOW_MAX, "large pieces");
-                assert_int_equal(plan_end(&s.plan), 2); /* 2 + 4 MiB */
+                assert_int_equal(plan_end(&s.plan), 3); /* the one that is read and two */
         }
 }
 
@@ -574,7 +624,7 @@ static void test_last_piece(void **state)
                         for (uint64_t off = 0; off < l.size; off += 128 * KIB) {
                                 uint64_t len = l.size - off < 128 * KIB ? l.size - off : 128 * KIB;
 
-                                reader_touch(&r, &l, off, len, off, WINDOW_MAX);
+                                reader_touch(&r, &l, off, len, off, 0, WINDOW_MAX);
                                 check_plan(&r, &l, off, len, WINDOW_MAX, "to the end");
                                 if (off + len > PLAY_AFTER + 10 * MIB - WINDOW_START)
                                         assert_int_equal(plan_end(&r.plan), end);
@@ -588,7 +638,7 @@ static void test_last_piece(void **state)
                         .offset = 5 * MIB - 1, .size = 1, .piece_length = 1 << 20};
                 struct reader r = {0};
 
-                reader_touch(&r, &tiny, 0, 1, 1, WINDOW_MAX);
+                reader_touch(&r, &tiny, 0, 1, 1, 0, WINDOW_MAX);
                 check_plan(&r, &tiny, 0, 1, WINDOW_MAX, "a single byte");
                 assert_int_equal(plan_priority(&r.plan, 3), PRIORITY_NONE);
                 assert_int_equal(plan_priority(&r.plan, 4), PRIORITY_BLOCKED);
@@ -618,7 +668,7 @@ static void test_touch_fuzz(void **state)
                         if (len > l.size - at)
                                 len = l.size - at;
                         now += below(400);
-                        reader_touch(&r, &l, at, len, now, max);
+                        reader_touch(&r, &l, at, len, now, below(400), max);
                         check_plan(&r, &l, at, len, max, "fuzz");
                         at += len;
                         if (next() % 8 == 0 && at > 100 * KIB)
@@ -727,7 +777,7 @@ static void test_diff_of_reader(void **state)
                         len = 1 + below(512 * KIB);
                         if (len > l.size - at)
                                 len = l.size - at;
-                        reader_touch(&r, &l, at, len, 1 + k * 100, WINDOW_MAX);
+                        reader_touch(&r, &l, at, len, 1 + k * 100, 0, WINDOW_MAX);
                         check_diff(&before, &r.plan, "a reader");
                         at += len;
                 }
@@ -766,7 +816,7 @@ static void test_log_bands_are_cheap(void **state)
         for (uint64_t at = 0; at < l.size; at += 16 * KIB) {
                 struct plan before = r.plan;
 
-                reader_touch(&r, &l, at, 16 * KIB, 1000 + at / 16384, WINDOW_MAX);
+                reader_touch(&r, &l, at, 16 * KIB, 1000 + at / 16384, 0, WINDOW_MAX);
                 plan_diff(&before, &r.plan, count, &n);
         }
         /* wanted, six steps up, dropped */
@@ -778,6 +828,8 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_layout),
                 cmocka_unit_test(test_play),
+                cmocka_unit_test(test_paced_reading_plays),
+                cmocka_unit_test(test_window_is_two_pieces),
                 cmocka_unit_test(test_rereading_is_no_row),
                 cmocka_unit_test(test_probe_wants_no_more),
                 cmocka_unit_test(test_a_byte_or_two),
