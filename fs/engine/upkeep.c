@@ -210,15 +210,15 @@ void upkeep_line(struct engine *e, uint64_t now)
         e->seats_missing = turns_missing(&e->turns);
 }
 
-/* Its ticks ask for room again. */
-static bool waits_for_room(struct torrent *t)
+/* Whether its ticks have something to do: ask for room again, or forget who was closed. */
+static bool needs_ticks(struct torrent *t)
 {
-        bool waits;
+        bool needs;
 
         pthread_mutex_lock(&t->lock);
-        waits = wishes_fill_waits(t);
+        needs = wishes_fill_waits(t) || t->returning;
         pthread_mutex_unlock(&t->lock);
-        return waits;
+        return needs;
 }
 
 /* Whether there is something to look after besides what stirs it. */
@@ -231,7 +231,7 @@ static bool needs_upkeep(const struct engine *e, struct torrent *t)
         return t->turn.place == TURN_SEATED || use.handles > 0 ||
                t->announce.state != ANNOUNCE_NONE || t->stopped || t->writes.again || t->refused ||
                t->needy.is || life_waits(&t->life, &e->life_rules, &use) ||
-               torrent_have_bytes(t) != t->told_bytes || waits_for_room(t);
+               torrent_have_bytes(t) != t->told_bytes || needs_ticks(t);
 }
 
 bool upkeep_torrent(struct engine *e, struct torrent *t, uint64_t now)

@@ -11,6 +11,7 @@
 
 #include "common/clock.h"
 #include "torrent/parked.h"
+#include "torrent/returning.h"
 #include "torrent/threads.h"
 #include "torrent/wishes.h"
 
@@ -107,7 +108,6 @@ int handle_open(struct torrent *t, uint32_t node, uint64_t inode, pid_t tid, str
 void handle_close(struct handle *h)
 {
         struct torrent *t = h->torrent;
-        const struct plan nothing = {0};
         struct parked *watch;
         void *poll_handle;
 
@@ -117,7 +117,7 @@ void handle_close(struct handle *h)
                 parked_remove(t, watch);
         poll_handle = h->poll_handle;
         uncount(h);
-        plan_diff(&h->reader.plan, &nothing, plan_changed, t);
+        returning_leave(t, &h->layout, &h->reader, clock_ms());
         wishes_fill_no_more(t, h->filler);
         DL_DELETE(t->open, h);
         if (!t->open)
@@ -173,12 +173,16 @@ static struct plan touch(struct handle *h, uint64_t off, size_t len)
         struct torrent *t = h->torrent;
         struct torrent_env *env = t->env;
         struct reader *r = &h->reader;
-        struct plan before = r->plan;
-        /* One that begins to play with this read is not counted yet. */
-        unsigned playing = atomic_load_explicit(&env->playing, memory_order_relaxed) + !r->playing;
+        struct plan before;
+        unsigned playing;
         uint64_t now = clock_ms();
         uint64_t rested = h->answered_ms > 0 && !h->parked ? now - h->answered_ms : 0;
 
+        if (r->places == 0 && returning_take(t, &h->layout, off, now, r, &rested))
+                count(h);
+        before = r->plan;
+        /* One that begins to play with this read is not counted yet. */
+        playing = atomic_load_explicit(&env->playing, memory_order_relaxed) + !r->playing;
         r->behind = reader_is_behind(r->rate, t->play_rate, t->playing);
         uncount(h);
         reader_touch(r, &h->layout, off, len, now, rested, reader_window_max(playing));

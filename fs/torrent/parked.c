@@ -9,6 +9,7 @@
 #include <utlist.h>
 
 #include "common/clock.h"
+#include "torrent/returning.h"
 #include "torrent/wishes.h"
 
 /* A reader that asks ahead finds its pieces asked for; when it has waited so long its piece gets a
@@ -432,6 +433,7 @@ void parked_tick(struct torrent *t, uint64_t now)
 
         pthread_mutex_lock(&t->lock);
         linger_check(t, now);
+        returning_expire(t, now);
         wishes_fill(t, false);
         DL_FOREACH_SAFE (t->waiting.list, p, tmp) {
                 struct want *want = wants_find(&t->wants, p->waits_for);

@@ -136,6 +136,24 @@ static bool in_row(const struct place *p, uint64_t off)
         return off + SLACK_BACK_BYTES >= p->position && off <= p->position + SLACK_FORWARD_BYTES;
 }
 
+static uint64_t distance(const struct place *p, uint64_t off)
+{
+        return off > p->position ? off - p->position : p->position - off;
+}
+
+const struct place *reader_goes_on(const struct reader *r, uint64_t off)
+{
+        const struct place *nearest = NULL;
+
+        for (unsigned i = 0; i < r->places; i++) {
+                const struct place *p = &r->place[i];
+
+                if (in_row(p, off) && (!nearest || distance(p, off) < distance(nearest, off)))
+                        nearest = p;
+        }
+        return nearest;
+}
+
 static bool reads_at_several(const struct reader *r)
 {
         return r->returns >= RETURNS_SEVERAL && r->places > 1;

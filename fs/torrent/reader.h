@@ -55,6 +55,7 @@ struct reader {
         bool playing;        /* at a place whose window is wanted */
         uint64_t rate;       /* bytes per second it took at the places that play */
         bool behind;         /* set by the caller, see reader_is_behind */
+        bool returned;       /* its file was closed and opened again: returning.h */
         bool ahead;          /* wants pieces behind the read: the next read finds them asked for */
         struct plan plan;
 };
@@ -82,6 +83,9 @@ bool reader_is_behind(uint64_t rate, uint64_t sum, unsigned playing);
  * windows stand side by side until it goes to a new one. */
 void reader_touch(struct reader *r, const struct layout *l, uint64_t off, uint64_t len,
                   uint64_t now_ms, uint64_t rested_ms, uint64_t window_max_bytes);
+
+/* Whether a read at off goes on in the row of one of its places: the nearest of them, else NULL. */
+const struct place *reader_goes_on(const struct reader *r, uint64_t off);
 
 /* The priority the plan gives to a piece. */
 uint8_t plan_priority(const struct plan *p, uint32_t piece);

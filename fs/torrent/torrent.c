@@ -12,6 +12,7 @@
 #include "common/clock.h"
 #include "torrent/names.h"
 #include "torrent/parked.h"
+#include "torrent/returning.h"
 #include "torrent/wishes.h"
 
 /* ---- life ---- */
@@ -66,6 +67,7 @@ void torrent_unref(struct torrent *t)
 {
         if (!t || atomic_fetch_sub_explicit(&t->refs, 1, memory_order_acq_rel) != 1)
                 return;
+        returning_expire(t, UINT64_MAX);
         wants_clear(&t->wants);
         fillers_free(t);
         content_unref(&t->content);
@@ -233,6 +235,7 @@ int torrent_drop_content(struct torrent *t, struct content *ret)
         if (r == 0) {
                 while (t->fillers)
                         wishes_fill_no_more(t, t->fillers);
+                returning_expire(t, UINT64_MAX);
                 wants_clear(&t->wants);
                 *ret = exchange_content(t, (struct content){0});
                 t->state = TORRENT_ASLEEP;

@@ -175,8 +175,10 @@ struct torrent {
         char problem[240];         /* the last complaint, for the status */
         struct bt_stats stats;
         struct wants wants;
-        struct filler *fillers; /* what is fetched though nobody reads it (utlist) */
-        struct handle *open;    /* its open files (utlist) */
+        struct filler *fillers;      /* what is fetched though nobody reads it (utlist) */
+        struct handle *open;         /* its open files (utlist) */
+        struct returning *returning; /* readers of files closed a moment ago (utlist) */
+        unsigned n_returning;
         unsigned playing;       /* how many of the open files play */
         uint64_t play_rate;     /* bytes per second that those take together */
         struct waiting waiting; /* what its parked reads share */

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from pathlib import Path
 from typing import Callable
 
@@ -14,6 +15,7 @@ from harness.mount import Magnetfs
 from harness.reading import assert_same, read_exactly
 from harness.seeder import Seeder
 from harness.torrents import KIB, MIB, Torrent, TorrentMaker
+from harness.web import stream_target
 
 PIECE = 256 * KIB
 WINDOW = 32 * MIB  # DESIGN.md: at most this much ahead of one reader
@@ -229,6 +231,43 @@ def test_a_fill_goes_on_without_a_reader_when_there_is_room_again(
     assert waiting.settled("what the second has", lambda: have(second)) <= 6 * MIB
     fs.remove(first.info_hash)
     waiting.until("the second is whole", lambda: have(second) == second.length, 30)
+
+
+@pytest.mark.parametrize("face", ["mount", "stream"])
+def test_a_film_in_many_small_requests_does_not_stall(
+    fs: Magnetfs, seeders: Callable[[], Seeder], torrents: TorrentMaker, face: str
+) -> None:
+    """Each 64 KiB with a file, or a request, of its own: as AVPlayer, Kodi and proxies ask."""
+    rate, step, seconds = 0.76 * MIB, 64 * KIB, 14
+    film = torrents.single(f"small-{face}.mkv", 40 * MIB, seed=57, piece_length=2 * MIB)
+    path = fs.add_torrent(film, seeders().seed(film, upload_limit=MIB)) / film.name
+
+    def read(offset: int) -> bytes:
+        if face == "mount":
+            with open(path, "rb", buffering=0) as stream:
+                return read_exactly(stream.fileno(), offset, step)
+        assert fs.web
+        answer = fs.web.get(
+            stream_target(film, film.name), Range=f"bytes={offset}-{offset + step - 1}"
+        )
+        assert answer.status == 206
+        return answer.body
+
+    position, stalled = 0, 0.0
+    while position < rate:  # a second of film in hand
+        assert read(position) == film.read(film.name, position, step)
+        position += step
+    shown = time.monotonic()
+    while position < rate * seconds:
+        ahead = shown + position / rate - 1 - time.monotonic()
+        time.sleep(max(0.0, ahead))  # the player's buffer is full
+        assert read(position) == film.read(film.name, position, step)
+        position += step
+        late = time.monotonic() - (shown + position / rate)
+        if late > 0:
+            stalled += late
+            shown += late
+    assert stalled <= 0.5, f"the picture stood still for {stalled:.1f} of {seconds} s"
 
 
 def test_the_kernel_reads_further_ahead_of_complete_files(fs: Magnetfs) -> None:

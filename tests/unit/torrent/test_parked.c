@@ -436,6 +436,65 @@ static void test_a_piece_lingers_for_a_read_that_comes_back(void **state)
         end(&f);
 }
 
+static void read_and_close(struct fixture *f, uint64_t off, size_t len)
+{
+        struct handle *h = open_file(f);
+
+        for (uint32_t piece = (uint32_t)(off / PIECE); piece < (off + len) / PIECE; piece++) {
+                arrive(f, piece);
+                pass(f, piece);
+        }
+        read_at(h, off, len);
+        handle_close(h);
+}
+
+/* A file that is opened for each read: together these are one reader, which wants what comes next
+ * also while the file is closed. Who reads once, or the same again, wants nothing after its close;
+ * who does not come back for two seconds neither; and after five it is a stranger. */
+static void test_a_reader_comes_back(void **state)
+{
+        struct fixture f;
+        struct handle *h;
+
+        (void)state;
+        begin(&f);
+        read_and_close(&f, 0, 9 * PIECE);
+        assert_null(f.torrent->wants.table);
+        read_and_close(&f, 0, 9 * PIECE);
+        assert_null(f.torrent->wants.table);
+        read_and_close(&f, 9 * PIECE, PIECE);
+        for (uint32_t piece = 10; piece < 18; piece++)
+                assert_non_null(wants_find(&f.torrent->wants, piece));
+        read_and_close(&f, 10 * PIECE, PIECE);
+        assert_non_null(wants_find(&f.torrent->wants, 18));
+        parked_tick(f.torrent, clock_ms() + 1500);
+        assert_non_null(wants_find(&f.torrent->wants, 18));
+        parked_tick(f.torrent, clock_ms() + 2500);
+        assert_null(f.torrent->wants.table);
+        assert_non_null(f.torrent->returning);
+
+        /* It goes on where it was, and wants again; elsewhere somebody else reads. */
+        h = open_file(&f);
+        arrive(&f, 20);
+        pass(&f, 20);
+        read_at(h, 20 * PIECE, 4096);
+        assert_null(wants_find(&f.torrent->wants, 12));
+        handle_close(h);
+        read_and_close(&f, 11 * PIECE, PIECE);
+        assert_non_null(wants_find(&f.torrent->wants, 18));
+        parked_tick(f.torrent, clock_ms() + 5500);
+        assert_null(f.torrent->returning);
+        assert_over(&f);
+        read_and_close(&f, 12 * PIECE, PIECE);
+        assert_null(f.torrent->wants.table);
+
+        /* However many there were, few are kept. */
+        for (uint64_t at = 0; at < 12; at++)
+                read_and_close(&f, at * 4096, 4096);
+        assert_in_range(f.torrent->n_returning, 1, 8);
+        end(&f);
+}
+
 /* Its pieces come, then a signal, all before it was armed: it gets its bytes. */
 static void test_what_happens_before_a_read_is_armed(void **state)
 {
@@ -816,6 +875,7 @@ int main(void)
                 cmocka_unit_test(test_the_page_cache_gets_all_or_an_error),
                 cmocka_unit_test(test_time_outs_count_by_piece),
                 cmocka_unit_test(test_a_piece_lingers_for_a_read_that_comes_back),
+                cmocka_unit_test(test_a_reader_comes_back),
                 cmocka_unit_test(test_what_happens_before_a_read_is_armed),
                 cmocka_unit_test(test_an_old_error_fails_no_later_read),
                 cmocka_unit_test(test_deadline_for_what_was_not_asked_for),
