@@ -7,7 +7,6 @@ meet on loopback and the seeders hold the rate down by themselves, which is coar
 
 from __future__ import annotations
 
-import ctypes
 import os
 import subprocess
 import time
@@ -18,7 +17,9 @@ from harness import seeder, waiting
 from harness.mount import SWARM_OPTIONS
 from harness.torrents import Torrent
 
-CLONE_NEWNET = 0x40000000  # sched.h
+import namespaces
+from namespaces import run
+
 STILL_S = 0.4  # a seeder that sent nothing for so long has nothing more to send
 
 # As in the measurements of the peers: `tc … tbf rate R burst 32k latency 400ms`.
@@ -70,41 +71,24 @@ class Namespaces(Network):
 
     def __init__(self) -> None:
         """Raises OSError or CalledProcessError where that can't be had; then nothing changed."""
-        home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            self._join(home)
-        except BaseException:
-            _setns(home)
-            raise
-        finally:
-            os.close(home)
-
-    def _join(self, home: int) -> None:
-        _unshare()
-        self._far = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-        self._far_path = f"/proc/{os.getpid()}/fd/{self._far}"
-        _setns(home)
-        _unshare()
-        _run("ip", "link", "add", "near", "type", "veth", "peer", "name", "far")
-        _run("ip", "link", "set", "far", "netns", self._far_path)
-        for number in range(2):
-            self._far_run("ip", "address", "add", self.seed_address(number) + "/24", "dev", "far")
-        _run("ip", "address", "add", self.client + "/24", "dev", "near")
-        for device in ("lo", "near"):
-            _run("ip", "link", "set", device, "up")
-        for device in ("lo", "far"):
-            self._far_run("ip", "link", "set", device, "up")
-        self.limit(1)  # a kernel without tbf: say so now
-        self.limit(None)
+        with namespaces.joined() as self._far:
+            run("ip", "link", "add", "near", "type", "veth", "peer", "name", "far")
+            run("ip", "link", "set", "far", "netns", self._far.path)
+            for number in range(2):
+                self._far.run("ip", "address", "add", self.seed_address(number) + "/24", "dev", "far")
+            run("ip", "address", "add", self.client + "/24", "dev", "near")
+            for device in ("lo", "near"):
+                run("ip", "link", "set", device, "up")
+            for device in ("lo", "far"):
+                self._far.run("ip", "link", "set", device, "up")
+            self.limit(1)  # a kernel without tbf: say so now
+            self.limit(None)
 
     def seed_address(self, number: int) -> str:
         return f"10.77.0.{(1, 3)[number]}"
 
     def seed_command(self) -> list[str]:
-        return ["nsenter", f"--net={self._far_path}"]
-
-    def _far_run(self, *command: str) -> None:
-        _run(*self.seed_command(), *command)
+        return self._far.command()
 
     def limit(self, mbit: float | None) -> None:
         subprocess.run(
@@ -115,28 +99,10 @@ class Namespaces(Network):
         )
         if mbit is not None:
             rate = ["rate", f"{round(mbit * 1e6)}bit", "burst", BURST, "latency", QUEUE]
-            self._far_run("tc", "qdisc", "add", "dev", "far", "root", "tbf", *rate)
+            self._far.run("tc", "qdisc", "add", "dev", "far", "root", "tbf", *rate)
 
     def link(self, up: bool) -> None:
-        self._far_run("ip", "link", "set", "far", "up" if up else "down")
-
-
-def _unshare() -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.unshare(CLONE_NEWNET) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, f"unshare: {os.strerror(number)}")
-
-
-def _setns(fd: int) -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.setns(fd, CLONE_NEWNET) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, f"setns: {os.strerror(number)}")
-
-
-def _run(*command: str) -> None:
-    subprocess.run(command, check=True, capture_output=True, text=True, timeout=10)
+        self._far.run("ip", "link", "set", "far", "up" if up else "down")
 
 
 def join_network() -> tuple[Network, str]:

@@ -10,7 +10,7 @@ import subprocess
 import threading
 import time
 from pathlib import Path
-from typing import Callable
+from typing import Callable, Sequence
 from urllib.parse import quote
 
 from harness import waiting
@@ -20,10 +20,19 @@ AGAIN_S = 4.0  # an announce over UDP takes milliseconds when nothing is lost
 
 
 class OpenTracker:
-    """opentracker on loopback, HTTP and UDP on one port."""
+    """opentracker, HTTP and UDP on one port."""
 
-    def __init__(self, folder: Path, info_hashes: list[str]) -> None:
-        self.port = free_port()
+    def __init__(
+        self,
+        folder: Path,
+        info_hashes: list[str],
+        address: str = "127.0.0.1",
+        port: int | None = None,
+        prefix: Sequence[str] = (),
+    ) -> None:
+        """prefix: words before the command that starts the process."""
+        self.address = address
+        self.port = port or free_port()
         folder.mkdir(parents=True)
         os.chmod(folder, 0o755)
         # Debian's build serves listed torrents only; as root it looks for the list after chroot(2).
@@ -31,7 +40,7 @@ class OpenTracker:
         whitelist = "/whitelist" if os.geteuid() == 0 else str(folder / "whitelist")
         self._log = open(folder / "log", "wb")
         self._process = subprocess.Popen(
-            ["opentracker", "-i", "127.0.0.1", "-p", str(self.port), "-P", str(self.port)]
+            [*prefix, "opentracker", "-i", address, "-p", str(self.port), "-P", str(self.port)]
             + ["-d", str(folder), "-w", whitelist],
             stdin=subprocess.DEVNULL,
             stdout=self._log,
@@ -49,19 +58,19 @@ class OpenTracker:
         if self._process.poll() is not None:
             raise AssertionError("opentracker ended at once")
         with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+            return probe.connect_ex((self.address, self.port)) == 0
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/announce"
+        return f"http://{self.address}:{self.port}/announce"
 
     @property
     def udp_url(self) -> str:
-        return f"udp://127.0.0.1:{self.port}/announce"
+        return f"udp://{self.address}:{self.port}/announce"
 
     def _seeds(self, info_hash: str) -> int:
         """What the tracker's scrape says (BEP 48): "complete" is how many have everything."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        connection = http.client.HTTPConnection(self.address, self.port, timeout=5)
         try:
             connection.request("GET", "/scrape?info_hash=" + quote(bytes.fromhex(info_hash)))
             body = connection.getresponse().read()
@@ -75,10 +84,15 @@ class OpenTracker:
         which info-hashes it may know."""
         waiting.until(f"{info_hash} is known", lambda: self._announce(info_hash, port))
 
-    def _announce(self, info_hash: str, port: int) -> bool:
-        query = "&peer_id=-SC0100-000000000000&uploaded=0&downloaded=0&left=1&compact=1"
+    def wait_known(self, info_hash: str) -> None:
+        """Waits until peers may announce it."""
+        waiting.until(f"{info_hash} is known", lambda: self._announce(info_hash, 1, "stopped"))
+
+    def _announce(self, info_hash: str, port: int, event: str = "started") -> bool:
+        query = f"&event={event}&peer_id=-SC0100-000000000000&uploaded=0&downloaded=0"
+        query += "&left=1&compact=1"
         target = f"/announce?info_hash={quote(bytes.fromhex(info_hash))}&port={port}{query}"
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        connection = http.client.HTTPConnection(self.address, self.port, timeout=5)
         try:
             connection.request("GET", target)
             body = connection.getresponse().read()

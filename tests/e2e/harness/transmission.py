@@ -7,7 +7,7 @@ import http.client
 import json
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Any, Sequence
 
 from harness import waiting
 from harness.ports import free_port
@@ -17,17 +17,21 @@ SEEDING = 6  # TR_STATUS_SEED of its RPC
 
 
 class Transmission:
-    """A transmission-daemon with a folder of its own, everything on loopback."""
+    """A transmission-daemon with a folder of its own, everything at one address."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(
+        self, folder: Path, address: str = "127.0.0.1", prefix: Sequence[str] = ()
+    ) -> None:
+        """prefix: words before the command that starts the process."""
         self._folder = folder
+        self._address = address
         self._rpc_port = free_port()
         self.port = free_port()
         self._session_id = ""
         downloads = folder / "downloads"
         downloads.mkdir(parents=True)
         settings = {
-            "bind-address-ipv4": "127.0.0.1",
+            "bind-address-ipv4": address,
             "bind-address-ipv6": "::1",
             "dht-enabled": False,
             "download-dir": str(downloads),
@@ -36,13 +40,14 @@ class Transmission:
             "pex-enabled": False,
             "port-forwarding-enabled": False,
             "ratio-limit-enabled": False,
-            "rpc-bind-address": "127.0.0.1",
+            "rpc-bind-address": address,
             "rpc-port": self._rpc_port,
+            "rpc-whitelist-enabled": False,
         }
         (folder / "settings.json").write_text(json.dumps(settings))
         self._log = open(folder / "log", "wb")
         self._process = subprocess.Popen(
-            ["transmission-daemon", "--foreground", "--config-dir", str(folder)],
+            [*prefix, "transmission-daemon", "--foreground", "--config-dir", str(folder)],
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=self._log,
@@ -56,7 +61,7 @@ class Transmission:
 
     @property
     def peer(self) -> str:
-        return f"127.0.0.1:{self.port}"
+        return f"{self._address}:{self.port}"
 
     def _answers(self) -> bool:
         if self._process.poll() is not None:
@@ -70,7 +75,7 @@ class Transmission:
     def _rpc(self, method: str, **arguments: Any) -> dict[str, Any]:
         body = json.dumps({"method": method, "arguments": arguments})
         for _ in range(2):  # the first answer, 409, brings the session id
-            connection = http.client.HTTPConnection("127.0.0.1", self._rpc_port, timeout=10)
+            connection = http.client.HTTPConnection(self._address, self._rpc_port, timeout=10)
             try:
                 headers = {"X-Transmission-Session-Id": self._session_id}
                 connection.request("POST", "/transmission/rpc", body, headers)
@@ -91,18 +96,29 @@ class Transmission:
 
         On disk it writes some characters otherwise than they are (? becomes _): avoid those.
         """
-        torrent.lay_out(self._folder / "downloads")
-        self._rpc("torrent-add", metainfo=base64.b64encode(torrent.metainfo).decode())
-
-        def seeding() -> bool:
-            found = self._rpc("torrent-get", fields=["hashString", "status", "percentDone"])
-            for entry in found["torrents"]:
-                if entry["hashString"] == torrent.info_hash:
-                    return entry["status"] == SEEDING and entry["percentDone"] == 1
-            return False
-
-        waiting.until(f"transmission-daemon seeds {torrent.name}", seeding, timeout)
+        downloads = self._folder / "downloads"
+        torrent.lay_out(downloads)
+        self.add(torrent.metainfo, downloads)
+        waiting.until(
+            f"transmission-daemon seeds {torrent.name}", lambda: self.seeds(torrent), timeout
+        )
         return self
+
+    def add(self, metainfo: bytes, folder: Path) -> None:
+        """Adds a torrent whose data is in the folder."""
+        self._rpc(
+            "torrent-add",
+            metainfo=base64.b64encode(metainfo).decode(),
+            **{"download-dir": str(folder)},
+        )
+
+    def seeds(self, torrent: Torrent) -> bool:
+        """Whether it has verified all of it."""
+        found = self._rpc("torrent-get", fields=["hashString", "status", "percentDone"])
+        for entry in found["torrents"]:
+            if entry["hashString"] == torrent.info_hash:
+                return entry["status"] == SEEDING and entry["percentDone"] == 1
+        return False
 
     def fetch(self, torrent: Torrent) -> Transmission:
         """Adds the torrent by its info-hash alone."""
