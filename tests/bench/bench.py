@@ -24,6 +24,7 @@ from watchdog import Watchdog  # noqa: E402
 
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 LEAST_SIZE = 64 << 20
+WAN = "--wan"
 
 
 def size(text: str) -> int:
@@ -72,6 +73,11 @@ def options() -> argparse.Namespace:
         "--levers",
         action="store_true",
         help="instead: what each part of the engine and each setting gives, by leaving it out",
+    )
+    parser.add_argument(
+        WAN,
+        action="store_true",
+        help="instead: emulated wide-area swarms, with options of their own (--wan --help)",
     )
     parser.add_argument("--size", type=size, help="of the big file (1G)")
     parser.add_argument(
@@ -173,6 +179,11 @@ def make_plan(chosen: argparse.Namespace) -> Plan:
 
 
 def main() -> int:
+    if WAN in sys.argv[1:]:
+        from wan import bench as wan_bench  # only here: the others run without root
+
+        prepare()
+        return wan_bench.main([word for word in sys.argv[1:] if word != WAN])
     chosen = options()
     prepare()
     programs = chosen.bin.resolve()

@@ -1,0 +1,1 @@
+"""scripts/bench --wan: magnetfs in an emulated wide-area swarm, on one machine."""

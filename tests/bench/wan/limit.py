@@ -1,0 +1,68 @@
+"""What nothing can beat: a fluid model of the swarm.
+
+All seeders that are well at all times serve the bytes that are waited for at once, each in TCP's
+slow start from ten segments, all through the host's link, and the bytes can be divided at will.
+"""
+
+from __future__ import annotations
+
+from harness.torrents import KIB, MIB
+
+from wan.profiles import Peer, Profile
+
+STEP_S = 0.005
+WINDOW = 10 * 1460  # bytes; RFC 6928
+PAYLOAD = 0.96  # of a packet, what is no header
+TURNS = 3  # round trips until the nearest peer has given the metadata: TCP, handshake, metadata
+HEAD = 64 * KIB
+GIVE_UP_S = 3600.0
+
+
+def _rate(peer: Peer) -> float:
+    """Bytes a second of the pieces that somebody waits for."""
+    gives = peer.up * PAYLOAD if peer.gives is None else peer.gives
+    return gives * 1e6 / 8 * peer.partial
+
+
+def _steady(profile: Profile) -> list[Peer]:
+    return [peer for peer in profile.peers if peer.steady]
+
+
+def arrival_s(profile: Profile, length: int, warm: bool = False) -> float:
+    """From the requests to the last of so many bytes. warm: TCP's windows are open already."""
+    link = profile.down * 1e6 / 8 * PAYLOAD
+    peers = [(peer.rtt / 1e3, _rate(peer)) for peer in _steady(profile)]
+    at = got = 0.0
+    while got < length and at < GIVE_UP_S:
+        at += STEP_S
+        rate = 0.0
+        for rtt, most in peers:
+            since = at - rtt
+            if since >= 0:
+                doubled = min(int(since / rtt), 30)
+                rate += most if warm else min(most, WINDOW * 2**doubled / rtt)
+        got += min(rate, link) * STEP_S
+    return at
+
+
+def _pieces(offset: int, length: int, piece: int) -> int:
+    """How many bytes the pieces of that range have."""
+    return ((offset + length - 1) // piece - offset // piece + 1) * piece
+
+
+def limits(profile: Profile, piece_mib: int) -> dict[str, float]:
+    """By the names of the figures."""
+    piece = piece_mib * MIB
+    nearest_s = TURNS * min(peer.rtt for peer in _steady(profile)) / 1e3
+    second = round(profile.film_rate)
+    head = _pieces(0, HEAD, piece)
+    picture = _pieces(0, HEAD + second, piece) + piece  # and the tail's
+    total = sum(_rate(peer) for peer in _steady(profile))
+    return {
+        "first_s": nearest_s + arrival_s(profile, head),
+        "tail_s": nearest_s + arrival_s(profile, head + piece),
+        "picture_s": nearest_s + arrival_s(profile, picture),
+        "seek_s": arrival_s(profile, piece, warm=True),
+        "seek_cold_s": arrival_s(profile, piece),
+        "mbit": min(total, profile.down * 1e6 / 8 * PAYLOAD) * 8 / 1e6,
+    }
