@@ -1,4 +1,4 @@
-"""Network namespaces without names: they are gone with the last process in them, however it ended."""
+"""Network namespaces without names: they go with the last process in them, however it ended."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ class Far:
 
 @contextmanager
 def joined() -> Iterator[Far]:
-    """This process goes into a namespace of its own, beside another. When what is done in here fails,
-    it comes back. Only its main thread may be there yet."""
+    """This process goes into a namespace of its own, beside another. When what is done in here
+    fails, it comes back. Only its main thread may be there yet."""
     home = os.open(OWN, os.O_RDONLY | os.O_CLOEXEC)
     try:
         _unshare()

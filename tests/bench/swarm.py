@@ -75,7 +75,8 @@ class Namespaces(Network):
             run("ip", "link", "add", "near", "type", "veth", "peer", "name", "far")
             run("ip", "link", "set", "far", "netns", self._far.path)
             for number in range(2):
-                self._far.run("ip", "address", "add", self.seed_address(number) + "/24", "dev", "far")
+                address = self.seed_address(number) + "/24"
+                self._far.run("ip", "address", "add", address, "dev", "far")
             run("ip", "address", "add", self.client + "/24", "dev", "near")
             for device in ("lo", "near"):
                 run("ip", "link", "set", device, "up")

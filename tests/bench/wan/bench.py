@@ -29,6 +29,7 @@ from wan.profiles import PROFILES, TRANSMISSION
 PROGRAM = Path(__file__).with_name("measure_process.py")
 SCENARIOS = ("tour", "whole")
 OURS = ("mount", "stream")
+PROGRAMS = ("magnetfs", "magnetfs-httpd")
 PIECES = (1, 4)
 NOT_HERE = 77  # the exit code when this machine can't emulate it
 SIZE_MIN_MIB = 64
@@ -164,12 +165,12 @@ class Job:
 
     spec: Spec
     build: int  # from 1
-    builds: int
+    builds: list[Path]
 
     @property
     def label(self) -> str:
         """The row's."""
-        named = self.builds > 1 and self.spec.subject in OURS
+        named = len(self.builds) > 1 and self.spec.subject in OURS
         return self.spec.subject + (f", build {self.build}" if named else "")
 
     @property
@@ -229,9 +230,22 @@ class Running:
         shutil.rmtree(self.job.spec.folder, ignore_errors=True)
 
 
+def _copies(builds: Sequence[Path], folder: Path) -> list[Path]:
+    """The programs as they are now: a run takes hours, in which they may be built again."""
+    copies = []
+    for number, programs in enumerate(builds, 1):
+        copy = folder / f"build-{number}"
+        copy.mkdir()
+        for name in PROGRAMS:
+            shutil.copy2(programs / name, copy / name)
+        copies.append(copy)
+    return copies
+
+
 def _jobs(chosen: argparse.Namespace, folder: Path, emulator: Path) -> list[Job]:
     """In the order of their making: builds and subjects side by side, and the first of them last in
     the next run."""
+    copies = _copies(chosen.builds, folder)
     jobs = []
     for run in range(chosen.runs):
         for profile in chosen.profiles:
@@ -250,7 +264,7 @@ def _jobs(chosen: argparse.Namespace, folder: Path, emulator: Path) -> list[Job]
                             piece_mib=piece_mib,
                             scenario=scenario,
                             subject=subject,
-                            programs=str(chosen.builds[build - 1]),
+                            programs=str(copies[build - 1]),
                             settings=chosen.set,
                             run=run,
                             play_s=chosen.play,
@@ -261,7 +275,7 @@ def _jobs(chosen: argparse.Namespace, folder: Path, emulator: Path) -> list[Job]
                             emulator=str(emulator),
                             folder=str(folder / f"job-{len(jobs)}"),
                         )
-                        jobs.append(Job(spec, build, len(chosen.builds)))
+                        jobs.append(Job(spec, build, chosen.builds))
     return jobs
 
 
@@ -303,7 +317,7 @@ class Runner:
             "scenario": spec.scenario,
             "subject": spec.subject,
             "build": job.build,
-            "programs": spec.programs,
+            "programs": str(job.builds[job.build - 1]),
             "settings": spec.settings,
             "run": spec.run + 1,
             "at": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
@@ -333,7 +347,7 @@ def main(arguments: Sequence[str]) -> int:
     """The caller has seen to signals and proxies."""
     chosen = _options(arguments)
     for programs in chosen.builds:
-        for name in ("magnetfs", "magnetfs-httpd"):
+        for name in PROGRAMS:
             if not os.access(programs / name, os.X_OK):
                 _say(f"{programs / name} is not built")
                 return 1

@@ -137,6 +137,8 @@ def main() -> int:
     try:
         with _bound(spec.limit_s):
             _measure(spec, figures)
+    except KeyboardInterrupt:
+        return 130
     except Exception as problem:
         figures["failed"] = " ".join(f"{type(problem).__name__}: {problem}".split())[:600]
     print(json.dumps(figures), flush=True)

@@ -1,4 +1,4 @@
-"""Plain libtorrent as a player's engine: what it does without magnetfs, in order or by deadlines."""
+"""Plain libtorrent as a player's engine, without magnetfs: in order, or by deadlines."""
 
 from __future__ import annotations
 

@@ -147,8 +147,8 @@ def markdown(samples: Sequence[Sample], about: Sequence[str], runs: int, film_mb
             continue
         lines += ["", f"## {name}", ""]
         lines.append(
-            f"{profile.what}. Film {profile.film:g} Mbit/s; host {profile.down:g} Mbit/s down,"
-            f" {profile.up:g} up."
+            f"Peers: {profile.what}. The film has {profile.film:g} Mbit/s, the host"
+            f" {profile.down:g} Mbit/s down and {profile.up:g} up."
         )
         for piece_mib in sorted({s["piece_mib"] for s in here}):
             for scenario in COLUMNS:

@@ -1,9 +1,9 @@
 """Peers of the swarm: sessions of libtorrent, each at an address of its own.
 
 The first line of stdin is JSON: the torrent's file, the folder of the film, the tracker, and the
-peers, each with its address, its port and those fields of profiles.Peer that the session sees to. When all
-are up it says "ready". Then a line "begin SECONDS" begins the times in which they are ill, as if
-these ran for so long. It ends with stdin.
+peers, each with its address, its port and those fields of profiles.Peer that the session sees to.
+When all are up it says "ready". Then a line "begin SECONDS" begins the times in which they are ill,
+as if these ran for so long. It ends with stdin.
 """
 
 from __future__ import annotations
