@@ -15,6 +15,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <iterator>
 #include <limits>
 
 using std::chrono::milliseconds;
@@ -51,6 +52,8 @@ constexpr auto quiet_time = milliseconds(1000);
 // After so long without a sign it is looked at whether libtorrent asks for nothing although a
 // reader waits (end_deadlock). So long again passes until the next look.
 constexpr auto idle_time = milliseconds(500);
+// What a peer was asked for besides and never answered is forgotten.
+constexpr auto spare_time = milliseconds(20000);
 // Who was banned is called so often: one that knows no encryption hangs up on the first call. The
 // others stop when it is there.
 constexpr unsigned pardon_calls = 3;
@@ -90,27 +93,41 @@ bool conduct::is_idle(int piece)
 
 bool conduct::is_quiet(lt::time_point now) const
 {
-        return owes() && has_given() && now - m_last_block > stall_time + 2 * m_quickest;
+        return owes() && has_given() &&
+               now - std::max(m_last_block, m_moved) > patience(stall_time);
 }
 
 bool conduct::stalls(int piece, lt::time_duration after, lt::time_point now) const
 {
         if (!has_given())
                 return false; // maybe it is just far away
-        lt::time_duration const patience = after + 2 * m_quickest;
+        lt::time_duration const long_enough = patience(after);
         auto const first = m_asked.lower_bound({piece, 0});
         return first != m_asked.end() && first->first.first == piece &&
-               now - first->second > patience && now - m_last_block > patience;
+               now - first->second > long_enough &&
+               now - std::max(m_last_block, m_moved) > long_enough;
 }
 
-bool conduct::moves()
+void conduct::look(lt::time_point now)
 {
+        if (!owes())
+                return;
         lt::peer_info info;
         m_peer.get_peer_info(info);
         int const before = m_progress;
         m_progress =
                 info.downloading_piece_index < lt::piece_index_t(0) ? 0 : info.downloading_progress;
-        return m_progress > before;
+        if (m_progress > before)
+                m_moved = now;
+}
+
+lt::time_duration conduct::patience(lt::time_duration after) const
+{
+        double const rate = pace();
+        auto const own = rate > 0 ? std::chrono::duration_cast<lt::time_duration>(
+                                            std::chrono::duration<double>(1 / rate))
+                                  : lt::time_duration(0);
+        return after + 2 * std::max(m_quickest, own);
 }
 
 unsigned conduct::recent() const
@@ -121,16 +138,126 @@ unsigned conduct::recent() const
         return sum;
 }
 
-void conduct::tick()
+void conduct::tick(lt::time_point now)
 {
+        for (auto s = m_spares.begin(); s != m_spares.end();)
+                s = now - s->second > spare_time ? m_spares.erase(s) : std::next(s);
+        if (owes() || m_blocks[m_tick] > 0)
+                m_pace[m_paced++ % m_pace.size()] = m_blocks[m_tick];
         m_tick = unsigned((m_tick + 1) % m_blocks.size());
         m_blocks[m_tick] = 0;
+}
+
+double conduct::pace() const
+{
+        unsigned sum = 0;
+        unsigned const ticks = std::min<unsigned>(m_paced, unsigned(m_pace.size()));
+        for (unsigned i = 0; i < ticks; i++)
+                sum += m_pace[i];
+        return ticks == 0 ? 0 : sum / (ticks * std::chrono::duration<double>(tick_time).count());
+}
+
+std::vector<std::pair<int, double>> conduct::due(int piece, lt::time_point now) const
+{
+        std::vector<std::pair<int, double>> r;
+        auto const first = m_asked.lower_bound({piece, 0});
+        if (first == m_asked.end() || first->first.first != piece)
+                return r;
+        // A peer answers in the order in which it was asked.
+        std::vector<lt::time_point> times;
+        for (auto const &a : m_asked)
+                times.push_back(a.second);
+        std::sort(times.begin(), times.end());
+        // One that has said nothing for long will hardly begin now; a new one gets its time.
+        double const rate = pace();
+        double const silence = std::chrono::duration<double>(now - m_last_block).count();
+        for (auto a = first; a != m_asked.end() && a->first.first == piece; ++a) {
+                auto const before = std::upper_bound(times.begin(), times.end(), a->second);
+                double const place = double(before - times.begin());
+                double const waited = std::chrono::duration<double>(now - a->second).count();
+                double s = rate > 0 ? place / rate : std::max(1.0, waited);
+                if (has_given() && rate > 0 && silence > 2 / rate)
+                        s += std::min(silence, waited);
+                r.emplace_back(a->first.second, s);
+        }
+        return r;
+}
+
+double conduct::would_take(int piece)
+{
+        double const rate = pace();
+        if (!shook_hands || !has_given() || rate <= 0 || !has_room() ||
+            !m_peer.has_piece(lt::piece_index_t(piece)) || m_peer.has_peer_choked())
+                return 0;
+        return std::chrono::duration<double>(m_quickest).count() + double(owed() + 1) / rate;
+}
+
+bool conduct::has_room() const
+{
+        return takes == 0 || std::int64_t(owed()) < std::max<std::int64_t>(1, takes - 1);
+}
+
+// BEP 3.
+void conduct::say(char message, lt::peer_request const &r)
+{
+        std::array<char, 17> m{};
+        char *p = m.data();
+        auto const put = [&](std::uint32_t v) {
+                for (int shift = 24; shift >= 0; shift -= 8)
+                        *p++ = char(v >> shift);
+        };
+        put(m.size() - 4);
+        *p++ = message;
+        put(std::uint32_t(int(r.piece)));
+        put(std::uint32_t(r.start));
+        put(std::uint32_t(r.length));
+        m_peer.send_buffer(m.data(), int(m.size()));
+}
+
+void conduct::ask_spare(lt::peer_request const &r, lt::time_point now)
+{
+        m_spares[{int(r.piece), r.start}] = now;
+        say_request(r);
+}
+
+int conduct::spares_of(int piece) const
+{
+        int n = 0;
+        for (auto s = m_spares.lower_bound({piece, 0});
+             s != m_spares.end() && s->first.first == piece; ++s)
+                n++;
+        return n;
+}
+
+bool conduct::spare_is_over(lt::peer_request const &r)
+{
+        return m_spares.erase({int(r.piece), r.start}) > 0;
+}
+
+// It stays noted until it is answered: it comes all the same, or is refused.
+void conduct::take_spares_back(int piece)
+{
+        if (!answers_cancels)
+                return;
+        for (auto s = m_spares.lower_bound({piece, 0});
+             s != m_spares.end() && s->first.first == piece; ++s)
+                say_cancel({lt::piece_index_t(piece), s->first.second, lt::default_block_size});
+}
+
+void conduct::take_back(lt::peer_request const &r, lt::time_point now)
+{
+        if (!answers_cancels || !is_asked(r))
+                return;
+        say_cancel(r);
+        answered(r, false);
+        cancelled[{int(r.piece), r.start}] = now;
 }
 
 void swarm::begin(bt_torrent &t, lt::torrent_handle const &h, lt::io_context *io)
 {
         m_torrent = &t;
         m_handle = h;
+        m_spares.begin(t, h);
         m_timer.begin(*io);
 }
 
@@ -253,6 +380,8 @@ void swarm::tick()
 
 void swarm::look(lt::time_point now)
 {
+        for (auto const &p : m_peers)
+                p.first->look(now);
         if (m_torrent->parts.watch)
                 drop_stalled(now);
         if (m_torrent->parts.call_again)
@@ -260,7 +389,9 @@ void swarm::look(lt::time_point now)
         if (m_torrent->parts.watch)
                 end_deadlock(now);
         for (auto const &p : m_peers)
-                p.first->tick();
+                p.first->tick(now);
+        if (m_torrent->parts.spares)
+                m_spares.look(m_peers, now);
         if (m_torrent->parts.call_again)
                 call_again(now);
         call_banned(now);
@@ -310,7 +441,7 @@ void swarm::drop_silent(lt::time_point now)
                 return;
         std::vector<conduct *> silent;
         for (auto const &p : m_peers) {
-                if (p.first->moves())
+                if (p.first->moved(now))
                         m_last_sign = now;
                 auto const *const a = find(p.second);
                 if (p.first->owes() && a && a->good)

@@ -2,6 +2,7 @@
 // swarm.hpp: how the peers of a torrent behave while somebody waits for its bytes.
 #pragma once
 
+#include "spares.hpp"
 #include "timer.hpp"
 
 #include <libtorrent/io_context.hpp>
@@ -12,6 +13,7 @@
 #include <libtorrent/torrent_handle.hpp>
 
 #include <array>
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <utility>
@@ -36,6 +38,7 @@ class conduct
         void choked() noexcept
         {
                 m_asked.clear();
+                m_spares.clear();
         }
         // Whether it owes something and has given nothing for longer than its own pace explains.
         bool is_quiet(lt::time_point now) const;
@@ -51,14 +54,59 @@ class conduct
         }
         std::size_t owed() const
         {
-                return m_asked.size();
+                return m_asked.size() + m_spares.size();
         }
-        // Whether more of the block that is under way has come since the last call. A block of a
-        // slow peer takes long.
-        bool moves();
+        // A peer may drop what is more than it takes, and one that says 512 drops the 512th
+        // (Transmission); libtorrent asks for that many.
+        bool has_room() const;
+        // Looks whether more of the block that is under way has come since the last look. A block
+        // of a slow peer takes long.
+        void look(lt::time_point now);
+        // Whether the look at that time found so.
+        bool moved(lt::time_point now) const
+        {
+                return m_moved == now;
+        }
         // Blocks it gave in the last ticks.
         unsigned recent() const;
-        void tick();
+        void tick(lt::time_point now);
+
+        // Blocks a second while it owed some, of late; 0: not known.
+        double pace() const;
+        bool is_asked(lt::peer_request const &r) const
+        {
+                return m_asked.count({int(r.piece), r.start}) > 0;
+        }
+        // In how many seconds each block of the piece that it owes is likely to be here: start,
+        // seconds.
+        std::vector<std::pair<int, double>> due(int piece, lt::time_point now) const;
+        // How many seconds one more block of the piece would take; 0: it can't be asked.
+        double would_take(int piece);
+        // Asks it for a block besides what libtorrent asks it for; and takes that back.
+        void ask_spare(lt::peer_request const &r, lt::time_point now);
+        void take_spares_back(int piece);
+        bool has_spare(lt::peer_request const &r) const
+        {
+                return m_spares.count({int(r.piece), r.start}) > 0;
+        }
+        int spares_of(int piece) const;
+        std::size_t spares() const
+        {
+                return m_spares.size();
+        }
+        // The block has come, or was refused: whether it was asked for so.
+        bool spare_is_over(lt::peer_request const &r);
+        // Takes back what libtorrent asked it for, if it answers that.
+        void take_back(lt::peer_request const &r, lt::time_point now);
+        // The messages of BEP 3, and nothing else: who is told of them is the caller's to see to.
+        void say_request(lt::peer_request const &r)
+        {
+                say(6, r);
+        }
+        void say_cancel(lt::peer_request const &r)
+        {
+                say(8, r);
+        }
 
         lt::peer_connection_handle &peer()
         {
@@ -71,15 +119,27 @@ class conduct
         }
 
         bool shook_hands = false;
+        bool answers_cancels = false; // BEP 6
+        // piece, start: what was asked for and taken back, and is not answered yet
+        std::map<std::pair<int, int>, lt::time_point> cancelled;
+        std::int64_t takes = 0;                             // BEP 10's reqq, 0: not told
         lt::time_point const since = lt::clock_type::now(); // it exists, connected or not
 
       private:
+        void say(char message, lt::peer_request const &r);
+
         lt::peer_connection_handle m_peer;
         std::map<std::pair<int, int>, lt::time_point> m_asked; // piece, start: not answered yet
-        lt::time_point m_last_block;
+        // How long it may be silent by its own pace, and for so long besides.
+        lt::time_duration patience(lt::time_duration after) const;
+
+        lt::time_point m_last_block, m_moved;
         lt::time_duration m_quickest = lt::time_duration::max(); // from a request to its answer
         std::array<unsigned, 4> m_blocks{}; // a count for each of the last ticks
         unsigned m_tick = 0;
+        std::array<unsigned, 16> m_pace{}; // likewise, of ticks in which it owed something
+        unsigned m_paced = 0;              // so many ticks in all
+        std::map<std::pair<int, int>, lt::time_point> m_spares; // piece, start
         int m_progress = 0; // bytes of the block under way, when last looked at
 };
 
@@ -98,6 +158,17 @@ class swarm
         void came(conduct &c, lt::tcp::endpoint const &remote, bool outgoing);
         void shook_hands(conduct &c);
         void gave(conduct &c);
+        // A block that was asked for as a spare.
+        void gave_spare(blame::giver_ptr const &giver, lt::peer_request const &r,
+                        lt::span<char const> data)
+        {
+                m_spares.came(m_peers, giver, r, data);
+        }
+        // The piece is there, or failed.
+        void forget(int piece)
+        {
+                m_spares.forget(m_peers, piece);
+        }
         void left(conduct &c) noexcept;
         // Nobody whom we connected to is called again.
         void forget()
@@ -135,7 +206,8 @@ class swarm
         lt::torrent_handle m_handle;
         timer m_timer;
         bool m_awake = false;
-        std::map<conduct *, lt::tcp::endpoint> m_peers;
+        spares::peers m_peers;
+        spares m_spares;
         std::vector<address> m_called; // those we connected to ourselves, the latest last
         lt::time_point m_alone_since, m_called_at, m_deadlock_at;
         lt::time_point m_last_sign; // of life, of any peer that owes something

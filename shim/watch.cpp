@@ -42,10 +42,6 @@ struct peer_watch final : lt::peer_plugin {
         bool mute = false;   // counted in the anchor
         bool unsure = false; // of what it was asked for: some of that could not be noted
         bool is_there = false;
-        std::map<std::pair<int, int>, lt::time_point> cancelled; // piece, start: not answered yet
-        // BEP 10's reqq, 0: not told. A peer may drop what is more, and one that says 512 drops the
-        // 512th (Transmission); libtorrent asks for that many.
-        std::int64_t takes = 0;
         // What libtorrent takes for asked, in order, and the peer is not asked for yet.
         std::deque<lt::peer_request> held;
 
@@ -77,6 +73,7 @@ struct peer_watch final : lt::peer_plugin {
         {
                 shielded([&] {
                         requests.set_fast((reserved[7] & bep6) != 0);
+                        conduct.answers_cancels = requests.has_fast();
                         if (leave_if_banned())
                                 return;
                         t->peers->shook_hands(conduct);
@@ -89,7 +86,7 @@ struct peer_watch final : lt::peer_plugin {
         bool write_request(lt::peer_request const &r) noexcept override
         {
                 return shielded_or(false, [&] {
-                        if (held.empty() && has_room())
+                        if (held.empty() && conduct.has_room())
                                 return false;
                         held.push_back(r);
                         return true;
@@ -128,7 +125,8 @@ struct peer_watch final : lt::peer_plugin {
                         if (id[0] == '-' && id[1] == 'T' && id[2] == 'R' && id[3] < '4')
                                 is_mute();
                         if (h.type() == lt::bdecode_node::dict_t)
-                                takes = std::max<std::int64_t>(0, h.dict_find_int_value("reqq"));
+                                conduct.takes =
+                                        std::max<std::int64_t>(0, h.dict_find_int_value("reqq"));
                         check_metadata_size(h);
                 });
                 return true;
@@ -145,23 +143,28 @@ struct peer_watch final : lt::peer_plugin {
                                         return;
                                 // It has to be asked for the answer to come.
                                 ask(r);
-                                say(msg_cancel, r);
+                                conduct.say_cancel(r);
                         }
                         conduct.answered(r, false);
                         talk.sent(request_bytes);
-                        cancelled[{int(r.piece), r.start}] = lt::clock_type::now();
+                        conduct.cancelled[{int(r.piece), r.start}] = lt::clock_type::now();
                         ask_held();
                 });
         }
 
         bool on_reject(lt::peer_request const &r) noexcept override
         {
+                if (!conduct.is_asked(r) && conduct.cancelled.count({int(r.piece), r.start}) == 0 &&
+                    conduct.spare_is_over(r)) {
+                        requests.rejected(r);
+                        return true; // libtorrent knows nothing of it
+                }
                 shielded([&] {
                         conduct.answered(r, false);
                         requests.rejected(r);
                         if (requests.has_fast())
                                 talk.got(request_bytes);
-                        cancelled.erase({int(r.piece), r.start});
+                        conduct.cancelled.erase({int(r.piece), r.start});
                         ask_held();
                 });
                 return false;
@@ -170,10 +173,12 @@ struct peer_watch final : lt::peer_plugin {
         // libtorrent takes whatever comes. What nobody asked this peer for would come into a piece
         // of another one; if the block is there already it is thrown away as it is. Nobody gave
         // what could not be noted: its piece may be wrong without anybody being blamed.
-        bool on_piece(lt::peer_request const &r, lt::span<char const>) noexcept override
+        bool on_piece(lt::peer_request const &r, lt::span<char const> data) noexcept override
         {
                 return shielded_or(false, [&] {
-                        bool const asked = requests.answered(r) || unsure;
+                        bool const by_libtorrent = conduct.is_asked(r);
+                        bool const spare = conduct.spare_is_over(r) && !by_libtorrent;
+                        bool const asked = spare || requests.answered(r) || unsure;
                         talk.got(piece_bytes);
                         if (r.length == 0)
                                 return false; // BitComet says so that it will not answer
@@ -182,11 +187,16 @@ struct peer_watch final : lt::peer_plugin {
                                         t->blame.ban(giver);
                                 return !t->blame.is_given(r) && !t->anchor.has(int(r.piece));
                         }
-                        t->blame.gave(giver, r);
                         conduct.answered(r, true);
                         t->peers->gave(conduct);
-                        if (!cancelled.empty())
-                                cancelled.erase({int(r.piece), r.start});
+                        if (spare) {
+                                t->peers->gave_spare(giver, r, data);
+                                ask_held();
+                                return false; // which libtorrent throws away
+                        }
+                        t->blame.gave(giver, r);
+                        if (!conduct.cancelled.empty())
+                                conduct.cancelled.erase({int(r.piece), r.start});
                         ask_held();
                         return false;
                 });
@@ -195,7 +205,7 @@ struct peer_watch final : lt::peer_plugin {
         bool on_choke() noexcept override
         {
                 conduct.choked();
-                cancelled.clear();
+                conduct.cancelled.clear();
                 // With BEP 6 each request has an answer of its own, also now.
                 shielded([&] {
                         for (auto const &r : std::exchange(held, {}))
@@ -227,16 +237,17 @@ struct peer_watch final : lt::peer_plugin {
                 talk.sent(piece_bytes);
         }
 
-        // Another one that does not answer: a new connection to it forgets what was cancelled.
+        // Another one that does not answer: a new connection to it forgets what was
+        // conduct.cancelled.
         void tick() noexcept override
         {
                 shielded([&] {
                         t->hashes.look_at(talk, lt::clock_type::now());
                         auto const late = lt::clock_type::now() - cancel_answer_time;
-                        for (auto const &c : cancelled) {
+                        for (auto const &c : conduct.cancelled) {
                                 if (c.second > late)
                                         continue;
-                                cancelled.clear();
+                                conduct.cancelled.clear();
                                 is_mute();
                                 peer.disconnect(lt::errors::timed_out, lt::operation_t::bittorrent);
                                 return;
@@ -257,17 +268,9 @@ struct peer_watch final : lt::peer_plugin {
         static constexpr int request_bytes = piece_bytes + 4; // also: cancel, reject
         static constexpr char bep6 = 0x04; // in the last reserved byte: the fast extension
 
-        static constexpr char msg_request = 6, msg_cancel = 8; // BEP 3
-
-        bool has_room() const
-        {
-                return takes == 0 ||
-                       std::int64_t(conduct.owed()) < std::max<std::int64_t>(1, takes - 1);
-        }
-
         void ask_held()
         {
-                while (!held.empty() && has_room()) {
+                while (!held.empty() && conduct.has_room()) {
                         auto const r = held.front();
                         held.pop_front();
                         ask(r);
@@ -276,24 +279,8 @@ struct peer_watch final : lt::peer_plugin {
 
         void ask(lt::peer_request const &r)
         {
-                say(msg_request, r);
+                conduct.say_request(r);
                 sent_request(r);
-        }
-
-        void say(char message, lt::peer_request const &r)
-        {
-                std::array<char, request_bytes> m{};
-                char *p = m.data();
-                auto const put = [&](std::uint32_t v) {
-                        for (int shift = 24; shift >= 0; shift -= 8)
-                                *p++ = char(v >> shift);
-                };
-                put(request_bytes - 4);
-                *p++ = message;
-                put(std::uint32_t(int(r.piece)));
-                put(std::uint32_t(r.start));
-                put(std::uint32_t(r.length));
-                peer.send_buffer(m.data(), int(m.size()));
         }
 
         // Nobody has anything of this any more. Once.
@@ -337,6 +324,7 @@ struct peer_watch final : lt::peer_plugin {
                 if (!mute)
                         t->anchor.mute_peer(+1);
                 mute = true;
+                conduct.answers_cancels = false;
         }
 };
 
@@ -373,12 +361,14 @@ struct torrent_watch final : lt::torrent_plugin {
                 t->callbacks->piece_passed(t->user, uint32_t(int(p)));
                 shielded([&] { t->blame.passed(int(p)); });
                 shielded([&] { t->anchor.passed(int(p)); });
+                shielded([&] { t->peers->forget(int(p)); });
                 shielded([&] { t->web->passed(int(p)); });
         }
 
         void on_piece_failed(lt::piece_index_t p) noexcept override
         {
                 shielded([&] { t->blame.failed(int(p)); });
+                shielded([&] { t->peers->forget(int(p)); });
                 t->callbacks->piece_failed(t->user, uint32_t(int(p)));
         }
 

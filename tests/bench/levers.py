@@ -33,11 +33,11 @@ LEVERS = (
     Lever("take requests back", ("engine_cancel=0",), ("jump",)),
     Lever("deadlines", ("engine_deadlines=0",), ("seek", "jump", "frozen")),
     Lever("falling priorities", ("engine_falling=0",), ("jump", "play")),
+    Lever("spares", ("engine_spares=0",), ("jump", "frozen")),
     Lever("watch on peers", ("engine_watch=0",), ("frozen",)),
     Lever("tick_interval", ("tick_interval=500",), ("open",)),
     Lever("initial_picker_threshold", ("initial_picker_threshold=4",), ("open", "seek", "play")),
     Lever("auto_sequential", ("auto_sequential=1",), ("jump", "play")),
-    Lever("request_queue_time", ("request_queue_time=3",), ("jump", "frozen")),
     Lever("time-outs of requests", ("piece_timeout=20", "request_timeout=60"), ("frozen",)),
     Lever(
         "idle connections kept",

@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: MIT
+// spares.cpp: the end of a piece that a reader waits for.
+//
+// When all blocks of a piece were asked for its last ones are with the slowest peers: one of 50
+// Mbit/s among twenty of 0.3 was done after a second, and the others held five blocks each for two
+// more. libtorrent asks a peer that has nothing left to do for one of those at a time, a round trip
+// each. Here such a peer is asked at once for all that it would bring sooner.
+//
+// libtorrent knows nothing of that: it throws away what it has not asked for itself. So the blocks
+// are kept until nothing else of the piece is missing, and the piece is completed with them; what
+// the slow ones were asked for is taken back then.
+#include "spares.hpp"
+
+#include "swarm.hpp"
+#include "torrent.hpp"
+
+#include <libtorrent/torrent_info.hpp>
+
+#include <algorithm>
+#include <utility>
+
+using std::chrono::milliseconds;
+
+namespace
+{
+
+// A second peer is asked if it takes less than half of the time, and saves so much.
+constexpr double share = 0.5;
+constexpr double worth_s = 0.2;
+// Where no reader waits for the piece yet the block has to be as late as this, and that is looked
+// at in every fourth look.
+constexpr double late_s = 4;
+constexpr unsigned look_at_all = 4;
+// At most so many of a piece's blocks: one in two; and so many in all, 8 MiB.
+constexpr int of_blocks = 2;
+constexpr std::size_t blocks_max = 512;
+
+struct late {
+        conduct *holder;
+        int block;
+        double seconds;
+};
+
+} // namespace
+
+void spares::begin(bt_torrent &t, lt::torrent_handle const &h)
+{
+        m_torrent = &t;
+        m_handle = h;
+}
+
+lt::peer_request spares::request_of(int piece, int block) const
+{
+        auto const info = m_handle.torrent_file();
+        int const start = block * lt::default_block_size;
+        int const size = info ? info->piece_size(lt::piece_index_t(piece)) : 0;
+
+        return {lt::piece_index_t(piece), start, std::min(lt::default_block_size, size - start)};
+}
+
+void spares::look(peers const &all, lt::time_point now)
+{
+        auto const awaited = m_torrent->anchor.awaited();
+        std::vector<int> gone;
+        for (auto const &c : m_came)
+                if (!m_torrent->anchor.wants(c.first))
+                        gone.push_back(c.first);
+        for (int const piece : gone)
+                forget(all, piece);
+        bool const at_all = m_looks++ % look_at_all == 0;
+        if (all.size() < 2 || (awaited.empty() && !at_all))
+                return;
+        for (auto const &q : m_handle.get_download_queue()) {
+                bool const waits =
+                        std::binary_search(awaited.begin(), awaited.end(), int(q.piece_index));
+                if (waits || (at_all && m_torrent->anchor.wants(int(q.piece_index))))
+                        look(all, q, waits ? worth_s : late_s, now);
+        }
+}
+
+void spares::look(peers const &all, lt::partial_piece_info const &q, double least_s,
+                  lt::time_point now)
+{
+        int const piece(q.piece_index);
+        int spent = 0;
+        if (m_came.count(piece) > 0 && complete(all, q))
+                return;
+        if (q.requested == 0 || q.requested + q.finished + q.writing < q.blocks_in_piece)
+                return; // libtorrent has some to ask for yet
+        std::size_t kept = 0;
+        for (auto const &c : m_came)
+                kept += c.second.size();
+        std::vector<late> blocks;
+        for (auto const &p : all) {
+                kept += p.first->spares();
+                spent += p.first->spares_of(piece);
+                for (auto const &due : p.first->due(piece, now)) {
+                        int const block = due.first / lt::default_block_size;
+                        if (block < q.blocks_in_piece &&
+                            q.blocks[block].state == lt::block_info::requested)
+                                blocks.push_back({p.first, block, due.second});
+                }
+        }
+        auto &came = m_came[piece];
+        spent += int(came.size());
+        // The one that comes last is asked for first. One that several hold comes with the first.
+        std::sort(blocks.begin(), blocks.end(),
+                  [](late const &a, late const &b) { return a.seconds > b.seconds; });
+        for (auto const &b : blocks) {
+                auto const r = request_of(piece, b.block);
+                bool again = came.count(b.block) > 0;
+                conduct *best = nullptr;
+                double best_s = 0;
+                if (spent >= q.blocks_in_piece / of_blocks || kept >= blocks_max)
+                        break;
+                for (auto const &p : all) {
+                        again = again || p.first->has_spare(r) ||
+                                (p.first != b.holder && p.first->is_asked(r));
+                        double const s = p.first->would_take(piece);
+                        if (p.first != b.holder && s > 0 && (!best || s < best_s)) {
+                                best = p.first;
+                                best_s = s;
+                        }
+                }
+                if (!best || b.seconds < least_s)
+                        break;
+                if (again || best_s > share * b.seconds || b.seconds - best_s < worth_s)
+                        continue;
+                best->ask_spare(r, now);
+                spent++;
+                kept++;
+        }
+}
+
+void spares::came(peers const &all, blame::giver_ptr const &giver, lt::peer_request const &r,
+                  lt::span<char const> data)
+{
+        int const piece(r.piece);
+        if (!m_torrent->anchor.wants(piece) || data.size() < r.length)
+                return;
+        m_came[piece][r.start / lt::default_block_size] = {
+                giver, std::vector<char>(data.begin(), data.begin() + r.length)};
+        for (auto const &q : m_handle.get_download_queue())
+                if (int(q.piece_index) == piece) {
+                        (void)complete(all, q);
+                        return;
+                }
+}
+
+// What libtorrent has already it leaves as it is, whatever it is given for it.
+bool spares::complete(peers const &all, lt::partial_piece_info const &q)
+{
+        int const piece(q.piece_index);
+        auto &came = m_came[piece];
+        auto const info = m_handle.torrent_file();
+        std::vector<lt::peer_request> held;
+        if (!info)
+                return false;
+        std::vector<char> bytes(std::size_t(info->piece_size(q.piece_index)));
+        for (int i = 0; i < q.blocks_in_piece; i++) {
+                auto const state = q.blocks[i].state;
+                if (state == lt::block_info::finished || state == lt::block_info::writing)
+                        continue;
+                auto const c = came.find(i);
+                if (c == came.end())
+                        return false;
+                held.push_back(request_of(piece, i));
+                std::copy(c->second.data.begin(), c->second.data.end(),
+                          bytes.begin() + held.back().start);
+        }
+        for (auto const &r : held)
+                m_torrent->blame.gave(came[r.start / lt::default_block_size].giver, r);
+        m_handle.add_piece(q.piece_index, bytes.data());
+        for (auto const &p : all)
+                for (auto const &r : held)
+                        p.first->take_back(r, lt::clock_type::now());
+        forget(all, piece);
+        return true;
+}
+
+void spares::forget(peers const &all, int piece)
+{
+        if (m_came.erase(piece) == 0)
+                return;
+        for (auto const &p : all)
+                p.first->take_spares_back(piece);
+}
