@@ -39,10 +39,10 @@ class spares
         };
 
         // least_s: nothing is asked for that comes in fewer seconds by itself.
-        void look(peers const &all, lt::partial_piece_info const &piece, double least_s,
+        void look(peers const &all, lt::partial_piece_info const &q, double least_s,
                   lt::time_point now);
         // Whether nothing of the piece is missing any more.
-        bool complete(peers const &all, lt::partial_piece_info const &piece);
+        bool complete(peers const &all, lt::partial_piece_info const &q);
         lt::peer_request request_of(int piece, int block) const;
 
         bt_torrent *m_torrent = nullptr;
