@@ -238,7 +238,7 @@ def test_a_film_in_many_small_requests_does_not_stall(
     fs: Magnetfs, seeders: Callable[[], Seeder], torrents: TorrentMaker, face: str
 ) -> None:
     """Each 64 KiB with a file, or a request, of its own: as AVPlayer, Kodi and proxies ask."""
-    rate, step, seconds = 0.76 * MIB, 64 * KIB, 14
+    rate, step, seconds = 0.76 * MIB, 64 * KIB, 10
     film = torrents.single(f"small-{face}.mkv", 40 * MIB, seed=57, piece_length=2 * MIB)
     path = fs.add_torrent(film, seeders().seed(film, upload_limit=MIB)) / film.name
 

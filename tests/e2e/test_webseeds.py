@@ -489,7 +489,7 @@ def test_a_mirror_without_one_of_the_files(
             return False
         return True
 
-    waiting.until("the other file", again)
+    waiting.until("the other file", again, 20)
 
 
 @pytest.mark.parametrize(
