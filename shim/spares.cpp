@@ -136,9 +136,11 @@ void spares::came(peers const &all, blame::giver_ptr const &giver, lt::peer_requ
                   lt::span<char const> data)
 {
         int const piece(r.piece);
-        if (!m_torrent->anchor.wants(piece) || data.size() < r.length)
+        int const block = r.start / lt::default_block_size;
+        if (!m_torrent->anchor.wants(piece) || !(r == request_of(piece, block)) ||
+            data.size() < r.length)
                 return;
-        m_came[piece][r.start / lt::default_block_size] = {
+        m_came[piece][block] = {
                 giver, std::vector<char>(data.begin(), data.begin() + r.length)};
         for (auto const &q : m_handle.get_download_queue())
                 if (int(q.piece_index) == piece) {
