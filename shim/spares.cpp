@@ -140,8 +140,7 @@ void spares::came(peers const &all, blame::giver_ptr const &giver, lt::peer_requ
         if (!m_torrent->anchor.wants(piece) || !(r == request_of(piece, block)) ||
             data.size() < r.length)
                 return;
-        m_came[piece][block] = {
-                giver, std::vector<char>(data.begin(), data.begin() + r.length)};
+        m_came[piece][block] = {giver, std::vector<char>(data.begin(), data.begin() + r.length)};
         for (auto const &q : m_handle.get_download_queue())
                 if (int(q.piece_index) == piece) {
                         (void)complete(all, q);
