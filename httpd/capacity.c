@@ -1,12 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 #include "capacity.h"
 
+#include <dirent.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <time.h>
 
 /* Of a thread that streams: 100 KiB of stack, a head of 64 KiB and a buffer of 512 KiB. */
 #define THREAD_BYTES (768u << 10)
+
+/* A thread that was joined counts for a moment yet: waits for that at most so long. */
+enum { GONE_MS = 500 };
 
 struct gate {
         pthread_mutex_t lock;
@@ -25,8 +30,24 @@ static void *wait_at(void *data)
         return NULL;
 }
 
+/* 0: /proc does not say. */
+static unsigned count_threads(void)
+{
+        DIR *d = opendir("/proc/self/task");
+        unsigned n = 0;
+
+        if (!d)
+                return 0;
+        while (readdir(d))
+                n++;
+        closedir(d);
+        return n;
+}
+
 unsigned capacity_threads(unsigned wanted)
 {
+        static const struct timespec step = {.tv_nsec = 1000000};
+        unsigned before = count_threads();
         struct gate gate = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false};
         pthread_t *threads = calloc(wanted, sizeof *threads);
         pthread_attr_t attr;
@@ -47,6 +68,8 @@ unsigned capacity_threads(unsigned wanted)
         pthread_mutex_unlock(&gate.lock);
         for (unsigned i = 0; i < n; i++)
                 pthread_join(threads[i], NULL);
+        for (unsigned ms = 0; ms < GONE_MS && count_threads() > before; ms++)
+                nanosleep(&step, NULL);
         free(threads);
         return n;
 }
