@@ -157,7 +157,6 @@ bool spares::complete(peers const &all, lt::partial_piece_info const &q)
         std::vector<lt::peer_request> held;
         if (!info)
                 return false;
-        std::vector<char> bytes(std::size_t(info->piece_size(q.piece_index)));
         for (int i = 0; i < q.blocks_in_piece; i++) {
                 auto const state = q.blocks[i].state;
                 if (state == lt::block_info::finished || state == lt::block_info::writing)
@@ -166,11 +165,13 @@ bool spares::complete(peers const &all, lt::partial_piece_info const &q)
                 if (c == came.end())
                         return false;
                 held.push_back(request_of(piece, i));
-                std::copy(c->second.data.begin(), c->second.data.end(),
-                          bytes.begin() + held.back().start);
         }
-        for (auto const &r : held)
-                m_torrent->blame.gave(came[r.start / lt::default_block_size].giver, r);
+        std::vector<char> bytes(std::size_t(info->piece_size(q.piece_index)));
+        for (auto const &r : held) {
+                auto const &block = came[r.start / lt::default_block_size];
+                std::copy(block.data.begin(), block.data.end(), bytes.begin() + r.start);
+                m_torrent->blame.gave(block.giver, r);
+        }
         m_handle.add_piece(q.piece_index, bytes.data());
         for (auto const &p : all)
                 for (auto const &r : held)

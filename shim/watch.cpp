@@ -237,8 +237,7 @@ struct peer_watch final : lt::peer_plugin {
                 talk.sent(piece_bytes);
         }
 
-        // Another one that does not answer: a new connection to it forgets what was
-        // conduct.cancelled.
+        // Another one that does not answer: a new connection to it forgets what was cancelled.
         void tick() noexcept override
         {
                 shielded([&] {
