@@ -15,6 +15,7 @@
 #include "anchor.hpp"
 
 #include "error.hpp"
+#include "swarm.hpp"
 #include "torrent.hpp"
 
 #include <boost/asio/post.hpp>
@@ -104,6 +105,7 @@ void anchor::set_wanted(int piece, lt::download_priority_t priority)
                 m_free.erase(piece);
         } else if (m_wanted.erase(piece) > 0) {
                 m_free.insert(piece);
+                m_urgent.erase(piece);
         }
 }
 
@@ -145,15 +147,21 @@ void anchor::drop(int piece, priorities &changes)
                 m_disk->release(m_id);
 }
 
-// A window's far end moves to and fro with its reader's rate, and nobody was asked for that yet: to
-// take all requests back for it would delay the film, by a second at times.
+// A window's far end moves to and fro with its reader's rate: to take all requests back for it
+// would delay the film, by a second at times. So what comes right behind what is still wanted does
+// not count, and neither does what nobody was asked for.
 bool anchor::were_asked_for(std::set<int> const &pieces) const
 {
-        if (pieces.empty())
+        std::set<int> left;
+        for (int const p : pieces)
+                if (m_wanted.count(p - 1) == 0 &&
+                    (left.count(p - 1) > 0 || pieces.count(p - 1) == 0))
+                        left.insert(p);
+        if (left.empty())
                 return false;
         auto const queue = m_handle.get_download_queue();
         return std::any_of(queue.begin(), queue.end(), [&](auto const &q) {
-                return q.requested > 0 && pieces.count(int(q.piece_index)) > 0;
+                return q.requested > 0 && left.count(int(q.piece_index)) > 0;
         });
 }
 
@@ -243,8 +251,27 @@ std::vector<int> anchor::awaited() const
         return pieces;
 }
 
+// With a deadline libtorrent takes back what it asked for of other pieces, which then come a second
+// later and out of order, and asks several peers for the same. That is worth it where something of
+// the piece was not asked for, or where other pieces come before it.
+void anchor::set_deadlines()
+{
+        auto const t = m_owner.lock();
+        if (!t || m_mute_peers > 0)
+                return;
+        for (auto p = m_urgent.begin(); p != m_urgent.end();) {
+                if (m_held_back.count(*p) > 0 || !t->peers->is_hindered(*p)) {
+                        ++p;
+                        continue;
+                }
+                m_handle.set_piece_deadline(lt::piece_index_t(*p), 0);
+                p = m_urgent.erase(p);
+        }
+}
+
 void anchor::ask_again(int piece)
 {
+        m_urgent.erase(piece);
         if (m_held_back.count(piece) > 0)
                 return;
         if (m_mute_peers > 0) {
@@ -277,8 +304,12 @@ void anchor::want(std::vector<bt_want> const &list, std::function<void()> const 
         first();
         for (auto const &w : list) {
                 lt::piece_index_t const p(static_cast<int>(w.piece));
-                if (!w.urgent)
+                if (w.urgent) {
+                        m_urgent.insert(int(w.piece));
+                } else {
+                        m_urgent.erase(int(w.piece));
                         m_handle.reset_piece_deadline(p);
+                }
                 lt::download_priority_t priority(w.priority);
                 if (!m_parts.falling && priority > lt::dont_download)
                         priority = lt::default_priority;
@@ -290,10 +321,7 @@ void anchor::want(std::vector<bt_want> const &list, std::function<void()> const 
         hold();
         if (!urgent && were_asked_for(dropped))
                 cancel_requests();
-        for (auto const &w : list)
-                if (w.urgent && m_mute_peers == 0 && m_held_back.count(int(w.piece)) == 0)
-                        m_handle.set_piece_deadline(lt::piece_index_t(static_cast<int>(w.piece)),
-                                                    0);
+        set_deadlines();
         // A peer that had nothing left to be asked for is in end-game mode: it is asked for one
         // block, and for the rest when that one has come, a round trip later (131 ms a piece
         // against 44 on loopback). The second look asks for the rest at once.
@@ -312,6 +340,7 @@ void anchor::passed(int piece)
         if (!m_disk)
                 return;
         m_wanted.erase(piece);
+        m_urgent.erase(piece);
         m_held_back.erase(piece);
         m_missing.erase(piece);
         m_free.erase(piece);

@@ -81,6 +81,8 @@ class anchor
         void give_free(std::vector<int> const &pieces);
         // Those that a reader waits for, or will at once if it gets less than its share.
         std::vector<int> awaited() const;
+        // Those that are urgent get a deadline as soon as it brings them sooner.
+        void set_deadlines();
         // Nobody is asked for some of its blocks any more: asks all peers, before everything else.
         void ask_again(int piece);
         // Gives zeros for what is missing of the piece: its hash is wrong then, it is asked for
@@ -115,6 +117,7 @@ class anchor
         std::map<int, lt::download_priority_t> m_wanted; // missing ones
         std::set<int> m_let_go;                          // is_let_go()
         std::set<int> m_held_back;                       // no peer is asked for them
+        std::set<int> m_urgent;                          // and without a deadline yet
         piece_set m_missing, m_free;                     // free: missing ones that nobody wants
         int m_margin = 1; // an anchor is so far ahead of every reader when it is chosen
 };

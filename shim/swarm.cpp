@@ -23,6 +23,8 @@ using std::chrono::milliseconds;
 namespace
 {
 
+// A peer that sends other pieces for so long first hinders one that somebody waits for.
+constexpr double busy_s = 0.2;
 // How often the swarm is looked at while pieces are wanted and there are peers; without any.
 constexpr auto tick_time = milliseconds(125);
 constexpr auto lonely_tick_time = milliseconds(250);
@@ -181,6 +183,19 @@ std::vector<std::pair<int, double>> conduct::due(int piece, lt::time_point now) 
                 r.emplace_back(a->first.second, s);
         }
         return r;
+}
+
+double conduct::busy_before(int piece) const
+{
+        lt::time_point last;
+        auto const of_piece = m_asked.lower_bound({piece, 0});
+        for (auto a = of_piece; a != m_asked.end() && a->first.first == piece; ++a)
+                last = std::max(last, a->second);
+        auto const before = std::count_if(m_asked.begin(), m_asked.end(), [&](auto const &a) {
+                return a.first.first != piece && a.second < last;
+        });
+        double const rate = pace();
+        return before == 0 ? 0 : rate > 0 ? double(before) / rate : 1;
 }
 
 double conduct::would_take(int piece)
@@ -348,6 +363,17 @@ bool swarm::has_givers() const
         });
 }
 
+bool swarm::is_hindered(int piece) const
+{
+        auto const queue = m_handle.get_download_queue();
+        auto const q = std::find_if(queue.begin(), queue.end(),
+                                    [&](auto const &i) { return int(i.piece_index) == piece; });
+        if (q == queue.end() || q->requested + q->writing + q->finished < q->blocks_in_piece)
+                return true;
+        return std::any_of(m_peers.begin(), m_peers.end(),
+                           [&](auto const &p) { return p.first->busy_before(piece) > busy_s; });
+}
+
 void swarm::wake()
 {
         if (m_awake || !m_timer)
@@ -388,6 +414,7 @@ void swarm::look(lt::time_point now)
                 drop_silent(now);
         if (m_torrent->parts.watch)
                 end_deadlock(now);
+        m_torrent->anchor.set_deadlines();
         for (auto const &p : m_peers)
                 p.first->tick(now);
         if (m_torrent->parts.spares)

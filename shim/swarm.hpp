@@ -80,6 +80,9 @@ class conduct
         // In how many seconds each block of the piece that it owes is likely to be here: start,
         // seconds.
         std::vector<std::pair<int, double>> due(int piece, lt::time_point now) const;
+        // For how many seconds it is likely to send blocks of other pieces before it has sent all
+        // that it owes of this one.
+        double busy_before(int piece) const;
         // How many seconds one more block of the piece would take; 0: it can't be asked.
         double would_take(int piece);
         // Asks it for a block besides what libtorrent asks it for; and takes that back.
@@ -181,6 +184,8 @@ class swarm
         // Whether somebody is there, and whether somebody who has given something.
         bool has_peers() const;
         bool has_givers() const;
+        // Whether some of the piece was not asked for, or comes behind other pieces.
+        bool is_hindered(int piece) const;
         // Pieces are wanted from here on; the swarm finds out by itself when none is any more.
         void wake();
 

@@ -117,6 +117,8 @@ void handle_close(struct handle *h)
                 parked_remove(t, watch);
         poll_handle = h->poll_handle;
         uncount(h);
+        if (h->followed)
+                h->reader.places = 0; /* it reads on as the other one */
         returning_leave(t, &h->layout, &h->reader, clock_ms());
         wishes_fill_no_more(t, h->filler);
         DL_DELETE(t->open, h);
@@ -167,6 +169,33 @@ static void fill_file(struct handle *h)
         wishes_fill_with(h->torrent, h->filler);
 }
 
+/* A first read that goes on where another handle is: as its reader, without what it wants. The
+ * kernel tells of a close after it, and a server may close its file when the client has its answer
+ * already and asks for what comes next: to the player both are one handle that reads on. */
+static bool follow(struct handle *h, uint64_t off, uint64_t now_ms, uint64_t *rested_ms)
+{
+        struct handle *other, *best = NULL;
+        uint64_t best_ahead = UINT64_MAX;
+
+        DL_FOREACH (h->torrent->open, other) {
+                const struct place *p = other->layout.offset == h->layout.offset && !other->parked
+                                                ? reader_goes_on(&other->reader, off)
+                                                : NULL;
+                if (!p || off < p->position || off - p->position >= best_ahead)
+                        continue;
+                best = other;
+                best_ahead = off - p->position;
+        }
+        if (!best)
+                return false;
+        h->reader = best->reader;
+        h->reader.plan = (struct plan){0};
+        h->reader.returned = true;
+        best->followed = true;
+        *rested_ms = best->answered_ms > 0 ? now_ms - best->answered_ms : 0;
+        return true;
+}
+
 /* Under t->lock. Gives back what was wanted before. */
 static struct plan touch(struct handle *h, uint64_t off, size_t len)
 {
@@ -178,8 +207,10 @@ static struct plan touch(struct handle *h, uint64_t off, size_t len)
         uint64_t now = clock_ms();
         uint64_t rested = h->answered_ms > 0 && !h->parked ? now - h->answered_ms : 0;
 
-        if (r->places == 0 && returning_take(t, &h->layout, off, now, r, &rested))
+        if (r->places == 0 &&
+            (returning_take(t, &h->layout, off, now, r, &rested) || follow(h, off, now, &rested)))
                 count(h);
+        h->followed = false;
         before = r->plan;
         /* One that begins to play with this read is not counted yet. */
         playing = atomic_load_explicit(&env->playing, memory_order_relaxed) + !r->playing;

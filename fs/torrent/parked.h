@@ -54,6 +54,7 @@ struct handle {
         void *poll_handle;
         int error;            /* of the watch: > 0 */
         uint64_t answered_ms; /* when the last read had its answer; 0: none yet */
+        bool followed;        /* since its last read another handle has begun where it was */
         struct handle *prev, *next;
 };
 

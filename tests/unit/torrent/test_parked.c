@@ -495,6 +495,50 @@ static void test_a_reader_comes_back(void **state)
         end(&f);
 }
 
+/* The kernel tells of a close when the file is open again and read already, and a server closes
+ * when its client has asked for what comes next: nothing is taken back in between. */
+static void test_a_reader_comes_back_before_it_has_left(void **state)
+{
+        struct fixture f;
+        struct handle *before, *after, *other;
+
+        (void)state;
+        begin(&f);
+        before = open_file(&f);
+        for (uint32_t piece = 0; piece < 12; piece++) {
+                arrive(&f, piece);
+                pass(&f, piece);
+        }
+        read_at(before, 0, 9 * PIECE);
+        for (unsigned at = 9; at < 12; at++) {
+                after = open_file(&f);
+                read_at(after, at * PIECE, PIECE);
+                handle_close(before);
+                for (uint32_t piece = 12; piece < at + 9; piece++)
+                        assert_non_null(wants_find(&f.torrent->wants, piece));
+                before = after;
+        }
+        assert_null(f.torrent->returning); /* those that were followed are the one that is open */
+        /* Who reads what was read already is somebody else, and so is who is waited for. */
+        other = open_file(&f);
+        read_at(other, 0, 4096);
+        assert_int_equal(other->reader.place[0].position, 4096);
+        assert_int_equal(other->reader.place[0].run_bytes, 4096);
+        handle_close(other);
+        assert_non_null(wants_find(&f.torrent->wants, 19));
+        /* One that was followed, and reads on itself after all, is a reader of its own again. */
+        after = open_file(&f);
+        read_at(after, 11 * PIECE, 4096);
+        read_at(before, 11 * PIECE, PIECE);
+        handle_close(after);
+        assert_non_null(wants_find(&f.torrent->wants, 19));
+        handle_close(before);
+        parked_tick(f.torrent, clock_ms() + 5500);
+        assert_over(&f);
+        assert_null(f.torrent->wants.table);
+        end(&f);
+}
+
 /* Its pieces come, then a signal, all before it was armed: it gets its bytes. */
 static void test_what_happens_before_a_read_is_armed(void **state)
 {
@@ -876,6 +920,7 @@ int main(void)
                 cmocka_unit_test(test_time_outs_count_by_piece),
                 cmocka_unit_test(test_a_piece_lingers_for_a_read_that_comes_back),
                 cmocka_unit_test(test_a_reader_comes_back),
+                cmocka_unit_test(test_a_reader_comes_back_before_it_has_left),
                 cmocka_unit_test(test_what_happens_before_a_read_is_armed),
                 cmocka_unit_test(test_an_old_error_fails_no_later_read),
                 cmocka_unit_test(test_deadline_for_what_was_not_asked_for),
