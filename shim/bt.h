@@ -274,6 +274,9 @@ uint64_t bt_torrent_metadata_bytes(const struct bt_torrent *t);
 /* While the metadata is missing: dials known peers that are not connected (up to a hundred) within
  * a second or so, those too that failed. Asynchronous. */
 void bt_torrent_redial(struct bt_torrent *t);
+/* Dials the peers that are known and not connected at once, those too that failed, or that have not
+ * answered for long: by what bt_session_second_try says now. Asynchronous. */
+void bt_torrent_dial_anew(struct bt_torrent *t);
 /* Goes on downloading after a failed write of the store, for which the session stopped the torrent.
  * Asynchronous. */
 void bt_torrent_resume_writes(struct bt_torrent *t);

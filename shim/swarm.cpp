@@ -43,6 +43,8 @@ constexpr auto call_again_after = milliseconds(1000);
 // A connection of theirs that takes longer is given up for a new one: a network that is back does
 // not answer the first attempt's packets, which are sent again after 1, 3 and 7 s.
 constexpr auto dial_time = milliseconds(2000);
+// Where peers are dialled by other means the packets had this time.
+constexpr auto dial_anew_time = milliseconds(1000);
 // All peers silent for so long while a reader waits: the network was away perhaps, and TCP sends
 // what was lost again after twice the time it has waited already (link down for 15 s: the next
 // bytes 1.1 s after it is up, 2.1 without). Twice as long the next time, up to the second.
@@ -545,15 +547,34 @@ void swarm::call_again(lt::time_point now)
             std::none_of(m_called.begin(), m_called.end(), [](address const &a) { return a.good; }))
                 return;
         m_called_at = now;
-        std::vector<conduct *> slow;
-        for (auto const &p : m_peers)
-                if (now - p.first->since >= dial_time)
-                        slow.push_back(p.first);
-        for (auto *const c : slow)
-                c->peer().disconnect(lt::errors::timed_out, lt::operation_t::connect);
+        drop_slow_dials(dial_time, now);
         for (auto const &a : m_called)
                 call(a.at);
         forget_calls();
+}
+
+void swarm::drop_slow_dials(lt::time_duration after, lt::time_point now)
+{
+        std::vector<conduct *> slow;
+        for (auto const &p : m_peers)
+                if (!p.first->shook_hands && now - p.first->since >= after)
+                        slow.push_back(p.first);
+        for (auto *const c : slow)
+                c->peer().disconnect(lt::errors::timed_out, lt::operation_t::connect);
+}
+
+// Where somebody owes something libtorrent keeps its own time: to make it
+// forget when it called it has to take back what it asked for.
+void swarm::dial_anew(lt::time_point now)
+{
+        drop_slow_dials(dial_anew_time, now);
+        for (auto const &a : m_called)
+                if (std::none_of(m_peers.begin(), m_peers.end(),
+                                 [&](auto const &p) { return p.second == a.at; }))
+                        call(a.at);
+        if (std::none_of(m_peers.begin(), m_peers.end(),
+                         [](auto const &p) { return p.first->owes(); }))
+                forget_calls();
 }
 
 void swarm::call(lt::tcp::endpoint const &at)

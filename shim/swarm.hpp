@@ -186,6 +186,8 @@ class swarm
         bool has_givers() const;
         // Whether some of the piece was not asked for, or comes behind other pieces.
         bool is_hindered(int piece) const;
+        // See bt_torrent_dial_anew; while there is no metadata the caller dials others besides.
+        void dial_anew(lt::time_point now);
         // Pieces are wanted from here on; the swarm finds out by itself when none is any more.
         void wake();
 
@@ -203,6 +205,7 @@ class swarm
         void call_again(lt::time_point now);
         void call_banned(lt::time_point now);
         void call(lt::tcp::endpoint const &at);
+        void drop_slow_dials(lt::time_duration after, lt::time_point now);
         void forget_calls(); // when each was called last
         address const *find(lt::tcp::endpoint const &at) const;
         address *find(lt::tcp::endpoint const &at);

@@ -420,6 +420,22 @@ void bt_torrent_redial(struct bt_torrent *t)
         });
 }
 
+void bt_torrent_dial_anew(struct bt_torrent *t)
+{
+        (void)guarded(nullptr, [&] {
+                boost::asio::post(*t->session->io, [t = t->shared_from_this()] {
+                        (void)guarded(nullptr, [&] {
+                                if (t->removed)
+                                        return 0;
+                                t->peers->dial_anew(lt::clock_type::now());
+                                redial(*t);
+                                return 0;
+                        });
+                });
+                return 0;
+        });
+}
+
 void bt_torrent_resume_writes(struct bt_torrent *t)
 {
         (void)guarded(nullptr, [&] {

@@ -129,17 +129,28 @@ static void check_metadata(struct engine *e, struct torrent *t, uint64_t now)
         }
 }
 
+/* A reader that has got nothing of its piece for so long is starved. */
+enum { STARVED_MS = 1000 };
+
 static void check_peers(struct engine *e, struct torrent *t, uint64_t now)
 {
         struct torrent_status st;
-        bool reaches_none, awaited;
+        struct bt_torrent *bt;
+        bool starves;
 
         torrent_get_status(t, &st);
-        reaches_none = st.stats.peers == 0 && st.stats.known_peers > 0;
-        awaited = !st.failed && (!torrent_has_content(t) || st.parked_reads > 0);
-        if (needy_tick(&t->needy, reaches_none && awaited, now) &&
-            second_try_begin(&e->second_try, now))
-                log_debug("%s: reaches no peer, tries uTP", t->hex);
+        if (torrent_has_content(t))
+                starves = st.starved_ms > 0 && life_elapsed(st.starved_ms, now) >= STARVED_MS;
+        else
+                starves = st.stats.peers == 0 || fetch_starves(&t->fetch, now);
+        starves &= !st.failed && st.stats.known_peers > st.stats.peers;
+        if (!needy_tick(&t->needy, starves, now))
+                return;
+        bt = bt_of(t);
+        if (!bt || !second_try_join(&e->second_try, &t->needy, now))
+                return;
+        log_debug("%s: nothing comes from the peers it reaches, tries uTP", t->hex);
+        bt_torrent_dial_anew(bt);
 }
 
 static void check_dials(struct torrent *t, uint64_t now)

@@ -48,15 +48,19 @@ bool needy_tick(struct needy *n, bool is, uint64_t now)
         return is && life_elapsed(n->since_ms, now) >= NEEDY_MS;
 }
 
-bool second_try_begin(struct second_try *s, uint64_t now)
+bool second_try_join(struct second_try *s, struct needy *n, uint64_t now)
 {
-        if (s->ever && life_elapsed(s->since_ms, now) < SECOND_TRY_REST_MS)
+        if (s->tries == 0 || life_elapsed(s->since_ms, now) >= SECOND_TRY_REST_MS) {
+                s->tries++;
+                s->since_ms = now;
+        }
+        if (n->tries == s->tries || !second_try_is_on(s, now))
                 return false;
-        *s = (struct second_try){.ever = true, .since_ms = now};
+        n->tries = s->tries;
         return true;
 }
 
 bool second_try_is_on(const struct second_try *s, uint64_t now)
 {
-        return s->ever && life_elapsed(s->since_ms, now) < SECOND_TRY_MS;
+        return s->tries > 0 && life_elapsed(s->since_ms, now) < SECOND_TRY_MS;
 }

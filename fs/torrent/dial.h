@@ -26,10 +26,12 @@ void redial_need(struct redial *r, bool needed, uint64_t now_ms);
 /* Whether they are to be dialled now. Says so once for each time. */
 bool redial_due(struct redial *r, uint64_t now_ms);
 
-/* Somebody waits for a torrent that reaches none of the peers it knows. Zeroed at first. */
+/* Somebody waits for a torrent, nothing comes, and it does not reach all peers it knows: those that
+ * are there may not have it. Zeroed at first. */
 struct needy {
         bool is;
         uint64_t since_ms;
+        uint64_t tries; /* the second try it was part of */
 };
 /* is: whether it is so now. Whether it has been so for too long. */
 bool needy_tick(struct needy *n, bool is, uint64_t now_ms);
@@ -37,11 +39,12 @@ bool needy_tick(struct needy *n, bool is, uint64_t now_ms);
 /* The session can try uTP only for all torrents at once, which slows down others that connect
  * meanwhile: so it does for a moment, and not often. The session's; zeroed at first. */
 struct second_try {
-        bool ever;
+        uint64_t tries; /* so many were begun */
         uint64_t since_ms;
 };
-/* A torrent needs it. Whether that begins one. */
-bool second_try_begin(struct second_try *s, uint64_t now_ms);
+/* A torrent has been needy for too long. Whether its peers are to be dialled now, by what is true
+ * from here on; begins a try if need be. Says so once for each. */
+bool second_try_join(struct second_try *s, struct needy *n, uint64_t now_ms);
 /* Whether uTP is tried now. */
 bool second_try_is_on(const struct second_try *s, uint64_t now_ms);
 

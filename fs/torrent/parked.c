@@ -435,6 +435,7 @@ void parked_tick(struct torrent *t, uint64_t now)
         linger_check(t, now);
         returning_expire(t, now);
         wishes_fill(t, false);
+        t->waiting.starved_ms = 0;
         DL_FOREACH_SAFE (t->waiting.list, p, tmp) {
                 struct want *want = wants_find(&t->wants, p->waits_for);
                 uint64_t since;
@@ -450,6 +451,8 @@ void parked_tick(struct torrent *t, uint64_t now)
                 }
                 since = want->last_block_ms > want->waited_ms ? want->last_block_ms
                                                               : want->waited_ms;
+                if (t->waiting.starved_ms == 0 || since < t->waiting.starved_ms)
+                        t->waiting.starved_ms = since;
                 if (t->env->read_timeout_ms > 0 && now >= since + t->env->read_timeout_ms) {
                         t->waiting.stalled_ms = now;
                         parked_settle(t, p, EIO, &answer);

@@ -452,5 +452,6 @@ void torrent_get_status(struct torrent *t, struct torrent_status *ret)
         memcpy(ret->problem, t->problem, sizeof ret->problem);
         ret->stats = t->stats;
         ret->parked_reads = t->waiting.count;
+        ret->starved_ms = t->waiting.count > 0 ? t->waiting.starved_ms : 0;
         pthread_mutex_unlock(&t->lock);
 }

@@ -32,8 +32,8 @@ END_S = 2.0  # DESIGN.md: SIGINT and SIGTERM end everything within 2 s, whatever
 SUSPICIOUS = re.compile(r"error|warning|sanitizer|assert|corrupt|double free|leak", re.IGNORECASE)
 
 # Loopback alone, nothing found by chance. TCP, since uTP is many times slower over loopback; the
-# tests with transmission-daemon take ANY_TRANSPORT besides.
-SWARM_OPTIONS = (
+# tests with transmission-daemon take ANY_TRANSPORT besides. OWN_TRANSPORT leaves it to magnetfs.
+OWN_TRANSPORT = (
     "--allow-loopback-peers",
     *("--set", "listen_interfaces=127.0.0.1:0"),
     *("--set", "enable_dht=0"),
@@ -41,8 +41,8 @@ SWARM_OPTIONS = (
     *("--set", "enable_upnp=0"),
     *("--set", "enable_natpmp=0"),
     *("--set", "allow_multiple_connections_per_ip=1"),
-    *("--set", "enable_outgoing_utp=0"),
 )
+SWARM_OPTIONS = (*OWN_TRANSPORT, *("--set", "enable_outgoing_utp=0"))
 ANY_TRANSPORT = ("--set", "enable_outgoing_utp=1")
 
 

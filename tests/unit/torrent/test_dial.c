@@ -37,7 +37,7 @@ static void test_pauses_double_up_to_a_bound(void **state)
 static void test_utp_is_tried_for_a_moment_and_not_often(void **state)
 {
         struct second_try s = {0};
-        struct needy n = {0};
+        struct needy n = {0}, other = {0}, late = {0};
 
         (void)state;
         assert_false(needy_tick(&n, true, 0));
@@ -46,11 +46,15 @@ static void test_utp_is_tried_for_a_moment_and_not_often(void **state)
         assert_false(needy_tick(&n, false, 3000));
         assert_false(needy_tick(&n, true, 3000));
         assert_false(second_try_is_on(&s, 0));
-        assert_true(second_try_begin(&s, 0));
+        assert_true(second_try_join(&s, &n, 0));
+        assert_false(second_try_join(&s, &n, 1000));
+        assert_true(second_try_join(&s, &other, 2999)); /* it is on: theirs is, too */
         assert_true(second_try_is_on(&s, 2999));
         assert_false(second_try_is_on(&s, 3000));
-        assert_false(second_try_begin(&s, 29999));
-        assert_true(second_try_begin(&s, 30000));
+        assert_false(second_try_join(&s, &late, 3000));
+        assert_false(second_try_join(&s, &n, 29999));
+        assert_true(second_try_join(&s, &n, 30000));
+        assert_true(second_try_join(&s, &late, 30000));
 }
 
 static void test_failed_writes_go_on_in_two_rounds(void **state)
