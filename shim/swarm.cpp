@@ -56,6 +56,10 @@ constexpr auto quiet_time = milliseconds(1000);
 // After so long without a sign it is looked at whether libtorrent asks for nothing although a
 // reader waits (end_deadlock). So long again passes until the next look.
 constexpr auto idle_time = milliseconds(500);
+// What a peer that is mute is asked for at a time: for so long besides the way to it and back, and
+// at least so many blocks.
+constexpr double mute_s = 0.5;
+constexpr std::int64_t mute_least = 16;
 // What a peer was asked for besides and never answered is forgotten.
 constexpr auto spare_time = milliseconds(20000);
 // Who was banned is called so often: one that knows no encryption hangs up on the first call. The
@@ -76,8 +80,10 @@ void conduct::answered(lt::peer_request const &r, bool with_data)
         auto const now = lt::clock_type::now();
         auto const i = m_asked.find({int(r.piece), r.start});
         if (i != m_asked.end()) {
-                if (with_data)
+                if (with_data) {
                         m_quickest = std::min(m_quickest, now - i->second);
+                        m_latest_given = std::max(m_latest_given, i->second);
+                }
                 m_asked.erase(i);
         }
         if (!with_data)
@@ -211,7 +217,16 @@ double conduct::would_take(int piece)
 
 bool conduct::has_room() const
 {
-        return takes == 0 || std::int64_t(owed()) < std::max<std::int64_t>(1, takes - 1);
+        auto most = std::numeric_limits<std::int64_t>::max();
+        if (takes > 0)
+                most = std::max<std::int64_t>(1, takes - 1);
+        if (mute) {
+                using seconds = std::chrono::duration<double>;
+                double const away = has_given() ? seconds(m_quickest).count() : 0;
+                double const needs = pace() * (away + mute_s);
+                most = std::min(most, std::max(mute_least, std::int64_t(needs)));
+        }
+        return std::int64_t(owed()) < most;
 }
 
 // BEP 3.
@@ -345,6 +360,27 @@ void swarm::gave(conduct &c)
                 return;
         if (auto *const a = find(p->second))
                 a->good = true;
+}
+
+// BEP 20: the client and its version.
+static std::pair<lt::address, std::string> who(lt::tcp::endpoint const &at, lt::peer_id const &id)
+{
+        constexpr std::size_t client = 8;
+        return {at.address(), std::string(id.data(), client)};
+}
+
+void swarm::is_mute(lt::tcp::endpoint const &at, lt::peer_id const &id)
+{
+        if (was_mute(at, id))
+                return;
+        if (m_mute.size() == addresses_max)
+                m_mute.pop_front();
+        m_mute.push_back(who(at, id));
+}
+
+bool swarm::was_mute(lt::tcp::endpoint const &at, lt::peer_id const &id) const
+{
+        return std::find(m_mute.begin(), m_mute.end(), who(at, id)) != m_mute.end();
 }
 
 void swarm::left(conduct &c) noexcept

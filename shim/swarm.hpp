@@ -14,8 +14,10 @@
 
 #include <array>
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <memory>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -57,7 +59,8 @@ class conduct
                 return m_asked.size() + m_spares.size();
         }
         // A peer may drop what is more than it takes, and one that says 512 drops the 512th
-        // (Transmission); libtorrent asks for that many.
+        // (Transmission); libtorrent asks for that many. Of one that is mute nothing can be taken
+        // back, so that a seek waits for all it was asked for: it has what half a second needs.
         bool has_room() const;
         // Looks whether more of the block that is under way has come since the last look. A block
         // of a slow peer takes long.
@@ -115,6 +118,11 @@ class conduct
         {
                 return m_peer;
         }
+        // It has given something that it was asked for after that.
+        bool has_given_of_after(lt::time_point asked) const
+        {
+                return m_latest_given > asked;
+        }
         // It has given something that it was asked for.
         bool has_given() const
         {
@@ -123,6 +131,7 @@ class conduct
 
         bool shook_hands = false;
         bool answers_cancels = false; // BEP 6
+        bool mute = false;            // it should, and does not
         // piece, start: what was asked for and taken back, and is not answered yet
         std::map<std::pair<int, int>, lt::time_point> cancelled;
         std::int64_t takes = 0;                             // BEP 10's reqq, 0: not told
@@ -137,6 +146,7 @@ class conduct
         lt::time_duration patience(lt::time_duration after) const;
 
         lt::time_point m_last_block, m_moved;
+        lt::time_point m_latest_given; // when it was asked for the latest of what it has given
         lt::time_duration m_quickest = lt::time_duration::max(); // from a request to its answer
         std::array<unsigned, 4> m_blocks{}; // a count for each of the last ticks
         unsigned m_tick = 0;
@@ -173,6 +183,9 @@ class swarm
                 m_spares.forget(m_peers, piece);
         }
         void left(conduct &c) noexcept;
+        // A client at that address answers no cancelled request: known when it comes again.
+        void is_mute(lt::tcp::endpoint const &at, lt::peer_id const &id);
+        bool was_mute(lt::tcp::endpoint const &at, lt::peer_id const &id) const;
         // Nobody whom we connected to is called again.
         void forget()
         {
@@ -216,6 +229,7 @@ class swarm
         bool m_awake = false;
         spares::peers m_peers;
         spares m_spares;
+        std::deque<std::pair<lt::address, std::string>> m_mute; // address, client
         std::vector<address> m_called; // those we connected to ourselves, the latest last
         lt::time_point m_alone_since, m_called_at, m_deadlock_at;
         lt::time_point m_last_sign; // of life, of any peer that owes something

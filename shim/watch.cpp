@@ -12,6 +12,7 @@
 #include "webseeds.hpp"
 
 #include <libtorrent/bdecode.hpp>
+#include <libtorrent/bitfield.hpp>
 #include <libtorrent/entry.hpp>
 #include <libtorrent/error_code.hpp>
 #include <libtorrent/peer_connection_handle.hpp>
@@ -42,7 +43,7 @@ struct peer_watch final : lt::peer_plugin {
         bool mute = false;   // counted in the anchor
         bool unsure = false; // of what it was asked for: some of that could not be noted
         bool is_there = false;
-        // What libtorrent takes for asked, in order, and the peer is not asked for yet.
+        // What libtorrent takes for asked, and the peer is not asked for yet.
         std::deque<lt::peer_request> held;
 
         peer_watch(std::shared_ptr<bt_torrent> torrent, lt::peer_connection_handle const &c)
@@ -86,9 +87,10 @@ struct peer_watch final : lt::peer_plugin {
         bool write_request(lt::peer_request const &r) noexcept override
         {
                 return shielded_or(false, [&] {
-                        if (held.empty() && conduct.has_room())
+                        if (conduct.has_room() && held.empty())
                                 return false;
                         held.push_back(r);
+                        ask_held();
                         return true;
                 });
         }
@@ -147,7 +149,8 @@ struct peer_watch final : lt::peer_plugin {
                         }
                         conduct.answered(r, false);
                         talk.sent(request_bytes);
-                        conduct.cancelled[{int(r.piece), r.start}] = lt::clock_type::now();
+                        if (requests.has_fast()) // else libtorrent waits for no answer
+                                conduct.cancelled[{int(r.piece), r.start}] = lt::clock_type::now();
                         ask_held();
                 });
         }
@@ -215,6 +218,18 @@ struct peer_watch final : lt::peer_plugin {
                 return false;
         }
 
+        bool on_bitfield(lt::bitfield const &) noexcept override
+        {
+                recognise();
+                return false;
+        }
+
+        bool on_have_all() noexcept override
+        {
+                recognise();
+                return false;
+        }
+
         bool on_have(lt::piece_index_t) noexcept override
         {
                 talk.got(have_bytes);
@@ -242,11 +257,14 @@ struct peer_watch final : lt::peer_plugin {
         {
                 shielded([&] {
                         t->hashes.look_at(talk, lt::clock_type::now());
-                        auto const late = lt::clock_type::now() - cancel_answer_time;
+                        auto const now = lt::clock_type::now();
                         for (auto const &c : conduct.cancelled) {
-                                if (c.second > late)
+                                bool const passed_over = conduct.has_given_of_after(c.second);
+                                if (now - c.second <
+                                    (passed_over ? passed_over_time : cancel_answer_time))
                                         continue;
                                 conduct.cancelled.clear();
+                                t->peers->is_mute(peer.remote(), peer.pid());
                                 is_mute();
                                 peer.disconnect(lt::errors::timed_out, lt::operation_t::bittorrent);
                                 return;
@@ -260,7 +278,10 @@ struct peer_watch final : lt::peer_plugin {
         }
 
       private:
+        // So long it may take to answer a cancelled request; less when it has given what it was
+        // asked for after that, for then only its disk may keep the other.
         static constexpr auto cancel_answer_time = std::chrono::seconds(10);
+        static constexpr auto passed_over_time = std::chrono::seconds(2);
         // BEP 3: a message's length and number, and what it has besides content.
         static constexpr int have_bytes = 4 + 1 + 4;
         static constexpr int piece_bytes = have_bytes + 4;
@@ -270,8 +291,14 @@ struct peer_watch final : lt::peer_plugin {
         void ask_held()
         {
                 while (!held.empty() && conduct.has_room()) {
-                        auto const r = held.front();
-                        held.pop_front();
+                        // What came in the end may be wanted most: after a seek.
+                        auto const most = std::max_element(
+                                held.begin(), held.end(), [&](auto const &a, auto const &b) {
+                                        return t->anchor.priority_of(int(a.piece)) <
+                                               t->anchor.priority_of(int(b.piece));
+                                });
+                        auto const r = *most;
+                        held.erase(most);
                         ask(r);
                 }
         }
@@ -318,12 +345,21 @@ struct peer_watch final : lt::peer_plugin {
                 tell_offered(*t);
         }
 
+        void recognise() noexcept
+        {
+                shielded([&] {
+                        if (requests.has_fast() && t->peers->was_mute(peer.remote(), peer.pid()))
+                                is_mute();
+                });
+        }
+
         void is_mute()
         {
                 if (!mute)
                         t->anchor.mute_peer(+1);
                 mute = true;
                 conduct.answers_cancels = false;
+                conduct.mute = true;
         }
 };
 

@@ -303,6 +303,32 @@ def test_transmission_is_asked_for_no_more_than_it_takes(
     assert longest <= 2.0, f"a gap of {longest:.1f} s"
 
 
+@pytest.mark.parametrize("fast", [False, True], ids=["without-fast", "with-fast"])
+def test_a_peer_that_does_not_answer_a_cancel_goes_on(
+    fs: Magnetfs, rogues: Rogues, torrents: TorrentMaker, fast: bool
+) -> None:
+    """Without BEP 6 it need not, and is not hung up on for that. With it libtorrent would wait for
+    each answer for ever: it is called anew, once, and nothing is cancelled any more."""
+    torrent = torrents.single(f"seeks-{fast}.bin", 200 * MIB, seed=232, piece_length=PIECE)
+    rogue = rogues(torrent, rate=2 * MIB, garbage=0.0, fast=fast)
+    fs.add(torrent.metainfo)
+    fs.add(torrent.magnet(rogue))
+    fs.files(torrent.info_hash)
+    gaps = []
+    with open(fs.directory(torrent) / torrent.name, "rb", buffering=0) as stream:
+        # Sixteen seconds; where it is called anew, half of the places take as long.
+        for place in (0, 100, 20, 140) if fast else (0, 100, 20, 140, 60, 180, 120, 40):
+            for offset in range(place * MIB, (place + 4) * MIB, PIECE):
+                began = time.monotonic()
+                data = read_exactly(stream.fileno(), offset, PIECE)
+                gaps.append(time.monotonic() - began)
+                assert data == torrent.read(torrent.name, offset, PIECE)
+    done = rogue.done()
+    assert done["cancelled"] > 0, "nothing was taken back: this tries nothing"
+    assert done["connections"] == 1 + fast, done
+    assert max(gaps[1:]) <= (5.0 if fast else 2.0), f"a gap of {max(gaps[1:]):.1f} s"
+
+
 @pytest.mark.parametrize("rejects", [False, True], ids=["silent", "rejects"])
 def test_hashes_of_v2_come_from_another_peer(
     fs: Magnetfs,

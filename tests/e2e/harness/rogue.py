@@ -30,12 +30,16 @@ class RoguePeer:
         lies: int | None = None,
         gives: int | None = None,
         rejects_hashes: bool = False,
+        rate: int = 0,
+        fast: bool = True,
     ) -> None:
         """floods: sends blocks that nobody has asked for, as fast as they are taken. garbage: the
         part of all blocks it sends that is wrong. lies: so many wrong ones at most; it is honest
         from then on. gives: so many blocks at most that it is asked for; from then on it does not
         answer. rejects_hashes: answers requests for hashes
-        (BEP 52) so; else it does not answer them."""
+        (BEP 52) so; else it does not answer them. rate: bytes/s to each that is connected, 0: as
+        fast as it goes; with it, what is cancelled is not sent, and no word of that said. fast: it
+        knows BEP 6, by which it would have to."""
         options = {
             "address": address,
             "info_hash": torrent.info_hash,
@@ -47,6 +51,8 @@ class RoguePeer:
             "lies": lies,
             "gives": gives,
             "rejects_hashes": rejects_hashes,
+            "rate": rate,
+            "fast": fast,
         }
         program = Path(__file__).with_name("rogue_process.py")
         self._process = subprocess.Popen(
@@ -73,8 +79,8 @@ class RoguePeer:
         return self._process.stdout.readline()
 
     def done(self) -> dict[str, int]:
-        """So far: connections (handshakes), open now, blocks asked for, garbage blocks, flooded
-        ones, hash_requests."""
+        """So far: connections (handshakes), open now, blocks asked for, those cancelled
+        in time, garbage blocks, flooded ones, hash_requests."""
         assert self._process.stdin
         self._process.stdin.write(b"\n")
         self._process.stdin.flush()

@@ -1,7 +1,7 @@
 """A peer in a process of its own that has everything and gives what it likes.
 
-On the wire it is real: TCP, the handshake of BEP 3, the fast extension (BEP 6), for v2 the messages
-of BEP 52. Its one argument is a JSON object (see harness.rogue); it prints the port it listens at,
+On the wire it is real: TCP, the messages of BEP 3, with the fast extension (BEP 6) or without, for
+v2 the messages of BEP 52. Its one argument is a JSON object (see harness.rogue); it prints the port it listens at,
 and for each line on stdin a JSON object of what has happened. It ends with its stdin.
 """
 
@@ -14,6 +14,7 @@ import socket
 import struct
 import sys
 import threading
+import time
 from typing import Any
 
 PROTOCOL = b"\x13BitTorrent protocol"
@@ -21,8 +22,57 @@ HANDSHAKE = 68  # bytes: protocol, reserved, info-hash, peer id
 FAST = 0x04  # reserved[7]
 BLOCK = 16384
 LONGEST = 1 << 20
-UNCHOKE, REQUEST, PIECE, HAVE_ALL, HASH_REQUEST, HASH_REJECT = 1, 6, 7, 14, 21, 23
+UNCHOKE, BITFIELD, REQUEST, PIECE, CANCEL, HAVE_ALL = 1, 5, 6, 7, 8, 14
+HASH_REQUEST, HASH_REJECT = 21, 23
 FLOOD_BLOCKS = 16  # at once
+
+
+class Outgoing:
+    """What one connection was asked for, sent in order and no faster than told."""
+
+    def __init__(self, connection: socket.socket, rate: int) -> None:
+        self.connection = connection
+        self.rate = rate
+        self.queue: list[tuple[int, int]] = []  # under ready
+        self.ready = threading.Condition()
+        self.over = False  # under ready
+
+    def ask(self, piece: int, start: int) -> None:
+        with self.ready:
+            self.queue.append((piece, start))
+            self.ready.notify()
+
+    def cancel(self, piece: int, start: int) -> bool:
+        with self.ready:
+            if (piece, start) not in self.queue:
+                return False
+            self.queue.remove((piece, start))
+            return True
+
+    def end(self) -> None:
+        with self.ready:
+            self.over = True
+            self.ready.notify()
+
+    def send(self, rogue: Rogue, sending: threading.Lock) -> None:
+        due = time.monotonic()
+        while True:
+            with self.ready:
+                self.ready.wait_for(lambda: self.over or self.queue)
+                if self.over:
+                    return
+            time.sleep(max(0.0, due - time.monotonic()))
+            with self.ready:
+                if not self.queue:
+                    continue  # it was taken back meanwhile
+                wanted = self.queue.pop(0)
+            data = rogue.block(*wanted)
+            due = max(due, time.monotonic()) + len(data) / self.rate
+            try:
+                with sending:
+                    self.connection.sendall(data)
+            except OSError:
+                return
 
 
 class Rogue:
@@ -36,10 +86,12 @@ class Rogue:
         self.lies = options["lies"]  # None: without end
         self.gives = options["gives"]  # None: whatever it is asked for
         self.rejects_hashes = bool(options["rejects_hashes"])
+        self.rate = int(options["rate"])
+        self.fast = bool(options["fast"])
         self.noise = os.urandom(BLOCK)
         self.lock = threading.Lock()
         self.done = dict.fromkeys(  # under lock
-            ("connections", "asked", "garbage", "flooded", "hash_requests", "open"), 0
+            ("connections", "asked", "cancelled", "garbage", "flooded", "hash_requests", "open"), 0
         )
 
     def count(self, what: str, n: int = 1) -> None:
@@ -79,8 +131,32 @@ class Rogue:
             return  # an encrypted handshake: it is called again in plain text
         self.count("connections")
         sending = threading.Lock()
-        mine = PROTOCOL + bytes(7) + bytes([FAST]) + self.info_hash + b"-RG0100-" + os.urandom(12)
-        connection.sendall(mine + struct.pack(">IBIB", 1, HAVE_ALL, 1, UNCHOKE))
+        reserved = bytes(7) + bytes([FAST if self.fast else 0])
+        mine = PROTOCOL + reserved + self.info_hash + b"-RG0100-" + os.urandom(12)
+        connection.sendall(mine + self.has_all() + struct.pack(">IB", 1, UNCHOKE))
+        outgoing = Outgoing(connection, self.rate)
+        if self.rate:
+            threading.Thread(target=outgoing.send, args=(self, sending), daemon=True).start()
+        try:
+            self.listen_to(stream, connection, sending, outgoing)
+        finally:
+            outgoing.end()
+
+    def has_all(self) -> bytes:
+        if self.fast:
+            return struct.pack(">IB", 1, HAVE_ALL)
+        pieces = -(-self.length // self.piece_length)
+        bits = ((1 << pieces) - 1) << -pieces % 8
+        field = bits.to_bytes(-(-pieces // 8), "big")
+        return struct.pack(">IB", 1 + len(field), BITFIELD) + field
+
+    def listen_to(
+        self,
+        stream: Any,
+        connection: socket.socket,
+        sending: threading.Lock,
+        outgoing: Outgoing,
+    ) -> None:
         if self.floods:
             threading.Thread(target=self.flood, args=(connection, sending), daemon=True).start()
         while len(size := stream.read(4)) == 4:
@@ -96,7 +172,14 @@ class Rogue:
                 if self.gives == 0:
                     continue
                 self.gives = self.gives and self.gives - 1
+                if self.rate:
+                    outgoing.ask(*struct.unpack(">II", message[1:9]))
+                    continue
                 answer = self.block(*struct.unpack(">II", message[1:9]))
+            elif message[0] == CANCEL:
+                # No answer, which without BEP 6 is right and with it is not.
+                if outgoing.cancel(*struct.unpack(">II", message[1:9])):
+                    self.count("cancelled")
             elif message[0] == HASH_REQUEST:
                 self.count("hash_requests")
                 if self.rejects_hashes:
