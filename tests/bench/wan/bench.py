@@ -27,7 +27,7 @@ from wan.measure_process import Spec
 from wan.profiles import PROFILES, TRANSMISSION
 
 PROGRAM = Path(__file__).with_name("measure_process.py")
-SCENARIOS = ("tour", "whole")
+SCENARIOS = ("tour", "whole", "viewers", "scan")
 OURS = ("mount", "stream")
 PROGRAMS = ("magnetfs", "magnetfs-httpd")
 PIECES = (1, 4)
@@ -69,7 +69,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
         "--pieces", type=_list_of(PIECES, int), default=list(PIECES), help="1,4 (MiB)"
     )
     parser.add_argument(
-        "--only", type=_list_of(SCENARIOS), default=list(SCENARIOS), help="tour,whole"
+        "--only", type=_list_of(SCENARIOS), default=list(SCENARIOS), help=",".join(SCENARIOS)
     )
     parser.add_argument(
         "--subjects",
@@ -270,7 +270,7 @@ def _jobs(chosen: argparse.Namespace, folder: Path, emulator: Path) -> list[Job]
                             play_s=chosen.play,
                             seeks=chosen.seeks,
                             whole_s=chosen.whole,
-                            limit_s=LIMIT_S + (length_s if scenario == "tour" else chosen.whole),
+                            limit_s=LIMIT_S + (chosen.whole if scenario == "whole" else length_s),
                             film=str(folder / "film"),
                             emulator=str(emulator),
                             folder=str(folder / f"job-{len(jobs)}"),

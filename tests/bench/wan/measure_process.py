@@ -39,7 +39,7 @@ class Spec:
 
     profile: str
     piece_mib: int
-    scenario: str  # tour, whole
+    scenario: str  # tour, whole, viewers, scan
     subject: str
     programs: str  # magnetfs' bin
     settings: list[str]  # NAME=VALUE
@@ -105,8 +105,14 @@ def _measure(spec: Spec, figures: dict[str, Any]) -> None:
             viewer = viewing.Viewer(reader, original, profile.film_rate, began, figures)
             if spec.scenario == "tour":
                 viewing.tour(viewer, spec.play_s, spec.seeks)
-            else:
+            elif spec.scenario == "whole":
                 viewing.whole(viewer, spec.whole_s)
+            else:
+                beside = subject.reader(torrent)
+                stack.callback(beside.close)
+                other = viewing.Viewer(beside, original, profile.film_rate, began, {})
+                what = viewing.scan if spec.scenario == "scan" else viewing.viewers
+                what(viewer, other, spec.play_s)
         finally:
             _look(subject, world, before, figures)
         if not seeders.alive:

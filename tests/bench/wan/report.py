@@ -34,6 +34,23 @@ COLUMNS = {
         ("cpu_s", "CPU, s", 2),
         ("peak_mb", "peak RSS, MB", 0),
     ),
+    "viewers": (
+        ("picture_s", "picture, s", 2),
+        ("stalls", "stalls", 0),
+        ("stalled_s", "stalled, s", 1),
+        ("other_picture_s", "the other's picture, s", 2),
+        ("other_stalls", "stalls", 0),
+        ("other_stalled_s", "stalled, s", 1),
+        ("net_mb", "received, MB", 1),
+    ),
+    "scan": (
+        ("picture_s", "picture, s", 2),
+        ("stalls", "stalls", 0),
+        ("stalled_s", "stalled, s", 1),
+        ("reads", "reads of the scan", 0),
+        ("file_s", "each, s", 2),
+        ("net_mb", "received, MB", 1),
+    ),
 }
 EXPLAINED = {
     "mount": "magnetfs, read through the mount",
@@ -137,6 +154,8 @@ def markdown(samples: Sequence[Sample], about: Sequence[str], runs: int, film_mb
         "- Tour: the first 64 KiB, the last 64 KiB, a second of film; then it is played, one second"
         " ahead of the picture; then 64 KiB and a second of film at far places.",
         "- Whole: the film in order; Mbit/s are of the time after 8 s.",
+        "- Viewers: the film is played from the beginning, and from the middle by another.",
+        "- Scan: it is played while another reads the head and the tail of 32 parts of it.",
         f"- **{LIMIT}**: a fluid model of what nothing can beat; a seek with TCP's windows open.",
         *(f"- **{name}**: {what}." for name, what in EXPLAINED.items() if name in used),
         *_comparison(samples),

@@ -1,11 +1,12 @@
-"""What is done with the film: a player's tour of it, and reading it in order."""
+"""What is done with the film: a player's tour of it, playing it beside others, reading it in order."""
 
 from __future__ import annotations
 
 import random
+import threading
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Callable
 
 from harness.torrents import KIB, MIB
 from readers import Reader
@@ -21,6 +22,10 @@ SEEKS_SEED = 7
 ALIGNED = 4 * KIB
 # A stall that does not end: so much later than it should the play is over anyway.
 PLAY_LATE_S = 60.0
+
+# A library's scan: the head and the tail of so many files, as if the film were those.
+SCANNED = 32
+OTHER_END_S = 60.0  # until who reads beside the viewer has ended, too
 
 Figures = dict[str, Any]
 
@@ -90,6 +95,70 @@ def _play(viewer: Viewer, begin: int, second: int, play_s: float) -> None:
             figures["stalls"] += 1
             figures["stalled_s"] += late
         figures["played_s"] = (offset - begin) / rate - 1.0
+
+
+def viewers(viewer: Viewer, other: Viewer, play_s: float) -> None:
+    """Both play, from the beginning and from the middle on."""
+
+    def watch(one: Viewer, begin: int) -> None:
+        second = round(one.rate)
+        one.read(begin, BLOCK + second)
+        one.figures["picture_s"] = one.since_add()
+        _play(one, begin, second, play_s)
+
+    middle = viewer.original.length // 2 // ALIGNED * ALIGNED
+    with _Beside(lambda: watch(other, middle)):
+        watch(viewer, 0)
+    viewer.figures.update({f"other_{key}": value for key, value in other.figures.items()})
+
+
+def scan(viewer: Viewer, other: Viewer, play_s: float) -> None:
+    """The film is played, and a scan goes through the torrent meanwhile."""
+    second = round(viewer.rate)
+    over = threading.Event()
+    files = viewer.figures["file_s"] = []
+
+    def look() -> None:
+        length = other.original.length // SCANNED // ALIGNED * ALIGNED
+        for number in range(SCANNED):
+            for offset in (number * length, (number + 1) * length - BLOCK):
+                if over.is_set():
+                    return
+                began = time.monotonic()
+                other.read(offset, BLOCK)
+                files.append(time.monotonic() - began)
+
+    viewer.read(0, BLOCK + second)
+    viewer.figures["picture_s"] = viewer.since_add()
+    with _Beside(look):
+        _play(viewer, 0, second, play_s)
+        over.set()
+    viewer.figures["reads"] = len(files)
+
+
+class _Beside:
+    """Does something while the block runs, and waits for its end. What it raises, this raises."""
+
+    def __init__(self, what: Callable[[], None]) -> None:
+        self._what = what
+        self._problem: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def _run(self) -> None:
+        try:
+            self._what()
+        except BaseException as problem:  # the measurement's
+            self._problem = problem
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.join(OTHER_END_S)
+        if self._thread.is_alive():
+            raise OSError("who reads beside the viewer does not end")
+        if self._problem:
+            raise self._problem
 
 
 def _seek(viewer: Viewer, second: int, seeks: int) -> None:
