@@ -257,10 +257,15 @@ std::vector<int> anchor::awaited() const
 void anchor::set_deadlines()
 {
         auto const t = m_owner.lock();
-        if (!t || m_mute_peers > 0)
+        if (!t || m_mute_peers > 0 || m_urgent.empty())
                 return;
+        std::set<int> coming; // all of it was asked for
+        for (auto const &q : m_handle.get_download_queue())
+                if (q.requested + q.writing + q.finished == q.blocks_in_piece)
+                        coming.insert(int(q.piece_index));
         for (auto p = m_urgent.begin(); p != m_urgent.end();) {
-                if (m_held_back.count(*p) > 0 || !t->peers->is_hindered(*p)) {
+                if (m_held_back.count(*p) > 0 ||
+                    (coming.count(*p) > 0 && !t->peers->comes_behind_others(*p))) {
                         ++p;
                         continue;
                 }

@@ -401,13 +401,8 @@ bool swarm::has_givers() const
         });
 }
 
-bool swarm::is_hindered(int piece) const
+bool swarm::comes_behind_others(int piece) const
 {
-        auto const queue = m_handle.get_download_queue();
-        auto const q = std::find_if(queue.begin(), queue.end(),
-                                    [&](auto const &i) { return int(i.piece_index) == piece; });
-        if (q == queue.end() || q->requested + q->writing + q->finished < q->blocks_in_piece)
-                return true;
         return std::any_of(m_peers.begin(), m_peers.end(),
                            [&](auto const &p) { return p.first->busy_before(piece) > busy_s; });
 }

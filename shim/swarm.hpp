@@ -197,8 +197,8 @@ class swarm
         // Whether somebody is there, and whether somebody who has given something.
         bool has_peers() const;
         bool has_givers() const;
-        // Whether some of the piece was not asked for, or comes behind other pieces.
-        bool is_hindered(int piece) const;
+        // Whether somebody sends other pieces before what he owes of this one.
+        bool comes_behind_others(int piece) const;
         // See bt_torrent_dial_anew; while there is no metadata the caller dials others besides.
         void dial_anew(lt::time_point now);
         // Pieces are wanted from here on; the swarm finds out by itself when none is any more.

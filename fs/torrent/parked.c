@@ -15,6 +15,8 @@
 /* A reader that asks ahead finds its pieces asked for; when it has waited so long its piece gets a
  * deadline all the same. */
 enum { OVERDUE_MS = 400 };
+/* One that yields to those that play does so until they have enough in hand, or for so long. */
+enum { YIELD_MS = 30000 };
 /* A read that comes back for its piece within this time goes on waiting where it was interrupted: a
  * program with a timer's signal each second would never see its read time out. */
 enum { COME_BACK_MS = 1000 };
@@ -122,7 +124,7 @@ void parked_remove(struct torrent *t, struct parked *p)
 {
         leave_piece(t, p);
         for (uint32_t i = p->wished; i < p->end; i++)
-                (void)wishes_change(t, i, PRIORITY_BLOCKED, PRIORITY_NONE);
+                (void)wishes_change(t, i, p->priority, PRIORITY_NONE);
         DL_DELETE(t->waiting.list, p);
         if (p == p->handle->watch)
                 p->handle->watch = NULL;
@@ -266,7 +268,7 @@ static int enter(struct torrent *t, struct parked *p, uint32_t missing)
 
         p->wished = missing;
         for (uint32_t i = missing; i < p->end; i++) {
-                int q = wishes_change(t, i, PRIORITY_NONE, PRIORITY_BLOCKED);
+                int q = wishes_change(t, i, PRIORITY_NONE, p->priority);
                 r = i == missing ? q : r;
         }
         want = wants_find(&t->wants, missing);
@@ -277,7 +279,7 @@ static int enter(struct torrent *t, struct parked *p, uint32_t missing)
         }
         if (r < 0 || !want) {
                 for (uint32_t i = missing; i < p->end; i++)
-                        (void)wishes_change(t, i, PRIORITY_BLOCKED, PRIORITY_NONE);
+                        (void)wishes_change(t, i, p->priority, PRIORITY_NONE);
                 return r < 0 ? r : -ENOMEM;
         }
         wait_for(want, p, clock_ms());
@@ -340,6 +342,8 @@ int parked_add(struct handle *h, uint64_t off, size_t len, bool whole, uint32_t 
                              .request = request,
                              .tid = tid,
                              .handle = h,
+                             .priority = h->reader.yields && !whole ? PRIORITY_YIELDS
+                                                                    : PRIORITY_BLOCKED,
                              .off = off,
                              .len = len,
                              .first = first,
@@ -425,6 +429,22 @@ static void look_in_proc(struct chore *c)
         torrent_unref(t);
 }
 
+/* What p waits for is to come before everything else. */
+static void hurry(struct torrent *t, struct parked *p, struct want *want)
+{
+        for (uint32_t i = p->wished; i < p->end && p->priority < PRIORITY_BLOCKED; i++)
+                (void)wishes_change(t, i, p->priority, PRIORITY_BLOCKED);
+        p->priority = PRIORITY_BLOCKED;
+        wants_urgent(&t->wants, want, true);
+}
+
+static bool is_overdue(const struct torrent *t, const struct parked *p, uint64_t now)
+{
+        bool yields = p->priority < PRIORITY_BLOCKED && t->playing_short > 0;
+
+        return now >= p->since_ms + (yields ? YIELD_MS : OVERDUE_MS);
+}
+
 void parked_tick(struct torrent *t, uint64_t now)
 {
         struct parked *p, *tmp, *answer = NULL;
@@ -459,8 +479,8 @@ void parked_tick(struct torrent *t, uint64_t now)
                 } else if (p->whole && p->poked && p->tid <= 0 && now >= p->asked_ms + UNSEEN_MS) {
                         parked_linger(t, p);
                         parked_settle(t, p, EINTR, &answer);
-                } else if (!want->urgent && now >= p->since_ms + OVERDUE_MS) {
-                        wants_urgent(&t->wants, want, true);
+                } else if (!want->urgent && is_overdue(t, p, now)) {
+                        hurry(t, p, want);
                 }
         }
         alive = whole && !t->waiting.looks && now >= t->waiting.checked_alive_ms + CHECK_ALIVE_MS;

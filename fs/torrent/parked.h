@@ -22,6 +22,7 @@ struct parked {
         uint64_t asked_ms;   /* when it was parked */
 
         /* under torrent->lock */
+        uint8_t priority; /* of what it wants; rises when it has yielded for long enough */
         uint32_t waits_for;
         uint64_t since_ms; /* when it began to wait for that piece */
         bool armed;
@@ -48,6 +49,7 @@ struct handle {
 
         /* under torrent->lock */
         struct reader reader;
+        bool is_short;         /* it plays, and some of the nearer half of its window is missing */
         struct filler *filler; /* of the whole file; NULL: none */
         struct parked *parked; /* (utlist) */
         struct parked *watch;  /* the poll's */

@@ -291,6 +291,10 @@ void reader_touch(struct reader *r, const struct layout *l, uint64_t off, uint64
                 plan_window(&r->plan, l, at, from, to - from, places > 1, r->behind && p->playing);
         }
         r->ahead = window[0] > 0;
+        r->window = window[0];
+        for (unsigned i = 0; r->yields && i < r->plan.n; i++)
+                if (r->plan.range[i].priority > PRIORITY_YIELDS)
+                        r->plan.range[i].priority = PRIORITY_YIELDS;
 }
 
 uint8_t plan_priority(const struct plan *p, uint32_t piece)

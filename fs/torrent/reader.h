@@ -14,6 +14,7 @@ enum {
         PLAN_RANGES_MAX = 1 + 3 * READER_PLACES,
         PRIORITY_NONE = 0,
         PRIORITY_LEAST = 1,
+        PRIORITY_YIELDS = 1,  /* of one that yields: as the farther half of a player's window */
         PRIORITY_BLOCKED = 7, /* somebody waits for the piece now, or has less than his share */
 };
 
@@ -54,6 +55,8 @@ struct reader {
         uint64_t read_bytes; /* in all */
         bool playing;        /* at a place whose window is wanted */
         uint64_t rate;       /* bytes per second it took at the places that play */
+        uint64_t window;     /* how far ahead of where it reads is wanted, in bytes */
+        bool yields;         /* set by the caller: others play that have too little in hand */
         bool behind;         /* set by the caller, see reader_is_behind */
         bool returned;       /* its file was closed and opened again: returning.h */
         bool ahead;          /* wants pieces behind the read: the next read finds them asked for */

@@ -94,8 +94,8 @@ struct waiting {
         struct parked *by_id; /* (uthash) */
         unsigned count;
         uint64_t next_id;
-        uint64_t starved_ms;       /* since when a read waits without a block of its piece; 0: none */
-        uint64_t stalled_ms;       /* when a read last timed out; 0: not since a block came */
+        uint64_t starved_ms; /* since when a read waits without a block of its piece; 0: none */
+        uint64_t stalled_ms; /* when a read last timed out; 0: not since a block came */
         uint64_t checked_alive_ms; /* when the threads of parked reads were last looked for */
         uint64_t looked_at_all_ms; /* when all processes were last looked at for that */
         uint64_t crowded_ms;       /* when somebody was last seen to hang behind a parked read */
@@ -181,6 +181,7 @@ struct torrent {
         struct returning *returning; /* readers of files closed a moment ago (utlist) */
         unsigned n_returning;
         unsigned playing;       /* how many of the open files play */
+        unsigned playing_short; /* … of which so many lack something of what they play next */
         uint64_t play_rate;     /* bytes per second that those take together */
         struct waiting waiting; /* what its parked reads share */
 };
@@ -255,7 +256,7 @@ struct torrent_status {
         char problem[240];
         struct bt_stats stats;
         unsigned readers, parked_reads;
-        uint64_t starved_ms; /* since when a read waits without a block of its piece; 0: none does */
+        uint64_t starved_ms;         /* as in struct waiting */
         uint64_t length, have_bytes; /* of the files; 0, 0 while the metadata is not known */
 };
 void torrent_get_status(struct torrent *t, struct torrent_status *ret);

@@ -47,28 +47,25 @@ def percentile(values: Sequence[float], share: float) -> float:
     return sorted(values)[min(len(values) - 1, int(len(values) * share))]
 
 
-def stat_times(paths: Sequence[str]) -> tuple[list[float], list[float]]:
-    """Seconds each stat(2) took, and those that another process took to answer a byte in between.
+def stat_times(
+    paths: Sequence[str], beside: Sequence[str] = ()
+) -> tuple[list[float], list[float]]:
+    """Seconds each stat(2) took, and those of others that were made in turn with them.
 
-    Both wake another process and are woken by it, so the second list shows what the machine itself
-    took away in the same moments: a host that runs others on these processors holds up both.
+    Of two mounts that differ in one thing the second list shows what the machine itself took away
+    in the same moments: a host that runs others on these processors holds up both.
     """
-    stats, echoes = [], []
-    with subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0) as cat:
-        assert cat.stdin and cat.stdout
-        gc.disable()
-        try:
-            for path in paths:
+    times: tuple[list[float], list[float]] = ([], [])
+    gc.disable()
+    try:
+        for number, path in enumerate(paths):
+            for path, took in zip((path, *beside[number : number + 1]), times):
                 began = time.perf_counter()
                 os.stat(path)
-                between = time.perf_counter()
-                cat.stdin.write(b".")
-                assert cat.stdout.read(1) == b"."
-                stats.append(between - began)
-                echoes.append(time.perf_counter() - between)
-        finally:
-            gc.enable()
-    return stats, echoes
+                took.append(time.perf_counter() - began)
+    finally:
+        gc.enable()
+    return times
 
 
 class Parked:

@@ -539,6 +539,66 @@ static void test_a_reader_comes_back_before_it_has_left(void **state)
         end(&f);
 }
 
+/* A scan beside a player that has too little in hand: its piece comes behind the nearer half of the
+ * player's window and gets no deadline, until the player has that, or for half a minute. */
+static void test_a_scan_yields_to_a_player_that_is_short(void **state)
+{
+        struct fixture f;
+        struct handle *player, *scan;
+        struct request *r = &requests[REQUESTS_MAX - 1];
+        const struct want *want;
+        size_t len;
+
+        (void)state;
+        for (int relief = 0; relief < 2; relief++) {
+                begin(&f);
+                player = open_file(&f);
+                scan = open_file(&f);
+                for (uint32_t piece = 8; piece < 12; piece++) {
+                        arrive(&f, piece);
+                        pass(&f, piece);
+                }
+                read_at(player, 8 * PIECE, PIECE);
+                assert_int_equal(f.torrent->playing_short, 0);
+                player->reader.place[0].run_bytes = 4 << 20;
+                read_at(player, 9 * PIECE, PIECE);
+                assert_true(player->reader.playing);
+                assert_int_equal(f.torrent->playing_short, 1);
+
+                *r = (struct request){.off = 3 * PIECE, .len = 4096};
+                assert_int_equal(handle_read(scan, r->off, r->len, 0, r, 0, &len, &r->id),
+                                 READ_PARKED);
+                parked_arm(f.torrent, r->id);
+                want = wants_find(&f.torrent->wants, 3);
+                assert_non_null(want);
+                assert_false(want->urgent);
+                assert_int_equal(want->count[PRIORITY_BLOCKED], 0);
+                parked_tick(f.torrent, clock_ms() + 29000);
+                assert_false(want->urgent);
+                if (relief) {
+                        for (uint32_t piece = 12; piece < PIECES; piece++) {
+                                arrive(&f, piece);
+                                pass(&f, piece);
+                        }
+                        read_at(player, 10 * PIECE, PIECE);
+                        assert_int_equal(f.torrent->playing_short, 0);
+                        parked_tick(f.torrent, clock_ms() + 500);
+                } else {
+                        parked_tick(f.torrent, clock_ms() + 30500);
+                }
+                assert_true(want->urgent);
+                assert_true(want->count[PRIORITY_BLOCKED] > 0);
+                arrive(&f, 3);
+                pass(&f, 3);
+                assert_int_equal(r->answers, 1);
+                assert_int_equal(r->error, 0);
+                handle_close(scan);
+                handle_close(player);
+                assert_over(&f);
+                end(&f);
+        }
+}
+
 /* Its pieces come, then a signal, all before it was armed: it gets its bytes. */
 static void test_what_happens_before_a_read_is_armed(void **state)
 {
@@ -921,6 +981,7 @@ int main(void)
                 cmocka_unit_test(test_a_piece_lingers_for_a_read_that_comes_back),
                 cmocka_unit_test(test_a_reader_comes_back),
                 cmocka_unit_test(test_a_reader_comes_back_before_it_has_left),
+                cmocka_unit_test(test_a_scan_yields_to_a_player_that_is_short),
                 cmocka_unit_test(test_what_happens_before_a_read_is_armed),
                 cmocka_unit_test(test_an_old_error_fails_no_later_read),
                 cmocka_unit_test(test_deadline_for_what_was_not_asked_for),
