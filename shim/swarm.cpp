@@ -58,8 +58,8 @@ constexpr auto quiet_time = milliseconds(1000);
 constexpr auto idle_time = milliseconds(500);
 // What a peer that is mute is asked for at a time: for so long besides the way to it and back, and
 // at least so many blocks.
-constexpr double mute_s = 0.5;
-constexpr std::int64_t mute_least = 16;
+constexpr double mute_s = 0.75;
+constexpr std::int64_t mute_least = 32;
 // What a peer was asked for besides and never answered is forgotten.
 constexpr auto spare_time = milliseconds(20000);
 // Who was banned is called so often: one that knows no encryption hangs up on the first call. The
@@ -223,7 +223,9 @@ bool conduct::has_room() const
         if (mute) {
                 using seconds = std::chrono::duration<double>;
                 double const away = has_given() ? seconds(m_quickest).count() : 0;
-                double const needs = pace() * (away + mute_s);
+                double const now =
+                        recent() / (double(m_blocks.size()) * seconds(tick_time).count());
+                double const needs = std::max(pace(), now) * (away + mute_s);
                 most = std::min(most, std::max(mute_least, std::int64_t(needs)));
         }
         return std::int64_t(owed()) < most;

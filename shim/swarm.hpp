@@ -60,7 +60,7 @@ class conduct
         }
         // A peer may drop what is more than it takes, and one that says 512 drops the 512th
         // (Transmission); libtorrent asks for that many. Of one that is mute nothing can be taken
-        // back, so that a seek waits for all it was asked for: it has what half a second needs.
+        // back, so that a seek waits for all it was asked for: it has what most of a second needs.
         bool has_room() const;
         // Looks whether more of the block that is under way has come since the last look. A block
         // of a slow peer takes long.
