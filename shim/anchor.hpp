@@ -56,6 +56,11 @@ class anchor
         {
                 return m_wanted.count(piece) > 0;
         }
+        // It is missing and nobody wants it.
+        bool is_free(int piece) const
+        {
+                return m_free.has(piece);
+        }
         // The piece is there.
         bool has(int piece) const
         {

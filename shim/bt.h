@@ -159,6 +159,11 @@ struct bt_callbacks {
         /* The piece's hash was wrong; its bytes will be written again. Network thread: must not
          * block. */
         void (*piece_failed)(void *user, uint32_t piece);
+        /* A reader waits for a piece that no peer has, and one has told of this one, which nobody
+         * wants: a seed that shows one at a time (BEP 16) tells of another when it has seen that
+         * this one was taken. Comes again while that is so. Network thread: must not block. May be
+         * NULL. */
+        void (*offered)(void *user, uint32_t piece);
         /* What was written of the piece is worth nothing: a write of it failed or its hash was
          * wrong. All of it will be written again, or nothing. From the disk threads, in order with
          * the piece's other calls. */

@@ -457,6 +457,7 @@ void swarm::look(lt::time_point now)
         if (m_torrent->parts.call_again)
                 call_again(now);
         call_banned(now);
+        pass_on_offer();
         m_torrent->hashes.tick(m_torrent->anchor.awaited(), now);
 }
 
@@ -623,9 +624,7 @@ void swarm::forget_calls()
         m_handle.unset_flags(lt::torrent_flags::upload_mode);
 }
 
-// Nobody is there who has what a reader waits for: who has lied once, or was taken for it, may be
-// all there is.
-void swarm::call_banned(lt::time_point now)
+bool swarm::nobody_has_awaited() const
 {
         auto const awaited = m_torrent->anchor.awaited();
         auto const has_some = [&](auto const &p) {
@@ -634,7 +633,14 @@ void swarm::call_banned(lt::time_point now)
                                return p.first->peer().has_piece(lt::piece_index_t(piece));
                        });
         };
-        if (awaited.empty() || std::any_of(m_peers.begin(), m_peers.end(), has_some))
+        return !awaited.empty() && std::none_of(m_peers.begin(), m_peers.end(), has_some);
+}
+
+// Nobody is there who has what a reader waits for: who has lied once, or was taken for it, may be
+// all there is.
+void swarm::call_banned(lt::time_point now)
+{
+        if (!nobody_has_awaited())
                 return;
         if (m_torrent->blame.pardon(now, &m_pardoned))
                 m_pardon_calls = pardon_calls;
@@ -644,4 +650,17 @@ void swarm::call_banned(lt::time_point now)
         m_pardon_calls--;
         call(m_pardoned);
         forget_calls();
+}
+
+// BEP 16: a seed that shows its pieces one by one.
+void swarm::pass_on_offer()
+{
+        if (!m_torrent->callbacks->offered || !nobody_has_awaited())
+                return;
+        for (auto const &p : m_peers)
+                if (p.first->told >= 0 && m_torrent->anchor.is_free(p.first->told)) {
+                        m_torrent->callbacks->offered(m_torrent->user,
+                                                      std::uint32_t(p.first->told));
+                        return;
+                }
 }

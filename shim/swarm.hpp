@@ -130,6 +130,7 @@ class conduct
         }
 
         bool shook_hands = false;
+        int told = -1;                // the piece it told of last; -1: none
         bool answers_cancels = false; // BEP 6
         bool mute = false;            // it should, and does not
         // piece, start: what was asked for and taken back, and is not answered yet
@@ -217,6 +218,8 @@ class swarm
         void end_deadlock(lt::time_point now);
         void call_again(lt::time_point now);
         void call_banned(lt::time_point now);
+        void pass_on_offer();
+        bool nobody_has_awaited() const; // though somebody waits
         void call(lt::tcp::endpoint const &at);
         void drop_slow_dials(lt::time_duration after, lt::time_point now);
         void forget_calls(); // when each was called last

@@ -230,8 +230,9 @@ struct peer_watch final : lt::peer_plugin {
                 return false;
         }
 
-        bool on_have(lt::piece_index_t) noexcept override
+        bool on_have(lt::piece_index_t p) noexcept override
         {
+                conduct.told = int(p);
                 talk.got(have_bytes);
                 return false;
         }

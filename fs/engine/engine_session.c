@@ -83,6 +83,13 @@ static void on_piece_failed(void *user, uint32_t piece)
         log_info("%s: piece %u came with a wrong hash and is fetched again", t->hex, piece);
 }
 
+static void on_offered(void *user, uint32_t piece)
+{
+        struct torrent *t = user;
+
+        atomic_store(&t->offered, piece + 1);
+}
+
 static void on_piece_cleared(void *user, uint32_t piece)
 {
         torrent_piece_cleared(user, piece);
@@ -241,6 +248,7 @@ const struct bt_callbacks engine_callbacks = {
         .read = on_read,
         .piece_passed = on_piece_passed,
         .piece_failed = on_piece_failed,
+        .offered = on_offered,
         .piece_cleared = on_piece_cleared,
         .released = on_released,
         .metadata = on_metadata,

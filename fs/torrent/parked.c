@@ -445,6 +445,24 @@ static bool is_overdue(const struct torrent *t, const struct parked *p, uint64_t
         return now >= p->since_ms + (yields ? YIELD_MS : OVERDUE_MS);
 }
 
+/* A seed that shows one piece at a time tells of another when this one was taken: one of them is
+ * what somebody waits for. */
+static void take_offer(struct torrent *t)
+{
+        uint32_t offered = atomic_exchange(&t->offered, 0), *taken = &t->waiting.taken;
+
+        if (*taken > 0 && (t->waiting.count == 0 || store_has(t->content.store, *taken - 1))) {
+                (void)wishes_change(t, *taken - 1, PRIORITY_LEAST, PRIORITY_NONE);
+                *taken = 0;
+        }
+        if (offered == 0 || *taken > 0 || t->waiting.count == 0)
+                return;
+        if (wishes_change(t, offered - 1, PRIORITY_NONE, PRIORITY_LEAST) == 0)
+                *taken = offered;
+        else
+                (void)wishes_change(t, offered - 1, PRIORITY_LEAST, PRIORITY_NONE);
+}
+
 void parked_tick(struct torrent *t, uint64_t now)
 {
         struct parked *p, *tmp, *answer = NULL;
@@ -455,6 +473,7 @@ void parked_tick(struct torrent *t, uint64_t now)
         linger_check(t, now);
         returning_expire(t, now);
         wishes_fill(t, false);
+        take_offer(t);
         t->waiting.starved_ms = 0;
         DL_FOREACH_SAFE (t->waiting.list, p, tmp) {
                 struct want *want = wants_find(&t->wants, p->waits_for);

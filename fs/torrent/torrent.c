@@ -237,6 +237,7 @@ int torrent_drop_content(struct torrent *t, struct content *ret)
                         wishes_fill_no_more(t, t->fillers);
                 returning_expire(t, UINT64_MAX);
                 wants_clear(&t->wants);
+                t->waiting.taken = 0;
                 *ret = exchange_content(t, (struct content){0});
                 t->state = TORRENT_ASLEEP;
         }

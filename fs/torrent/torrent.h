@@ -99,6 +99,7 @@ struct waiting {
         uint64_t checked_alive_ms; /* when the threads of parked reads were last looked for */
         uint64_t looked_at_all_ms; /* when all processes were last looked at for that */
         uint64_t crowded_ms;       /* when somebody was last seen to hang behind a parked read */
+        uint32_t taken; /* 1 + a piece that is fetched because a peer offers it; 0: none */
         struct lingering lingering[LINGER_MAX];
         unsigned n_lingering;
 
@@ -134,6 +135,7 @@ struct torrent {
         atomic_bool stopped;           /* the session has stopped downloading: it could not write */
         atomic_int write_error;        /* why a wanted piece could not be written: an errno > 0 */
         _Atomic uint64_t last_used_ms; /* when the last open file was closed */
+        _Atomic uint32_t offered;      /* 1 + the piece that a peer offers; 0: none does */
         _Atomic uint64_t last_block_ms; /* when the swarm last gave a block */
 
         struct chore discarding;       /* once it is gone */

@@ -303,6 +303,20 @@ def test_transmission_is_asked_for_no_more_than_it_takes(
     assert longest <= 2.0, f"a gap of {longest:.1f} s"
 
 
+def test_the_only_seeder_shows_one_piece_at_a_time(
+    fs: Magnetfs, seeder: Seeder, torrents: TorrentMaker
+) -> None:
+    """BEP 16: it tells of another piece when it has seen that the one before was taken."""
+    torrent = torrents.single("shown.bin", 2 * MIB, seed=233, piece_length=PIECE)
+    path = fs.add_torrent(torrent, seeder.seed(torrent, one_by_one=True)) / torrent.name
+    with open(path, "rb", buffering=0) as stream:
+        began = time.monotonic()
+        there = read_exactly(stream.fileno(), 5 * PIECE, 4 * KIB)
+        assert there == torrent.read(torrent.name, 5 * PIECE, 4 * KIB)
+        assert read_exactly(stream.fileno(), 0, 2 * MIB) == torrent.read(torrent.name)
+        assert time.monotonic() - began <= 2 * SOON_S
+
+
 @pytest.mark.parametrize("fast", [False, True], ids=["without-fast", "with-fast"])
 def test_a_peer_that_does_not_answer_a_cancel_goes_on(
     fs: Magnetfs, rogues: Rogues, torrents: TorrentMaker, fast: bool

@@ -75,15 +75,17 @@ class Seeder:
         upload_limit: int = UNLIMITED,
         announce: str | None = None,
         blob: Path | None = None,
+        one_by_one: bool = False,
     ) -> Seeder:
         """Starts to seed; upload_limit in bytes/s, announce a tracker's URL, blob another file with
-        the content. Returns itself."""
+        the content. one_by_one: it shows a piece at a time (BEP 16). Returns itself."""
         what = {
             "info_hash": torrent.info_hash,
             "torrent": str(torrent.torrent_file),
             "blob": str(blob or torrent.blob),
             "upload_limit": upload_limit,
             "announce": announce,
+            "one_by_one": one_by_one,
         }
         self._ask("add", **what)
         self._added.append(what)

@@ -51,7 +51,13 @@ class Seeder:
         self.handles: dict[str, Any] = {}
 
     def add(
-        self, info_hash: str, torrent: str, blob: str, upload_limit: int, announce: str | None
+        self,
+        info_hash: str,
+        torrent: str,
+        blob: str,
+        upload_limit: int,
+        announce: str | None,
+        one_by_one: bool,
     ) -> dict[str, Any]:
         """Seeds the blob: all files of the torrent, mapped onto that one file, unchecked."""
         info = lt.torrent_info(torrent, WITHOUT_LIMITS)
@@ -65,6 +71,8 @@ class Seeder:
         params.ti = info
         params.save_path = blob.rpartition("/")[0]
         params.flags |= lt.torrent_flags.seed_mode
+        if one_by_one:
+            params.flags |= lt.torrent_flags.super_seeding
         params.trackers = [announce] if announce else []
         params.flags &= ~lt.torrent_flags.auto_managed
         params.flags &= ~lt.torrent_flags.paused
