@@ -456,8 +456,10 @@ void swarm::look(lt::time_point now)
                 m_spares.look(m_peers, now);
         if (m_torrent->parts.call_again)
                 call_again(now);
-        call_banned(now);
-        pass_on_offer();
+        if (nobody_has_awaited()) {
+                call_banned(now);
+                pass_on_offer();
+        }
         m_torrent->hashes.tick(m_torrent->anchor.awaited(), now);
 }
 
@@ -640,8 +642,6 @@ bool swarm::nobody_has_awaited() const
 // all there is.
 void swarm::call_banned(lt::time_point now)
 {
-        if (!nobody_has_awaited())
-                return;
         if (m_torrent->blame.pardon(now, &m_pardoned))
                 m_pardon_calls = pardon_calls;
         if (m_pardon_calls == 0 || now - m_called_at < call_again_after)
@@ -655,7 +655,7 @@ void swarm::call_banned(lt::time_point now)
 // BEP 16: a seed that shows its pieces one by one.
 void swarm::pass_on_offer()
 {
-        if (!m_torrent->callbacks->offered || !nobody_has_awaited())
+        if (!m_torrent->callbacks->offered)
                 return;
         for (auto const &p : m_peers)
                 if (p.first->told >= 0 && m_torrent->anchor.is_free(p.first->told)) {

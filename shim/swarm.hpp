@@ -217,6 +217,7 @@ class swarm
         void drop_silent(lt::time_point now);
         void end_deadlock(lt::time_point now);
         void call_again(lt::time_point now);
+        // Where nobody_has_awaited().
         void call_banned(lt::time_point now);
         void pass_on_offer();
         bool nobody_has_awaited() const; // though somebody waits
