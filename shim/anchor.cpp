@@ -148,20 +148,28 @@ void anchor::drop(int piece, priorities &changes)
 }
 
 // A window's far end moves to and fro with its reader's rate: to take all requests back for it
-// would delay the film, by a second at times. So what comes right behind what is still wanted does
-// not count, and neither does what nobody was asked for.
+// would delay the film, by a second at times. So a little that comes right behind what is still
+// wanted does not count, and neither does what nobody was asked for.
 bool anchor::were_asked_for(std::set<int> const &pieces) const
 {
+        constexpr std::size_t least = 2, share = 4;
         std::set<int> left;
-        for (int const p : pieces)
-                if (m_wanted.count(p - 1) == 0 &&
-                    (left.count(p - 1) > 0 || pieces.count(p - 1) == 0))
+        for (int const p : pieces) {
+                int before = p - 1;
+                while (before >= 0 && has(before))
+                        before--;
+                bool const behind = m_wanted.count(before) > 0 ||
+                                    (pieces.count(before) > 0 && left.count(before) == 0);
+                if (!behind)
                         left.insert(p);
-        if (left.empty())
+        }
+        bool const little = pieces.size() - left.size() <= std::max(least, m_wanted.size() / share);
+        auto const &gone = little ? left : pieces;
+        if (gone.empty())
                 return false;
         auto const queue = m_handle.get_download_queue();
         return std::any_of(queue.begin(), queue.end(), [&](auto const &q) {
-                return q.requested > 0 && left.count(int(q.piece_index)) > 0;
+                return q.requested > 0 && gone.count(int(q.piece_index)) > 0;
         });
 }
 

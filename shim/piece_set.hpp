@@ -31,7 +31,8 @@ class piece_set
         }
         bool has(int piece) const
         {
-                return (m_words[word(piece)] & bit(piece)) != 0;
+                return piece >= 0 && word(piece) < m_words.size() &&
+                       (m_words[word(piece)] & bit(piece)) != 0;
         }
         void insert(int piece)
         {

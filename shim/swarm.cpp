@@ -197,6 +197,8 @@ double conduct::busy_before(int piece) const
 {
         lt::time_point last;
         auto const of_piece = m_asked.lower_bound({piece, 0});
+        if (of_piece == m_asked.end() || of_piece->first.first != piece)
+                return 0;
         for (auto a = of_piece; a != m_asked.end() && a->first.first == piece; ++a)
                 last = std::max(last, a->second);
         auto const before = std::count_if(m_asked.begin(), m_asked.end(), [&](auto const &a) {
@@ -658,7 +660,7 @@ void swarm::pass_on_offer()
         if (!m_torrent->callbacks->offered)
                 return;
         for (auto const &p : m_peers)
-                if (p.first->told >= 0 && m_torrent->anchor.is_free(p.first->told)) {
+                if (m_torrent->anchor.is_free(p.first->told)) {
                         m_torrent->callbacks->offered(m_torrent->user,
                                                       std::uint32_t(p.first->told));
                         return;

@@ -43,6 +43,7 @@ struct peer_watch final : lt::peer_plugin {
         bool mute = false;   // counted in the anchor
         bool unsure = false; // of what it was asked for: some of that could not be noted
         bool is_there = false;
+        bool began_with_some = false; // pieces: it does not show them one by one
         // What libtorrent takes for asked, and the peer is not asked for yet.
         std::deque<lt::peer_request> held;
 
@@ -139,6 +140,8 @@ struct peer_watch final : lt::peer_plugin {
                 shielded([&] {
                         auto const at = std::find(held.begin(), held.end(), r);
                         if (at != held.end()) {
+                                if (conduct.mute)
+                                        return; // it stays, and comes last
                                 held.erase(at);
                                 // A peer without BEP 6 answers no cancel, so libtorrent does.
                                 if (!requests.has_fast())
@@ -218,21 +221,24 @@ struct peer_watch final : lt::peer_plugin {
                 return false;
         }
 
-        bool on_bitfield(lt::bitfield const &) noexcept override
+        bool on_bitfield(lt::bitfield const &pieces) noexcept override
         {
+                began_with_some = !pieces.none_set();
                 recognise();
                 return false;
         }
 
         bool on_have_all() noexcept override
         {
+                began_with_some = true;
                 recognise();
                 return false;
         }
 
         bool on_have(lt::piece_index_t p) noexcept override
         {
-                conduct.told = int(p);
+                if (!began_with_some)
+                        conduct.told = int(p);
                 talk.got(have_bytes);
                 return false;
         }
@@ -265,7 +271,8 @@ struct peer_watch final : lt::peer_plugin {
                                     (passed_over ? passed_over_time : cancel_answer_time))
                                         continue;
                                 conduct.cancelled.clear();
-                                t->peers->is_mute(peer.remote(), peer.pid());
+                                if (passed_over) // else the network was away, perhaps
+                                        t->peers->is_mute(peer.remote(), peer.pid());
                                 is_mute();
                                 peer.disconnect(lt::errors::timed_out, lt::operation_t::bittorrent);
                                 return;

@@ -150,6 +150,7 @@ static void check_peers(struct engine *e, struct torrent *t, uint64_t now)
         if (!bt || !second_try_join(&e->second_try, &t->needy, now))
                 return;
         log_debug("%s: nothing comes from the peers it reaches, tries uTP", t->hex);
+        bt_session_second_try(e->session, true); /* before the dials */
         bt_torrent_dial_anew(bt);
 }
 
@@ -227,7 +228,7 @@ static bool needs_ticks(struct torrent *t)
         bool needs;
 
         pthread_mutex_lock(&t->lock);
-        needs = wishes_fill_waits(t) || t->returning;
+        needs = wishes_fill_waits(t) || t->returning || t->waiting.taken > 0;
         pthread_mutex_unlock(&t->lock);
         return needs;
 }

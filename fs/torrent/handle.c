@@ -198,18 +198,6 @@ static bool follow(struct handle *h, uint64_t off, uint64_t now_ms, uint64_t *re
         return true;
 }
 
-/* Whether it plays and some of the nearer half of its window is missing. */
-static bool lacks_soon(const struct handle *h, uint64_t off)
-{
-        uint64_t rest = h->layout.size - off, half = h->reader.window / 2;
-        uint32_t first, end;
-
-        if (!h->reader.playing || half == 0)
-                return false;
-        layout_pieces(&h->layout, off, half < rest ? half : rest, &first, &end);
-        return store_first_missing(h->store, first, end) < end;
-}
-
 /* Under t->lock. Gives back what was wanted before. */
 static struct plan touch(struct handle *h, uint64_t off, size_t len)
 {
@@ -232,7 +220,7 @@ static struct plan touch(struct handle *h, uint64_t off, size_t len)
         uncount(h);
         r->yields = !r->playing && t->playing_short > 0;
         reader_touch(r, &h->layout, off, len, now, rested, reader_window_max(playing));
-        h->is_short = lacks_soon(h, off);
+        h->is_short = parked_is_short(h, off);
         count(h);
         plan_diff(&before, &r->plan, plan_changed, t);
         if (env->fill == FILL_FILE && !h->filler)
@@ -279,7 +267,7 @@ static int read_missing(struct handle *h, uint64_t off, size_t len, uint32_t fir
                 return r;
         /* libtorrent cancels other requests when it sets a deadline. Those are this reader's own
          * next pieces, so none is set for a piece that was asked for already. */
-        if (!asked && p->priority == PRIORITY_BLOCKED)
+        if (!asked && !h->reader.yields)
                 wants_urgent(&t->wants, wants_find(&t->wants, missing), true);
         if (nonblock)
                 return -EAGAIN;

@@ -17,6 +17,9 @@
 enum { OVERDUE_MS = 400 };
 /* One that yields to those that play does so until they have enough in hand, or for so long. */
 enum { YIELD_MS = 30000 };
+/* A piece that is taken because it was offered is given up for another when nothing of it came for
+ * so long. */
+enum { OFFER_MS = 5000 };
 /* A read that comes back for its piece within this time goes on waiting where it was interrupted: a
  * program with a timer's signal each second would never see its read time out. */
 enum { COME_BACK_MS = 1000 };
@@ -440,27 +443,64 @@ static void hurry(struct torrent *t, struct parked *p, struct want *want)
 
 static bool is_overdue(const struct torrent *t, const struct parked *p, uint64_t now)
 {
-        bool yields = p->priority < PRIORITY_BLOCKED && t->playing_short > 0;
+        uint64_t half = t->env->read_timeout_ms / 2;
 
-        return now >= p->since_ms + (yields ? YIELD_MS : OVERDUE_MS);
+        if (p->priority == PRIORITY_BLOCKED || t->playing_short == 0)
+                return now >= p->since_ms + OVERDUE_MS;
+        return now >= p->asked_ms + (half > 0 && half < YIELD_MS ? half : YIELD_MS);
+}
+
+bool parked_is_short(const struct handle *h, uint64_t off)
+{
+        uint64_t rest = h->layout.size > off ? h->layout.size - off : 0;
+        uint64_t half = h->reader.window / 2;
+        uint32_t first, end;
+
+        if (!reader_is_paced(&h->reader) || half == 0 || rest == 0)
+                return false;
+        layout_pieces(&h->layout, off, half < rest ? half : rest, &first, &end);
+        return store_first_missing(h->store, first, end) < end;
+}
+
+/* One that has paused may have got what it lacked. */
+static void check_short(struct torrent *t)
+{
+        struct handle *h;
+
+        DL_FOREACH (t->open, h) {
+                if (!h->is_short || parked_is_short(h, h->reader.place[0].position))
+                        continue;
+                h->is_short = false;
+                t->playing_short--;
+        }
 }
 
 /* A seed that shows one piece at a time tells of another when this one was taken: one of them is
  * what somebody waits for. */
-static void take_offer(struct torrent *t)
+static void take_offer(struct torrent *t, uint64_t now)
 {
         uint32_t offered = atomic_exchange(&t->offered, 0), *taken = &t->waiting.taken;
 
-        if (*taken > 0 && (t->waiting.count == 0 || store_has(t->content.store, *taken - 1))) {
-                (void)wishes_change(t, *taken - 1, PRIORITY_LEAST, PRIORITY_NONE);
-                *taken = 0;
+        if (*taken > 0) {
+                const struct want *want = wants_find(&t->wants, *taken - 1);
+                uint64_t since = want && want->last_block_ms > t->waiting.taken_ms
+                                         ? want->last_block_ms
+                                         : t->waiting.taken_ms;
+
+                if (!want || t->waiting.count == 0 || store_has(t->content.store, *taken - 1) ||
+                    now >= since + OFFER_MS) {
+                        (void)wishes_change(t, *taken - 1, PRIORITY_LEAST, PRIORITY_NONE);
+                        *taken = 0;
+                }
         }
         if (offered == 0 || *taken > 0 || t->waiting.count == 0)
                 return;
-        if (wishes_change(t, offered - 1, PRIORITY_NONE, PRIORITY_LEAST) == 0)
+        if (wishes_change(t, offered - 1, PRIORITY_NONE, PRIORITY_LEAST) == 0) {
                 *taken = offered;
-        else
+                t->waiting.taken_ms = now;
+        } else {
                 (void)wishes_change(t, offered - 1, PRIORITY_LEAST, PRIORITY_NONE);
+        }
 }
 
 void parked_tick(struct torrent *t, uint64_t now)
@@ -473,7 +513,9 @@ void parked_tick(struct torrent *t, uint64_t now)
         linger_check(t, now);
         returning_expire(t, now);
         wishes_fill(t, false);
-        take_offer(t);
+        take_offer(t, now);
+        if (t->playing_short > 0 && t->waiting.count > 0)
+                check_short(t);
         t->waiting.starved_ms = 0;
         DL_FOREACH_SAFE (t->waiting.list, p, tmp) {
                 struct want *want = wants_find(&t->wants, p->waits_for);
@@ -490,7 +532,8 @@ void parked_tick(struct torrent *t, uint64_t now)
                 }
                 since = want->last_block_ms > want->waited_ms ? want->last_block_ms
                                                               : want->waited_ms;
-                if (t->waiting.starved_ms == 0 || since < t->waiting.starved_ms)
+                if (p->priority == PRIORITY_BLOCKED &&
+                    (t->waiting.starved_ms == 0 || since < t->waiting.starved_ms))
                         t->waiting.starved_ms = since;
                 if (t->env->read_timeout_ms > 0 && now >= since + t->env->read_timeout_ms) {
                         t->waiting.stalled_ms = now;

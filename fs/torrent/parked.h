@@ -49,7 +49,7 @@ struct handle {
 
         /* under torrent->lock */
         struct reader reader;
-        bool is_short;         /* it plays, and some of the nearer half of its window is missing */
+        bool is_short;         /* parked_is_short, when last looked at */
         struct filler *filler; /* of the whole file; NULL: none */
         struct parked *parked; /* (utlist) */
         struct parked *watch;  /* the poll's */
@@ -65,6 +65,9 @@ struct handle {
  * -ENOSPC. */
 int parked_add(struct handle *h, uint64_t off, size_t len, bool whole, uint32_t first, uint32_t end,
                uint32_t missing, void *request, pid_t tid, struct parked **ret);
+/* Whether h plays, paced, and some of the nearer half of its window from off on is missing: others
+ * that do not play yield to it then. */
+bool parked_is_short(const struct handle *h, uint64_t off);
 /* Takes p out of every list; it is the caller's then. */
 void parked_remove(struct torrent *t, struct parked *p);
 /* Ends p with outcome, an errno or OUTCOME_DATA, and puts it on the list answer, unless its request

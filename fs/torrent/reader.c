@@ -13,6 +13,8 @@
 #define PACED_BYTES   (512ull << 10)
 #define PACED_REST_MS 250
 #define PACED_EACH_MS 100
+/* A player rests for a quarter of its time at least, unless it has to wait. */
+#define PACED_SHARE 4
 /* A probe that goes on in a row for more than this wants as much again as it has read, up to the
  * second: with small pieces it would else wait a round trip for each. The read counts too where
  * there are several pieces in it: the more are asked for at a time, the further out of order a
@@ -295,6 +297,14 @@ void reader_touch(struct reader *r, const struct layout *l, uint64_t off, uint64
         for (unsigned i = 0; r->yields && i < r->plan.n; i++)
                 if (r->plan.range[i].priority > PRIORITY_YIELDS)
                         r->plan.range[i].priority = PRIORITY_YIELDS;
+}
+
+bool reader_is_paced(const struct reader *r)
+{
+        const struct place *p = &r->place[0];
+
+        return r->playing && p->rested_ms >= PACED_REST_MS &&
+               p->run_bytes * 1000 / p->rested_ms / PACED_SHARE <= p->rate;
 }
 
 uint8_t plan_priority(const struct plan *p, uint32_t piece)

@@ -90,6 +90,10 @@ void reader_touch(struct reader *r, const struct layout *l, uint64_t off, uint64
 /* Whether a read at off goes on in the row of one of its places: the nearest of them, else NULL. */
 const struct place *reader_goes_on(const struct reader *r, uint64_t off);
 
+/* Whether it plays as one that shows what it reads, by its rests: not one that takes all it gets.
+ */
+bool reader_is_paced(const struct reader *r);
+
 /* The priority the plan gives to a piece. */
 uint8_t plan_priority(const struct plan *p, uint32_t piece);
 

@@ -236,8 +236,11 @@ int torrent_drop_content(struct torrent *t, struct content *ret)
                 while (t->fillers)
                         wishes_fill_no_more(t, t->fillers);
                 returning_expire(t, UINT64_MAX);
-                wants_clear(&t->wants);
+                if (t->waiting.taken > 0)
+                        (void)wishes_change(t, t->waiting.taken - 1, PRIORITY_LEAST, PRIORITY_NONE);
                 t->waiting.taken = 0;
+                atomic_store(&t->offered, 0);
+                wants_clear(&t->wants);
                 *ret = exchange_content(t, (struct content){0});
                 t->state = TORRENT_ASLEEP;
         }

@@ -99,6 +99,7 @@ struct waiting {
         uint64_t checked_alive_ms; /* when the threads of parked reads were last looked for */
         uint64_t looked_at_all_ms; /* when all processes were last looked at for that */
         uint64_t crowded_ms;       /* when somebody was last seen to hang behind a parked read */
+        uint64_t taken_ms;         /* since when the next is taken */
         uint32_t taken; /* 1 + a piece that is fetched because a peer offers it; 0: none */
         struct lingering lingering[LINGER_MAX];
         unsigned n_lingering;

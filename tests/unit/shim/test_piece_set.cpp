@@ -4,6 +4,7 @@
 #include <cstdarg>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <random>
 #include <set>
 
@@ -29,6 +30,9 @@ static void assert_same(piece_set const &p, std::set<int> const &s, int n)
         // Past the last piece there is none, however far.
         for (int i : {n, n + 1, n + 63, n + 64, n + 1000})
                 assert_int_equal(p.next(i), -1);
+        // A peer may tell of any number.
+        for (int i : {-1, std::numeric_limits<int>::min(), n, n + 64, n + 1000, 0x7ffffff0})
+                assert_false(p.has(i));
 }
 
 static void test_full(void **)

@@ -561,6 +561,8 @@ static void test_a_scan_yields_to_a_player_that_is_short(void **state)
                 read_at(player, 8 * PIECE, PIECE);
                 assert_int_equal(f.torrent->playing_short, 0);
                 player->reader.place[0].run_bytes = 4 << 20;
+                player->reader.place[0].rested_ms = 2000;
+                player->reader.place[0].rate = 1 << 20;
                 read_at(player, 9 * PIECE, PIECE);
                 assert_true(player->reader.playing);
                 assert_int_equal(f.torrent->playing_short, 1);
