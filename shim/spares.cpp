@@ -11,7 +11,7 @@
 // the slow ones were asked for is taken back then.
 #include "spares.hpp"
 
-#include "swarm.hpp"
+#include "conduct.hpp"
 #include "torrent.hpp"
 
 #include <libtorrent/torrent_info.hpp>

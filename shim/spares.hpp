@@ -14,7 +14,7 @@
 #include <vector>
 
 struct bt_torrent; // torrent.hpp
-class conduct;     // swarm.hpp
+class conduct;     // conduct.hpp
 
 // Network thread only.
 class spares

@@ -2,6 +2,7 @@
 // swarm.hpp: how the peers of a torrent behave while somebody waits for its bytes.
 #pragma once
 
+#include "conduct.hpp"
 #include "spares.hpp"
 #include "timer.hpp"
 
@@ -12,7 +13,6 @@
 #include <libtorrent/time.hpp>
 #include <libtorrent/torrent_handle.hpp>
 
-#include <array>
 #include <cstdint>
 #include <deque>
 #include <map>
@@ -23,139 +23,6 @@
 
 struct bt_torrent; // torrent.hpp
 class anchor;      // anchor.hpp
-
-// What one peer was asked for and when it last gave something. Network thread only.
-class conduct
-{
-      public:
-        explicit conduct(lt::peer_connection_handle c) : m_peer(std::move(c))
-        {
-        }
-        // The swarm knows it by its address, from came() to left().
-        conduct(conduct const &) = delete;
-        conduct &operator=(conduct const &) = delete;
-
-        void asked(lt::peer_request const &r);
-        void answered(lt::peer_request const &r, bool with_data);
-        void choked() noexcept
-        {
-                m_asked.clear();
-                m_spares.clear();
-        }
-        // Whether it owes something and has given nothing for longer than its own pace explains.
-        bool is_quiet(lt::time_point now) const;
-        // Whether it holds requests for the piece and has given nothing for longer than its own
-        // pace explains, and for so long besides.
-        bool stalls(int piece, lt::time_duration after, lt::time_point now) const;
-        // It has the piece, may be asked and was asked for nothing.
-        bool is_idle(int piece);
-        // It was asked for something and has not answered all of it.
-        bool owes() const
-        {
-                return !m_asked.empty();
-        }
-        std::size_t owed() const
-        {
-                return m_asked.size() + m_spares.size();
-        }
-        // A peer may drop what is more than it takes, and one that says 512 drops the 512th
-        // (Transmission); libtorrent asks for that many. Of one that is mute nothing can be taken
-        // back, so that a seek waits for all it was asked for: it has what most of a second needs.
-        bool has_room() const;
-        // Looks whether more of the block that is under way has come since the last look. A block
-        // of a slow peer takes long.
-        void look(lt::time_point now);
-        // Whether the look at that time found so.
-        bool moved(lt::time_point now) const
-        {
-                return m_moved == now;
-        }
-        // Blocks it gave in the last ticks.
-        unsigned recent() const;
-        void tick(lt::time_point now);
-
-        // Blocks a second while it owed some, of late; 0: not known.
-        double pace() const;
-        bool is_asked(lt::peer_request const &r) const
-        {
-                return m_asked.count({int(r.piece), r.start}) > 0;
-        }
-        // In how many seconds each block of the piece that it owes is likely to be here: start,
-        // seconds.
-        std::vector<std::pair<int, double>> due(int piece, lt::time_point now) const;
-        // For how many seconds it is likely to send blocks of other pieces before it has sent all
-        // that it owes of this one.
-        double busy_before(int piece) const;
-        // How many seconds one more block of the piece would take; 0: it can't be asked.
-        double would_take(int piece);
-        // Asks it for a block besides what libtorrent asks it for; and takes that back.
-        void ask_spare(lt::peer_request const &r, lt::time_point now);
-        void take_spares_back(int piece);
-        bool has_spare(lt::peer_request const &r) const
-        {
-                return m_spares.count({int(r.piece), r.start}) > 0;
-        }
-        int spares_of(int piece) const;
-        std::size_t spares() const
-        {
-                return m_spares.size();
-        }
-        // The block has come, or was refused: whether it was asked for so.
-        bool spare_is_over(lt::peer_request const &r);
-        // Takes back what libtorrent asked it for, if it answers that.
-        void take_back(lt::peer_request const &r, lt::time_point now);
-        // The messages of BEP 3, and nothing else: who is told of them is the caller's to see to.
-        void say_request(lt::peer_request const &r)
-        {
-                say(6, r);
-        }
-        void say_cancel(lt::peer_request const &r)
-        {
-                say(8, r);
-        }
-
-        lt::peer_connection_handle &peer()
-        {
-                return m_peer;
-        }
-        // It has given something that it was asked for after that.
-        bool has_given_of_after(lt::time_point asked) const
-        {
-                return m_latest_given > asked;
-        }
-        // It has given something that it was asked for.
-        bool has_given() const
-        {
-                return m_quickest != lt::time_duration::max();
-        }
-
-        bool shook_hands = false;
-        int told = -1;                // the piece it told of last; -1: none
-        bool answers_cancels = false; // BEP 6
-        bool mute = false;            // it should, and does not
-        // piece, start: what was asked for and taken back, and is not answered yet
-        std::map<std::pair<int, int>, lt::time_point> cancelled;
-        std::int64_t takes = 0;                             // BEP 10's reqq, 0: not told
-        lt::time_point const since = lt::clock_type::now(); // it exists, connected or not
-
-      private:
-        void say(char message, lt::peer_request const &r);
-
-        lt::peer_connection_handle m_peer;
-        std::map<std::pair<int, int>, lt::time_point> m_asked; // piece, start: not answered yet
-        // How long it may be silent by its own pace, and for so long besides.
-        lt::time_duration patience(lt::time_duration after) const;
-
-        lt::time_point m_last_block, m_moved;
-        lt::time_point m_latest_given; // when it was asked for the latest of what it has given
-        lt::time_duration m_quickest = lt::time_duration::max(); // from a request to its answer
-        std::array<unsigned, 4> m_blocks{}; // a count for each of the last ticks
-        unsigned m_tick = 0;
-        std::array<unsigned, 16> m_pace{}; // likewise, of ticks in which it owed something
-        unsigned m_paced = 0;              // so many ticks in all
-        std::map<std::pair<int, int>, lt::time_point> m_spares; // piece, start
-        int m_progress = 0; // bytes of the block under way, when last looked at
-};
 
 // All peers of a torrent. While pieces are wanted it looks several times a second whether one of
 // them holds back what a reader waits for, and calls those that are gone. Network thread only.
