@@ -151,17 +151,23 @@ int bt_session_close(struct bt_session *s, unsigned timeout_ms)
         };
         return guarded(nullptr, [&] {
                 auto const w = std::make_shared<waiter>();
-                std::thread([s, w] {
+                std::thread closer([s, w] {
                         delete s;
                         std::lock_guard<std::mutex> const l(w->lock);
                         w->done = true;
                         w->done_cv.notify_all();
-                }).detach();
-                std::unique_lock<std::mutex> l(w->lock);
-                return w->done_cv.wait_for(l, std::chrono::milliseconds(timeout_ms),
-                                           [&] { return w->done; })
-                               ? 0
-                               : -ETIME;
+                });
+                bool closed = false;
+                {
+                        std::unique_lock<std::mutex> l(w->lock);
+                        closed = w->done_cv.wait_for(l, std::chrono::milliseconds(timeout_ms),
+                                                     [&] { return w->done; });
+                }
+                if (closed)
+                        closer.join(); // nothing of it runs while the process ends
+                else
+                        closer.detach();
+                return closed ? 0 : -ETIME;
         });
 }
 
