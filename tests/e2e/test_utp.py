@@ -52,4 +52,4 @@ def test_a_peer_without_the_piece_is_there_by_tcp(
     with open(path, "rb", buffering=0) as stream:
         assert read_exactly(stream.fileno(), 0, MIB) == torrent.read(torrent.name)
     assert time.monotonic() - began <= SOON_S
-    assert beside.connected() == 1
+    assert beside.connected() >= 1, "it was not there: this tries nothing"
