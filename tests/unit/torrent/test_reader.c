@@ -274,6 +274,28 @@ static void test_paced_reading_plays(void **state)
         }
 }
 
+/* A copy over a slow link plays, but rests no longer than it takes to ask again. */
+static void test_who_takes_all_it_gets_is_not_paced(void **state)
+{
+        static const struct layout l = {.size = 2 * GIB, .piece_length = 1 << 20};
+        struct reader player = {0}, copy = {0};
+
+        (void)state;
+        assert_false(reader_is_paced(&player));
+        /* 64 KiB each 80 ms, of which it rests for 70; and as fast over a link of that rate */
+        for (unsigned i = 0; i < 100; i++) {
+                reader_touch(&player, &l, i * 64 * KIB, 64 * KIB, 1000 + 80 * i, 70, WINDOW_MAX);
+                reader_touch(&copy, &l, i * 64 * KIB, 64 * KIB, 1000 + 80 * i, i % 10 == 0,
+                             WINDOW_MAX);
+        }
+        assert_true(player.playing && copy.playing);
+        assert_true(reader_is_paced(&player));
+        assert_false(reader_is_paced(&copy));
+        /* rests of a millisecond add up, and still say nothing */
+        copy.place[0].rested_ms = 300;
+        assert_false(reader_is_paced(&copy));
+}
+
 /* Two pieces behind the one that is read, whatever their size, if there is room. */
 static void test_window_is_two_pieces(void **state)
 {
@@ -829,6 +851,7 @@ int main(void)
                 cmocka_unit_test(test_layout),
                 cmocka_unit_test(test_play),
                 cmocka_unit_test(test_paced_reading_plays),
+                cmocka_unit_test(test_who_takes_all_it_gets_is_not_paced),
                 cmocka_unit_test(test_window_is_two_pieces),
                 cmocka_unit_test(test_rereading_is_no_row),
                 cmocka_unit_test(test_probe_wants_no_more),
