@@ -122,6 +122,10 @@ bt_source_name(const struct bt_source *s); /* dn or the torrent's name; "" when 
 const char *bt_source_magnet(const struct bt_source *s);
 /* Borrowed. NULL for a magnet, and for what the callback saved was given. */
 struct bt_meta *bt_source_meta(const struct bt_source *s);
+/* Whether the bytes are those of the piece, by its hash: 1 or 0. -ENODATA: of v2, where the hash is
+ * not known yet; -EINVAL: no metadata, no such piece, or another length than its own. Any thread;
+ * some 10 ms for 16 MiB. */
+int bt_source_check(const struct bt_source *s, uint32_t piece, const void *data, size_t len);
 /* Whether the magnet asks for that file of the torrent (BEP 53); one that names none asks for all.
  * A hint for what to fetch beyond what is read, and no more. It can name the first 10,001. */
 bool bt_source_selects(const struct bt_source *s, uint32_t file);

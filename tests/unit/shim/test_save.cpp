@@ -792,6 +792,53 @@ void test_all_hashes(void **)
         assert_true(hashes_of(save(b.saved(t, u))) == hashes_of(save(s)));
 }
 
+// ---- what an earlier run has left ----
+
+// Each piece of each kind of torrent is right, and wrong with any byte changed; also of a source
+// that was saved.
+void test_check(void **)
+{
+        for (auto const k : {kind::v1, kind::v2, kind::hybrid}) {
+                auto const c = make_content(
+                        k, 4 * block, {21 * block + 9, 8 * block, 3, 3 * block, 4 * block + 1});
+                auto const fresh = source_from_torrent(c.torrent), kept = load(save(fresh));
+                auto const n = uint32_t(pieces_of(fresh));
+                for (auto const &s : {fresh.get(), kept.get()}) {
+                        for (uint32_t i = 0; i < n; i++) {
+                                auto const at = std::size_t(i) * std::size_t(c.piece_length);
+                                auto piece = c.bytes.substr(at, std::size_t(c.piece_length));
+                                assert_int_equal(bt_source_check(s, i, piece.data(), piece.size()),
+                                                 1);
+                                assert_int_equal(
+                                        bt_source_check(s, i, piece.data(), piece.size() - 1),
+                                        -EINVAL);
+                                piece[0] = char(piece[0] ^ 1);
+                                assert_int_equal(bt_source_check(s, i, piece.data(), piece.size()),
+                                                 0);
+                        }
+                        assert_int_equal(bt_source_check(s, n, "", 0), -EINVAL);
+                }
+        }
+}
+
+// What peers have told of a v2 magnet's hashes is enough to check a piece; before, nobody knows.
+void test_check_without_hashes(void **)
+{
+        auto const c = make_content(kind::v2, 4 * block, {21 * block + 9, 3});
+        auto const s = source_from_torrent(c.torrent);
+        auto const bare = load("d4:info" + metadata_of(s) + "e");
+        auto const full = c.bytes.substr(0, std::size_t(c.piece_length));
+        auto const last = std::size_t(pieces_of(s) - 1) * std::size_t(c.piece_length);
+        auto const small = c.bytes.substr(last);
+
+        assert_int_equal(bt_source_check(bare.get(), 0, full.data(), full.size()), -ENODATA);
+        assert_int_equal(
+                bt_source_check(bare.get(), uint32_t(pieces_of(s) - 1), small.data(), small.size()),
+                1);
+        auto const magnet = source_from_magnet(magnet_of(*bt_source_hash(s.get())));
+        assert_int_equal(bt_source_check(magnet.get(), 0, full.data(), full.size()), -EINVAL);
+}
+
 // ---- peers ----
 
 // A socket that takes connections and says nothing.
@@ -904,6 +951,8 @@ int main()
                 cmocka_unit_test(test_some_hashes_of_pieces),
                 cmocka_unit_test(test_some_hashes_of_blocks),
                 cmocka_unit_test(test_all_hashes),
+                cmocka_unit_test(test_check),
+                cmocka_unit_test(test_check_without_hashes),
                 cmocka_unit_test(test_the_most_useful_peer_is_first),
                 cmocka_unit_test(test_who_has_called_is_kept),
                 cmocka_unit_test(test_removed_before_it_is_saved),
