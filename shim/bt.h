@@ -85,8 +85,8 @@ uint32_t bt_meta_files(const struct bt_meta *m);
 /* i < bt_meta_files(m). The strings live as long as m. */
 void bt_meta_file(const struct bt_meta *m, uint32_t i, struct bt_file *ret);
 
-/* ---- sources: what can be added. Immutable after parsing; the caller owns it. No session needed,
- * nothing blocks. ---- */
+/* ---- sources: what can be added. Immutable and counted; any thread. No session needed, nothing
+ * blocks. What gives one out gives a reference, which is the caller's. ---- */
 
 struct bt_source;
 
@@ -113,6 +113,9 @@ int bt_source_save(const struct bt_source *s, void **ret, size_t *ret_len);
  * reason. Any thread; takes long for a large torrent. */
 int bt_source_load(const void *data, size_t len, bool loopback, struct bt_source **ret,
                    struct bt_error *err);
+/* Gives another reference to s, for who keeps it beside the one that has it. */
+struct bt_source *bt_source_ref(struct bt_source *s);
+/* Gives a reference back; s goes with the last. NULL is fine. */
 void bt_source_free(struct bt_source *s);
 const struct bt_hash *bt_source_hash(const struct bt_source *s);
 const char *

@@ -441,9 +441,16 @@ int bt_source_from_torrent(const void *data, size_t len, const struct bt_limits 
         });
 }
 
+struct bt_source *bt_source_ref(struct bt_source *s)
+{
+        s->refs.fetch_add(1, std::memory_order_relaxed);
+        return s;
+}
+
 void bt_source_free(struct bt_source *s)
 {
-        delete s;
+        if (s && s->refs.fetch_sub(1, std::memory_order_acq_rel) == 1)
+                delete s;
 }
 
 const struct bt_hash *bt_source_hash(const struct bt_source *s)

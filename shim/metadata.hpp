@@ -39,6 +39,7 @@ struct bt_meta {
 };
 
 struct bt_source {
+        std::atomic<int> refs{1};
         lt::add_torrent_params params;
         bt_hash hash{};
         std::string magnet;

@@ -914,6 +914,25 @@ static void test_torrent_private(void **state)
         bt_source_free(s);
 }
 
+/* ASan tells of one that goes too early, or never. */
+static void test_source_counted(void **state)
+{
+        static const char text[] =
+                "d4:infod6:lengthi5e4:name1:a12:piece lengthi16384e6:pieces20:" A20 "ee";
+        struct bt_source *s = torrent("counted", text, sizeof text - 1);
+        struct bt_source *again = bt_source_ref(s), *third = bt_source_ref(s);
+
+        (void)state;
+        assert_ptr_equal(again, s);
+        assert_ptr_equal(third, s);
+        bt_source_free(s);
+        bt_source_free(third);
+        assert_string_equal(bt_source_name(again), "a");
+        assert_int_equal(bt_meta_size(bt_source_meta(again)), 5);
+        assert_int_equal(occurs(bt_source_magnet(again), "xt="), 1);
+        bt_source_free(again);
+}
+
 /* ---- what is refused ---- */
 
 struct bad_torrent {
@@ -1279,6 +1298,7 @@ int main(void)
                 cmocka_unit_test(test_torrent_attributes),
                 cmocka_unit_test(test_torrent_v2_tree),
                 cmocka_unit_test(test_torrent_private),
+                cmocka_unit_test(test_source_counted),
                 cmocka_unit_test(test_torrent_bad),
                 cmocka_unit_test(test_torrent_fuzz),
                 cmocka_unit_test(test_torrent_limits),
