@@ -46,13 +46,18 @@ static bool is_kept(const char *name, bool (*keep)(void *arg, const char *hex), 
         return keep(arg, hex);
 }
 
-/* Deletes a file of an earlier run. File systems without owners show the folder's for all files. */
+/* File systems without owners show the folder's for all files. */
+static bool is_ours(const struct stat *st, uid_t folder_uid)
+{
+        return S_ISREG(st->st_mode) && (st->st_uid == geteuid() || st->st_uid == folder_uid);
+}
+
+/* Deletes a file of an earlier run. */
 static void remove_left_over(int dir_fd, uid_t folder_uid, const char *name)
 {
         struct stat st;
 
-        if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) &&
-            (st.st_uid == geteuid() || st.st_uid == folder_uid))
+        if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && is_ours(&st, folder_uid))
                 (void)unlinkat(dir_fd, name, 0);
 }
 
@@ -74,19 +79,30 @@ static bool measure_sparse(int dir_fd, uid_t folder_uid)
         return st.st_blocks < PROBE_BYTES / 2 / STAT_BLOCK;
 }
 
-int cache_new(int dir_fd, uint64_t limit_bytes, uint64_t min_free_bytes,
-              bool (*keep)(void *arg, const char *hex), void *arg, struct cache **ret)
+/* A file of an earlier run stays and counts for what it takes, until its store is opened. */
+static int count_left_over(struct cache *c, const char *name)
 {
-        struct statvfs v;
+        struct cache_file *f;
         struct stat st;
-        struct cache *c;
-        struct dirent *e;
-        DIR *d;
-        int fd;
 
-        if (fstatvfs(dir_fd, &v) < 0 || fstat(dir_fd, &st) < 0)
-                return -errno;
-        fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (fstatat(c->dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !cache_owns(c, &st))
+                return 0;
+        f = cache_file(c, name);
+        if (!f)
+                return -ENOMEM;
+        f->closed = true;
+        f->room = cache_allocated(c, &st);
+        cache_adopt(c, f->room, 0);
+        return 0;
+}
+
+/* All that an earlier run left in the folder. */
+static int sort_left_overs(struct cache *c, bool (*keep)(void *arg, const char *hex), void *arg)
+{
+        int fd = openat(c->dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), r = 0;
+        const struct dirent *e;
+        DIR *d;
+
         if (fd < 0)
                 return -errno;
         d = fdopendir(fd);
@@ -94,16 +110,33 @@ int cache_new(int dir_fd, uint64_t limit_bytes, uint64_t min_free_bytes,
                 close(fd);
                 return -ENOMEM;
         }
-        while ((e = readdir(d)))
-                if (is_store_name(e->d_name) && !is_kept(e->d_name, keep, arg))
-                        remove_left_over(dir_fd, st.st_uid, e->d_name);
+        while (r == 0 && (e = readdir(d))) {
+                if (!is_store_name(e->d_name))
+                        continue;
+                if (is_kept(e->d_name, keep, arg))
+                        r = count_left_over(c, e->d_name);
+                else
+                        remove_left_over(c->dir_fd, c->folder_uid, e->d_name);
+        }
         closedir(d);
+        return r;
+}
 
+int cache_new(int dir_fd, uint64_t limit_bytes, uint64_t min_free_bytes,
+              bool (*keep)(void *arg, const char *hex), void *arg, struct cache **ret)
+{
+        struct statvfs v;
+        struct stat st;
+        struct cache *c;
+        int r;
+
+        if (fstatvfs(dir_fd, &v) < 0 || fstat(dir_fd, &st) < 0)
+                return -errno;
         c = calloc(1, sizeof *c);
         if (!c)
                 return -ENOMEM;
         c->dir_fd = dir_fd;
-        c->sparse = measure_sparse(dir_fd, st.st_uid);
+        c->folder_uid = st.st_uid;
         c->limit_bytes = limit_bytes;
         c->min_free_bytes = min_free_bytes;
         c->block_bytes = v.f_frsize ? v.f_frsize : 4096;
@@ -111,6 +144,12 @@ int cache_new(int dir_fd, uint64_t limit_bytes, uint64_t min_free_bytes,
         c->said = v;
         pthread_mutex_init(&c->lock, NULL);
         pthread_mutex_init(&c->files_lock, NULL);
+        r = sort_left_overs(c, keep, arg);
+        if (r < 0) {
+                cache_free(c);
+                return r;
+        }
+        c->sparse = measure_sparse(dir_fd, st.st_uid);
         *ret = c;
         return 0;
 }
@@ -128,6 +167,18 @@ void cache_free(struct cache *c)
         pthread_mutex_destroy(&c->files_lock);
         pthread_mutex_destroy(&c->lock);
         free(c);
+}
+
+bool cache_owns(const struct cache *c, const struct stat *st)
+{
+        return is_ours(st, c->folder_uid);
+}
+
+uint64_t cache_allocated(const struct cache *c, const struct stat *st)
+{
+        uint64_t b = c->block_bytes;
+
+        return ((uint64_t)st->st_blocks * STAT_BLOCK + b - 1) / b * b;
 }
 
 bool cache_is_sparse(const struct cache *c)

@@ -11,8 +11,11 @@ struct cache;
 
 /* Opens the cache in folder dir_fd (borrowed; lives as long as the cache) and deletes what an
  * earlier run left there: what has a store's name and is this user's (or the folder's owner's, who
- * could delete it himself), but for what keep, which may be NULL, says of its info-hash.
- * limit_bytes bounds all stores, min_free_bytes stays free on their disk. Blocking. -errno. */
+ * could delete it himself), but for what keep, which may be NULL, says of its info-hash. What stays
+ * counts from here on for what it takes on the disk, as a store that was left does, and is not
+ * opened; the bound may be exceeded by it. What is no regular file or somebody else's is left alone
+ * and does not count. limit_bytes bounds all stores, min_free_bytes stays free on their disk.
+ * Blocking. -errno. */
 int cache_new(int dir_fd, uint64_t limit_bytes, uint64_t min_free_bytes,
               bool (*keep)(void *arg, const char *hex), void *arg, struct cache **ret);
 void cache_free(struct cache *c);

@@ -4,6 +4,7 @@
 #define FS_CACHE_PRIVATE_H
 
 #include <pthread.h>
+#include <sys/stat.h>
 
 #include <uthash.h>
 
@@ -17,7 +18,7 @@ struct cache_file {
         char name[96];
         uint32_t number;        /* of the torrent whose it is */
         struct store *store;    /* that has it open, not counted; NULL: none has */
-        bool closed;            /* one had, and has left it there */
+        bool closed;            /* one had, in this run or an earlier one, and has left it there */
         uint64_t room, pending; /* what it goes on to count for then */
         UT_hash_handle hh;
 };
@@ -25,6 +26,7 @@ struct cache_file {
 struct cache {
         /* set once */
         int dir_fd;
+        uid_t folder_uid;
         bool sparse;
         uint64_t limit_bytes, min_free_bytes, block_bytes;
 
@@ -52,6 +54,12 @@ void cache_settle(struct cache *c, uint64_t bytes);
 void cache_adopt(struct cache *c, uint64_t bytes, uint64_t pending);
 /* What was pending, and settled, is off the disk again. */
 void cache_unsettle(struct cache *c, uint64_t bytes);
+
+/* Whether a file is one that this magnetfs may have made: a regular one, this user's or the
+ * folder's owner's. */
+bool cache_owns(const struct cache *c, const struct stat *st);
+/* What a file takes on the disk. */
+uint64_t cache_allocated(const struct cache *c, const struct stat *st);
 
 /* Under files_lock. The file of that name, or a new one without a store. NULL: no memory. */
 struct cache_file *cache_file(struct cache *c, const char *name);
