@@ -74,10 +74,14 @@ static int pwrite_all(int fd, const char *p, size_t len, off_t at)
 
 int store_write(struct store *s, uint32_t piece, uint32_t offset, const void *data, size_t len)
 {
-        int r;
+        int fd, r;
 
         if (piece >= s->have.pieces || offset + len > have_piece_bytes(&s->have, piece))
                 return -EIO;
+        /* First: the opening of the file takes off the disk what was not written by us. */
+        fd = store_fd(s, true);
+        if (fd < 0)
+                return fd;
         /* A block that was asked for before its piece lost its room may still arrive. */
         pthread_mutex_lock(&s->lock);
         while (piece == s->evicting)
@@ -88,22 +92,32 @@ int store_write(struct store *s, uint32_t piece, uint32_t offset, const void *da
         pthread_mutex_unlock(&s->lock);
         if (r < 0)
                 return r;
-        r = pwrite_all(s->fd, data, len, (off_t)((uint64_t)piece * s->have.piece_length + offset));
+        r = pwrite_all(fd, data, len, (off_t)((uint64_t)piece * s->have.piece_length + offset));
         if (r == 0 && !s->cache->sparse)
                 store_room_grown(s, piece, (uint64_t)piece * s->have.piece_length + offset + len);
         if (r == 0 && s->discarded)
-                (void)!ftruncate(s->fd, 0); /* discarded meanwhile: leave nothing */
+                (void)!ftruncate(fd, 0); /* discarded meanwhile: leave nothing */
         return r;
 }
 
 int store_read_raw(struct store *s, uint64_t offset, void *data, size_t len)
 {
         char *p = data;
+        int fd;
 
         if (s->discarded)
                 return -ESTALE;
+        fd = store_fd(s, false);
+        if (fd == -ENOENT) { /* nothing was written yet: it is one hole */
+                if (offset + len > s->have.size)
+                        return -EIO;
+                memset(p, 0, len);
+                return 0;
+        }
+        if (fd < 0)
+                return fd;
         while (len > 0) {
-                ssize_t n = pread(s->fd, p, len, (off_t)offset);
+                ssize_t n = pread(fd, p, len, (off_t)offset);
 
                 if (n < 0 && errno == EINTR)
                         continue;

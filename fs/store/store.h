@@ -39,19 +39,27 @@ struct store_options {
 /* Opens a torrent's store; *ret is the one reference to it. A store of the name and of a lower
  * number, one that is about to be discarded for instance, loses its file and goes on without a
  * name. What lies in the file in pieces that are not there is taken off the disk; pieces behind the
- * file's end are not there. Any thread; blocking on the disk. -EFBIG: the file system can't hold
- * such a file. -EEXIST: a file of that name is there, and it is somebody else's. -ENOENT: with
- * have, no such file is there. -EBUSY: with have, the store of that number has not been left yet.
- * -ESTALE: a store of the name has a higher number. Else -errno, and a file that is there stays and
- * counts. */
+ * file's end are not there.
+ *
+ * With have the file is looked at, and opened only when the store first reads, writes or punches:
+ * until then it costs no descriptor. Then, too, what lies in missing pieces goes, or at once where
+ * the file takes more than its pieces account for. The calls that open it fail with -EIO where that
+ * can't be done or the file is not the one that was there; a message is logged then, once. (Where
+ * files are not sparse it is opened at once.) Where no piece is said to be there the file may be
+ * missing, too: the first write makes it, and fails as store_open does where it can't.
+ *
+ * Any thread; blocking on the disk. -EFBIG: the file system can't hold such a file. -EEXIST: a file
+ * of that name is there, and it is somebody else's. -ENOENT: with pieces in have, no such file is
+ * there. -EBUSY: with have, the store of that number has not been left yet. -ESTALE: a store of the
+ * name has a higher number. Else -errno, and a file that is there stays and counts. */
 int store_open(struct cache *c, const struct store_options *o, struct store **ret);
 /* Why store_open failed, and what to do, for an errno (> 0) of it. Lives until the thread's next
  * call. */
 const char *store_open_error(int err);
 /* Reads and writes fail with -ESTALE from here on. Any thread; no I/O. */
 void store_condemn(struct store *s);
-/* Condemns it, deletes its file and gives its room back. Any thread; blocking: the file system may
- * take its time for a large one. */
+/* Condemns it, deletes its file, opened or not, and gives its room back. Any thread; blocking: the
+ * file system may take its time for a large one. */
 void store_discard(struct store *s);
 /* Leaves the file where it is, for the next store_open: it counts until then, and what lies in it
  * of pieces that are not there goes. Reads and writes fail with -ESTALE from here on; what was
@@ -71,8 +79,8 @@ void store_release(struct store *s, uint32_t piece);
  * reserved until store_release. Not at the same time as a write of that piece. Blocking. */
 void store_clear(struct store *s, uint32_t piece);
 
-/* Raw bytes of a piece. A write without room reserves it. -errno; -ENOSPC; -EIO past the end. Disk
- * threads; blocking. */
+/* Raw bytes of a piece. A write without room reserves it. -errno; -ENOSPC; -EIO past the end;
+ * -ESTALE: the store is condemned. Disk threads; blocking. */
 int store_write(struct store *s, uint32_t piece, uint32_t offset, const void *data, size_t len);
 int store_read_piece(struct store *s, uint32_t piece, uint32_t offset, void *data, size_t len);
 

@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* store_file.c: a store's file: made, adopted, left or deleted. */
+/* store_file.c: a store from its opening to its end: it is left or discarded. */
 #include "store/store_private.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 static void store_free(struct store *s)
@@ -51,81 +49,16 @@ static struct store *store_alloc(struct cache *c, const struct store_options *o)
         return NULL;
 }
 
-int store_punch_pieces(const struct store *s, uint32_t first, uint32_t end)
+/* The name goes to another store. The one that has it goes on without, which it can only with a
+ * descriptor. Gives one that is to be closed without the lock, or -1. Under cache->files_lock. */
+static int lose_name(struct store *s)
 {
-        uint64_t from = (uint64_t)first * s->have.piece_length,
-                 to = (uint64_t)(end - 1) * s->have.piece_length +
-                      have_piece_bytes(&s->have, end - 1);
+        int fd;
 
-        if (first < end && fallocate(s->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)from,
-                                     (off_t)(to - from)) < 0)
-                return -errno;
-        return 0;
-}
-
-/* What lies in the file of pieces that are not there goes. Where that can't be done it stays, and
- * is written over some time. */
-static void punch_missing(const struct store *s)
-{
-        uint32_t first = 0;
-
-        while (s->cache->sparse && first < s->have.pieces) {
-                uint32_t end = first;
-
-                while (end < s->have.pieces && !have_has(&s->have, end))
-                        end++;
-                if (end > first)
-                        (void)store_punch_pieces(s, first, end);
-                first = end + 1;
-        }
-}
-
-/* A new file; -errno. */
-static int create_file(struct store *s, const char *name)
-{
-        int dir_fd = s->cache->dir_fd, r;
-
-        s->fd = openat(dir_fd, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-        if (s->fd < 0)
-                return -errno;
-        /* Its whole length at once: the padding between files is never written and must read as
-         * zeros. */
-        if (!s->cache->sparse || ftruncate(s->fd, (off_t)s->have.size) == 0)
-                return 0;
-        r = -errno;
-        (void)unlinkat(dir_fd, name, 0);
-        return r;
-}
-
-/* The file that an earlier store has left, with the pieces of the bitmap; -errno. */
-static int adopt_file(struct store *s, const char *name, const uint8_t *have)
-{
-        struct stat st;
-
-        s->fd = openat(s->cache->dir_fd, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-        if (s->fd < 0)
-                return -errno;
-        if (fstat(s->fd, &st) < 0)
-                return -errno;
-        if (!S_ISREG(st.st_mode))
-                return -EEXIST;
-        if (s->cache->sparse && (uint64_t)st.st_size != s->have.size &&
-            ftruncate(s->fd, (off_t)s->have.size) < 0)
-                return -errno;
-        for (uint32_t i = 0; i < s->have.pieces; i++) {
-                uint64_t end = (uint64_t)i * s->have.piece_length + have_piece_bytes(&s->have, i);
-
-                if (!(have[i / 8] >> (i % 8) & 1) || end > (uint64_t)st.st_size)
-                        continue;
-                store_room_adopt(s, i);
-                (void)have_set(&s->have, i);
-                s->have_bytes += store_shown_bytes(s, i);
-        }
-        punch_missing(s);
-        /* Where there are no holes what lies behind the last piece goes. */
-        if (!s->cache->sparse && (uint64_t)st.st_size > s->top)
-                (void)!ftruncate(s->fd, (off_t)s->top);
-        return 0;
+        (void)store_fd_locked(s, false);
+        fd = store_file_unlink(s);
+        s->file = NULL;
+        return fd;
 }
 
 int store_open(struct cache *c, const struct store_options *o, struct store **ret)
@@ -133,7 +66,7 @@ int store_open(struct cache *c, const struct store_options *o, struct store **re
         struct store *s = store_alloc(c, o);
         struct cache_file *f;
         char name[sizeof f->name];
-        int r;
+        int lost = -1, r;
 
         if (!s)
                 return -ENOMEM;
@@ -147,12 +80,12 @@ int store_open(struct cache *c, const struct store_options *o, struct store **re
         } else if (f->store && f->number == o->number && o->have) {
                 r = -EBUSY;
         } else {
-                if (f->store || (f->closed && !o->have))
-                        (void)unlinkat(c->dir_fd, name, 0);
                 if (f->store)
-                        f->store->file = NULL;
+                        lost = lose_name(f->store);
+                else if (f->closed && !o->have)
+                        (void)unlinkat(c->dir_fd, name, 0);
                 f->store = NULL;
-                r = o->have ? adopt_file(s, name, o->have) : create_file(s, name);
+                r = o->have ? store_file_adopt(s, name, o) : store_file_create(s, name);
                 /* Only now, so that nobody takes its room meanwhile; one that could not be adopted
                  * is still there, and counts. */
                 if (r == 0 || r == -ENOENT || !o->have) {
@@ -169,6 +102,8 @@ int store_open(struct cache *c, const struct store_options *o, struct store **re
                 cache_file_forget(c, f);
         }
         pthread_mutex_unlock(&c->files_lock);
+        if (lost >= 0)
+                close(lost);
         if (r < 0)
                 store_free(s);
         else
@@ -200,6 +135,7 @@ void store_discard(struct store *s)
 {
         struct cache *c = s->cache;
         uint64_t room = 0, pending = 0;
+        int unopened = -1, fd;
         bool first;
 
         pthread_mutex_lock(&s->lock);
@@ -211,14 +147,18 @@ void store_discard(struct store *s)
         pthread_mutex_unlock(&s->lock);
         pthread_mutex_lock(&c->files_lock);
         if (s->file) {
-                (void)unlinkat(c->dir_fd, s->file->name, 0);
+                unopened = store_file_unlink(s);
                 cache_file_forget(c, s->file);
                 s->file = NULL;
         }
         pthread_mutex_unlock(&c->files_lock);
+        /* Its blocks go now: open handles keep the file, or the descriptor was the last of it. */
+        if (unopened >= 0)
+                close(unopened);
+        fd = s->fd;
+        if (room > 0 && fd >= 0)
+                (void)!ftruncate(fd, 0);
         if (room > 0) {
-                /* Open handles keep the file; its blocks go now. */
-                (void)!ftruncate(s->fd, 0);
                 cache_give_back(c, room, pending);
                 cache_sample(c);
         }
@@ -236,7 +176,9 @@ static void leave_file(struct store *s)
         struct cache *c = s->cache;
         uint64_t room, pending, unfinished = 0;
 
-        punch_missing(s);
+        /* Of one that was never opened nothing was written. */
+        if (s->fd >= 0)
+                store_punch_missing(s, s->fd);
         pthread_mutex_lock(&s->lock);
         room = store_room_all(s, &pending);
         for (uint32_t i = 0; i < s->have.pieces && c->sparse; i++)
@@ -251,6 +193,8 @@ static void leave_file(struct store *s)
         s->file->closed = true;
         s->file->room = room - unfinished;
         s->file->pending = pending - unfinished;
+        if (!s->there)
+                cache_file_forget(c, s->file);
         s->file = NULL;
 }
 

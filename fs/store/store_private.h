@@ -15,7 +15,6 @@ struct store {
 
         /* set once */
         struct cache *cache;
-        int fd;
         struct store_range *hidden;
         size_t n_hidden;
 
@@ -23,7 +22,19 @@ struct store {
         _Atomic uint64_t have_bytes;
         atomic_bool discarded; /* it is condemned: what it holds is nobody's any more */
 
-        struct cache_file *file; /* under cache->files_lock; NULL: it has no name any more */
+        /* changed under cache->files_lock, once, and read without: -1: not opened yet */
+        atomic_int fd;
+
+        /* under cache->files_lock */
+        struct cache_file *file; /* NULL: it has no name any more */
+        bool there;              /* it has a file; else the first write makes it */
+        bool clean; /* nothing lies in it but pieces that are there, and what this store wrote */
+        bool complained; /* that it could not be opened */
+        struct {
+                dev_t dev;
+                ino_t ino;
+                off_t size;
+        } seen; /* the file when it was looked at; where there is no fd, that is to be opened */
 
         /* under lock; taken before cache.lock */
         pthread_mutex_t lock;
@@ -55,10 +66,31 @@ static inline void bit_clear(uint64_t *map, uint32_t i)
 
 /* How much of a piece users see. */
 uint64_t store_shown_bytes(const struct store *s, uint32_t piece);
-/* Takes pieces [first, end) off the disk. Blocking. -errno. */
-int store_punch_pieces(const struct store *s, uint32_t first, uint32_t end);
 /* Bytes of the torrent whether verified or not, across pieces. As store_read_piece. */
 int store_read_raw(struct store *s, uint64_t offset, void *data, size_t len);
+
+/* ---- store_fd.c: its file; all of it blocks ---- */
+
+/* The descriptor of its file, which is opened now if it was not yet, and made with make. Takes
+ * cache->files_lock. -ENOENT: it is not there yet; -ESTALE: the store is condemned, or its name is
+ * another one's; -EIO: it can't be opened, or is not the one that was there, as is logged once;
+ * what making it says. */
+int store_fd(struct store *s, bool make);
+/* Takes pieces [first, end) off the disk. As store_fd; -errno. */
+int store_punch_pieces(struct store *s, uint32_t first, uint32_t end);
+/* What lies in the file of pieces that are not there goes. Where that can't be done it stays, and
+ * is written over some time. */
+void store_punch_missing(const struct store *s, int fd);
+
+/* Under cache->files_lock. */
+int store_fd_locked(struct store *s, bool make);
+/* A new file; -errno, and nothing is there. */
+int store_file_create(struct store *s, const char *name);
+/* The file that an earlier store has left, with the pieces of o->have; as store_open. */
+int store_file_adopt(struct store *s, const char *name, const struct store_options *o);
+/* Takes its name off the file, unless somebody else's has it. Returns -1, or a descriptor with
+ * which the blocks of a file go that was not opened yet. */
+int store_file_unlink(const struct store *s);
 
 /* ---- store_room.c: what pieces take, and what is reserved for them; under s->lock ---- */
 

@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: MIT */
+/* store_fd.c: a store's file and its descriptor: made, looked at, opened when it is first needed,
+ * and synced. */
+#include "store/store_private.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "common/log.h"
+
+static int punch_range(int fd, const struct store *s, uint32_t first, uint32_t end)
+{
+        uint64_t from = (uint64_t)first * s->have.piece_length,
+                 to = (uint64_t)(end - 1) * s->have.piece_length +
+                      have_piece_bytes(&s->have, end - 1);
+
+        if (first < end && fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)from,
+                                     (off_t)(to - from)) < 0)
+                return -errno;
+        return 0;
+}
+
+int store_punch_pieces(struct store *s, uint32_t first, uint32_t end)
+{
+        int fd = store_fd(s, false);
+
+        if (fd == -ENOENT)
+                return 0;
+        return fd < 0 ? fd : punch_range(fd, s, first, end);
+}
+
+void store_punch_missing(const struct store *s, int fd)
+{
+        uint32_t first = 0;
+
+        while (s->cache->sparse && first < s->have.pieces) {
+                uint32_t end = first;
+
+                while (end < s->have.pieces && !have_has(&s->have, end))
+                        end++;
+                if (end > first)
+                        (void)punch_range(fd, s, first, end);
+                first = end + 1;
+        }
+}
+
+/* ---- looking at it; under cache->files_lock ---- */
+
+static bool is_seen(const struct store *s, const struct stat *st)
+{
+        return st->st_dev == s->seen.dev && st->st_ino == s->seen.ino;
+}
+
+static void see(struct store *s, const struct stat *st)
+{
+        s->there = true;
+        s->seen.dev = st->st_dev;
+        s->seen.ino = st->st_ino;
+        s->seen.size = st->st_size;
+}
+
+/* Opens the file that was looked at. What was cut since is no more what it was, either: lengthened
+ * again it would have holes where pieces were. */
+static int open_seen(const struct store *s, const char *name)
+{
+        struct stat st;
+        int fd, r = 0;
+
+        fd = openat(s->cache->dir_fd, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+        if (fd < 0)
+                return -errno;
+        if (fstat(fd, &st) < 0)
+                r = -errno;
+        else if (!is_seen(s, &st) || st.st_size != s->seen.size)
+                r = -EEXIST;
+        if (r == 0)
+                return fd;
+        close(fd);
+        return r;
+}
+
+int store_file_unlink(const struct store *s)
+{
+        const char *name = s->file->name;
+        int dir_fd = s->cache->dir_fd, fd = -1;
+        struct stat st;
+
+        if (s->fd < 0) {
+                if (!s->there || fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+                    !is_seen(s, &st))
+                        return -1;
+                fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+        }
+        (void)unlinkat(dir_fd, name, 0);
+        return fd;
+}
+
+/* ---- making, adopting and opening it; under cache->files_lock ---- */
+
+int store_file_create(struct store *s, const char *name)
+{
+        int dir_fd = s->cache->dir_fd, fd, r = 0;
+        struct stat st;
+
+        fd = openat(dir_fd, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+        if (fd < 0)
+                return -errno;
+        /* Its whole length at once: the padding between files is never written and must read as
+         * zeros. */
+        if ((s->cache->sparse && ftruncate(fd, (off_t)s->have.size) < 0) || fstat(fd, &st) < 0)
+                r = -errno;
+        if (r < 0) {
+                (void)unlinkat(dir_fd, name, 0);
+                close(fd);
+                return r;
+        }
+        see(s, &st);
+        s->clean = true;
+        s->fd = fd;
+        return 0;
+}
+
+static void adopt_pieces(struct store *s, const struct store_options *o)
+{
+        for (uint32_t i = 0; i < s->have.pieces; i++) {
+                uint64_t end = (uint64_t)i * s->have.piece_length + have_piece_bytes(&s->have, i);
+
+                if (!(o->have[i / 8] >> (i % 8) & 1) || end > (uint64_t)s->seen.size)
+                        continue;
+                store_room_adopt(s, i);
+                (void)have_set(&s->have, i);
+                s->have_bytes += store_shown_bytes(s, i);
+        }
+}
+
+/* Opens it to make it what the pieces say. */
+static int open_and_clean(struct store *s, const char *name)
+{
+        int fd = open_seen(s, name), r;
+
+        if (fd < 0)
+                return fd;
+        if (s->cache->sparse && (uint64_t)s->seen.size != s->have.size) {
+                if (ftruncate(fd, (off_t)s->have.size) < 0) {
+                        r = -errno;
+                        close(fd);
+                        return r;
+                }
+                s->seen.size = (off_t)s->have.size;
+        }
+        if (!s->clean)
+                store_punch_missing(s, fd);
+        /* Where there are no holes what lies behind the last piece goes. */
+        if (!s->cache->sparse && (uint64_t)s->seen.size > s->top)
+                (void)!ftruncate(fd, (off_t)s->top);
+        s->clean = true;
+        return fd;
+}
+
+static bool claims_none(const struct store *s, const uint8_t *have)
+{
+        for (size_t i = 0; i < have_bitmap_bytes(s->have.pieces); i++)
+                if (have[i] != 0)
+                        return false;
+        return true;
+}
+
+int store_file_adopt(struct store *s, const char *name, const struct store_options *o)
+{
+        uint64_t room, pending;
+        struct stat st;
+        int fd;
+
+        if (fstatat(s->cache->dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+                return errno == ENOENT && claims_none(s, o->have) ? 0 : -errno;
+        if (!cache_owns(s->cache, &st))
+                return -EEXIST;
+        see(s, &st);
+        adopt_pieces(s, o);
+        room = store_room_all(s, &pending);
+        /* With more in it than the pieces account for the bound would be exceeded, and nobody would
+         * see it. */
+        if (s->cache->sparse && (uint64_t)st.st_size == s->have.size &&
+            cache_allocated(s->cache, &st) <= room)
+                return 0;
+        fd = open_and_clean(s, name);
+        if (fd < 0) {
+                cache_give_back(s->cache, room, pending);
+                return fd;
+        }
+        /* File systems without holes may have no inode numbers that stay, either: FAT makes them up
+         * anew each time that it forgets a file. */
+        if (s->cache->sparse)
+                close(fd);
+        else
+                s->fd = fd;
+        return 0;
+}
+
+int store_fd_locked(struct store *s, bool make)
+{
+        int fd = s->fd;
+
+        if (fd >= 0)
+                return fd;
+        if (s->discarded || !s->file)
+                return -ESTALE;
+        if (!s->there) {
+                int r = make ? store_file_create(s, s->file->name) : -ENOENT;
+
+                return r < 0 ? r : s->fd;
+        }
+        fd = open_and_clean(s, s->file->name);
+        if (fd < 0) {
+                if (!s->complained)
+                        log_error("Cannot open %s: %s", s->file->name, store_open_error(-fd));
+                s->complained = true;
+                return -EIO;
+        }
+        /* Only now, when all else is done: others look at it without the lock. */
+        s->fd = fd;
+        return fd;
+}
+
+int store_fd(struct store *s, bool make)
+{
+        int fd = s->fd;
+
+        if (fd >= 0)
+                return fd;
+        pthread_mutex_lock(&s->cache->files_lock);
+        fd = store_fd_locked(s, make);
+        pthread_mutex_unlock(&s->cache->files_lock);
+        return fd;
+}
