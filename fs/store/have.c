@@ -73,6 +73,22 @@ uint32_t have_first_missing(const struct have *h, uint32_t first, uint32_t end)
         return end;
 }
 
+uint32_t have_first_there(const struct have *h, uint32_t first, uint32_t end)
+{
+        uint32_t i = first;
+
+        while (i < end) {
+                uint64_t there = word(h, i) >> (i % WORD_BITS);
+
+                if (there) {
+                        i += (uint32_t)__builtin_ctzll(there);
+                        return i < end ? i : end;
+                }
+                i = (i / WORD_BITS + 1) * WORD_BITS;
+        }
+        return end;
+}
+
 uint64_t have_in(const struct have *h, uint64_t offset, uint64_t len)
 {
         uint32_t first, last;

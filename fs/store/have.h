@@ -33,6 +33,8 @@ bool have_clear(struct have *h, uint32_t piece);
 bool have_has(const struct have *h, uint32_t piece);
 /* The first piece of [first, end) that is missing, or end. */
 uint32_t have_first_missing(const struct have *h, uint32_t first, uint32_t end);
+/* The first piece of [first, end) that is there, or end. */
+uint32_t have_first_there(const struct have *h, uint32_t first, uint32_t end);
 /* Bytes of [offset, offset + len) of the torrent in pieces that are there. */
 uint64_t have_in(const struct have *h, uint64_t offset, uint64_t len);
 

@@ -45,7 +45,7 @@ void store_clear(struct store *s, uint32_t piece)
 
         pthread_mutex_lock(&s->lock);
         clear = !s->discarded && piece < s->have.pieces && piece != s->evicting &&
-                bit(s->written, piece) && !store_has(s, piece);
+                bit(s->written, piece) && !store_has(s, piece) && !store_is_suspect(s, piece);
         pthread_mutex_unlock(&s->lock);
         if (!clear || store_punch_pieces(s, piece, piece + 1) < 0)
                 return; /* no holes here: what is there keeps its room */
@@ -85,8 +85,8 @@ int store_write(struct store *s, uint32_t piece, uint32_t offset, const void *da
         /* A block that was asked for before its piece lost its room may still arrive. */
         pthread_mutex_lock(&s->lock);
         while (piece == s->evicting)
-                pthread_cond_wait(&s->evicted, &s->lock);
-        r = store_room_take(s, piece);
+                pthread_cond_wait(&s->settled, &s->lock);
+        r = store_is_suspect(s, piece) ? -EBUSY : store_room_take(s, piece);
         if (r == 0)
                 bit_set(s->written, piece);
         pthread_mutex_unlock(&s->lock);
@@ -203,7 +203,7 @@ int store_punch(struct store *s, uint32_t piece)
                 if (!s->wanted_again && bit(s->reserved, piece))
                         room = store_room_drop(s, piece);
         }
-        pthread_cond_broadcast(&s->evicted);
+        pthread_cond_broadcast(&s->settled);
         pthread_mutex_unlock(&s->lock);
         if (room > 0)
                 cache_give_back(s->cache, room, room);
@@ -243,15 +243,16 @@ uint64_t store_shown_bytes(const struct store *s, uint32_t piece)
 
 void store_set(struct store *s, uint32_t piece)
 {
-        bool pending;
+        bool pending, suspect;
 
         if (piece >= s->have.pieces || store_has(s, piece))
                 return;
         pthread_mutex_lock(&s->lock);
+        suspect = store_is_suspect(s, piece);
         /* Of a condemned one, too: store_discard counts as pending what is missing then. */
-        pending =
-                s->cache->sparse && !s->deleted && bit(s->reserved, piece) && !store_has(s, piece);
-        if (have_set(&s->have, piece))
+        pending = s->cache->sparse && !s->deleted && bit(s->reserved, piece) && !suspect &&
+                  !store_has(s, piece);
+        if (!suspect && have_set(&s->have, piece))
                 atomic_fetch_add(&s->have_bytes, store_shown_bytes(s, piece));
         pthread_mutex_unlock(&s->lock);
         if (pending)

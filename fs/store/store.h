@@ -34,6 +34,8 @@ struct store_options {
         /* The pieces that are there, as have_to_bitmap gives them; they lie in a file that an
          * earlier store of the name has left. NULL: the store is new and empty. */
         const uint8_t *have;
+        /* The pieces of have are claimed, but suspect: see below. */
+        bool suspect;
 };
 
 /* Opens a torrent's store; *ret is the one reference to it. A store of the name and of a lower
@@ -62,8 +64,9 @@ void store_condemn(struct store *s);
  * file system may take its time for a large one. */
 void store_discard(struct store *s);
 /* Leaves the file where it is, for the next store_open: it counts until then, and what lies in it
- * of pieces that are not there goes. Reads and writes fail with -ESTALE from here on; what was
- * there can still be asked for. Nothing may write or evict meanwhile. Blocking. */
+ * of pieces that are not there goes, but for suspect ones. Reads and writes fail with -ESTALE from
+ * here on; what was there, and what was suspect, can still be asked for. Nothing may write, evict
+ * or judge meanwhile. Blocking. */
 void store_leave(struct store *s);
 /* The last reference that goes closes the file, and leaves it first if that was not done, which
  * blocks; of one that was discarded nothing stays. NULL is fine. */
@@ -73,14 +76,17 @@ void store_unref(struct store *s);
 /* Room for one piece: 0, also when it is reserved already; -ENOSPC at the bound or when the disk
  * was that full at the last cache_sample(). Any thread; no I/O. */
 int store_reserve(struct store *s, uint32_t piece);
-/* Gives room back, unless something of the piece was written since. Any thread; no I/O. */
+/* Gives room back, unless something of the piece was written since, or it is suspect. Any thread;
+ * no I/O. */
 void store_release(struct store *s, uint32_t piece);
 /* Takes what was written of a piece that is not verified off the disk again; its room stays
- * reserved until store_release. Not at the same time as a write of that piece. Blocking. */
+ * reserved until store_release. Nothing for a suspect piece. Not at the same time as a write of
+ * that piece. Blocking. */
 void store_clear(struct store *s, uint32_t piece);
 
-/* Raw bytes of a piece. A write without room reserves it. -errno; -ENOSPC; -EIO past the end;
- * -ESTALE: the store is condemned. Disk threads; blocking. */
+/* Raw bytes of a piece, suspect or not. A write without room reserves it. -errno; -ENOSPC; -EIO
+ * past the end; -ESTALE: the store is condemned; -EBUSY: a write to a suspect piece, of which
+ * nothing is written. Disk threads; blocking. */
 int store_write(struct store *s, uint32_t piece, uint32_t offset, const void *data, size_t len);
 int store_read_piece(struct store *s, uint32_t piece, uint32_t offset, void *data, size_t len);
 
@@ -90,7 +96,8 @@ int store_read_piece(struct store *s, uint32_t piece, uint32_t offset, void *dat
 int store_read(struct store *s, uint64_t offset, void *data, size_t len);
 
 /* Pieces that are there and verified. Lock-free but for store_set and store_unset; any thread. A
- * piece that store_has said is there may go at any time: store_read tells. */
+ * piece that store_has said is there may go at any time: store_read tells. store_set is nothing for
+ * a suspect piece, which only store_judge makes one that is there. */
 void store_set(struct store *s, uint32_t piece);
 /* A piece that is there is missing from here on, and nobody reads it any more: the first half of
  * taking it off the disk; store_punch must follow, and what is written of the piece meanwhile waits
@@ -111,5 +118,26 @@ uint64_t store_have_bytes(const struct store *s);
  * -ENOMEM.
  */
 int store_bitmap(const struct store *s, uint8_t **ret, size_t *ret_len);
+
+/* ---- suspect pieces: those of an opened store's have, with suspect. Nobody knows whether their
+ * bytes are right: they are not there, as far as all of the above goes, but their room is reserved
+ * and their bytes stay in the file until they are judged. Who is about to judge one reads it by
+ * store_read_piece. Nothing writes to it before: who wants it from the network judges it first, as
+ * bad if need be; who wants its room does that, and calls store_release then. ---- */
+
+/* Lock-free, any thread, and cheap where there are none. */
+bool store_is_suspect(const struct store *s, uint32_t piece);
+/* The first suspect piece from there on; UINT32_MAX: none. Lock-free, any thread. */
+uint32_t store_next_suspect(const struct store *s, uint32_t from);
+/* good: the piece was hashed, and is there from here on, as after store_set. Else its bytes are
+ * taken off the disk, and it is missing; its room stays reserved until store_release, as after
+ * store_clear. (Where files are not sparse its bytes stay, and are written over.) Any thread;
+ * blocking. -ENOENT: it is not suspect, or not any more; -ESTALE: the store is condemned or was
+ * left, and the piece is suspect as before. Else -errno: it is missing, but on the disk. */
+int store_judge(struct store *s, uint32_t piece, bool good);
+/* The pieces that are there, and the suspect ones, as a bitmap to be freed: what is to be
+ * remembered for the next start. *checked: none of them is suspect. A store that was left can still
+ * be asked. Any thread. -ENOMEM. */
+int store_claims(const struct store *s, uint8_t **ret, size_t *ret_len, bool *checked);
 
 #endif

@@ -30,6 +30,13 @@ int store_punch_pieces(struct store *s, uint32_t first, uint32_t end)
         return fd < 0 ? fd : punch_range(fd, s, first, end);
 }
 
+/* Whether the bytes of a piece may go. Suspects first: one that is judged good is there before it
+ * ceases to be one. */
+static bool is_missing(const struct store *s, uint32_t piece)
+{
+        return !store_is_suspect(s, piece) && !have_has(&s->have, piece);
+}
+
 void store_punch_missing(const struct store *s, int fd)
 {
         uint32_t first = 0;
@@ -37,7 +44,7 @@ void store_punch_missing(const struct store *s, int fd)
         while (s->cache->sparse && first < s->have.pieces) {
                 uint32_t end = first;
 
-                while (end < s->have.pieces && !have_has(&s->have, end))
+                while (end < s->have.pieces && is_missing(s, end))
                         end++;
                 if (end > first)
                         (void)punch_range(fd, s, first, end);
@@ -100,7 +107,7 @@ int store_file_unlink(const struct store *s)
 
 int store_file_create(struct store *s, const char *name)
 {
-        int dir_fd = s->cache->dir_fd, fd, r = 0;
+        int dir_fd = s->cache->dir_fd, fd, r;
         struct stat st;
 
         fd = openat(dir_fd, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
@@ -108,9 +115,8 @@ int store_file_create(struct store *s, const char *name)
                 return -errno;
         /* Its whole length at once: the padding between files is never written and must read as
          * zeros. */
-        if ((s->cache->sparse && ftruncate(fd, (off_t)s->have.size) < 0) || fstat(fd, &st) < 0)
+        if ((s->cache->sparse && ftruncate(fd, (off_t)s->have.size) < 0) || fstat(fd, &st) < 0) {
                 r = -errno;
-        if (r < 0) {
                 (void)unlinkat(dir_fd, name, 0);
                 close(fd);
                 return r;
@@ -121,17 +127,25 @@ int store_file_create(struct store *s, const char *name)
         return 0;
 }
 
-static void adopt_pieces(struct store *s, const struct store_options *o)
+static int adopt_pieces(struct store *s, const struct store_options *o)
 {
         for (uint32_t i = 0; i < s->have.pieces; i++) {
                 uint64_t end = (uint64_t)i * s->have.piece_length + have_piece_bytes(&s->have, i);
 
                 if (!(o->have[i / 8] >> (i % 8) & 1) || end > (uint64_t)s->seen.size)
                         continue;
+                if (o->suspect) {
+                        int r = store_suspect_adopt(s, i);
+
+                        if (r < 0)
+                                return r; /* before any room was adopted */
+                } else {
+                        (void)have_set(&s->have, i);
+                        s->have_bytes += store_shown_bytes(s, i);
+                }
                 store_room_adopt(s, i);
-                (void)have_set(&s->have, i);
-                s->have_bytes += store_shown_bytes(s, i);
         }
+        return 0;
 }
 
 /* Opens it to make it what the pieces say. */
@@ -170,14 +184,16 @@ int store_file_adopt(struct store *s, const char *name, const struct store_optio
 {
         uint64_t room, pending;
         struct stat st;
-        int fd;
+        int fd, r;
 
         if (fstatat(s->cache->dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
                 return errno == ENOENT && claims_none(s, o->have) ? 0 : -errno;
         if (!cache_owns(s->cache, &st))
                 return -EEXIST;
         see(s, &st);
-        adopt_pieces(s, o);
+        r = adopt_pieces(s, o);
+        if (r < 0)
+                return r;
         room = store_room_all(s, &pending);
         /* With more in it than the pieces account for the bound would be exceeded, and nobody would
          * see it. */

@@ -12,9 +12,10 @@ static void store_free(struct store *s)
 {
         if (s->fd >= 0)
                 close(s->fd);
-        pthread_cond_destroy(&s->evicted);
+        pthread_cond_destroy(&s->settled);
         pthread_mutex_destroy(&s->lock);
         have_free(&s->have);
+        have_free(&s->suspects);
         free(s->reserved);
         free(s->written);
         free(s->hidden);
@@ -35,9 +36,9 @@ static struct store *store_alloc(struct cache *c, const struct store_options *o)
         s->fd = -1;
         s->hidden = o->hidden;
         s->n_hidden = o->n_hidden;
-        s->evicting = UINT32_MAX;
+        s->evicting = s->judged = UINT32_MAX;
         pthread_mutex_init(&s->lock, NULL);
-        pthread_cond_init(&s->evicted, NULL);
+        pthread_cond_init(&s->settled, NULL);
         if (have_init(&s->have, o->size, o->piece_length) == 0) {
                 words = s->have.pieces / 64 + 1;
                 s->reserved = calloc(words, sizeof *s->reserved);
@@ -182,7 +183,7 @@ static void leave_file(struct store *s)
         pthread_mutex_lock(&s->lock);
         room = store_room_all(s, &pending);
         for (uint32_t i = 0; i < s->have.pieces && c->sparse; i++)
-                if (bit(s->reserved, i) && !have_has(&s->have, i))
+                if (bit(s->reserved, i) && !have_has(&s->have, i) && !store_is_suspect(s, i))
                         unfinished += store_piece_room(s, i);
         if (!c->sparse)
                 unfinished = pending;

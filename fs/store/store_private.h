@@ -18,7 +18,9 @@ struct store {
         struct store_range *hidden;
         size_t n_hidden;
 
-        struct have have; /* changed under lock, read without */
+        struct have have;       /* changed under lock, read without */
+        struct have suspects;   /* the same; without words where there never were any */
+        atomic_uint n_suspects; /* the same */
         _Atomic uint64_t have_bytes;
         atomic_bool discarded; /* it is condemned: what it holds is nobody's any more */
 
@@ -43,7 +45,8 @@ struct store {
         bool deleted;
         uint32_t evicting; /* the piece that is being taken off the disk; UINT32_MAX: none */
         bool wanted_again; /* that one is reserved once more */
-        pthread_cond_t evicted;
+        uint32_t judged; /* the suspect piece that is being taken off the disk; UINT32_MAX: none */
+        pthread_cond_t settled; /* evicting or judged has become UINT32_MAX */
         /* under lock, where files are not sparse: the end of the furthest piece that has room, and
          * the end of what is on the disk */
         uint64_t top, grown;
@@ -91,6 +94,12 @@ int store_file_adopt(struct store *s, const char *name, const struct store_optio
 /* Takes its name off the file, unless somebody else's has it. Returns -1, or a descriptor with
  * which the blocks of a file go that was not opened yet. */
 int store_file_unlink(const struct store *s);
+
+/* ---- store_suspect.c ---- */
+
+/* While the store is made: the piece is claimed, and to be hashed. -ENOMEM, which only the first
+ * one may give. */
+int store_suspect_adopt(struct store *s, uint32_t piece);
 
 /* ---- store_room.c: what pieces take, and what is reserved for them; under s->lock ---- */
 

@@ -116,7 +116,7 @@ uint64_t store_room_all(const struct store *s, uint64_t *pending)
                 if (!bit(s->reserved, i))
                         continue;
                 room += store_piece_room(s, i);
-                if (!have_has(&s->have, i))
+                if (!have_has(&s->have, i) && !store_is_suspect(s, i))
                         *pending += store_piece_room(s, i);
         }
         *pending += map_room(s, s->n_reserved);

@@ -97,13 +97,14 @@ static int find_hidden(const struct listing *l, struct store_options *o)
 }
 
 int listing_store(const struct listing *l, struct cache *cache, const char *name, uint32_t number,
-                  const uint8_t *have, struct store **ret)
+                  const uint8_t *have, bool suspect, struct store **ret)
 {
         struct store_options o = {.name = name,
                                   .number = number,
                                   .size = l->size,
                                   .piece_length = l->piece_length,
-                                  .have = have};
+                                  .have = have,
+                                  .suspect = suspect};
         int r = find_hidden(l, &o);
 
         return r < 0 ? r : store_open(cache, &o, ret);

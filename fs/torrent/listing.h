@@ -28,9 +28,9 @@ struct listing *listing_ref(struct listing *l);
 void listing_unref(struct listing *l); /* NULL is fine */
 
 /* Opens the store of the torrent's pieces, of that name and number; *ret is the one reference to
- * it. have: the pieces that are there, as a bitmap; NULL: it is new and empty. Blocking on the
- * disk. As store_open. */
+ * it. have: the pieces that are there, as a bitmap; NULL: it is new and empty. suspect:
+ * they are to be hashed before they are used. Blocking on the disk. As store_open. */
 int listing_store(const struct listing *l, struct cache *cache, const char *name, uint32_t number,
-                  const uint8_t *have, struct store **ret);
+                  const uint8_t *have, bool suspect, struct store **ret);
 
 #endif

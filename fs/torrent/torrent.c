@@ -192,7 +192,7 @@ int torrent_make_content(struct torrent *t, struct cache *cache, struct bt_meta 
         int r = listing_new(meta, &c.listing);
 
         if (r >= 0)
-                r = listing_store(c.listing, cache, t->hex, t->number, NULL, &c.store);
+                r = listing_store(c.listing, cache, t->hex, t->number, NULL, false, &c.store);
         if (r < 0) {
                 content_unref(&c);
                 return r;

@@ -882,7 +882,7 @@ static void test_asleep_and_awake(void **state)
         assert_int_equal(store_read(store, 3 * PIECE, data, sizeof data), 0);
         /* a wake before it was left is to come again, and costs nothing */
         assert_int_equal(listing_store(listing, f.cache, f.torrent->hex, f.torrent->number, have,
-                                       &other.store),
+                                       false, &other.store),
                          -EBUSY);
         listing_ref(listing);
         content_leave(&content);
@@ -891,7 +891,7 @@ static void test_asleep_and_awake(void **state)
 
         content = (struct content){.listing = listing};
         assert_int_equal(listing_store(listing, f.cache, f.torrent->hex, f.torrent->number, have,
-                                       &content.store),
+                                       false, &content.store),
                          0);
         assert_int_equal(torrent_set_content(f.torrent, &content), 0);
         assert_int_equal(f.torrent->state, TORRENT_AWAKE);
@@ -961,7 +961,7 @@ static void test_asleep_and_awake_while_others_look(void **state)
                 store_leave(content.store);
                 store_unref(content.store);
                 assert_int_equal(listing_store(content.listing, f.cache, f.torrent->hex,
-                                               f.torrent->number, NULL, &content.store),
+                                               f.torrent->number, NULL, false, &content.store),
                                  0);
                 assert_int_equal(torrent_set_content(f.torrent, &content), 0);
         }
