@@ -89,6 +89,12 @@ void store_clear(struct store *s, uint32_t piece);
  * nothing is written. Disk threads; blocking. */
 int store_write(struct store *s, uint32_t piece, uint32_t offset, const void *data, size_t len);
 int store_read_piece(struct store *s, uint32_t piece, uint32_t offset, void *data, size_t len);
+/* All that was written before the call is on the disk at the return, also should the power fail. No
+ * I/O where nothing was written since the last call. To be called before store_leave, which does
+ * not, where that counts; and after store_claims or store_bitmap gave what is to be there. Any
+ * thread; blocking. -errno; then each later call fails, too: the kernel says but once that it could
+ * not write something, and forgets it. */
+int store_sync(struct store *s);
 
 /* Bytes of the torrent, of pieces that were there all the while: never those of one that went
  * meanwhile. -EAGAIN: a piece of the range is missing; -ESTALE: the store is condemned; else

@@ -123,6 +123,7 @@ int store_file_create(struct store *s, const char *name)
         }
         see(s, &st);
         s->clean = true;
+        s->unlisted = true;
         s->fd = fd;
         return 0;
 }
@@ -249,4 +250,33 @@ int store_fd(struct store *s, bool make)
         fd = store_fd_locked(s, make);
         pthread_mutex_unlock(&s->cache->files_lock);
         return fd;
+}
+
+/* ---- syncing it ---- */
+
+/* The name of a new file is the folder's, and comes to the disk with that alone (fsync(2)). */
+static int sync_file(struct store *s, int fd)
+{
+        while (fdatasync(fd) < 0)
+                if (errno != EINTR)
+                        return -errno;
+        if (!atomic_exchange(&s->unlisted, false))
+                return 0;
+        /* EINVAL: a file system that can't do that to folders. */
+        return fsync(s->cache->dir_fd) < 0 && errno != EINVAL ? -errno : 0;
+}
+
+int store_sync(struct store *s)
+{
+        int fd, r;
+
+        /* Held all the while: what another call is about to sync is not on the disk before that
+         * returns. */
+        pthread_mutex_lock(&s->sync_lock);
+        fd = s->fd;
+        if (s->sync_error == 0 && fd >= 0 && atomic_exchange(&s->unsynced, false))
+                s->sync_error = sync_file(s, fd);
+        r = s->sync_error;
+        pthread_mutex_unlock(&s->sync_lock);
+        return r;
 }

@@ -14,6 +14,7 @@ static void store_free(struct store *s)
                 close(s->fd);
         pthread_cond_destroy(&s->settled);
         pthread_mutex_destroy(&s->lock);
+        pthread_mutex_destroy(&s->sync_lock);
         have_free(&s->have);
         have_free(&s->suspects);
         free(s->reserved);
@@ -38,6 +39,7 @@ static struct store *store_alloc(struct cache *c, const struct store_options *o)
         s->n_hidden = o->n_hidden;
         s->evicting = s->judged = UINT32_MAX;
         pthread_mutex_init(&s->lock, NULL);
+        pthread_mutex_init(&s->sync_lock, NULL);
         pthread_cond_init(&s->settled, NULL);
         if (have_init(&s->have, o->size, o->piece_length) == 0) {
                 words = s->have.pieces / 64 + 1;

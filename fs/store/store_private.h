@@ -27,6 +27,12 @@ struct store {
         /* changed under cache->files_lock, once, and read without: -1: not opened yet */
         atomic_int fd;
 
+        atomic_bool unsynced;      /* something was written since the last store_sync */
+        atomic_bool unlisted;      /* nor is the file's name synced */
+        pthread_mutex_t sync_lock; /* taken while no other lock is held, and none under it */
+        int sync_error; /* under sync_lock: what the first fdatasync said that failed; 0: none has
+                         */
+
         /* under cache->files_lock */
         struct cache_file *file; /* NULL: it has no name any more */
         bool there;              /* it has a file; else the first write makes it */
