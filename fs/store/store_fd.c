@@ -9,6 +9,8 @@
 
 #include "common/log.h"
 
+#define NS_PER_S INT64_C(1000000000)
+
 static int punch_range(int fd, const struct store *s, uint32_t first, uint32_t end)
 {
         uint64_t from = (uint64_t)first * s->have.piece_length,
@@ -54,14 +56,28 @@ void store_punch_missing(const struct store *s, int fd)
 
 /* ---- looking at it; under cache->files_lock ---- */
 
-static bool is_seen(const struct store *s, const struct stat *st)
+/* When a file was made: one that was deleted leaves its inode number to the next. 0: the file
+ * system does not say. name "": that of fd. */
+static int64_t born_ns(int fd, const char *name)
 {
-        return st->st_dev == s->seen.dev && st->st_ino == s->seen.ino;
+        struct statx x;
+
+        if (statx(fd, name, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW, STATX_BTIME, &x) < 0 ||
+            !(x.stx_mask & STATX_BTIME))
+                return 0;
+        return x.stx_btime.tv_sec * NS_PER_S + x.stx_btime.tv_nsec;
 }
 
-static void see(struct store *s, const struct stat *st)
+static bool is_seen(const struct store *s, const struct stat *st, int64_t born)
+{
+        return S_ISREG(st->st_mode) && st->st_dev == s->seen.dev && st->st_ino == s->seen.ino &&
+               born == s->seen.born_ns;
+}
+
+static void see(struct store *s, const struct stat *st, int64_t born)
 {
         s->there = true;
+        s->seen.born_ns = born;
         s->seen.dev = st->st_dev;
         s->seen.ino = st->st_ino;
         s->seen.size = st->st_size;
@@ -76,10 +92,10 @@ static int open_seen(const struct store *s, const char *name)
 
         fd = openat(s->cache->dir_fd, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
         if (fd < 0)
-                return -errno;
+                return errno == ELOOP ? -EEXIST : -errno;
         if (fstat(fd, &st) < 0)
                 r = -errno;
-        else if (!is_seen(s, &st) || st.st_size != s->seen.size)
+        else if (!is_seen(s, &st, born_ns(fd, "")) || st.st_size != s->seen.size)
                 r = -EEXIST;
         if (r == 0)
                 return fd;
@@ -95,7 +111,7 @@ int store_file_unlink(const struct store *s)
 
         if (s->fd < 0) {
                 if (!s->there || fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
-                    !is_seen(s, &st))
+                    !is_seen(s, &st, born_ns(dir_fd, name)))
                         return -1;
                 fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
         }
@@ -121,7 +137,7 @@ int store_file_create(struct store *s, const char *name)
                 close(fd);
                 return r;
         }
-        see(s, &st);
+        see(s, &st, born_ns(fd, ""));
         s->clean = true;
         s->unlisted = true;
         s->fd = fd;
@@ -191,7 +207,7 @@ int store_file_adopt(struct store *s, const char *name, const struct store_optio
                 return errno == ENOENT && claims_none(s, o->have) ? 0 : -errno;
         if (!cache_owns(s->cache, &st))
                 return -EEXIST;
-        see(s, &st);
+        see(s, &st, born_ns(s->cache->dir_fd, name));
         r = adopt_pieces(s, o);
         if (r < 0)
                 return r;

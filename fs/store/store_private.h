@@ -41,6 +41,7 @@ struct store {
         struct {
                 dev_t dev;
                 ino_t ino;
+                int64_t born_ns;
                 off_t size;
         } seen; /* the file when it was looked at; where there is no fd, that is to be opened */
 

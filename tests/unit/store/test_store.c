@@ -19,75 +19,8 @@
 #include <unistd.h>
 #include <cmocka.h>
 
+#include "scratch.h"
 #include "store/store_private.h"
-
-#define N(a) (sizeof(a) / sizeof *(a))
-#define HEX  "0123456789abcdef0123456789abcdef01234567"
-#define MIB  (UINT64_C(1) << 20)
-
-struct fixture {
-        char path[64];
-        int fd;
-        uint64_t block;
-};
-
-static int setup(void **state)
-{
-        struct fixture *f = calloc(1, sizeof *f);
-        struct statvfs v;
-
-        if (!f)
-                return -1;
-        strcpy(f->path, "/tmp/magnetfs-test-store-XXXXXX");
-        if (!mkdtemp(f->path))
-                return -1;
-        f->fd = open(f->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (f->fd < 0 || fstatvfs(f->fd, &v) < 0)
-                return -1;
-        f->block = v.f_frsize;
-        *state = f;
-        return 0;
-}
-
-/* Names in the folder, besides "." and "..". */
-static unsigned entries(const struct fixture *f)
-{
-        DIR *d = opendir(f->path);
-        unsigned n = 0;
-
-        assert_non_null(d);
-        while (readdir(d))
-                n++;
-        closedir(d);
-        return n - 2;
-}
-
-/* What a test leaves behind has failed, but must not stay. */
-static int teardown(void **state)
-{
-        struct fixture *f = *state;
-        unsigned left = entries(f);
-        DIR *d = opendir(f->path);
-        struct dirent *e;
-
-        while (d && (e = readdir(d)))
-                if (unlinkat(f->fd, e->d_name, 0) < 0)
-                        (void)unlinkat(f->fd, e->d_name, AT_REMOVEDIR);
-        if (d)
-                closedir(d);
-        close(f->fd);
-        rmdir(f->path);
-        free(f);
-        return left > 0 ? -1 : 0;
-}
-
-static struct cache *new_cache(const struct fixture *f, uint64_t limit)
-{
-        struct cache *c = NULL;
-
-        assert_int_equal(cache_new(f->fd, limit, 0, NULL, NULL, &c), 0);
-        return c;
-}
 
 /* A new, empty store. */
 static int open_new(struct cache *c, const char *name, uint64_t size, uint32_t piece_length,
@@ -120,20 +53,6 @@ static bool keep_all(void *arg, const char *hex)
         (void)arg;
         assert_string_equal(hex, HEX);
         return true;
-}
-
-static uint64_t used(struct cache *c)
-{
-        struct cache_stats st;
-
-        cache_stats(c, &st);
-        return st.used_bytes;
-}
-
-/* What the pieces of a store take besides: a block for the file system's own map, for each 32. */
-static uint64_t map_bytes(const struct fixture *f, uint32_t pieces)
-{
-        return (uint64_t)((pieces + 31) / 32) * f->block;
 }
 
 static uint32_t rng = 77777777u;
@@ -1342,7 +1261,7 @@ static void test_nobody_reads_what_goes(void **state)
 
 int main(void)
 {
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define T(name) cmocka_unit_test_setup_teardown(name, scratch_setup, scratch_teardown)
         const struct CMUnitTest tests[] = {
                 T(test_accounting),
                 T(test_write_bounds),
