@@ -40,25 +40,30 @@ struct catalog_row {
 /* How the last run left it. */
 struct catalog_found {
         bool clean;   /* it ended as it should: what the rows say is on the disk, is */
-        bool rescued; /* it was damaged: what could be saved of it is here, the rest beside it */
+        bool rescued; /* it was damaged: what could be saved of it is here, all of it beside it.
+                       * No piece counts as checked, and a torrent may lack its source. */
 };
 
 /* Opens or makes the catalog in folder dir_fd (borrowed; lives as long as the catalog), by name.
  * From here on it counts as not ended cleanly. One that is damaged is set aside under another name,
  * and what can be read of it is taken over. -errno, with a message logged: -EPROTO: a newer
- * magnetfs wrote it; -EROFS, -EACCES, -ENOSPC. */
+ * magnetfs wrote it, or another program; -EROFS, -EACCES, -ENOSPC; -EBUSY: another program has it
+ * open; -EISDIR, -ELOOP, -EINVAL, -EPERM: what is there is no file of this user. */
 int catalog_open(int dir_fd, const char *name, struct catalog_found *found, struct catalog **ret);
 /* clean: all that is remembered is as it is on the disk. Nothing may use c meanwhile. NULL is fine.
  */
 void catalog_close(struct catalog *c, bool clean);
 
 /* Calls fn for each torrent, by rising number, until it gives something else than 0, which is
- * returned. -EIO: the file can't be read. */
+ * returned. fn may read more of it, but not write: others who read wait for it. -EIO: the file
+ * can't be read. */
 int catalog_each(struct catalog *c, int (*fn)(void *arg, const struct catalog_row *row), void *arg);
 
 /* ---- writing: between catalog_begin and catalog_commit or catalog_rollback, by one thread, for
- * which the others wait. 0 or -errno (-ENOSPC, -EIO, -EROFS); after an error catalog_commit gives it
- * again, and nothing of what was written since catalog_begin is kept. ---- */
+ * which the others wait. Who reads, also that thread, sees it when it is committed. 0 or -errno
+ * (-ENOSPC, -EIO, -EROFS, -ENOMEM, -EFBIG; -EBUSY: another program writes to it); after an error
+ * catalog_commit gives it again, and nothing of what was written since catalog_begin is kept. ----
+ */
 
 void catalog_begin(struct catalog *c);
 /* All is on the disk at the return, also should the power fail; or nothing is. */
@@ -75,7 +80,7 @@ int catalog_put_have(struct catalog *c, uint32_t number, const void *map, size_t
 /* The torrent is forgotten, and what is remembered for later of one of its hashes. */
 int catalog_remove(struct catalog *c, uint32_t number);
 /* The torrent is gone, but what it was added by is remembered until until_s (seconds since the
- * epoch), for catalog_recall. */
+ * epoch), for catalog_recall; or until a torrent of one of its hashes is put. */
 int catalog_retire(struct catalog *c, uint32_t number, int64_t until_s);
 /* Forgets what was remembered until now_s or earlier. */
 int catalog_expire(struct catalog *c, int64_t now_s);
