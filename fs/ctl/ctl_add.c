@@ -1,155 +1,55 @@
 /* SPDX-License-Identifier: MIT */
-/* ctl_add.c: the command add. */
+/* ctl_add.c: the command add. Links, which are short, are gathered and given to magnetfs many at a
+ * time; they are added in the order in which they came, .torrent files in between. */
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "common/buffer.h"
 #include "common/control_names.h"
-#include "common/intake.h"
-#include "common/limits.h"
 #include "ctl/ctl.h"
 #include "ctl/ctl_file.h"
+#include "ctl/ctl_list.h"
+#include "ctl/ctl_source.h"
 #include "ctl/ctl_torrents.h"
 #include "ctl/ctl_wait.h"
 
-enum { HASH_BASE32 = 32 }; /* BEP 9: the older form */
+/* What is written at once: what the kernel hands to magnetfs as one write is taken whole or, when
+ * one of it is wrong, not at all. */
+enum { BATCH_LINKS = 1024, BATCH_BYTES = CTL_LIST_LINE_MAX };
 
-/* Whether an argument is a magnet and no file: what it holds is magnetfs' to judge. */
-static bool is_magnet(const char *s)
-{
-        return strncasecmp(s, "magnet:", strlen("magnet:")) == 0;
-}
-
-/* Whether an argument that is no file is meant as a magnet. */
-static bool has_magnet(const char *s)
-{
-        return strcasestr(s, "magnet:") || strcasestr(s, "magnet%3a");
-}
-
-static bool is_base32_hash(const char *s)
-{
-        return strlen(s) == HASH_BASE32 &&
-               strspn(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz234567") ==
-                       HASH_BASE32;
-}
-
-/* What an argument is called in messages: a magnet with its trackers would bury the reason. */
-#define LABEL_MAX (PATH_MAX + 1)
-enum { MAGNET_CUT = 96 };
-
-static void set_label(char label[LABEL_MAX], const char *arg)
-{
-        if (has_magnet(arg) && strlen(arg) > MAGNET_CUT)
-                snprintf(label, LABEL_MAX, "%.*s...", MAGNET_CUT, arg);
-        else
-                snprintf(label, LABEL_MAX, "%s", arg);
-}
-
-/* What the user may have meant by an argument that is no magnet, no hash and no file. */
-static void complain_source(struct ctl *c, const char *arg, const char *label)
-{
-        size_t n = strlen(arg);
-
-        if (n == 0)
-                ctl_fail(c, CTL_FAILED,
-                         "An argument is empty; give a magnet, an info-hash or a .torrent file");
-        else if (strncasecmp(arg, "magnet", 6) == 0 || strstr(arg, "xt=urn:"))
-                ctl_fail(
-                        c, CTL_FAILED,
-                        "%s: not a magnet: it has to begin with magnet:? (and be quoted in a shell)",
-                        label);
-        else if (ctl_is_hex(arg) && n >= HASH_BASE32)
-                ctl_fail(c, CTL_FAILED, "%s: not an info-hash: it has %zu hex digits, not %d or %d",
-                         label, n, CTL_HASH_V1, CTL_HASH_MAX);
-        else if (strstr(arg, "://"))
-                ctl_fail(
-                        c, CTL_FAILED,
-                        "%s: web addresses are not fetched; download the .torrent and add the file",
-                        label);
-        else
-                ctl_fail(c, CTL_FAILED,
-                         "%s: no such file; a source is a magnet, an info-hash or a .torrent file",
-                         label);
-}
-
-static int read_torrent_file(const char *path, char **ret, size_t *ret_len)
-{
-        _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
-        _cleanup_free_ char *data = NULL;
-        size_t len = 0, room = 0;
-        int r;
-
-        if (fd < 0)
-                return -errno;
-        r = buffer_read(fd, &data, &room, &len, TORRENT_BYTES_MAX);
-        if (r < 0)
-                return r;
-        *ret = data;
-        *ret_len = len;
-        data = NULL;
-        return 0;
-}
-
-static int load_link(struct ctl *c, const char *arg, const char *label, char **ret, size_t *ret_len)
-{
-        static const char blanks[] = " \t\r\n";
+struct link {
+        struct ctl_source source;
+        const char *text;
         size_t len;
-        int r;
+};
 
-        arg += strspn(arg, blanks);
-        len = strlen(arg);
-        while (len > 0 && strchr(blanks, arg[len - 1]))
-                len--;
-        if (memchr(arg, '\n', len)) {
-                ctl_fail(c, CTL_FAILED,
-                         "%s: a magnet has no line breaks; give several as several arguments",
-                         label);
-                return -EINVAL;
-        }
-        r = len > INT_MAX ? -1 : asprintf(ret, "%.*s\n", (int)len, arg);
-        if (r < 0) {
-                *ret = NULL;
-                ctl_fail(c, CTL_FAILED, "Out of memory");
-                return -EINVAL;
-        }
-        *ret_len = (size_t)r;
-        return 0;
-}
+struct adding {
+        struct ctl *c;
+        struct link links[BATCH_LINKS]; /* that wait to be written, n_links of them */
+        size_t n_links, bytes;
+        struct ctl_target *targets; /* with --wait: what was taken */
+        size_t n_targets, room;     /* room: of so many */
+};
 
-enum source { SOURCE_LINK, SOURCE_FILE };
+/* ---- what magnetfs answers ---- */
 
-/* The bytes to write to `add` for one argument, and what it is. Whatever is no file may be a magnet
- * or an info-hash to magnetfs. -EINVAL: complained. */
-static int load_source(struct ctl *c, const char *arg, const char *label, char **ret,
-                       size_t *ret_len, enum source *ret_source)
+static void take_target(struct adding *a, const char *hash)
 {
-        int r;
+        if (a->n_targets == a->room) {
+                size_t room = a->room ? 2 * a->room : 64;
+                struct ctl_target *grown = reallocarray(a->targets, room, sizeof *grown);
 
-        *ret_source = SOURCE_LINK;
-        if (is_magnet(arg) || ctl_is_hash(arg) || is_base32_hash(arg))
-                return load_link(c, arg, label, ret, ret_len);
-
-        r = read_torrent_file(arg, ret, ret_len);
-        if ((r == -ENOENT || r == -ENOTDIR || r == -ENAMETOOLONG) && arg[0] != '\0')
-                return load_link(c, arg, label, ret, ret_len);
-        *ret_source = SOURCE_FILE;
-        if (r == -ENOENT)
-                complain_source(c, arg, label);
-        else if (r == -EFBIG)
-                ctl_fail(c, CTL_FAILED, "%s: too large for a .torrent file (over %u MiB)", label,
-                         TORRENT_BYTES_MAX >> 20);
-        else if (r < 0)
-                ctl_fail(c, CTL_FAILED, "%s: cannot read the file: %s", label, strerror(-r));
-        else if (!intake_begins_torrent(*ret, *ret_len))
-                ctl_fail(c, CTL_FAILED, "%s: not a .torrent file", label);
-        else
-                return 0;
-        return -EINVAL;
+                if (!grown) {
+                        ctl_fail(a->c, CTL_FAILED, "%s: cannot wait for it: out of memory", hash);
+                        return;
+                }
+                a->targets = grown;
+                a->room = room;
+        }
+        ctl_target_set(&a->targets[a->n_targets++], hash, NULL);
 }
 
 /* What an answer of `add` held. */
@@ -157,12 +57,13 @@ struct answer {
         size_t taken, refused;
 };
 
-/* Tells of the torrents in an answer of `add`, a JSON object a line. With --wait those that were
- * taken go to targets instead, *n of max. */
-static struct answer read_answer(struct ctl *c, const char *label, char *text,
-                                 struct ctl_target *targets, size_t *n, size_t max)
+/* Tells of the torrents in an answer of `add`, a JSON object a line, in the order in which they
+ * were written. With --wait those that were taken become targets instead. Why the next of the
+ * sources was refused is said unless mute. */
+static struct answer read_answer(struct adding *a, const struct link *links, size_t n, char *text,
+                                 bool mute)
 {
-        struct answer a = {0};
+        struct answer found = {0};
         char *save = NULL;
 
         for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
@@ -171,25 +72,32 @@ static struct answer read_answer(struct ctl *c, const char *label, char *text,
                            *name = ctl_json_text(json, "name"),
                            *error = ctl_json_text(json, "error");
 
-                if (error) {
-                        ctl_fail(c, CTL_FAILED, "%s: %s", label, error);
-                        a.refused++;
-                } else if (hash) {
-                        a.taken++;
-                        if (!c->opt.wait)
-                                ctl_put_torrent(c, hash, name ? name : "-");
-                        else if (*n < max)
-                                ctl_target_set(&targets[(*n)++], hash, NULL);
+                if (error && !mute) {
+                        size_t next = found.taken < n ? found.taken : n - 1;
+                        char label[CTL_LABEL_MAX];
+
+                        ctl_source_label(&links[next].source, label);
+                        ctl_fail(a->c, CTL_FAILED, "%s: %s", label, error);
+                        found.refused++;
+                } else if (!error && hash) {
+                        found.taken++;
+                        if (a->c->opt.wait)
+                                take_target(a, hash);
+                        else
+                                ctl_put_torrent(a->c, hash, name ? name : "-");
                 }
         }
-        return a;
+        return found;
 }
 
 /* Why `add` failed with r, or gave no answer (0), where it doesn't say so itself. */
-static void complain_add(struct ctl *c, const char *label, enum source source, int r)
+static void complain(struct ctl *c, const struct ctl_source *s, enum ctl_kind kind, int r)
 {
+        char label[CTL_LABEL_MAX];
+
+        ctl_source_label(s, label);
         /* magnetfs still waited for the rest when the file was closed */
-        if (source == SOURCE_FILE && (r == 0 || r == -EINVAL))
+        if (kind == CTL_TORRENT && (r == 0 || r == -EINVAL))
                 ctl_fail(c, CTL_FAILED, "%s: the .torrent file is not complete; get it again",
                          label);
         else if (r == -EINVAL)
@@ -203,42 +111,181 @@ static void complain_add(struct ctl *c, const char *label, enum source source, i
                 ctl_fail(c, CTL_FAILED, "%s: magnetfs gave no answer; see magnetctl list", label);
 }
 
-static void add_one(struct ctl *c, const char *arg, struct ctl_target *targets, size_t *n,
-                    size_t max)
+/* Tells what became of what was written for n sources, which r says the end of. Returns how many
+ * are done with: those that were taken, and the one that was not. */
+static size_t tell(struct adding *a, const struct link *links, size_t n, enum ctl_kind kind, int r,
+                   char *text)
 {
-        _cleanup_free_ char *data = NULL, *text = NULL;
-        char label[LABEL_MAX];
-        struct answer a = {0};
-        enum source source;
-        size_t len = 0;
+        struct answer found = {0};
+
+        /* of a full disk we know more to say than the answer */
+        if (text)
+                found = read_answer(a, links, n, text, r == -ENOSPC || r == -EDQUOT);
+        if (r == 0 && found.refused == 0 && found.taken >= n)
+                return n;
+        if (found.taken >= n)
+                found.taken = n - 1;
+        if (found.refused == 0)
+                complain(a->c, &links[found.taken].source, kind, r);
+        return found.taken + 1;
+}
+
+/* ---- what is written ---- */
+
+static int write_add(struct adding *a, const char *data, size_t len, char **ret)
+{
+        return ctl_file_write(a->c->mount, a->c->opt.temporary ? NAME_ADD_TEMPORARY : NAME_ADD,
+                              data, len, ret);
+}
+
+static int write_links(struct adding *a, const struct link *links, size_t n, char **ret)
+{
+        _cleanup_free_ char *data = NULL;
+        size_t room = 0, len = 0, needed = 0;
         int r;
 
-        set_label(label, arg);
-        if (load_source(c, arg, label, &data, &len, &source) < 0)
-                return;
-        r = ctl_file_write(c->mount, c->opt.temporary ? NAME_ADD_TEMPORARY : NAME_ADD, data, len,
-                           &text);
-        if (r == -EINVAL && source == SOURCE_LINK && !has_magnet(arg)) {
-                complain_source(c, arg, label);
+        for (size_t i = 0; i < n; i++)
+                needed += links[i].len + 1;
+        r = buffer_grow(&data, &room, needed);
+        if (r < 0)
+                return r;
+        for (size_t i = 0; i < n; i++) {
+                memcpy(data + len, links[i].text, links[i].len);
+                len += links[i].len;
+                data[len++] = '\n';
+        }
+        return write_add(a, data, len, ret);
+}
+
+/* Of links that magnetfs refused as one, halves are tried, down to the one that is wrong: so deep
+ * as a batch can be halved. */
+static void add_links(struct adding *a, const struct link *links, size_t n)
+{
+        while (n > 0 && !a->c->told_of_mount) {
+                _cleanup_free_ char *text = NULL;
+                int r = write_links(a, links, n, &text);
+                size_t done = n / 2;
+
+                if (r == -EINVAL && n > 1)
+                        add_links(a, links, done);
+                else if (r == -EINVAL && ctl_source_complain(a->c, &links->source, links->text))
+                        done = n;
+                else
+                        done = tell(a, links, n, CTL_LINK, r, text);
+                links += done;
+                n -= done;
+        }
+}
+
+static void flush_links(struct adding *a)
+{
+        add_links(a, a->links, a->n_links);
+        a->n_links = a->bytes = 0;
+}
+
+static void add_link(struct adding *a, const struct ctl_source *s, const char *text)
+{
+        size_t len = strlen(text);
+
+        if (a->n_links == BATCH_LINKS || a->bytes + len + 1 > BATCH_BYTES)
+                flush_links(a);
+        a->links[a->n_links++] = (struct link){*s, text, len};
+        a->bytes += len + 1;
+}
+
+static void add_torrent(struct adding *a, const struct ctl_source *s, const struct ctl_loaded *l)
+{
+        struct link link = {.source = *s};
+        _cleanup_free_ char *text = NULL;
+        int r;
+
+        flush_links(a);
+        r = write_add(a, l->data, l->len, &text);
+        (void)tell(a, &link, 1, CTL_TORRENT, r, text);
+}
+
+/* ---- what is given ---- */
+
+static void add_line(struct adding *a, const struct ctl_source *s)
+{
+        struct ctl_loaded l;
+
+        if (strlen(s->text) > CTL_LIST_LINE_MAX) {
+                char label[CTL_LABEL_MAX];
+
+                ctl_source_label(s, label);
+                ctl_fail(a->c, CTL_FAILED, "%s: the line has %zu bytes; at most %d are taken",
+                         label, strlen(s->text), CTL_LIST_LINE_MAX);
                 return;
         }
-        /* of a full disk we know more to say than the answer */
-        if (text && r != -ENOSPC && r != -EDQUOT)
-                a = read_answer(c, label, text, targets, n, max);
-        if (a.refused == 0 && (r < 0 || a.taken == 0))
-                complain_add(c, label, source, r);
+        if (ctl_source_load(a->c, s, &l) < 0)
+                return;
+        if (l.kind == CTL_LINK)
+                add_link(a, s, l.link);
+        else
+                add_torrent(a, s, &l);
+        free(l.data);
+}
+
+/* The folder that a list's paths are relative to: that of its file. AT_FDCWD: the working
+ * directory, or it cannot be opened. */
+static int open_folder(const char *path)
+{
+        const char *slash = strrchr(path, '/');
+        _cleanup_free_ char *folder = NULL;
+        int fd;
+
+        if (!slash)
+                return AT_FDCWD;
+        folder = strndup(path, (size_t)(slash - path) + 1);
+        fd = folder ? open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
+        return fd < 0 ? AT_FDCWD : fd;
+}
+
+static void add_list(struct adding *a, const char *path, struct ctl_loaded *loaded)
+{
+        struct ctl_list list = {.rest = loaded->data};
+        int folder = loaded->piped ? AT_FDCWD : open_folder(path);
+        char label[CTL_LABEL_MAX];
+
+        flush_links(a);
+        ctl_source_label(&(struct ctl_source){.text = (char *)path}, label);
+        for (char *line = ctl_list_next(&list); line && !a->c->told_of_mount;
+             line = ctl_list_next(&list))
+                add_line(a, &(struct ctl_source){label, list.number, folder, line});
+        flush_links(a); /* the text goes with this function */
+        if (folder >= 0)
+                close(folder);
+}
+
+static void add_argument(struct adding *a, char *arg)
+{
+        struct ctl_source s = {.folder = AT_FDCWD, .text = arg};
+        struct ctl_loaded l;
+
+        if (ctl_source_load(a->c, &s, &l) < 0)
+                return;
+        if (l.kind == CTL_LINK)
+                add_link(a, &s, l.link);
+        else if (l.kind == CTL_TORRENT)
+                add_torrent(a, &s, &l);
+        else
+                add_list(a, arg, &l);
+        free(l.data);
 }
 
 void ctl_add(struct ctl *c)
 {
-        _cleanup_free_ struct ctl_target *targets = calloc(c->n_args, sizeof *targets);
-        size_t n = 0;
+        _cleanup_free_ struct adding *a = calloc(1, sizeof *a);
 
-        if (!targets) {
+        if (!a) {
                 ctl_fail(c, CTL_FAILED, "Out of memory");
                 return;
         }
+        a->c = c;
         for (size_t i = 0; i < c->n_args; i++)
-                add_one(c, c->args[i], targets, &n, c->n_args);
-        ctl_wait_for(c, targets, n);
+                add_argument(a, c->args[i]);
+        flush_links(a);
+        ctl_wait_for(c, a->targets, a->n_targets);
+        free(a->targets);
 }

@@ -20,8 +20,11 @@ enum { ANY = 0 };
         "TORRENT is an info-hash, at least 6 digits of its beginning, or the name of the\n"        \
         "torrent's directory in the mount.\n"
 #define ABOUT_SOURCE                                                                               \
-        "SOURCE is a magnet URI (quote it in a shell), an info-hash or the path of a\n"            \
-        ".torrent file.\n"
+        "SOURCE is a magnet URI (quote it in a shell), an info-hash, the path of a .torrent\n"     \
+        "file, or that of a list: a text with one of these a line. - is the standard input.\n"
+#define ABOUT_LIST                                                                                 \
+        "In a list, paths are relative to its folder; empty lines and those that begin with #\n"   \
+        "count for nothing. A line that is wrong is told with its number, the others are added.\n"
 #define ABOUT_WAIT                                                                                 \
         "The wait for the metadata lasts as long as magnetfs tries, unless --timeout ends\n"       \
         "it before (0: does not wait at all).\n"
@@ -44,7 +47,7 @@ static const struct command {
         void (*run)(struct ctl *c);
 } commands[] = {
         {ADD, "add", "SOURCE...", "Add torrents; prints the hash and the name of each.",
-         ABOUT_SOURCE
+         ABOUT_SOURCE ABOUT_LIST
          "A torrent that was there before is printed too, and nothing else happens to it, but\n"
          "that a temporary one is kept from now on (not with --temporary).\n" ABOUT_WAIT,
          1, SIZE_MAX, ctl_add},

@@ -8,6 +8,7 @@ import re
 import shutil
 import signal
 import subprocess
+import time
 from pathlib import Path
 from typing import Any, Callable, Iterator
 from urllib.parse import quote
@@ -378,6 +379,117 @@ def test_add_waits_for_several_and_tells_of_each(
     assert "nonsense" in done.stderr and f"{NOBODY}: no metadata within 3 s" in done.stderr
 
 
+# -- lists -----------------------------------------------------------------------------------------
+
+
+def numbered(number: int) -> str:
+    return f"{number:040x}"
+
+
+def hashes(done: subprocess.CompletedProcess[str]) -> list[str]:
+    return [line.split("\t")[0] for line in done.stdout.splitlines()]
+
+
+def test_a_list_of_every_kind_of_source(
+    fs: Magnetfs, film: Torrent, album: Torrent, folder: Path
+) -> None:
+    """In their order; a path is relative to the list, whatever the working directory is."""
+    (folder / "sub" / "files").mkdir(parents=True)
+    (folder / "sub" / "files" / "a b.torrent").write_bytes(film.metainfo)
+    (folder / "sub" / "list").write_bytes(
+        b"\xef\xbb\xbf# a comment\r\n\r\n"
+        + f"  {album.magnet()}\r\n\t\r\n {numbered(1)} \r\n".encode()
+        + b"files/a b.torrent\r\n#magnet:?xt=urn:btih:"
+        + f"{numbered(2)}\r\n{'A' * 31}B\n{album.torrent_file}\nmagnet:?xt=".encode()
+        + f"urn:btih:{numbered(3)}".encode()
+    )
+    done = fs.ctl("add", "--temporary", str(folder / "sub" / "list"), numbered(4))
+    base32 = "0" * 39 + "1"
+    assert (done.returncode, done.stderr) == (DONE, "")
+    assert hashes(done) == [
+        *(album.info_hash, numbered(1), film.info_hash, base32, album.info_hash),
+        *(numbered(3), numbered(4)),
+    ]
+    assert {torrent["kept"] for torrent in fs.status()["torrents"]} == {False}
+    assert fs.ctl("add", str(folder / "sub" / "list")).returncode == DONE
+    assert not fs.torrent(numbered(4))["kept"] and fs.torrent(film.info_hash)["kept"]
+    # What a pipe gives is relative to the working directory.
+    (folder / "here").write_text("sub/files/a b.torrent\n")
+    for arguments, stdin in ((("-",), (folder / "here").open()), (("/dev/stdin",), None)):
+        done = subprocess.run(
+            [MAGNETCTL, "-m", fs.mountpoint, "add", *arguments],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            **({"stdin": stdin} if stdin else {"input": (folder / "here").read_text()}),
+        )
+        assert (done.returncode, done.stdout) == (DONE, f"{film.info_hash}\tfilm\n"), done
+
+
+def test_a_bad_line_is_told_by_its_number_and_the_others_are_added(
+    fs: Magnetfs, film: Torrent, folder: Path
+) -> None:
+    (folder / "text").write_text("text")
+    (folder / "cut").write_bytes(film.metainfo[:-9])
+    os.mkfifo(folder / "fifo")
+    bad = {
+        3: ("nonsense", "no such file"),
+        4: ("magnet:?xt=urn:btih:123", "bad magnet"),
+        70: ("text", "not a .torrent file"),
+        71: ("cut", "not complete"),
+        72: ("fifo", "not an ordinary file"),
+        73: (".", "Is a directory"),
+        74: ("list", "not a .torrent file"),
+        100: ("magnet:?xt=urn:btih:" + NOBODY + "&dn=" + "x" * 65536, "has 65600 bytes"),
+        101: ("d8:announce", "no such file"),
+        300: ("a" * 39, "39 hex digits"),
+        2999: ("magnet:?dn=x", "bad magnet"),
+    }
+    lines = [bad[n][0] if n in bad else numbered(n) for n in range(1, 3000)]
+    (folder / "list").write_text("\n".join(lines))
+    done = fs.ctl("add", str(folder / "list"))
+    assert hashes(done) == [numbered(n) for n in range(1, 3000) if n not in bad]
+    assert done.returncode == FAILED
+    told = {}
+    for line in done.stderr.splitlines():
+        match = re.fullmatch(r"magnetctl: \S*/list:(\d+): (.*)", line)
+        assert match and len(line) < 400, line
+        told[int(match[1])] = match[2]
+    assert sorted(told) == sorted(bad)
+    for number, (_line, said) in bad.items():
+        assert said in told[number], told[number]
+
+
+def test_ten_thousand_lines_are_a_few_writes(fs: Magnetfs, folder: Path) -> None:
+    (folder / "list").write_text("".join(f"{numbered(n)}\n" for n in range(1, 10_001)))
+    begin = time.monotonic()
+    done = fs.ctl("add", str(folder / "list"))
+    assert time.monotonic() - begin < 10
+    assert hashes(done) == [numbered(n) for n in range(1, 10_001)]
+
+
+def test_add_waits_for_a_list(
+    fs: Magnetfs, seeder: Seeder, film: Torrent, album: Torrent, folder: Path
+) -> None:
+    seeder.seed(film).seed(album)
+    magnets = [torrent.magnet(seeder, name=False) for torrent in (film, album)]
+    (folder / "list").write_text("\n".join((magnets[0], NOBODY, magnets[1])))
+    done = fs.ctl("add", "--wait", "--timeout", "3", str(folder / "list"))
+    assert sorted(done.stdout.splitlines()) == sorted(
+        [f"{film.info_hash}\tfilm", f"{album.info_hash}\talbum"]
+    )
+    assert done.returncode == TIMED_OUT
+    assert f"{NOBODY}: no metadata within 3 s" in done.stderr
+
+
+def test_an_empty_list_is_no_error(fs: Magnetfs, folder: Path) -> None:
+    (folder / "list").write_text("# nothing\n")
+    for arguments in (("-",), (str(folder / "list"),)):
+        done = fs.ctl("add", *arguments)
+        assert (done.returncode, done.stdout, done.stderr) == (DONE, "", "")
+
+
 # -- errors ----------------------------------------------------------------------------------------
 
 
@@ -444,6 +556,10 @@ def test_a_source_that_is_none(fs: Magnetfs, film: Torrent, folder: Path) -> Non
     with open(folder / "huge.torrent", "wb") as huge:
         huge.write(b"d4:info")
         huge.truncate(34 * MIB)
+    (folder / "film").write_bytes(b"\x1aE\xdf\xa3" + bytes(100))
+    with open(folder / "larger", "wb") as larger:
+        larger.truncate(1 << 40)
+    (folder / "large").write_bytes(b"#\n" * (33 * MIB))
     for said, source in (
         ("no such file", "missing.torrent"),
         ("no such file", "x" * 5000),
@@ -458,6 +574,10 @@ def test_a_source_that_is_none(fs: Magnetfs, film: Torrent, folder: Path) -> Non
         ("magnet:\\?xt=urn:btih:123: ", "magnet:?xt=urn:btih:123"),
         ("no line breaks", f"magnet:?xt=urn:btih:{NOBODY}\nmagnet:?xt=urn:btih:{NOBODY}"),
         ("empty", ""),
+        ("neither a .torrent file nor a text", str(folder / "film")),
+        ("neither a .torrent file nor a text", str(folder / "larger")),
+        ("neither a .torrent file nor a text", "/dev/zero"),
+        (r"too large for a list of sources \(over 64 MiB\)", str(folder / "large")),
     ):
         fails(fs, FAILED, said, "add", source)
     assert fs.status()["torrents"] == []
