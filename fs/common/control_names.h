@@ -16,9 +16,10 @@
 #define NAME_TORRENTS      "torrents"
 
 /* in torrents/INFO-HASH */
-#define NAME_FILES  "files"
-#define NAME_MAGNET "magnet"
-#define NAME_KEEP   "keep"
-#define NAME_DATA   "data"
+#define NAME_FILES   "files"
+#define NAME_MAGNET  "magnet"
+#define NAME_TORRENT "torrent"
+#define NAME_KEEP    "keep"
+#define NAME_DATA    "data"
 
 #endif

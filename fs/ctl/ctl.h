@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* ctl.h: what the parts of magnetctl share. ctl_main.c has ctl_options.c parse the command line and
- * runs a command: of ctl_add.c, ctl_wait.c, ctl_show.c (list, status, files) or ctl_change.c (keep,
- * remove). One thread; a command complains of what fails, goes on with its other arguments and
- * leaves the outcome in ctl->result. */
+ * runs a command: of ctl_add.c, ctl_wait.c, ctl_show.c (list, status, files), ctl_change.c (keep,
+ * remove) or ctl_export.c. One thread; a command complains of what fails, goes on with its other
+ * arguments and leaves the outcome in ctl->result. */
 #ifndef FS_CTL_H
 #define FS_CTL_H
 
@@ -18,7 +18,7 @@ enum ctl_exit { CTL_OK = 0, CTL_FAILED = 1, CTL_USAGE = 2, CTL_TIMED_OUT = 3 };
 
 struct ctl_options {
         const char *mountpoint; /* NULL: the only one there is */
-        bool temporary, wait, watch, json, off;
+        bool temporary, wait, watch, json, off, all;
         long timeout_s; /* -1: none */
 };
 
@@ -57,5 +57,6 @@ void ctl_status(struct ctl *c);
 void ctl_files(struct ctl *c);
 void ctl_keep(struct ctl *c);
 void ctl_remove(struct ctl *c);
+void ctl_export(struct ctl *c);
 
 #endif

@@ -13,7 +13,16 @@
 
 /* ---- what there is ---- */
 
-enum command_bit { ADD = 1, LIST = 2, STATUS = 4, KEEP = 8, REMOVE = 16, FILES = 32, WAIT = 64 };
+enum command_bit {
+        ADD = 1,
+        LIST = 2,
+        STATUS = 4,
+        KEEP = 8,
+        REMOVE = 16,
+        FILES = 32,
+        WAIT = 64,
+        EXPORT = 128
+};
 enum { ANY = 0 };
 
 #define ABOUT_TORRENT                                                                              \
@@ -68,10 +77,16 @@ static const struct command {
          ABOUT_TORRENT ABOUT_WAIT ABOUT_PIPE "  " FIELDS_FILES "\n", 1, 1, ctl_files},
         {WAIT, "wait", "TORRENT...", "Wait for metadata; prints hash and name as they come.",
          ABOUT_TORRENT ABOUT_WAIT, 1, SIZE_MAX, ctl_wait},
+        {EXPORT, "export", "FILE", "Write the kept torrents to a list that add reads.",
+         "A torrent of which the metadata is known becomes FILE.torrents/INFO-HASH.torrent, and\n"
+         "its line is that path; another one's line is its magnet. FILE is replaced only when all\n"
+         "is written. With - as FILE magnets alone are written, to the standard output.\n"
+         "Elsewhere, magnetctl add FILE adds them.\n",
+         1, 1, ctl_export},
 };
 #define N_COMMANDS (sizeof commands / sizeof *commands)
 
-enum { OPT_TEMPORARY = 256, OPT_WAIT, OPT_WATCH, OPT_JSON, OPT_OFF, OPT_TIMEOUT };
+enum { OPT_TEMPORARY = 256, OPT_WAIT, OPT_WATCH, OPT_JSON, OPT_OFF, OPT_ALL, OPT_TIMEOUT };
 
 static const struct option_row {
         int key; /* below 256: also the short option */
@@ -88,6 +103,7 @@ static const struct option_row {
         {OPT_WATCH, "watch", NULL, STATUS, FLAG(watch), "again each second, until interrupted"},
         {OPT_JSON, "json", NULL, LIST | STATUS | FILES, FLAG(json), "a JSON object on one line"},
         {OPT_OFF, "off", NULL, KEEP, FLAG(off), "the opposite: make it temporary"},
+        {OPT_ALL, "all", NULL, EXPORT, FLAG(all), "temporary torrents, too"},
         {OPT_TIMEOUT, "timeout", "SECONDS", ADD | FILES | WAIT, 0, "the longest wait for metadata"},
         {'h', "help", NULL, ANY, 0, "print this and exit; of a command: what that does"},
         {'V', "version", NULL, ANY, 0, "print the version and exit"},

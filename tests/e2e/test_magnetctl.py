@@ -379,7 +379,7 @@ def test_add_waits_for_several_and_tells_of_each(
     assert "nonsense" in done.stderr and f"{NOBODY}: no metadata within 3 s" in done.stderr
 
 
-# -- lists -----------------------------------------------------------------------------------------
+# -- lists and export ------------------------------------------------------------------------------
 
 
 def numbered(number: int) -> str:
@@ -484,10 +484,60 @@ def test_add_waits_for_a_list(
 
 
 def test_an_empty_list_is_no_error(fs: Magnetfs, folder: Path) -> None:
-    (folder / "list").write_text("# nothing\n")
+    fails_not = fs.ctl("export", str(folder / "list"))
+    assert (fails_not.returncode, fails_not.stdout, fails_not.stderr) == (DONE, "", "")
     for arguments in (("-",), (str(folder / "list"),)):
         done = fs.ctl("add", *arguments)
         assert (done.returncode, done.stdout, done.stderr) == (DONE, "", "")
+
+
+def test_export_of_magnets_reads_back(magnetfs: Callable[..., Magnetfs], folder: Path) -> None:
+    one, two = magnetfs(name="one"), magnetfs(name="two")
+    tracker = "&tr=udp%3A%2F%2F127.0.0.1%3A9%2Fannounce"
+    one.add("".join(f"magnet:?xt=urn:btih:{numbered(n)}&dn=n{n}{tracker}\n" for n in (1, 2)))
+    one.add(numbered(3), temporary=True)
+    lists = {}
+    for name, arguments in (("kept", ()), ("# all", ("--all",))):
+        done = one.ctl("export", *arguments, str(folder / name))
+        assert (done.returncode, done.stdout, done.stderr) == (DONE, "", "")
+        text = (folder / name).read_text()
+        assert text.startswith("# ") and "magnetctl add FILE" in text.splitlines()[0]
+        assert (folder / name).stat().st_mode & 0o777 == 0o600
+        assert one.ctl("export", *arguments, "-").stdout == text
+        lists[name] = [line for line in text.splitlines() if not line.startswith("#")]
+    assert sorted(path.name for path in folder.iterdir()) == ["# all", "kept", "one", "two"]
+    assert len(lists["# all"]) == 3 and lists["# all"][:2] == lists["kept"]
+    assert hashes(two.ctl("add", str(folder / "kept"))) == [numbered(1), numbered(2)]
+    assert two.ctl("export", "-").stdout == (folder / "kept").read_text(), "nothing is lost"
+    assert hashes(two.ctl("add", str(folder / "# all"))) == [numbered(n) for n in (1, 2, 3)]
+    one.remove(numbered(2))
+    assert one.ctl("export", str(folder / "kept")).returncode == DONE
+    assert numbered(2) not in (folder / "kept").read_text()
+
+
+def test_export_replaces_nothing_but_an_ordinary_file(fs: Magnetfs, folder: Path) -> None:
+    fs.add(NOBODY)
+    os.mkfifo(folder / "fifo")
+    (folder / "target").write_text("theirs")
+    (folder / "link").symlink_to("target")
+    (folder / "dangling").symlink_to("nowhere")
+    before = sorted(folder.iterdir())
+    for said, name in (
+        ("not an ordinary file", folder),
+        ("Is a directory", f"{folder}/"),
+        ("not an ordinary file", folder / "fifo"),
+        ("not an ordinary file", folder / "link"),
+        ("not an ordinary file", folder / "dangling"),
+        ("not an ordinary file", "/dev/stdout"),
+        ("No such file", folder / "missing" / "list"),
+        ("Not a directory", folder / "target" / "list"),
+        ("Read-only file system", fs.mountpoint / "list"),
+        ("control characters", folder / "a\nb"),
+        ("name too long", folder / ("x" * 255)),
+        ("is empty", ""),
+    ):
+        fails(fs, FAILED, said, "export", str(name))
+    assert (folder / "target").read_text() == "theirs" and sorted(folder.iterdir()) == before
 
 
 # -- errors ----------------------------------------------------------------------------------------
@@ -516,6 +566,8 @@ def test_a_wrong_command_line_is_2_and_says_what_is_right(fs: Magnetfs) -> None:
         ("goes with --wait", "add", "--timeout", "3", NOBODY),
         ("usage: magnetctl add SOURCE", "add"),
         ("usage: magnetctl remove TORRENT", "remove"),
+        ("usage: magnetctl export FILE", "export"),
+        ("--all is no option of add", "add", "--all", NOBODY),
         ("takes one argument, not 2", "files", "a", "b"),
         ("takes no argument, not 1", "list", "a"),
         (r"no command \?\[31mred", "\x1b[31mred"),
@@ -524,7 +576,7 @@ def test_a_wrong_command_line_is_2_and_says_what_is_right(fs: Magnetfs) -> None:
 
 
 def test_each_command_has_help() -> None:
-    for command in ("add", "list", "status", "keep", "remove", "files", "wait"):
+    for command in ("add", "list", "status", "keep", "remove", "files", "wait", "export"):
         texts = [
             subprocess.run(
                 [MAGNETCTL, *arguments], capture_output=True, text=True, timeout=10, check=True
@@ -729,6 +781,31 @@ def test_a_full_disk_is_told_with_what_to_do(
     fails(fs, FAILED, said, "wait", album.info_hash)
     (disk / "0").unlink()
     assert fs.ctl("add", str(film.torrent_file)).returncode == DONE
+
+
+@needs_root
+def test_an_export_that_fails_leaves_what_was_there(disk: Path, fs: Magnetfs) -> None:
+    fs.add(NOBODY)
+    path = disk / "list"
+    assert fs.ctl("export", str(path)).returncode == DONE
+    before = path.read_text()
+    fs.add("".join(f"magnet:?xt=urn:btih:{numbered(n)}&dn={'x' * 200}\n" for n in range(1, 200)))
+    filler = disk / "filler"
+    with pytest.raises(OSError, match="No space left"), open(filler, "wb", buffering=0) as stream:
+        while True:
+            stream.write(bytes(4096))
+    said = "No space left on device; the one that is there is untouched"
+    fails(fs, FAILED, said, "export", str(path))
+    assert path.read_text() == before and sorted(disk.iterdir()) == [filler, path]
+    filler.unlink()
+    subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+    fails(fs, FAILED, "Read-only file system; the one that is there", "export", str(path))
+    subprocess.run(["mount", "-o", "remount,rw", disk], check=True)
+    fs.kill()
+    fails(fs, FAILED, "is gone; start it again there", "export", str(path))
+    assert path.read_text() == before and list(disk.iterdir()) == [path]
+    fs.start()
+    assert fs.ctl("export", str(path)).returncode == DONE
 
 
 def test_time_outs_are_3(fs: Magnetfs, seeder: Seeder, film: Torrent) -> None:
