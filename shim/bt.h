@@ -107,6 +107,16 @@ int bt_source_from_torrent(const void *data, size_t len, const struct bt_limits 
  * a .torrent that other programs can read; without, they are a magnet URI. -ENOMEM. Any thread;
  * takes long for a large torrent. */
 int bt_source_save(const struct bt_source *s, void **ret, size_t *ret_len);
+/* The same as three parts, one behind the other, of which the middle one, the metadata, is that of
+ * s and lives as long: for who has no memory for it twice. The others live until *owned is given to
+ * bt_free. -ENOMEM. */
+struct bt_bytes {
+        const void *data;
+        size_t len;
+};
+enum { BT_SOURCE_PARTS = 3 };
+int bt_source_parts(const struct bt_source *s, struct bt_bytes parts[BT_SOURCE_PARTS],
+                    void **owned);
 /* Makes a source of bytes that bt_source_save gave. The info-hash and the metadata are the same
  * byte for byte. Peers and web seeds on loopback addresses are dropped unless loopback. Hashes are
  * checked when the torrent is added, and those that are wrong are dropped. -EINVAL or -E2BIG with a
@@ -116,6 +126,8 @@ int bt_source_load(const void *data, size_t len, bool loopback, struct bt_source
 /* Gives another reference to s, for who keeps it beside the one that has it. */
 struct bt_source *bt_source_ref(struct bt_source *s);
 /* Gives a reference back; s goes with the last. NULL is fine. */
+/* A source of all that s says and of its metadata m, which has come. -ENOMEM. Any thread. */
+int bt_source_join(const struct bt_source *s, struct bt_meta *m, struct bt_source **ret);
 void bt_source_free(struct bt_source *s);
 const struct bt_hash *bt_source_hash(const struct bt_source *s);
 const char *
@@ -123,6 +135,8 @@ bt_source_name(const struct bt_source *s); /* dn or the torrent's name; "" when 
 /* As a magnet URI for users to pass on. It lacks what bt_source_save has besides: the metadata, the
  * tiers of trackers, hashes, and peers but those that a magnet named. */
 const char *bt_source_magnet(const struct bt_source *s);
+/* Whether the metadata is in it. */
+bool bt_source_is_whole(const struct bt_source *s);
 /* Borrowed. NULL for a magnet, and for what the callback saved was given. */
 struct bt_meta *bt_source_meta(const struct bt_source *s);
 /* Whether the bytes are those of the piece, by its hash: 1 or 0. -ENODATA: of v2, where the hash is

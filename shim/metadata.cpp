@@ -468,6 +468,28 @@ const char *bt_source_magnet(const struct bt_source *s)
         return s->magnet.c_str();
 }
 
+int bt_source_join(const struct bt_source *s, struct bt_meta *m, struct bt_source **ret)
+{
+        return guarded(nullptr, [&] {
+                auto j = std::make_unique<bt_source>();
+                j->params = s->params;
+                j->params.ti = std::const_pointer_cast<lt::torrent_info>(m->info);
+                j->params.info_hashes = m->info->info_hashes();
+                j->hash = m->hash;
+                j->magnet = s->magnet;
+                j->selected = s->selected;
+                j->loopback = s->loopback;
+                j->meta = bt_meta_ref(m);
+                *ret = j.release();
+                return 0;
+        });
+}
+
+bool bt_source_is_whole(const struct bt_source *s)
+{
+        return bool(s->params.ti);
+}
+
 struct bt_meta *bt_source_meta(const struct bt_source *s)
 {
         return s->meta;

@@ -211,17 +211,24 @@ std::vector<lt::tcp::endpoint> in_order(std::vector<lt::tcp::endpoint> others,
         return r;
 }
 
-std::string encode(bt_source const &s)
+// What stands before the metadata, which may have tens of MB; of a magnet all of it.
+std::string encode_head(bt_source const &s)
 {
         auto const &p = s.params;
         if (!p.ti)
                 return magnet_of(p, s.selected);
-        auto const info = p.ti->info_section();
         std::string r = "d";
         if (!p.trackers.empty())
                 put_trackers(r, p);
         r += "4:info";
-        r.append(info.data(), std::size_t(info.size()));
+        return r;
+}
+
+// What stands behind it.
+std::string encode_tail(bt_source const &s)
+{
+        auto const &p = s.params;
+        std::string r;
         put(r, "magnetfs");
         r += 'd';
         if (p.ti->v2())
@@ -303,18 +310,45 @@ std::unique_ptr<bt_source> source_of(lt::add_torrent_params &&resume, known_sour
 
 extern "C" {
 
-int bt_source_save(const struct bt_source *s, void **ret, size_t *ret_len)
+int bt_source_parts(const struct bt_source *s, struct bt_bytes parts[BT_SOURCE_PARTS], void **owned)
 {
         return guarded(nullptr, [&] {
-                auto const bytes = encode(*s);
-                void *const copy = std::malloc(bytes.size());
-                if (!copy)
+                auto const head = encode_head(*s);
+                auto const tail = s->params.ti ? encode_tail(*s) : std::string();
+                auto const info =
+                        s->params.ti ? s->params.ti->info_section() : lt::span<char const>();
+                auto *const bytes = static_cast<char *>(std::malloc(head.size() + tail.size()));
+                if (!bytes)
                         return -ENOMEM;
-                std::memcpy(copy, bytes.data(), bytes.size());
-                *ret = copy;
-                *ret_len = bytes.size();
+                std::copy(tail.begin(), tail.end(), std::copy(head.begin(), head.end(), bytes));
+                parts[0] = {bytes, head.size()};
+                parts[1] = {info.data(), std::size_t(info.size())};
+                parts[2] = {bytes + head.size(), tail.size()};
+                *owned = bytes;
                 return 0;
         });
+}
+
+int bt_source_save(const struct bt_source *s, void **ret, size_t *ret_len)
+{
+        bt_bytes parts[BT_SOURCE_PARTS];
+        void *owned = nullptr;
+        int const r = bt_source_parts(s, parts, &owned);
+        if (r < 0)
+                return r;
+        auto const len = parts[0].len + parts[1].len + parts[2].len;
+        auto *const bytes = static_cast<char *>(std::malloc(len));
+        auto *to = bytes;
+        for (auto const &part : parts) {
+                if (to && part.len > 0)
+                        to = static_cast<char *>(std::memcpy(to, part.data, part.len)) + part.len;
+        }
+        std::free(owned);
+        if (!bytes)
+                return -ENOMEM;
+        *ret = bytes;
+        *ret_len = len;
+        return 0;
 }
 
 int bt_source_load(const void *data, size_t len, bool loopback, struct bt_source **ret,

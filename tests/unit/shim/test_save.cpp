@@ -792,6 +792,33 @@ void test_all_hashes(void **)
         assert_true(hashes_of(save(b.saved(t, u))) == hashes_of(save(s)));
 }
 
+// A magnet and the metadata that has come are what is saved from then on.
+void test_a_magnet_is_joined_with_its_metadata(void **)
+{
+        auto const c = make_content(kind::hybrid, 4 * block, {21 * block + 9, 3});
+        auto const torrent = source_from_torrent(c.torrent);
+        auto const magnet = source_from_magnet(magnet_of(*bt_source_hash(torrent.get()), 7) +
+                                               "&dn=name&tr=http://tracker.example/announce&so=1");
+        bt_source *joined = nullptr;
+
+        assert_false(bt_source_is_whole(magnet.get()));
+        assert_int_equal(bt_source_join(magnet.get(), bt_source_meta(torrent.get()), &joined), 0);
+        auto const whole = source(joined);
+        assert_true(bt_source_is_whole(whole.get()));
+        auto const kept = load(save(whole));
+        for (auto const *s : {&whole, &kept}) {
+                assert_true(metadata_of(*s) == metadata_of(torrent));
+                assert_true(has(bt_source_magnet(s->get()), "tracker.example"));
+                assert_false(bt_source_selects(s->get(), 0));
+                assert_true(bt_source_selects(s->get(), 1));
+                assert_int_equal(
+                        bt_source_check(s->get(), 0, c.bytes.data(), std::size_t(c.piece_length)),
+                        1);
+        }
+        assert_true(has(save(whole), "5:peersl6:"));
+        assert_false(bt_source_is_whole(magnet.get()));
+}
+
 // ---- what an earlier run has left ----
 
 // Each piece of each kind of torrent is right, and wrong with any byte changed; also of a source
@@ -951,6 +978,7 @@ int main()
                 cmocka_unit_test(test_some_hashes_of_pieces),
                 cmocka_unit_test(test_some_hashes_of_blocks),
                 cmocka_unit_test(test_all_hashes),
+                cmocka_unit_test(test_a_magnet_is_joined_with_its_metadata),
                 cmocka_unit_test(test_check),
                 cmocka_unit_test(test_check_without_hashes),
                 cmocka_unit_test(test_the_most_useful_peer_is_first),
