@@ -57,10 +57,11 @@ static const char *reason_of(int r)
 {
         switch (-r) {
         case ENOSPC:
-                return "no room on the disk of the cache; remove torrents, or make room there";
+                return "no room on the disk of the cache or of the state folder; remove torrents, "
+                       "or make room there";
         case EDQUOT:
-                return "the quota on the disk of the cache is used up; remove torrents, or make "
-                       "room there";
+                return "the quota on the disk of the cache or of the state folder is used up; "
+                       "remove torrents, or make room there";
         default:
                 return strerror(-r);
         }
