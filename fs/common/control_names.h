@@ -9,6 +9,7 @@
 /* in the control directory */
 #define NAME_ADD           "add"
 #define NAME_ADD_TEMPORARY "add-temporary"
+#define NAME_RECALL        "recall"
 #define NAME_STATUS        "status" /* of a torrent, too */
 #define NAME_SESSION       "session"
 #define NAME_EVENTS        "events"

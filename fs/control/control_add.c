@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* control_add.c: what is written to documents. Some lines are taken in at once; what may take its
- * time is left to the chores, and its write or flush is answered when it is done. */
+/* control_add.c: what is written to documents. That is done by the chores, as it waits until the
+ * catalog has it on the disk; its write or flush is answered then. */
 #include "control/control_private.h"
 #include "common/limits.h"
 
@@ -16,8 +16,6 @@
 
 /* Answers of `add` that were not read, some 300,000 of them: then nothing more is taken. */
 enum { ANSWERS_BYTES_MAX = 64 << 20 };
-/* What is taken in at once, in the loop of the mount: no more than some lines. */
-enum { SMALL_BYTES = 4096 };
 
 /* ---- taking in ---- */
 
@@ -94,36 +92,99 @@ static bool is_deaf(struct doc *d)
         return deaf;
 }
 
-/* Parses all that is complete, then adds all of it, or nothing. Under no lock. */
+/* Puts in place of *source, which is little more than a hash, what a torrent of it was added by.
+ * One that is here is used, its reference is in *here, and *source becomes NULL. -ENOENT. */
+static int recall(struct engine *e, struct bt_source **source, struct torrent **here,
+                  struct bt_error *err)
+{
+        const struct bt_hash *hash = bt_source_hash(*source);
+        struct bt_source *known = NULL;
+        char hex[2][BT_HEX_MAX];
+        struct torrent *t = NULL;
+
+        bt_hash_v1_hex(hash, hex[0]);
+        bt_hash_v2_hex(hash, hex[1]);
+        for (unsigned i = 0; i < 2 && !t; i++)
+                if (hex[i][0])
+                        t = registry_by_hash(engine_registry(e), hex[i]);
+        if (t)
+                engine_touch(t);
+        else
+                known = engine_recall(e, hash);
+        bt_source_free(*source);
+        *source = known;
+        *here = t;
+        if (t || known)
+                return 0;
+        snprintf(err->text, sizeof err->text, "no torrent of that hash was here within a day");
+        return -ENOENT;
+}
+
+/* What of the sources is added, in order, until one can't be. Under no lock. */
+static int add_all(struct doc *d, struct sources *s, struct torrent **added, size_t *n_added,
+                   struct bt_error *err)
+{
+        struct engine *e = d->control->engine;
+        int r = 0;
+
+        for (size_t i = 0; i < s->n; i++) {
+                struct bt_source *source = s->list[i];
+
+                s->list[i] = NULL;
+                if (r == 0 && engine_env(e)->stopping)
+                        r = -ENODEV;
+                if (r == 0 && doc_is_fixed(d, FIXED_RECALL)) {
+                        r = recall(e, &source, &added[*n_added], err);
+                        if (r == 0 && !source)
+                                ++*n_added;
+                }
+                if (r < 0 || !source) {
+                        bt_source_free(source);
+                        continue;
+                }
+                r = engine_add(e, source, doc_is_fixed(d, FIXED_ADD), &added[*n_added]);
+                if (r == 0)
+                        ++*n_added;
+                else
+                        snprintf(err->text, sizeof err->text, "cannot add it: %s",
+                                 store_open_error(-r));
+        }
+        return r;
+}
+
+/* Parses all that is complete, then adds all of it, or nothing where one is malformed. At the
+ * return it is remembered, too. Under no lock. */
 static int take_in(struct doc *d, bool final)
 {
         struct control *c = d->control;
         struct sources s = {0};
         struct bt_error err = {0};
-        int r = parse_items(d, final, &s, &err);
+        struct torrent **added = NULL;
+        size_t n = 0;
+        int r = parse_items(d, final, &s, &err), q = 0;
 
-        for (size_t i = 0; i < s.n; i++) {
-                struct torrent *t;
-
-                if (r < 0) {
-                        bt_source_free(s.list[i]);
-                        continue;
-                }
-                r = engine_env(c->engine)->stopping ? -ENODEV : 0;
-                if (r < 0) {
-                        bt_source_free(s.list[i]);
-                        continue;
-                }
-                r = engine_add(c->engine, s.list[i], doc_is_fixed(d, FIXED_ADD), &t);
-                if (r < 0) {
-                        snprintf(err.text, sizeof err.text, "cannot add it: %s",
-                                 store_open_error(-r));
-                        continue;
-                }
-                answer_add(d, t, NULL);
-                torrent_unref(t);
+        if (r == 0 && s.n > 0) {
+                added = calloc(s.n, sizeof(struct torrent *));
+                r = added ? 0 : -ENOMEM;
         }
+        if (r == 0 && s.n > 0) {
+                engine_begin(c->engine);
+                r = add_all(d, &s, added, &n, &err);
+                q = engine_commit(c->engine);
+                if (q < 0)
+                        snprintf(err.text, sizeof err.text,
+                                 "it cannot be written to the state folder: %s", strerror(-q));
+        }
+        for (size_t i = 0; i < n; i++) {
+                if (q == 0)
+                        answer_add(d, added[i], NULL);
+                torrent_unref(added[i]);
+        }
+        free(added);
+        for (size_t i = 0; i < s.n; i++)
+                bt_source_free(s.list[i]);
         free(s.list);
+        r = q < 0 ? q : r;
         if (r < 0) {
                 intake_clear(&d->intake);
                 answer_add(d, NULL, err.text);
@@ -134,6 +195,7 @@ static int take_in(struct doc *d, bool final)
 static int write_keep(struct doc *d, const char *data, size_t len)
 {
         struct torrent *t;
+        int r;
 
         if (len > 0 && data[len - 1] == '\n')
                 len--;
@@ -143,9 +205,9 @@ static int write_keep(struct doc *d, const char *data, size_t len)
         doc_follow(d);
         t = torrent_ref(d->torrent);
         pthread_mutex_unlock(&d->control->lock);
-        engine_set_kept(d->control->engine, t, data[0] == '1');
+        r = engine_set_kept(d->control->engine, t, data[0] == '1');
         torrent_unref(t);
-        return 0;
+        return r;
 }
 
 static int write_add(struct doc *d, const void *data, size_t len)
@@ -254,7 +316,9 @@ static void run_writing(struct chore *chore)
 {
         struct writing *w = (struct writing *)((char *)chore - offsetof(struct writing, chore));
         struct control *c = w->doc->control;
-        int r = w->flush ? flush_add(w->doc) : write_add(w->doc, w->data, w->len);
+        int r = w->flush          ? flush_add(w->doc)
+                : w->doc->torrent ? write_keep(w->doc, w->data, w->len)
+                                  : write_add(w->doc, w->data, w->len);
 
         pthread_mutex_lock(&c->lock);
         w->result = r;
@@ -299,38 +363,22 @@ static int write_later(struct doc *d, const void *data, size_t len, void *reques
         return -ENODEV;
 }
 
-/* Whether so many more bytes are taken in within a moment. What begins with a d may be a .torrent.
- */
-static bool is_small(struct doc *d, const char *data, size_t len)
+int doc_write(struct doc *d, const void *data, size_t len, void *request, pid_t tid, uint64_t *id)
 {
-        size_t pending;
+        return doc_is_writable(d->node) ? write_later(d, data, len, request, tid, id) : -EROFS;
+}
+
+int doc_flush(struct doc *d, void *request, pid_t tid, uint64_t *id)
+{
         bool busy;
 
         pthread_mutex_lock(&d->control->lock);
         busy = d->n_writing > 0;
         pthread_mutex_unlock(&d->control->lock);
-        if (busy)
-                return false;
-        pending = intake_pending(&d->intake);
-        return pending + len <= SMALL_BYTES &&
-               (pending > 0 ? !intake_is_torrent(&d->intake) : len == 0 || data[0] != 'd');
-}
-
-int doc_write(struct doc *d, const void *data, size_t len, void *request, pid_t tid, uint64_t *id)
-{
-        if (d->node.number != 0)
-                return d->node.node == CONTROL_KEEP ? write_keep(d, data, len) : -EROFS;
-        if (!doc_is_add(d))
-                return -EROFS;
-        return is_small(d, data, len) ? write_add(d, data, len)
-                                      : write_later(d, data, len, request, tid, id);
-}
-
-int doc_flush(struct doc *d, void *request, pid_t tid, uint64_t *id)
-{
-        if (!doc_is_add(d))
+        /* The last line had its newline, as a rule. */
+        if (!doc_is_add(d) || (!busy && intake_pending(&d->intake) == 0))
                 return 0;
-        return is_small(d, NULL, 0) ? flush_add(d) : write_later(d, NULL, 0, request, tid, id);
+        return write_later(d, NULL, 0, request, tid, id);
 }
 
 void control_end(struct control *c)

@@ -37,7 +37,8 @@ struct doc {
         bool mute; /* nobody can read answers: opened for writing only */
 
         /* under control->lock */
-        struct torrent *torrent; /* a reference, or NULL */
+        struct torrent *torrent;  /* a reference, or NULL */
+        struct bt_source *source; /* what it is made of: a reference, or NULL */
         struct text_cursor made;
         size_t given;       /* of streams: bytes that were read */
         unsigned n_writing; /* by the chores */
@@ -79,10 +80,11 @@ static inline bool doc_is_fixed(const struct doc *d, uint32_t node)
         return d->node.number == 0 && d->node.node == node;
 }
 
-/* add or add-temporary. */
+/* What takes torrents in: add, add-temporary or recall. */
 static inline bool doc_is_add(const struct doc *d)
 {
-        return doc_is_fixed(d, FIXED_ADD) || doc_is_fixed(d, FIXED_ADD_TEMPORARY);
+        return doc_is_fixed(d, FIXED_ADD) || doc_is_fixed(d, FIXED_ADD_TEMPORARY) ||
+               doc_is_fixed(d, FIXED_RECALL);
 }
 
 /* Whether an id is meant: the handler of an interrupt knows its low 32 bits alone. */

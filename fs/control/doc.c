@@ -11,6 +11,19 @@
 /* What one read has made of a long document, in the loop of the mount: a millisecond or two. */
 enum { MADE_BYTES_MAX = 64 * 1024 };
 
+static void add_torrent(const struct bt_source *source, struct text *text)
+{
+        void *data;
+        size_t len;
+
+        if (bt_source_save(source, &data, &len) < 0) {
+                text->failed = true;
+                return;
+        }
+        text_add(text, data, len);
+        bt_free(data);
+}
+
 /* Makes the text reach at least to end, or be whole. */
 static void make_until(struct doc *d, uint64_t end)
 {
@@ -36,8 +49,10 @@ static void make_until(struct doc *d, uint64_t end)
         if (d->node.node == CONTROL_STATUS) {
                 document_torrent(e, d->torrent, text);
         } else if (d->node.node == CONTROL_MAGNET) {
-                text_adds(text, bt_source_magnet(d->torrent->source));
+                text_adds(text, bt_source_magnet(d->source));
                 text_adds(text, "\n");
+        } else if (d->node.node == CONTROL_TORRENT) {
+                add_torrent(d->source, text);
         } else if (d->node.node == CONTROL_KEEP) {
                 text_adds(text, d->torrent->kept ? "1\n" : "0\n");
         }
@@ -47,16 +62,17 @@ static void make_until(struct doc *d, uint64_t end)
 bool doc_is(struct node n)
 {
         if (n.number == 0)
-                return n.kind == NODE_TREE &&
-                       ((n.node >= FIXED_ADD && n.node <= FIXED_EVENTS) || n.node == FIXED_SESSION);
-        return n.kind == NODE_CONTROL && n.node >= CONTROL_STATUS && n.node <= CONTROL_KEEP;
+                return n.kind == NODE_TREE && ((n.node >= FIXED_ADD && n.node <= FIXED_EVENTS) ||
+                                               n.node == FIXED_SESSION || n.node == FIXED_RECALL);
+        return n.kind == NODE_CONTROL && n.node >= CONTROL_STATUS && n.node <= CONTROL_TORRENT;
 }
 
 bool doc_is_writable(struct node n)
 {
         if (n.number == 0)
                 return n.kind == NODE_TREE &&
-                       (n.node == FIXED_ADD || n.node == FIXED_ADD_TEMPORARY);
+                       (n.node == FIXED_ADD || n.node == FIXED_ADD_TEMPORARY ||
+                        n.node == FIXED_RECALL);
         return n.kind == NODE_CONTROL && n.node == CONTROL_KEEP;
 }
 
@@ -75,6 +91,10 @@ int doc_open(struct control *c, struct node n, bool mute, struct doc **ret)
                         free(d);
                         return -ESTALE;
                 }
+                d->torrent->load_error = 0;
+                /* Who asks for its files, a playlist of them for one, will want them. */
+                if (n.node == CONTROL_FILES)
+                        engine_touch(d->torrent);
         }
         pthread_mutex_lock(&c->lock);
         DL_APPEND2(c->docs, d, prev, next_doc);
@@ -94,6 +114,8 @@ void doc_close(struct doc *d)
                 c->reply.poll_drop(d->poll_handle);
         intake_clear(&d->intake);
         torrent_unref(d->torrent);
+        listing_unref(d->made.listing);
+        bt_source_free(d->source);
         free(d->made.text.data);
         free(d);
 }
@@ -108,6 +130,37 @@ void doc_follow(struct doc *d)
         }
 }
 
+/* Takes hold of what the document is made of. One that is asleep may have to be asked for it. */
+static int hold_content(struct doc *d)
+{
+        struct torrent *t = d->torrent;
+        int r;
+
+        switch (d->node.node) {
+        case CONTROL_FILES:
+                r = d->made.begun ? 0 : torrent_ready(t);
+                if (r == 0 && !d->made.listing)
+                        d->made.listing = torrent_listing(t);
+                return r < 0 || d->made.listing ? r : t->load_error ? -t->load_error : -EAGAIN;
+        case CONTROL_TORRENT:
+                if (!torrent_has_metadata(t))
+                        return -ENODATA;
+                /* fall through */
+        case CONTROL_MAGNET:
+                if (!d->source)
+                        d->source = torrent_source(t);
+                if (!d->source && torrent_ready(t) == -ENOENT)
+                        return -ESTALE;
+                if (!d->source)
+                        return t->load_error ? -t->load_error : -EAGAIN;
+                /* It has just come. */
+                return d->node.node == CONTROL_TORRENT && !bt_source_is_whole(d->source) ? -ENODATA
+                                                                                         : 0;
+        default:
+                return 0;
+        }
+}
+
 int doc_readable(struct doc *d)
 {
         doc_follow(d);
@@ -115,9 +168,7 @@ int doc_readable(struct doc *d)
                 return -ENODEV;
         if (doc_is_fixed(d, FIXED_EVENTS))
                 return d->given < d->made.text.len ? 0 : -EAGAIN;
-        if (d->node.number != 0 && d->node.node == CONTROL_FILES && !d->made.begun)
-                return torrent_ready(d->torrent);
-        return 0;
+        return d->node.number != 0 ? hold_content(d) : 0;
 }
 
 int doc_take(struct doc *d, uint64_t off, size_t size, void **data, size_t *len)

@@ -62,16 +62,17 @@ static void add_number_or_null(cJSON *json, const char *name, bool known, double
 static cJSON *torrent_json(struct engine *e, struct torrent *t)
 {
         struct registry *reg = engine_registry(e);
-        struct listing *l = torrent_listing(t);
         char name[NAME_BYTES_MAX + 1] = "";
         cJSON *json = cJSON_CreateObject();
         struct torrent_status st;
+        struct summary known;
 
         torrent_get_status(t, &st);
+        torrent_get_summary(t, &known);
         (void)registry_name(reg, t, name);
         add_hashes(reg, t, json);
         cJSON_AddStringToObject(json, "name", name);
-        cJSON_AddStringToObject(json, "state", st.state == TORRENT_PENDING ? "pending" : "awake");
+        cJSON_AddStringToObject(json, "state", torrent_state_name(st.state));
         if (st.failed)
                 cJSON_AddStringToObject(json, "error", st.problem);
         else
@@ -81,20 +82,19 @@ static cJSON *torrent_json(struct engine *e, struct torrent *t)
                 cJSON_AddStringToObject(json, "problem", st.problem);
         cJSON_AddBoolToObject(json, "kept", t->kept);
         cJSON_AddNumberToObject(json, "addedAt", (double)t->added_at);
-        add_number_or_null(json, "length", l, (double)st.length);
+        add_number_or_null(json, "length", known.known, (double)st.length);
         cJSON_AddNumberToObject(json, "haveBytes", (double)st.have_bytes);
         cJSON_AddNumberToObject(json, "progress",
                                 st.length ? (double)st.have_bytes / (double)st.length : 0);
-        add_number_or_null(json, "pieceLength", l, l ? l->piece_length : 0);
-        add_number_or_null(json, "pieces", l, l ? l->pieces : 0);
-        add_number_or_null(json, "fileCount", l, l ? bt_meta_files(l->meta) : 0);
+        add_number_or_null(json, "pieceLength", known.known, known.piece_length);
+        add_number_or_null(json, "pieces", known.known, known.pieces);
+        add_number_or_null(json, "fileCount", known.known, known.files);
         cJSON_AddNumberToObject(json, "downloadRate", st.stats.download_rate);
         cJSON_AddNumberToObject(json, "uploadRate", st.stats.upload_rate);
         cJSON_AddNumberToObject(json, "peers", st.stats.peers);
         cJSON_AddNumberToObject(json, "seeds", st.stats.seeds);
         cJSON_AddNumberToObject(json, "readers", st.readers);
         cJSON_AddNumberToObject(json, "parkedReads", st.parked_reads);
-        listing_unref(l);
         return json;
 }
 
@@ -233,15 +233,11 @@ void document_status(struct engine *e, const char *mountpoint, struct text_curso
 
 void document_files(struct engine *e, struct torrent *torrent, struct text_cursor *c, uint64_t end)
 {
-        struct listing *l;
-
         if (!c->begun)
                 begin_files(e, torrent, c);
         c->begun = true;
-        l = torrent_listing(torrent);
         while (!c->whole && !c->text.failed && c->text.len < end)
-                c->whole = !more_files(l, c);
-        listing_unref(l);
+                c->whole = !more_files(c->listing, c);
 }
 
 void document_torrent(struct engine *e, struct torrent *torrent, struct text *text)

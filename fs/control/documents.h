@@ -20,7 +20,8 @@ struct text {
 /* Where a long text goes on. */
 struct text_cursor {
         struct text text;
-        uint32_t next; /* a file's node, or the number of the last torrent */
+        uint32_t next;           /* a file's node, or the number of the last torrent */
+        struct listing *listing; /* of the torrent whose files it names: a reference */
         bool begun, whole;
 };
 
@@ -28,7 +29,7 @@ void text_add(struct text *t, const char *s, size_t len);
 void text_adds(struct text *t, const char *s);
 
 /* Makes the text reach at least to end, or be whole: of all torrents, of one torrent's files (its
- * metadata must be known). */
+ * listing must be in the cursor). */
 void document_status(struct engine *e, const char *mountpoint, struct text_cursor *c, uint64_t end);
 void document_files(struct engine *e, struct torrent *torrent, struct text_cursor *c, uint64_t end);
 /* What the status says besides its torrents: as long however many there are. */

@@ -7,13 +7,14 @@
 
 #define COLUMNS                                                                                    \
         "number, hex, v1, v2, name, claim, name_index, kept, added_at, used_at, metadata, length," \
-        " have_bytes, piece_length, pieces, files, directories"
+        " have_bytes, piece_length, pieces, files, directories, to_fill"
 
 static const char *const sql[CATALOG_STATEMENTS] = {
         [CATALOG_PUT] = ("REPLACE INTO torrents (" COLUMNS ")"
                          " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14,"
-                         " ?15, ?16, ?17)"),
-        [CATALOG_PUT_SOURCE] = "REPLACE INTO sources (number, data) VALUES (?1, ?2)",
+                         " ?15, ?16, ?17, ?18)"),
+        /* Its bytes follow: a value that is bound is copied for the row. */
+        [CATALOG_PUT_SOURCE] = "REPLACE INTO sources (number, data) VALUES (?1, zeroblob(?2))",
         [CATALOG_PUT_HAVE] = "REPLACE INTO haves (number, checked, map) VALUES (?1, ?2, ?3)",
         [CATALOG_PUT_FACT] = "REPLACE INTO facts (name, data) VALUES (?1, ?2)",
         [CATALOG_DROP_TORRENT] = "DELETE FROM torrents WHERE number = ?1",
@@ -32,7 +33,6 @@ static const char *const sql[CATALOG_STATEMENTS] = {
         [CATALOG_EXPIRE] = "DELETE FROM retired WHERE until <= ?1",
         [CATALOG_DOUBT] = "UPDATE haves SET checked = 0 WHERE checked <> 0",
         [CATALOG_HAS_SOURCE] = "SELECT number FROM sources WHERE number = ?1",
-        [CATALOG_SOURCE_BYTES] = "SELECT length(data) FROM sources WHERE number = ?1",
         [CATALOG_GET_HAVE] = "SELECT map, checked FROM haves WHERE number = ?1",
         [CATALOG_GET_FACT] = "SELECT data FROM facts WHERE name = ?1",
         [CATALOG_RECALL] = "SELECT id FROM retired WHERE v1 = ?1 OR v2 = ?1",
@@ -171,16 +171,36 @@ int catalog_put(struct catalog *c, const struct catalog_row *row)
         sqlite3_bind_int(s, ++at, row->metadata);
         for (unsigned i = 0; i < sizeof metadata / sizeof *metadata; i++)
                 sqlite3_bind_int64(s, ++at, row->metadata ? metadata[i] : 0);
+        bind_text(s, ++at, row->to_fill);
         return run(c, CATALOG_PUT);
+}
+
+int catalog_put_source_parts(struct catalog *c, uint32_t number, const struct bt_bytes *parts,
+                             size_t n)
+{
+        sqlite3_stmt *s = c->statements[CATALOG_PUT_SOURCE];
+        sqlite3_blob *blob = NULL;
+        size_t len = 0, at = 0;
+        int rc;
+
+        for (size_t i = 0; i < n; i++)
+                len += parts[i].len;
+        sqlite3_bind_int64(s, 1, number);
+        sqlite3_bind_int64(s, 2, (int64_t)len);
+        if (run(c, CATALOG_PUT_SOURCE) < 0)
+                return c->failed;
+        rc = sqlite3_blob_open(c->writer, "main", "sources", "data", number, 1, &blob);
+        for (size_t i = 0; rc == SQLITE_OK && i < n; at += parts[i++].len)
+                if (parts[i].len > 0)
+                        rc = sqlite3_blob_write(blob, parts[i].data, (int)parts[i].len, (int)at);
+        note(c, catalog_errno(c->writer, rc));
+        sqlite3_blob_close(blob);
+        return c->failed;
 }
 
 int catalog_put_source(struct catalog *c, uint32_t number, const void *data, size_t len)
 {
-        sqlite3_stmt *s = c->statements[CATALOG_PUT_SOURCE];
-
-        sqlite3_bind_int64(s, 1, number);
-        bind_bytes(c, s, 2, data, len);
-        return run(c, CATALOG_PUT_SOURCE);
+        return catalog_put_source_parts(c, number, &(struct bt_bytes){data, len}, 1);
 }
 
 int catalog_put_have(struct catalog *c, uint32_t number, const void *map, size_t len, bool checked)
@@ -266,6 +286,7 @@ static void row_of(sqlite3_stmt *s, struct catalog_row *row)
         row->pieces = (uint32_t)sqlite3_column_int64(s, at++);
         row->files = (uint32_t)sqlite3_column_int64(s, at++);
         row->directories = (uint32_t)sqlite3_column_int64(s, at++);
+        row->to_fill = text_of(s, at++);
 }
 
 int catalog_each(struct catalog *c, int (*fn)(void *arg, const struct catalog_row *row), void *arg)
@@ -381,16 +402,6 @@ int catalog_get_source(struct catalog *c, uint32_t number, void **ret, size_t *r
 
         if (r == 0)
                 r = read_data(c, "sources", number, ret, ret_len);
-        return let_go(c, s, r);
-}
-
-int catalog_source_bytes(struct catalog *c, uint32_t number, size_t *ret_len)
-{
-        sqlite3_stmt *s = take_with(c, CATALOG_SOURCE_BYTES, number);
-        int r = first(c, s);
-
-        if (r == 0)
-                *ret_len = (size_t)sqlite3_column_int64(s, 0);
         return let_go(c, s, r);
 }
 

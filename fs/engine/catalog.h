@@ -16,7 +16,7 @@ struct catalog;
 
 /* The version of the schema that is written. An older one is brought up to it, a newer one is left
  * alone. */
-enum { CATALOG_VERSION = 1 };
+enum { CATALOG_VERSION = 2 };
 
 /* A torrent that is remembered. As an argument the strings are borrowed; what catalog_each gives
  * lives until its function returns. */
@@ -35,6 +35,8 @@ struct catalog_row {
         uint64_t length; /* of the files that users see */
         uint64_t have_bytes;
         uint32_t piece_length, pieces, files, directories;
+
+        const char *to_fill; /* which files are to be fetched though nobody reads them, as text */
 };
 
 /* How the last run left it. */
@@ -74,6 +76,9 @@ void catalog_rollback(struct catalog *c);
 int catalog_put(struct catalog *c, const struct catalog_row *row);
 /* What it was added by, as bt_source_save gives it; with the metadata once that is known. */
 int catalog_put_source(struct catalog *c, uint32_t number, const void *data, size_t len);
+/* The same where it comes in parts, which are not copied: it may have tens of MB. */
+int catalog_put_source_parts(struct catalog *c, uint32_t number, const struct bt_bytes *parts,
+                             size_t n);
 /* The pieces that are in its store, as a bitmap (have.h). checked: each was verified, and is on the
  * disk; else it is to be hashed before it is used. */
 int catalog_put_have(struct catalog *c, uint32_t number, const void *map, size_t len, bool checked);
@@ -92,8 +97,6 @@ int catalog_put_fact(struct catalog *c, const char *name, const void *data, size
 /* ---- reading. *ret is malloc'ed. -ENOENT: there is none; -ENOMEM; -EIO. ---- */
 
 int catalog_get_source(struct catalog *c, uint32_t number, void **ret, size_t *ret_len);
-/* Its length without the bytes, to judge what a load would cost. */
-int catalog_source_bytes(struct catalog *c, uint32_t number, size_t *ret_len);
 int catalog_get_have(struct catalog *c, uint32_t number, void **ret, size_t *ret_len,
                      bool *checked);
 /* What a torrent that was retired had been added by; hex: any of its hashes. */

@@ -51,7 +51,6 @@ enum catalog_statement {
         CATALOG_DOUBT,
         CATALOG_WRITES, /* those below belong to the reader */
         CATALOG_HAS_SOURCE = CATALOG_WRITES,
-        CATALOG_SOURCE_BYTES,
         CATALOG_GET_HAVE,
         CATALOG_GET_FACT,
         CATALOG_RECALL,

@@ -19,8 +19,8 @@ static const char *const steps[] = {
                                         " hex TEXT NOT NULL CHECK (length(hex) IN (40, 64)),"
                                         " v1 TEXT CHECK (length(v1) = 40),"
                                         " v2 TEXT CHECK (length(v2) = 64),"
-                                        " name TEXT NOT NULL,"
-                                        " claim TEXT NOT NULL,"
+                                        " name TEXT NOT NULL CHECK (instr(CAST(name AS BLOB), x'00') = 0),"
+                                        " claim TEXT NOT NULL CHECK (instr(CAST(claim AS BLOB), x'00') = 0),"
                                         " name_index INTEGER NOT NULL,"
                                         " kept INTEGER NOT NULL,"
                                         " added_at INTEGER NOT NULL,"
@@ -55,6 +55,7 @@ static const char *const steps[] = {
                                         " name TEXT PRIMARY KEY NOT NULL,"
                                         " data BLOB NOT NULL"
                                         ") STRICT;",
+        "ALTER TABLE torrents ADD COLUMN to_fill TEXT NOT NULL DEFAULT ''",
 };
 
 _Static_assert(sizeof steps / sizeof *steps == CATALOG_VERSION, "a step to each version");

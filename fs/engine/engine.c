@@ -2,6 +2,7 @@
 #include "engine/engine_private.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -26,6 +27,8 @@ enum { READS_TICK_MS = 200, LIFE_TICK_MS = 1000 };
  * does.
  */
 enum { SEATS = 2000, MORE_SEATS = 1000 };
+/* At the end the session has so long to say which peers it knows. */
+enum { PEERS_MS = 200 };
 
 void engine_wake(struct engine *e)
 {
@@ -49,6 +52,7 @@ static void run_passed(struct engine *e)
         pthread_mutex_unlock(&e->lock);
         for (size_t i = 0; i < n; i++) {
                 parked_piece_passed(list[i].torrent, list[i].piece);
+                engine_mark(e, list[i].torrent, DIRTY_HAVE);
                 engine_look_after(e, list[i].torrent); /* its progress */
                 torrent_unref(list[i].torrent);
         }
@@ -156,6 +160,13 @@ static void *engine_thread(void *arg)
 
 /* ---- life ---- */
 
+/* env->wake. */
+static void wake(struct torrent *t)
+{
+        if (t->env->stopping || !engine_wake_up(engine_of(t), t))
+                t->waking = false; /* with the next wish */
+}
+
 int engine_new(const struct engine_options *o, struct engine **ret)
 {
         struct engine *e = calloc(1, sizeof *e);
@@ -168,12 +179,13 @@ int engine_new(const struct engine_options *o, struct engine **ret)
         e->env.read_timeout_ms = o->read_timeout_ms;
         e->env.fill = o->fill;
         e->env.looks_apart = true;
-        /* A kept torrent stays awake: nothing brings one back that sleeps. */
-        e->life_rules = (struct life_rules){.idle_ms = o->idle_timeout_ms, .sleep = false};
+        e->life_rules = (struct life_rules){.idle_ms = o->idle_timeout_ms};
         e->fetch_rules = (struct fetch_rules){.timeout_ms = o->metadata_timeout_ms,
                                               .pause_ms = o->retry_delay_ms,
                                               .retries = o->retries};
         e->env.stir = engine_stir;
+        e->env.wake = wake;
+        e->env.check = engine_check;
         e->sample.run = sample;
         e->turns = (struct turns){.seats = SEATS, .more_seats = MORE_SEATS};
         e->started_ms = clock_ms();
@@ -183,8 +195,15 @@ int engine_new(const struct engine_options *o, struct engine **ret)
         e->helper_pid = -1;
         pthread_mutex_init(&e->lock, NULL);
         r = registry_new(&e->registry);
-        if (r >= 0)
-                r = cache_new(o->cache_dir_fd, o->cache_size, o->min_free, NULL, NULL, &e->cache);
+        if (r >= 0) {
+                r = library_open(e);
+                if (r < 0) {
+                        engine_free(e);
+                        return r;
+                }
+                r = cache_new(o->cache_dir_fd, o->cache_size, o->min_free, library_is_known, e,
+                              &e->cache);
+        }
         if (r < 0) {
                 engine_free(e);
                 return log_error_errno(r, "Cannot open the cache folder: %m");
@@ -216,7 +235,7 @@ int engine_start(struct engine *e, bool sidecar)
                                         .it_value = {.tv_nsec = READS_TICK_MS * 1000000L}};
         struct bt_error err = {0};
         size_t len;
-        void *state = engine_load_state(e, &len);
+        void *state = library_load_state(e, &len);
         int r;
 
         r = chores_new("disk", &e->env.disk);
@@ -252,6 +271,8 @@ int engine_start(struct engine *e, bool sidecar)
         if (r == 0 && e->options.helper_fd >= 0)
                 r = watch(e, e->options.helper_fd);
         if (r == 0)
+                sleep_start(e);
+        if (r == 0)
                 r = -pthread_create(&e->thread, NULL, engine_thread, e);
         if (r < 0)
                 return log_error_errno(r, "Cannot start the engine: %m");
@@ -280,9 +301,13 @@ void engine_halt(struct engine *e)
         e->running = false;
 }
 
+/* What is kept stays on the disk, all else goes. */
 static void end_torrent(struct torrent *t)
 {
-        (void)torrent_end(t, ENODEV);
+        if (t->kept)
+                torrent_leave(t, ENODEV);
+        else
+                (void)torrent_end(t, ENODEV);
 }
 
 static unsigned left_until(uint64_t end)
@@ -292,6 +317,55 @@ static unsigned left_until(uint64_t end)
         return end > now ? (unsigned)(end - now) : 0;
 }
 
+/* Has the session say what it knows of those that are awake; it has so long for that. */
+static void ask_for_peers(struct engine *e, unsigned timeout_ms)
+{
+        struct pollfd fd = {.fd = bt_session_event_fd(e->session), .events = POLLIN};
+        uint64_t end = clock_ms() + timeout_ms;
+        unsigned asked = 0;
+        struct torrent *t;
+
+        for (uint32_t n = 0; (t = registry_next(e->registry, n)); torrent_unref(t)) {
+                n = t->number;
+                if (!t->kept || !torrent_has_metadata(t) || !engine_bt_of(t))
+                        continue;
+                t->falling = true; /* see sleep_go_on */
+                asked++;
+                bt_torrent_save(engine_bt_of(t));
+        }
+        while (asked > 0 && left_until(end) > 0) {
+                if (poll(&fd, 1, (int)left_until(end)) > 0)
+                        bt_dispatch(e->session);
+                asked = 0;
+                DL_FOREACH2 (e->busy, t, busy_next)
+                        asked += t->falling && t->life.state != LIFE_GONE;
+        }
+}
+
+/* The session and what it has of the torrents are about to go; files may still be open. */
+static void detach_all(struct engine *e)
+{
+        struct torrent *t;
+
+        for (uint32_t n = 0; (t = registry_next(e->registry, n)); torrent_unref(t)) {
+                n = t->number;
+                (void)torrent_detach(t);
+        }
+}
+
+/* All that is to be remembered, in so far as it changed. */
+static bool save_all(struct engine *e)
+{
+        struct torrent *t;
+
+        for (uint32_t n = 0; (t = registry_next(e->registry, n)); torrent_unref(t)) {
+                n = t->number;
+                if (t->life.state == LIFE_AWAKE)
+                        engine_mark(e, t, DIRTY_ROW | DIRTY_HAVE);
+        }
+        return library_save(e) == 0;
+}
+
 bool engine_stop(struct engine *e, unsigned timeout_ms)
 {
         uint64_t end = clock_ms() + timeout_ms;
@@ -299,6 +373,7 @@ bool engine_stop(struct engine *e, unsigned timeout_ms)
         engine_halt(e);
         /* Lines that are being added end by themselves, as all is stopping. */
         if ((e->env.looks && !chores_stop(e->env.looks, timeout_ms)) ||
+            (e->own_library && !chores_stop(e->library, left_until(end))) ||
             (e->env.chores && !chores_stop(e->env.chores, left_until(end))) ||
             (e->env.disk && !chores_stop(e->env.disk, left_until(end)))) {
                 log_info("A large torrent or the disk takes more than %u ms; left to the exit",
@@ -309,13 +384,19 @@ bool engine_stop(struct engine *e, unsigned timeout_ms)
         if (!e->session)
                 return true;
         run_passed(e);
-        engine_save_state(e);
-        registry_clear(e->registry, end_torrent);
+        ask_for_peers(e, PEERS_MS);
+        library_save_state(e);
+        (void)save_all(e); /* most of it, before the session takes its time */
+        detach_all(e);
         e->abandoned = bt_session_close(e->session, timeout_ms) < 0;
         if (e->abandoned)
                 log_info("The BitTorrent session did not end in %u ms; left to the exit",
                          timeout_ms);
         e->session = NULL;
+        run_passed(e);
+        library_close(e, save_all(e));
+        if (!e->abandoned)
+                registry_clear(e->registry, end_torrent);
         return !e->abandoned;
 }
 
@@ -332,6 +413,9 @@ void engine_free(struct engine *e)
         if (!e || e->abandoned)
                 return;
         engine_drop_jobs(e);
+        DL_FOREACH_SAFE2 (e->loaded, t, next, loaded_next) {
+                torrent_unref(t);
+        }
         take_stirred(e);
         DL_FOREACH_SAFE2 (e->busy, t, next, busy_next) {
                 engine_leave_line(e, t); /* whoever has a seat is looked after */
@@ -344,6 +428,10 @@ void engine_free(struct engine *e)
         chores_free(e->env.looks);
         chores_free(e->env.chores);
         chores_free(e->env.disk);
+        if (e->own_library)
+                chores_free(e->library);
+        if (e->catalog)
+                library_close(e, e->running || !e->session);
         removal_free(e);
         registry_free(e->registry);
         cache_free(e->cache);

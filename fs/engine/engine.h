@@ -21,6 +21,8 @@ struct engine_options {
         uint64_t read_timeout_ms, metadata_timeout_ms, retry_delay_ms, idle_timeout_ms;
         unsigned retries;
         enum fill fill;
+        enum stay_awake stay_awake;
+        unsigned awake_max; /* so many torrents with metadata are with the session */
         bool loopback_peers;
         const struct bt_setting *settings;
         size_t n_settings;
@@ -74,14 +76,23 @@ struct torrent_env *engine_env(struct engine *e);
 const struct bt_limits *engine_limits(struct engine *e);
 bool engine_loopback_peers(const struct engine *e);
 
+/* Torrents are added between these two, by one thread, for which others that add, keep or remove
+ * wait. What was added is remembered, whatever happens to magnetfs, when engine_commit returns 0;
+ * else (-ENOSPC, -EROFS, -EIO) all of it is gone again. Blocking. */
+void engine_begin(struct engine *e);
+int engine_commit(struct engine *e);
 /* Adds a torrent of source (taken over in any case); one that is known is not added again, but
  * learns the source's trackers, web seeds and peers, tries again if it had failed, and may become
- * kept. *ret is a reference. -ENOMEM, -E2BIG and what torrent_set_content
- * gives. Any thread; does not wait for the session. */
+ * kept. One that was here within a day has its metadata at once. *ret is a reference. -ENOMEM,
+ * -E2BIG and what torrent_make_content gives. Does not wait for the session. */
 int engine_add(struct engine *e, struct bt_source *source, bool kept, struct torrent **ret);
-/* Removes a torrent with its data; that is done at the return. The helper tells those who watch the
- * root by inotify. Any thread; the chores delete its file. */
-void engine_remove(struct engine *e, struct torrent *t);
+/* What a torrent of that hash was added by that went as nobody used it, within a day: for
+ * engine_add. NULL: there was none. Blocking. */
+struct bt_source *engine_recall(struct engine *e, const struct bt_hash *hash);
+/* Removes a torrent with its data; at the return it is forgotten, whatever happens to magnetfs. The
+ * helper tells those who watch the root by inotify. Any thread; the chores delete its file. -errno:
+ * that could not be written down, and it stays. Blocking. */
+int engine_remove(struct engine *e, struct torrent *t);
 /* The number of the torrent that was removed under this name of the root, when the helper is still
  * to tell so; else 0. Any thread. */
 uint32_t engine_departed(struct engine *e, const char *name);
@@ -89,11 +100,24 @@ uint32_t engine_departed(struct engine *e, const char *name);
  * helper. 0: the rmdir may be granted; -ENOENT; -EBUSY: the torrent of that name is to stay. The
  * thread that opens files. */
 int engine_helper_rmdir(struct engine *e, const char *name);
-/* Keeps it, or lets it go when it is idle. Any thread. */
-void engine_set_kept(struct engine *e, struct torrent *t, bool kept);
-/* Somebody waits for the torrent's metadata: it goes before others that wait for their turn. Any
- * thread. */
+/* Keeps it, or lets it go when it is idle; as engine_remove. Any thread; blocking. */
+int engine_set_kept(struct engine *e, struct torrent *t, bool kept);
+/* Somebody uses the torrent without opening a file of it. Any thread. */
+void engine_touch(struct torrent *t);
+/* Somebody waits for the torrent's metadata: it goes before others that wait for their turn. Or for
+ * its content, which it has not while it is asleep: it is brought. The hook changed tells of it.
+ * Any thread. */
 void engine_hurry(struct engine *e, struct torrent *t);
+
+/* Brings the content of a torrent that is asleep, which takes milliseconds and does not wake it.
+ * done is called by another thread: 0, or -errno. Zeroed at first but for done; the caller's until
+ * then. Any thread. false: magnetfs is ending, and done is not called. */
+struct engine_load {
+        void (*done)(struct engine_load *l, int r);
+        struct torrent *torrent; /* a reference, until done returns */
+        struct chore chore;
+};
+bool engine_load(struct engine *e, struct torrent *t, struct engine_load *l);
 /* What the cache's file system said of itself a moment ago. Any thread; no I/O. */
 void engine_statvfs(struct engine *e, struct statvfs *ret);
 

@@ -28,8 +28,7 @@ void engine_push_job(struct engine *e, struct job *j)
         engine_wake(e);
 }
 
-static int push_job(struct engine *e, enum job_type type, struct torrent *t,
-                    struct bt_source *source)
+int engine_push(struct engine *e, enum job_type type, struct torrent *t, struct bt_source *source)
 {
         struct job *j = calloc(1, sizeof *j);
 
@@ -38,98 +37,6 @@ static int push_job(struct engine *e, enum job_type type, struct torrent *t,
         *j = (struct job){.type = type, .torrent = torrent_ref(t), .source = source};
         engine_push_job(e, j);
         return 0;
-}
-
-/* The engine's thread takes t, which has ended, out of the session (bt, may be NULL) and out of the
- * line. Needs no memory. */
-static void push_removed(struct engine *e, struct torrent *t, struct bt_torrent *bt)
-{
-        torrent_ref(t);
-        t->removed_bt = bt;
-        pthread_mutex_lock(&e->lock);
-        t->next_removed = e->removed;
-        e->removed = t;
-        pthread_mutex_unlock(&e->lock);
-        engine_wake(e);
-}
-
-int engine_add(struct engine *e, struct bt_source *source, bool kept, struct torrent **ret)
-{
-        struct bt_meta *meta = bt_source_meta(source);
-        struct content content = {0};
-        struct torrent *t;
-        int r;
-
-        r = registry_add(e->registry, &e->env, source, kept, &t);
-        if (r == -EEXIST) {
-                atomic_store(&t->last_used_ms, clock_ms());
-                if (push_job(e, JOB_MERGE, t, source) < 0)
-                        bt_source_free(source);
-                *ret = t;
-                return 0;
-        }
-        if (r < 0)
-                return r;
-        if (meta)
-                r = torrent_make_content(t, e->cache, meta, &content);
-        if (r == 0 && content.listing) {
-                r = torrent_set_content(t, &content);
-                if (r < 0)
-                        content_discard(&content);
-        }
-        /* Somebody has removed it already: it was added all the same. */
-        if (r == -ESTALE)
-                r = 0;
-        if (r >= 0)
-                r = push_job(e, JOB_ADD, t, NULL);
-        if (r < 0) {
-                (void)registry_remove(e->registry, t, false);
-                (void)torrent_end(t, EIO);
-                torrent_unref(t);
-                return r;
-        }
-        *ret = t;
-        return 0;
-}
-
-bool engine_drop(struct engine *e, struct torrent *t, bool unless_kept,
-                 char name[NAME_BYTES_MAX + 1])
-{
-        struct bt_torrent *bt;
-
-        if (!registry_name(e->registry, t, name) || !registry_remove(e->registry, t, unless_kept))
-                return false;
-        bt = torrent_end(t, EIO);
-        push_removed(e, t, bt);
-        engine_event(e, t, name, "removed");
-        e->hooks.changed(t);
-        e->hooks.gone(t->number);
-        return true;
-}
-
-void engine_set_kept(struct engine *e, struct torrent *t, bool kept)
-{
-        t->last_used_ms = clock_ms();
-        registry_set_kept(e->registry, t, kept);
-        torrent_stir(t);
-}
-
-void engine_hurry(struct engine *e, struct torrent *t)
-{
-        (void)push_job(e, JOB_HURRY, t, NULL);
-}
-
-void engine_stir(struct torrent *t)
-{
-        struct engine *e = engine_of(t);
-
-        if (atomic_exchange(&t->stirred, true))
-                return;
-        torrent_ref(t);
-        pthread_mutex_lock(&e->lock);
-        t->next_stirred = e->stirred;
-        e->stirred = t;
-        pthread_mutex_unlock(&e->lock);
 }
 
 /* ---- the engine's thread: in the session or not ---- */
@@ -151,7 +58,12 @@ void engine_leave_line(struct engine *e, struct torrent *t)
         torrent_unref(t);
 }
 
-static void leave_session(struct torrent *t)
+void engine_begin_fetch(struct engine *e, struct torrent *t)
+{
+        queue(e, t, !t->kept);
+}
+
+void engine_leave_session(struct torrent *t)
 {
         struct bt_torrent *bt = torrent_detach(t);
 
@@ -164,7 +76,7 @@ static void leave_session(struct torrent *t)
 
 void engine_give_up_seat(struct engine *e, struct torrent *t, uint64_t rest_ms)
 {
-        leave_session(t);
+        engine_leave_session(t);
         if (rest_ms == UINT64_MAX)
                 engine_leave_line(e, t);
         else if (rest_ms > 0)
@@ -173,11 +85,10 @@ void engine_give_up_seat(struct engine *e, struct torrent *t, uint64_t rest_ms)
                 queue(e, t, !t->kept);
 }
 
-/* The pieces that are in its store, for bt_torrent_add; NULL: none, or nobody knows what they are
- * of. To be freed. */
+/* The pieces that are in its store, for bt_torrent_add; NULL: none. To be freed. */
 static uint8_t *have_of(struct torrent *t)
 {
-        struct store *store = bt_source_meta(t->source) ? torrent_store(t) : NULL;
+        struct store *store = torrent_store(t);
         uint8_t *have = NULL;
         size_t len;
 
@@ -190,14 +101,18 @@ static uint8_t *have_of(struct torrent *t)
 
 bool engine_try_session(struct engine *e, struct torrent *t)
 {
+        struct bt_source *source = torrent_source(t);
         _cleanup_free_ uint8_t *have = have_of(t);
         struct bt_torrent *bt;
         struct bt_error err = {0};
         bool gone;
         int r;
 
-        r = bt_torrent_add(e->session, t->source, have, torrent_ref(t), &bt, &err);
-        t->refused = r == -EEXIST && torrent_has_content(t);
+        if (!source)
+                return false; /* it has just fallen asleep */
+        r = bt_torrent_add(e->session, source, have, torrent_ref(t), &bt, &err);
+        bt_source_free(source);
+        t->refused = r == -EEXIST && torrent_has_metadata(t);
         if (r < 0) {
                 torrent_unref(t);
                 /* A torrent of the session has this hash besides its own: its metadata, which says
@@ -225,7 +140,7 @@ bool engine_try_session(struct engine *e, struct torrent *t)
 }
 
 /* t has got a seat, or needs none. Whether it is with the session. */
-static bool enter_session(struct engine *e, struct torrent *t)
+bool engine_enter_session(struct engine *e, struct torrent *t)
 {
         uint64_t now = clock_ms();
 
@@ -235,7 +150,7 @@ static bool enter_session(struct engine *e, struct torrent *t)
         }
         fetch_start(&t->fetch, now);
         redial_begin(&t->redial, now);
-        if (!torrent_has_content(t))
+        if (!torrent_has_metadata(t))
                 torrent_fail(t, 0, ""); /* it may have been hurried out of its rest */
         engine_look_after(e, t);
         return engine_try_session(e, t);
@@ -246,12 +161,17 @@ static void start_torrent(struct engine *e, struct torrent *t)
         if (torrent_ready(t) == -ENOENT)
                 return;
         engine_event_of(e, t, "added");
-        if (!torrent_has_content(t)) {
+        if (!torrent_has_metadata(t)) {
                 queue(e, t, !t->kept);
                 return;
         }
+        if (!sleep_has_place(e)) {
+                sleep_at_once(e, t);
+                upkeep_ready(e, t, clock_ms());
+                return;
+        }
         (void)life_event(&t->life, LIFE_METADATA);
-        if (enter_session(e, t))
+        if (engine_enter_session(e, t))
                 upkeep_ready(e, t, clock_ms());
 }
 
@@ -260,8 +180,10 @@ static void start_torrent(struct engine *e, struct torrent *t)
 static void remember(struct torrent *t, struct bt_source *source)
 {
         const char *text = bt_source_magnet(source);
-        bool known = strcmp(text, bt_source_magnet(t->source)) == 0;
-        struct bt_source **grown = NULL;
+        struct bt_source *first = torrent_source(t), **grown = NULL;
+        bool known = first && strcmp(text, bt_source_magnet(first)) == 0;
+
+        bt_source_free(first);
 
         for (unsigned i = 0; i < t->n_more && !known; i++)
                 known = strcmp(text, bt_source_magnet(t->more[i])) == 0;
@@ -284,6 +206,10 @@ static void merge(struct engine *e, struct torrent *t, struct bt_source *source)
 
         if (!t->kept)
                 engine_look_after(e, t);
+        /* Added again is used; what is new is remembered when it falls asleep. Where too many are
+         * awake it waits for its next read. */
+        if (t->life.state == LIFE_ASLEEP && sleep_has_place(e))
+                sleep_wake(e, t);
         pthread_mutex_lock(&t->lock);
         bt = t->bt;
         pthread_mutex_unlock(&t->lock);
@@ -305,7 +231,7 @@ static void merge(struct engine *e, struct torrent *t, struct bt_source *source)
         if (!bt && r == -EAGAIN && bt_source_meta(source) && t->turn.place != TURN_NONE) {
                 /* There is nothing to wait for. */
                 turns_seat(&e->turns, &t->turn);
-                (void)enter_session(e, t);
+                (void)engine_enter_session(e, t);
                 pthread_mutex_lock(&t->lock);
                 bt = t->bt;
                 pthread_mutex_unlock(&t->lock);
@@ -313,7 +239,7 @@ static void merge(struct engine *e, struct torrent *t, struct bt_source *source)
                         bt_torrent_merge(bt, source);
         }
         /* What the session was told of is wanted again only to fetch the metadata anew. */
-        if (bt && torrent_has_content(t))
+        if (bt && torrent_has_metadata(t))
                 bt_source_free(source);
         else
                 remember(t, source);
@@ -360,6 +286,17 @@ static void run_job(struct engine *e, struct job *j)
         case JOB_HURRY:
                 turns_hurry(&e->turns, &j->torrent->turn);
                 break;
+        case JOB_WAKE:
+                sleep_wake(e, j->torrent);
+                break;
+        case JOB_FETCH:
+                life_begin_anew(&j->torrent->life);
+                engine_begin_fetch(e, j->torrent);
+                engine_mark(e, j->torrent, DIRTY_ROW);
+                break;
+        case JOB_LOADED:
+                sleep_loaded(e, j->torrent);
+                break;
         case JOB_FOUND:
                 engine_found(e, (struct found_job *)j);
                 engine_found_drop((struct found_job *)j);
@@ -392,7 +329,7 @@ static bool do_one(struct engine *e)
         }
         turn = turns_next(&e->turns);
         if (turn)
-                (void)enter_session(e, turn->owner);
+                (void)engine_enter_session(e, turn->owner);
         return turn != NULL;
 }
 
@@ -425,8 +362,11 @@ void engine_drop_jobs(struct engine *e)
         while ((j = take_job(e))) {
                 torrent_unref(j->torrent);
                 bt_source_free(j->source);
-                if (j->type == JOB_FOUND)
+                /* Its store may be one that an earlier run has left. */
+                if (j->type == JOB_FOUND) {
+                        content_leave(&((struct found_job *)j)->content);
                         engine_found_drop((struct found_job *)j);
+                }
                 free(j);
         }
         while ((t = take_removed(e)))

@@ -5,10 +5,20 @@
 
 #include <pthread.h>
 
+#include "engine/catalog.h"
 #include "engine/engine.h"
 #include "torrent/names.h"
 
-enum job_type { JOB_ADD, JOB_MERGE, JOB_HURRY, JOB_FOUND };
+enum job_type { JOB_ADD, JOB_MERGE, JOB_HURRY, JOB_FOUND, JOB_WAKE, JOB_LOADED, JOB_FETCH };
+
+/* What the catalog does not know of a torrent yet. */
+enum { DIRTY_ROW = 1, DIRTY_SOURCE = 2, DIRTY_HAVE = 4, DIRTY_RETIRED = 8, DIRTY_GONE = 16 };
+/* How often it is told. */
+enum { SAVE_MS = 2000 };
+/* So long a torrent that went as nobody used it is remembered. */
+enum { RETIRED_S = 24 * 3600 };
+/* The fact of the catalog that says which number is the next, and when the root last changed. */
+#define LIBRARY_NUMBERS "numbers"
 
 struct job {
         enum job_type type;
@@ -42,11 +52,13 @@ struct engine {
         struct engine_hooks hooks;
         struct registry *registry;
         struct cache *cache;
+        struct catalog *catalog;
         struct bt_session *session;
         uint64_t started_ms;
         int epoll_fd, wake_fd, timer_fd;
         pthread_t thread;
         bool running, abandoned;
+        bool rescued; /* the catalog was damaged: it may have lost torrents */
         struct life_rules life_rules;
         struct fetch_rules fetch_rules;
         bool sidecar_wanted;
@@ -57,23 +69,41 @@ struct engine {
         _Atomic pid_t helper_pid;
         _Atomic uint64_t heartbeat, heartbeat_ms;
         struct chore sample;
-        atomic_bool sampling; /* it is queued */
+        atomic_bool sampling;      /* it is queued */
+        atomic_uint claims_waited; /* torrents that have a claimed piece that somebody waits for */
+        struct chore save;
+        atomic_bool save_queued;
+
+        /* of who writes to the catalog, one at a time */
+        bool save_failed;
+        time_t expired_at;      /* when what was remembered long enough was last forgotten */
+        struct torrent **batch; /* references: what was added since engine_begin */
+        size_t n_batch, room_batch;
 
         /* the thread only */
-        uint64_t next_life_ms;
+        uint64_t next_life_ms, next_save_ms, next_fill_ms;
         struct second_try second_try; /* of uTP, for all torrents */
         bool sidecar_told;            /* whether its first start went well, or not */
         struct torrent *busy;         /* references: those that need looking after (utlist) */
         struct turns turns;
         unsigned seats_missing; /* so many of those without success may give theirs up */
+        struct torrent
+                *loaded; /* references: those asleep that have content, oldest first (utlist) */
+        unsigned n_loaded;
+        uint32_t filled_number; /* of the last torrent that was woken to be completed */
+        unsigned n_awake;       /* with metadata, as last counted */
 
         /* under lock; a leaf: nothing is taken under it */
         pthread_mutex_t lock;
         struct job *jobs, **jobs_end;
         struct passed *passed;
         size_t n_passed, room_passed;
-        struct torrent *stirred, *removed; /* references */
-        struct departed *departed;         /* (utlist), see removal.c */
+        struct torrent *stirred, *removed, *dirty; /* references */
+        struct torrent *retiring;                  /* references (utlist) */
+        struct departed *departed;                 /* (utlist), see removal.c */
+        struct chores
+                *library; /* brings the content of torrents that are asleep: see library_push */
+        bool own_library; /* that is a thread of its own */
 };
 
 static inline struct engine *engine_of(struct torrent *t)
@@ -92,13 +122,26 @@ void engine_event_of(struct engine *e, struct torrent *t, const char *what);
  * engine's thread only. */
 void engine_look_after(struct engine *e, struct torrent *t);
 
-/* ---- engine_jobs.c; the engine's thread only but for engine_stir ---- */
+/* ---- engine_add.c; any thread ---- */
 
-/* What torrent_stir does. Any thread. */
+/* What torrent_stir does. */
 void engine_stir(struct torrent *t);
+/* Removes a torrent with its data, in all but the kernel's memory of its name, which is copied to
+ * name. unless_kept: only a temporary one. false: somebody else did, or it is kept. */
+bool engine_drop(struct engine *e, struct torrent *t, bool unless_kept,
+                 char name[NAME_BYTES_MAX + 1]);
+/* It shall be awake. false: no memory. */
+bool engine_wake_up(struct engine *e, struct torrent *t);
+/* It has content again. */
+void engine_loaded(struct engine *e, struct torrent *t);
+
+/* ---- engine_jobs.c; the engine's thread only but for engine_push ---- */
+
 /* Leaves a job to the engine's thread; it is taken over, with its reference to the torrent. Any
  * thread. */
 void engine_push_job(struct engine *e, struct job *j);
+/* Makes a job and leaves it; source is taken over. Any thread. -ENOMEM. */
+int engine_push(struct engine *e, enum job_type type, struct torrent *t, struct bt_source *source);
 /* Does what is to be done for a few milliseconds; whether there is more. */
 bool engine_run_jobs(struct engine *e);
 /* Adds a torrent that has its turn to the session; if that fails, it fails. Whether the session has
@@ -110,13 +153,17 @@ void engine_leave_line(struct engine *e, struct torrent *t);
 /* A torrent without metadata leaves the session, for others that wait. rest_ms: when it joins the
  * line again; UINT64_MAX: never. */
 void engine_give_up_seat(struct engine *e, struct torrent *t, uint64_t rest_ms);
+/* The session shall have the torrent no longer. */
+void engine_leave_session(struct torrent *t);
+/* Adds to the session one that has a seat, or needs none. Whether it is there. */
+bool engine_enter_session(struct engine *e, struct torrent *t);
+/* One without metadata joins the line. Before the thread is there, too. */
+void engine_begin_fetch(struct engine *e, struct torrent *t);
+/* What the session has of the torrent, or NULL. Valid until this thread removes it. */
+struct bt_torrent *engine_bt_of(struct torrent *t);
 /* After the thread has ended: forgets all of it. */
 void engine_drop_jobs(struct engine *e);
 void engine_drop_line(struct engine *e);
-/* Removes a torrent with its data, in all but the kernel's memory of its name, which is copied to
- * name. unless_kept: only a temporary one. false: somebody else did, or it is kept. Any thread. */
-bool engine_drop(struct engine *e, struct torrent *t, bool unless_kept,
-                 char name[NAME_BYTES_MAX + 1]);
 
 /* ---- engine_session.c ---- */
 
@@ -125,11 +172,95 @@ extern const struct bt_callbacks engine_callbacks;
 /* Goes on with metadata that the chores have looked at. The engine's thread only. */
 void engine_found(struct engine *e, struct found_job *f);
 void engine_found_drop(struct found_job *f); /* all but the memory of f itself */
+/* A piece of the torrent is there: who waits for it is answered. Any thread. */
+void engine_piece_passed(struct engine *e, struct torrent *t, uint32_t piece);
+
+/* ---- library_start.c ---- */
+
+/* Opens the catalog, and puts the torrents that are kept into the registry. Those that were
+ * temporary are retired. Before the cache is opened, and any thread is there. -errno, with a
+ * message logged. Blocking. */
+int library_open(struct engine *e);
+/* For cache_new; arg is the engine. */
+bool library_is_known(void *arg, const char *hex);
+
+/* ---- library_load.c ---- */
+
+/* What the torrent of that number and info-hash was added by, from the catalog; the caller's.
+ * -ENOENT, -ENOMEM, -EIO, -EINVAL; -EUCLEAN: it is another torrent's, or damaged. Blocking. */
+int library_source(struct engine *e, uint32_t number, const char *hex, struct bt_source **ret);
+/* Leaves c to the thread that brings the content of torrents and takes it away, in order. It is
+ * started when it is first needed. Any thread. false: magnetfs is ending. */
+bool library_push(struct engine *e, struct chore *c);
+
+/* ---- library.c; all blocking but for engine_mark, library_is_saved and library_tick ---- */
+
+/* clean: all that is remembered is true of the disk. */
+void library_close(struct engine *e, bool clean);
+/* Between engine_begin and engine_commit, which tells whether it could be written: the torrent is
+ * new, and is to be remembered; -ENOMEM. Or it is kept from here on, or not. */
+int library_add(struct engine *e, struct torrent *t);
+void library_put(struct engine *e, struct torrent *t);
+/* Forgets the torrent: that is on the disk at the return. -errno: it is remembered. Blocking. */
+int library_remove(struct engine *e, struct torrent *t);
+/* Something of the torrent is to be told to the catalog (DIRTY_…). Any thread. */
+void engine_mark(struct engine *e, struct torrent *t, unsigned dirty);
+/* Nothing is. Any thread. */
+bool library_is_saved(struct engine *e, struct torrent *t);
+/* Tells the catalog of all that is marked. -errno, logged once. Blocking; no two at a time. */
+int library_save(struct engine *e);
+/* Now and then: has that done. The engine's thread only. */
+void library_tick(struct engine *e, uint64_t now_ms);
 /* What the session saved: the DHT's nodes. Without it the DHT takes longer to start, no more. *len
- * bytes, for free(), or NULL. Before the engine's thread is there; reads a file. */
-void *engine_load_state(struct engine *e, size_t *len);
-/* Saves that; a failure is not told. After the engine's thread has ended; writes a file. */
-void engine_save_state(struct engine *e);
+ * bytes, for free(), or NULL. Blocking. */
+void *library_load_state(struct engine *e, size_t *len);
+/* Saves that; a failure is not told. After the engine's thread has ended. Blocking. */
+void library_save_state(struct engine *e);
+
+/* ---- retiring.c; any thread ---- */
+
+/* The torrent is about to go, and may come back: it can be recalled from here on, before the
+ * catalog has it so. */
+void library_retire(struct engine *e, struct torrent *t);
+/* It stays, or does not come back, or the catalog has it so. */
+void library_retire_not(struct engine *e, struct torrent *t);
+/* A torrent is removed for good: others of its hashes that went before do not come back either. By
+ * who may write to the catalog, as what is told of those. */
+void library_forbid_return(struct engine *e, struct torrent *t);
+bool library_may_not_return(struct engine *e, struct torrent *t);
+/* What a torrent of that hash was added by that was here within a day; NULL: none was. The
+ * caller's. Blocking. */
+struct bt_source *library_recall(struct engine *e, const struct bt_hash *hash);
+
+/* ---- claims.c ---- */
+
+/* env->check. */
+void engine_check(struct torrent *t);
+
+/* ---- sleep.c; the engine's thread only ---- */
+
+/* After the session has started, before the thread is there: those go there that are to. */
+void sleep_start(struct engine *e);
+/* The torrent leaves the session once that has said what it knows. */
+void sleep_begin(struct engine *e, struct torrent *t);
+/* Once more, if that takes too long. */
+void sleep_tick(struct engine *e, struct torrent *t, uint64_t now_ms);
+/* That was said. */
+void sleep_go_on(struct engine *e, struct torrent *t);
+/* Something of it is wanted. */
+void sleep_wake(struct engine *e, struct torrent *t);
+/* It was loaded. */
+void sleep_loaded(struct engine *e, struct torrent *t);
+/* Whether one more may be awake, which is counted then. */
+bool sleep_has_place(struct engine *e);
+/* One that was added with its metadata when there was no place. */
+void sleep_at_once(struct engine *e, struct torrent *t);
+/* Drops the content of those that nobody looks into. */
+void sleep_sweep(struct engine *e, uint64_t now_ms);
+/* No more torrents are awake than may be; where there is a place, one is that is to be filled. */
+void sleep_bound(struct engine *e, uint64_t now_ms);
+/* Whether the options say that it stays awake. */
+bool sleep_stays(const struct engine *e, struct torrent *t);
 
 /* ---- removal.c; the engine's thread only ---- */
 

@@ -1,22 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* engine_session.c: the engine's side of the BitTorrent session: what the session calls, and what
- * it keeps from one start to the next. */
+/* engine_session.c: the engine's side of the BitTorrent session: what the session calls. */
 #include <errno.h>
-#include <fcntl.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#include "common/buffer.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "engine/engine_private.h"
 #include "torrent/names.h"
-
-static const char state_file[] = "session";
-enum { STATE_BYTES_MAX = 4 << 20 };
 
 /* ---- what the session calls; see bt.h for the threads ---- */
 
@@ -48,14 +40,19 @@ static int on_read(void *user, uint32_t piece, uint32_t offset, void *data, size
 static void on_piece_passed(void *user, uint32_t piece)
 {
         struct torrent *t = user;
-        struct engine *e = engine_of(t);
         struct store *store = torrent_store(t);
-        bool first;
 
         if (!store)
                 return;
         store_set(store, piece);
         store_unref(store);
+        engine_piece_passed(engine_of(t), t, piece);
+}
+
+void engine_piece_passed(struct engine *e, struct torrent *t, uint32_t piece)
+{
+        bool first;
+
         pthread_mutex_lock(&e->lock);
         if (e->n_passed == e->room_passed) {
                 size_t room = e->room_passed ? 2 * e->room_passed : 256;
@@ -105,6 +102,21 @@ static void on_stats(void *user, const struct bt_stats *stats)
         torrent_set_stats(user, stats);
 }
 
+/* What the session knows of it by now: its peers above all. */
+static void on_saved(void *user, struct bt_source *source)
+{
+        struct torrent *t = user;
+        struct engine *e = engine_of(t);
+
+        if (source && torrent_has_metadata(t)) {
+                torrent_set_source(t, source);
+                engine_mark(e, t, DIRTY_SOURCE);
+        } else {
+                bt_source_free(source);
+        }
+        sleep_go_on(e, t);
+}
+
 static void on_problem(void *user, const char *text)
 {
         struct torrent *t = user;
@@ -131,14 +143,21 @@ static void take_over(struct engine *e, struct torrent *t, struct torrent *other
 {
         char name[NAME_BYTES_MAX + 1];
         struct torrent *third = NULL;
+        struct bt_source *source;
         struct bt_torrent *bt;
         bool named;
+        int r;
 
         /* Before it goes, so that whoever finds it gone finds this one. */
         torrent_become(other, t);
-        (void)registry_merge(e->registry, t, other, meta, renamed, &named, name, &third);
+        r = registry_merge(e->registry, t, other, meta, renamed, &named, name, &third);
         torrent_unref(third);
+        if (r < 0) {
+                torrent_become(other, NULL); /* t was removed meanwhile, or there is no memory */
+                return;
+        }
         (void)life_event(&other->life, LIFE_REMOVED);
+        engine_mark(e, other, DIRTY_GONE);
         engine_leave_line(e, other);
         bt = torrent_end(other, EIO);
         if (bt)
@@ -147,8 +166,10 @@ static void take_over(struct engine *e, struct torrent *t, struct torrent *other
         bt = t->bt;
         pthread_mutex_unlock(&t->lock);
         /* Only this thread removes from the session, so bt stays valid here. */
-        if (bt)
-                bt_torrent_merge(bt, other->source);
+        source = torrent_source(other);
+        if (bt && source)
+                bt_torrent_merge(bt, source);
+        bt_source_free(source);
         if (named)
                 engine_event(e, other, name, "removed");
         e->hooks.changed(other);
@@ -188,8 +209,10 @@ void engine_found(struct engine *e, struct found_job *f)
                 torrent_unref(other);
         }
         for (const struct renamed *m = renamed; m; m = m->next)
-                if (m->torrent != t)
+                if (m->torrent != t) {
+                        engine_mark(e, m->torrent, DIRTY_ROW);
                         upkeep_renamed(e, m->torrent);
+                }
         renamed_free(renamed);
         /* Only now, so that nobody sees the files below another name. */
         if (torrent_set_content(t, &f->content) < 0)
@@ -197,6 +220,7 @@ void engine_found(struct engine *e, struct found_job *f)
         f->content = (struct content){0};
         (void)life_event(&t->life, LIFE_METADATA);
         upkeep_ready(e, t, clock_ms());
+        engine_mark(e, t, DIRTY_ROW | DIRTY_SOURCE);
 }
 
 static void look_at(struct chore *c)
@@ -205,7 +229,9 @@ static void look_at(struct chore *c)
         struct torrent *t = f->job.torrent;
         struct engine *e = engine_of(t);
 
-        if (bt_found_meta(f->found, &f->meta, &f->err) == 0)
+        if (e->env.stopping)
+                snprintf(f->err.text, sizeof f->err.text, "magnetfs is ending");
+        else if (bt_found_meta(f->found, &f->meta, &f->err) == 0)
                 f->result = torrent_make_content(t, e->cache, f->meta, &f->content);
         bt_found_free(f->found);
         f->found = NULL;
@@ -254,47 +280,7 @@ const struct bt_callbacks engine_callbacks = {
         .metadata = on_metadata,
         .found = on_found,
         .stats = on_stats,
+        .saved = on_saved,
         .problem = on_problem,
         .log = on_log,
 };
-
-/* ---- what it saves ---- */
-
-void *engine_load_state(struct engine *e, size_t *len)
-{
-        int fd = openat(e->options.state_dir_fd, state_file, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-        struct stat st;
-        void *data = NULL;
-
-        *len = 0;
-        if (fd < 0)
-                return NULL;
-        if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > 0 &&
-            st.st_size <= STATE_BYTES_MAX)
-                data = malloc((size_t)st.st_size);
-        if (data && read(fd, data, (size_t)st.st_size) == st.st_size)
-                *len = (size_t)st.st_size;
-        close(fd);
-        return data;
-}
-
-void engine_save_state(struct engine *e)
-{
-        void *data;
-        size_t len;
-        bool ok;
-        int fd;
-
-        if (bt_session_state_save(e->session, &data, &len) < 0)
-                return;
-        fd = openat(e->options.state_dir_fd, "session.new",
-                    O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-        if (fd >= 0) {
-                ok = buffer_write(fd, data, len) == 0;
-                close(fd);
-                if (!ok || renameat(e->options.state_dir_fd, "session.new", e->options.state_dir_fd,
-                                    state_file) < 0)
-                        (void)unlinkat(e->options.state_dir_fd, "session.new", 0);
-        }
-        bt_free(data);
-}

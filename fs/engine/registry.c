@@ -91,37 +91,25 @@ static bool add_alias(struct registry *r, struct entry *e, unsigned i)
         return e->by_alias[i].tbl != NULL;
 }
 
-static int add_locked(struct registry *r, struct torrent *t)
+static bool make_room(struct registry *r)
 {
-        struct entry *e = calloc(1, sizeof *e);
-        struct bt_meta *meta = bt_source_meta(t->source);
+        size_t room = r->room ? 2 * r->room : 64;
+        struct entry **grown;
 
-        if (r->n == r->room) {
-                size_t room = r->room ? 2 * r->room : 64;
-                struct entry **grown = reallocarray(r->order, room, sizeof *grown);
+        if (r->n < r->room)
+                return true;
+        grown = reallocarray(r->order, room, sizeof *grown);
+        if (!grown)
+                return false;
+        r->order = grown;
+        r->room = room;
+        return true;
+}
 
-                if (grown) {
-                        r->order = grown;
-                        r->room = room;
-                }
-        }
-        if (e && r->n < r->room) {
-                char name[NAME_BYTES_MAX + 1];
-                struct entry *holder;
-
-                e->claim = registry_claim_of(t, bt_source_name(t->source),
-                                             meta && bt_meta_single_file(meta));
-                if (e->claim) {
-                        e->index = registry_pick_name(r, NULL, false, e->claim, name, &holder);
-                        t->name = strdup(name);
-                }
-        }
-        if (!e || !t->name) {
-                if (e)
-                        free(e->claim);
-                free(e);
-                return -ENOMEM;
-        }
+/* Puts t, which has its name, into all tables, behind all that are there. Takes e over, which has
+ * its claim and index. -ENOMEM. */
+static int enter(struct registry *r, struct entry *e, struct torrent *t)
+{
         e->torrent = t;
         e->number = t->number;
         HASH_ADD(by_number, r->numbers, number, sizeof e->number, e);
@@ -138,9 +126,91 @@ static int add_locked(struct registry *r, struct torrent *t)
                 return -ENOMEM;
         }
         r->order[r->n++] = e;
-        registry_name_taken(r, e->claim, e->index);
+        return 0;
+}
+
+static int add_locked(struct registry *r, struct torrent *t, const struct bt_source *source)
+{
+        struct entry *e = make_room(r) ? calloc(1, sizeof *e) : NULL;
+        struct bt_meta *meta = bt_source_meta(source);
+        unsigned index;
+
+        if (e) {
+                char name[NAME_BYTES_MAX + 1];
+                struct entry *holder;
+
+                e->claim = registry_claim_of(t, bt_source_name(source),
+                                             meta && bt_meta_single_file(meta));
+                if (e->claim) {
+                        e->index = registry_pick_name(r, NULL, false, e->claim, name, &holder);
+                        t->name = strdup(name);
+                }
+        }
+        if (!e || !t->name) {
+                if (e)
+                        free(e->claim);
+                free(e);
+                return -ENOMEM;
+        }
+        index = e->index;
+        if (enter(r, e, t) < 0)
+                return -ENOMEM;
+        registry_name_taken(r, e->claim, index);
         r->changed_at = time(NULL);
         return 0;
+}
+
+int registry_restore(struct registry *r, struct torrent *t, const char *name, const char *claim,
+                     unsigned index)
+{
+        struct entry *e = NULL;
+        int result = -EEXIST;
+
+        pthread_rwlock_wrlock(&r->lock);
+        if ((r->n == 0 || r->order[r->n - 1]->number < t->number) && !find_alias(r, t->alias[0]) &&
+            !find_alias(r, t->alias[1]) && !registry_name_holder(r, name)) {
+                result = -ENOMEM;
+                e = make_room(r) ? calloc(1, sizeof *e) : NULL;
+        }
+        if (e) {
+                e->index = index;
+                e->claim = strdup(claim);
+                t->name = strdup(name);
+                if (e->claim && t->name) {
+                        result = enter(r, e, t);
+                } else {
+                        free(e->claim);
+                        free(e);
+                }
+        }
+        if (result == 0) {
+                r->n_numbered += index != 1;
+                if (r->next_number <= t->number)
+                        r->next_number = t->number + 1;
+        }
+        pthread_rwlock_unlock(&r->lock);
+        if (result < 0)
+                torrent_unref(t);
+        return result;
+}
+
+void registry_resume(struct registry *r, uint32_t next_number, time_t changed_at)
+{
+        pthread_rwlock_wrlock(&r->lock);
+        if (r->next_number < next_number)
+                r->next_number = next_number;
+        r->changed_at = changed_at;
+        pthread_rwlock_unlock(&r->lock);
+}
+
+uint32_t registry_next_number(struct registry *r)
+{
+        uint32_t number;
+
+        pthread_rwlock_rdlock(&r->lock);
+        number = r->next_number;
+        pthread_rwlock_unlock(&r->lock);
+        return number;
 }
 
 /* Under the lock: whether it is kept decides who may remove it. */
@@ -183,7 +253,7 @@ int registry_add(struct registry *r, struct torrent_env *env, struct bt_source *
                 if (result < 0)
                         bt_source_free(source);
                 else
-                        result = add_locked(r, t);
+                        result = add_locked(r, t, source);
                 if (result == 0) {
                         r->next_number++;
                         *ret = torrent_ref(t);
@@ -322,6 +392,22 @@ bool registry_name(struct registry *r, struct torrent *t, char *out)
         HASH_FIND(by_number, r->numbers, &t->number, sizeof t->number, e);
         if (e)
                 memcpy(out, t->name, strlen(t->name) + 1);
+        pthread_rwlock_unlock(&r->lock);
+        return e != NULL;
+}
+
+bool registry_describe(struct registry *r, struct torrent *t, char name[NAME_BYTES_MAX + 1],
+                       char claim[NAME_BYTES_MAX + 1], unsigned *index)
+{
+        const struct entry *e;
+
+        pthread_rwlock_rdlock(&r->lock);
+        e = find_number(r, t->number);
+        if (e) {
+                memcpy(name, t->name, strlen(t->name) + 1);
+                memcpy(claim, e->claim, strlen(e->claim) + 1);
+                *index = e->index;
+        }
         pthread_rwlock_unlock(&r->lock);
         return e != NULL;
 }

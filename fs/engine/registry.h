@@ -19,6 +19,14 @@ void registry_free(struct registry *r); /* drops its references */
  * its hashes is known, *ret is that torrent then, kept if this one is to be. -ENOMEM. */
 int registry_add(struct registry *r, struct torrent_env *env, struct bt_source *source, bool kept,
                  struct torrent **ret);
+/* Puts a torrent of an earlier run in, whose reference is taken over, with the name that it had.
+ * -ENOMEM; -EEXIST: its number, its name or a hash is another's. */
+int registry_restore(struct registry *r, struct torrent *t, const char *name, const char *claim,
+                     unsigned index);
+/* The next torrent's number, if it would be lower than that, and when a torrent last came or went.
+ */
+void registry_resume(struct registry *r, uint32_t next_number, time_t changed_at);
+uint32_t registry_next_number(struct registry *r);
 /* Keeps t, or lets it go when it is idle. The one way to change that after registry_add. */
 void registry_set_kept(struct registry *r, struct torrent *t, bool kept);
 /* unless_kept: only a temporary one. false: it has been removed already, or is kept. */
@@ -40,6 +48,10 @@ time_t registry_changed_at(struct registry *r);
 /* Copies the torrent's directory name; at most NAME_BYTES_MAX + 1 bytes. false: it has been
  * removed. */
 bool registry_name(struct registry *r, struct torrent *t, char *out);
+/* The same besides what it would be called if it were alone, and the how-manieth of those that
+ * would be called so it is. */
+bool registry_describe(struct registry *r, struct torrent *t, char name[NAME_BYTES_MAX + 1],
+                       char claim[NAME_BYTES_MAX + 1], unsigned *index);
 /* The hash's text as v1 (which = 0) or v2 (1); "" when it has none. */
 void registry_alias(struct registry *r, struct torrent *t, unsigned which, char out[BT_HEX_MAX]);
 

@@ -22,7 +22,7 @@ static bool is_reserved(const char *name)
         return false;
 }
 
-static struct entry *find_name(struct registry *r, const char *name)
+struct entry *registry_name_holder(struct registry *r, const char *name)
 {
         struct entry *e;
 
@@ -146,7 +146,7 @@ unsigned registry_pick_name(struct registry *r, const struct entry *e, bool keep
                         name_numbered(claim, i, name);
                 if (is_reserved(name))
                         continue;
-                holder = find_name(r, name);
+                holder = registry_name_holder(r, name);
                 if (keep && holder == e)
                         holder = NULL;
                 if (!holder || (e && holder->number > e->number && !holder->torrent->opened)) {
@@ -282,7 +282,7 @@ int registry_set_claim(struct registry *r, struct entry *e, char *claim, struct 
         free(e->claim);
         e->claim = claim;
         for (struct renamed *m = *list; m; m = m->next)
-                if (m->torrent == e->torrent && !find_name(r, m->old_name)) {
+                if (m->torrent == e->torrent && !registry_name_holder(r, m->old_name)) {
                         fill_gap(r, e, m->old_name, list);
                         break;
                 }

@@ -46,6 +46,8 @@ struct registry {
 
 /* ---- registry_names.c; under the registry's lock, for writing ---- */
 
+/* Who has the name; NULL: nobody. */
+struct entry *registry_name_holder(struct registry *r, const char *name);
 /* What a torrent that calls itself raw would be called if it were alone; by its hash where it has
  * no name. Of a single file the directory takes the name without the extension. */
 char *registry_claim_of(const struct torrent *t, const char *raw, bool single);

@@ -46,19 +46,28 @@ static bool ask_helper(struct engine *e, uint32_t number, const char *name)
                helper_send(e->options.helper_fd, HELPER_REMOVE, number, name) == 0;
 }
 
-void engine_remove(struct engine *e, struct torrent *t)
+int engine_remove(struct engine *e, struct torrent *t)
 {
         char name[NAME_BYTES_MAX + 1];
         struct departed *d;
         size_t len;
+        int r = library_remove(e, t);
 
-        if (!engine_drop(e, t, false, name))
-                return;
+        if (r < 0)
+                return r;
+        if (!engine_drop(e, t, false, name)) {
+                /* Somebody else has removed it, or it has become one with another. */
+                struct torrent *other = torrent_successor(t);
+
+                r = other ? engine_remove(e, other) : 0;
+                torrent_unref(other);
+                return r;
+        }
         log_info("%s (%s): removed", t->hex, name);
         len = strlen(name) + 1;
         d = calloc(1, sizeof *d + len);
         if (!d)
-                return; /* nobody hears of it */
+                return 0; /* nobody hears of it */
         d->number = t->number;
         d->until_ms = clock_ms() + HELPER_LATE_MS;
         memcpy(d->name, name, len);
@@ -66,6 +75,7 @@ void engine_remove(struct engine *e, struct torrent *t)
         DL_APPEND(e->departed, d);
         pthread_mutex_unlock(&e->lock);
         engine_wake(e);
+        return 0;
 }
 
 uint32_t engine_departed(struct engine *e, const char *name)
@@ -84,8 +94,10 @@ uint32_t engine_departed(struct engine *e, const char *name)
 struct life_use engine_use_of(struct torrent *t)
 {
         int r = torrent_ready(t);
-        struct life_use use = {
-                .kept = t->kept, .fetching = r == -EAGAIN, .failed = r < 0 && r != -EAGAIN};
+        struct life_use use = {.kept = t->kept,
+                               .fetching = r == -EAGAIN,
+                               .failed = r < 0 && r != -EAGAIN,
+                               .stays = sleep_stays(engine_of(t), t) || torrent_is_filling(t)};
 
         use.handles = t->handles; /* before the next, which a close sets first */
         use.last_used_ms = t->last_used_ms;
@@ -139,7 +151,9 @@ void removal_check_idle(struct engine *e, struct torrent *t, uint64_t now)
                 if (engine_drop(e, t, true, name))
                         log_info("%s (%s): idle, removed", t->hex, name);
                 break;
-        case LIFE_SLEEP: /* no rule of the engine's gives it yet: see life_rules.sleep */
+        case LIFE_SLEEP:
+                sleep_begin(e, t);
+                break;
         case LIFE_WAKE:
         case LIFE_NOTHING:
                 break;

@@ -8,12 +8,12 @@
 #include "common/log.h"
 #include "engine/engine_private.h"
 #include "torrent/names.h"
+#include "torrent/filling.h"
 #include "torrent/parked.h"
-#include "torrent/wishes.h"
 
 /* Only the engine's thread removes from the session, so what it is given here stays valid for what
  * it does next. */
-static struct bt_torrent *bt_of(struct torrent *t)
+struct bt_torrent *engine_bt_of(struct torrent *t)
 {
         struct bt_torrent *bt;
 
@@ -35,7 +35,7 @@ void upkeep_renamed(struct engine *e, struct torrent *t)
 {
         char name[NAME_BYTES_MAX + 1];
 
-        if (!torrent_has_content(t) || !registry_name(e->registry, t, name))
+        if (!torrent_has_metadata(t) || !registry_name(e->registry, t, name))
                 return;
         log_debug("%s: is called %s now, as one that was added before it has its name", t->hex,
                   name);
@@ -61,14 +61,17 @@ void upkeep_fail(struct engine *e, struct torrent *t, int err, const char *why, 
 
 void upkeep_try_again(struct engine *e, struct torrent *t, uint64_t now)
 {
-        struct bt_torrent *bt = bt_of(t);
+        struct bt_torrent *bt = engine_bt_of(t);
+        struct bt_source *source = torrent_source(t);
 
         if (bt) {
                 bt_torrent_reannounce(bt);
-                bt_torrent_merge(bt, t->source); /* calls its x.pe peers again */
+                if (source)
+                        bt_torrent_merge(bt, source); /* calls its x.pe peers again */
         } else {
                 (void)engine_try_session(e, t);
         }
+        bt_source_free(source);
         redial_at_once(&t->redial, now);
 }
 
@@ -88,7 +91,7 @@ static void check_metadata(struct engine *e, struct torrent *t, uint64_t now)
         struct torrent_status st;
         struct fetch_view view;
 
-        if (torrent_has_content(t) || t->turn.place != TURN_SEATED)
+        if (torrent_has_metadata(t) || t->turn.place != TURN_SEATED)
                 return;
         torrent_get_status(t, &st);
         view = (struct fetch_view){.known_peers = st.stats.known_peers,
@@ -139,14 +142,14 @@ static void check_peers(struct engine *e, struct torrent *t, uint64_t now)
         bool starves;
 
         torrent_get_status(t, &st);
-        if (torrent_has_content(t))
+        if (torrent_has_metadata(t))
                 starves = st.starved_ms > 0 && life_elapsed(st.starved_ms, now) >= STARVED_MS;
         else
                 starves = st.stats.peers == 0 || fetch_starves(&t->fetch, now);
         starves &= !st.failed && st.stats.known_peers > st.stats.peers;
         if (!needy_tick(&t->needy, starves, now))
                 return;
-        bt = bt_of(t);
+        bt = engine_bt_of(t);
         if (!bt || !second_try_join(&e->second_try, &t->needy, now))
                 return;
         log_debug("%s: nothing comes from the peers it reaches, tries uTP", t->hex);
@@ -164,7 +167,7 @@ static void check_dials(struct torrent *t, uint64_t now)
 
 void upkeep_redial(struct torrent *t, uint64_t now)
 {
-        struct bt_torrent *bt = redial_due(&t->redial, now) ? bt_of(t) : NULL;
+        struct bt_torrent *bt = redial_due(&t->redial, now) ? engine_bt_of(t) : NULL;
 
         if (bt)
                 bt_torrent_redial(bt);
@@ -183,7 +186,7 @@ static void check_writes(struct torrent *t, uint64_t now)
                         log_info("%s: a piece could not be written: %s", t->hex, strerror(err));
                 parked_release_all(t, err);
         }
-        bt = bt_of(t);
+        bt = engine_bt_of(t);
         if (bt)
                 bt_torrent_resume_writes(bt);
 }
@@ -196,6 +199,19 @@ static void check_progress(struct engine *e, struct torrent *t)
                 return;
         t->told_bytes = have;
         engine_event_of(e, t, "progress");
+}
+
+/* Which files are to be filled is remembered. */
+static void check_files(struct engine *e, struct torrent *t)
+{
+        unsigned n;
+
+        pthread_mutex_lock(&t->lock);
+        n = t->n_to_fill;
+        pthread_mutex_unlock(&t->lock);
+        if (n != t->told_files)
+                engine_mark(e, t, DIRTY_ROW);
+        t->told_files = n;
 }
 
 /* The session had one of this hash that was about to be removed: by now it has gone, perhaps. */
@@ -228,13 +244,13 @@ static bool needs_ticks(struct torrent *t)
         bool needs;
 
         pthread_mutex_lock(&t->lock);
-        needs = wishes_fill_waits(t) || t->returning || t->waiting.taken > 0;
+        needs = filling_waits(t) || t->returning || t->waiting.taken > 0;
         pthread_mutex_unlock(&t->lock);
         return needs;
 }
 
 /* Whether there is something to look after besides what stirs it. */
-static bool needs_upkeep(const struct engine *e, struct torrent *t)
+static bool needs_upkeep(struct torrent *t)
 {
         const struct life_use use = engine_use_of(t);
 
@@ -242,7 +258,7 @@ static bool needs_upkeep(const struct engine *e, struct torrent *t)
                 return false;
         return t->turn.place == TURN_SEATED || use.handles > 0 ||
                t->announce.state != ANNOUNCE_NONE || t->stopped || t->writes.again || t->refused ||
-               t->needy.is || life_waits(&t->life, &e->life_rules, &use) ||
+               t->needy.is || t->falling || life_waits(&t->life, &use) ||
                torrent_have_bytes(t) != t->told_bytes || needs_ticks(t);
 }
 
@@ -254,13 +270,18 @@ bool upkeep_torrent(struct engine *e, struct torrent *t, uint64_t now)
         check_dials(t, now);
         check_writes(t, now);
         check_progress(e, t);
+        check_files(e, t);
         removal_check_idle(e, t, now);
+        sleep_tick(e, t, now);
         helper_tick(e, t, now);
-        return needs_upkeep(e, t);
+        return needs_upkeep(t);
 }
 
 void upkeep_session(struct engine *e, uint64_t now)
 {
         helper_greet_again(e);
+        sleep_bound(e, now);
+        sleep_sweep(e, now);
+        library_tick(e, now);
         bt_session_second_try(e->session, second_try_is_on(&e->second_try, now));
 }

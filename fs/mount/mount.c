@@ -2,10 +2,13 @@
 #include "mount/mount_private.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -260,7 +263,8 @@ int mount_new(struct engine *e, const struct mount_options *o, struct mount **re
         m->helper = -1;
         m->sidecar = o->sidecar;
         m->max_read = o->max_read;
-        m->ended_fd = -1;
+        m->ended_fd = m->wake_fd = -1;
+        pthread_mutex_init(&m->later_lock, NULL);
         m->nodes = (struct nodes){.engine = e,
                                   .uid = getuid(),
                                   .gid = getgid(),
@@ -276,6 +280,10 @@ int mount_new(struct engine *e, const struct mount_options *o, struct mount **re
         the_mount = m;
         engine_set_hooks(e, &hooks);
         r = session_new(m, o);
+        if (r == 0) {
+                m->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+                r = m->wake_fd < 0 ? -errno : 0;
+        }
         if (r == 0 && fuse_session_mount(m->session, o->mountpoint) != 0) {
                 fuse_session_destroy(m->session);
                 m->session = NULL;
@@ -297,6 +305,33 @@ static void on_wake_signal(int sig)
         (void)sig;
 }
 
+/* As fuse_session_loop, but that it also takes up what was left for later. */
+static void run_loop(struct mount *m)
+{
+        struct pollfd fds[2] = {{.fd = fuse_session_fd(m->session), .events = POLLIN},
+                                {.fd = m->wake_fd, .events = POLLIN}};
+        struct fuse_buf buffer = {.mem = NULL};
+
+        while (!fuse_session_exited(m->session)) {
+                int r;
+
+                if (poll(fds, 2, -1) < 0)
+                        continue; /* a signal: the session may have ended */
+                if (fds[1].revents)
+                        mount_take_up(m);
+                if (!fds[0].revents)
+                        continue;
+                r = fuse_session_receive_buf(m->session, &buffer);
+                if (r == -EINTR || r == -EAGAIN)
+                        continue;
+                if (r <= 0)
+                        break;
+                fuse_session_process_buf(m->session, &buffer);
+        }
+        free(buffer.mem);
+        fuse_session_reset(m->session);
+}
+
 static void *loop(void *arg)
 {
         struct mount *m = arg;
@@ -307,7 +342,7 @@ static void *loop(void *arg)
         sigemptyset(&set);
         sigaddset(&set, SIGUSR1);
         pthread_sigmask(SIG_UNBLOCK, &set, NULL);
-        (void)fuse_session_loop(m->session);
+        run_loop(m);
         if (!m->stopping)
                 (void)!write(m->ended_fd, &one, sizeof one);
         return NULL;
@@ -319,6 +354,8 @@ int mount_start(struct mount *m, int ended_fd)
         int r;
 
         m->ended_fd = ended_fd;
+        /* A request that is there may be gone when it is read: its process was killed. */
+        (void)fcntl(fuse_session_fd(m->session), F_SETFL, O_NONBLOCK);
         sigaction(SIGUSR1, &wake, NULL); /* no SA_RESTART: ends the loop's read of /dev/fuse */
         r = -pthread_create(&m->thread, NULL, loop, m);
         if (r < 0)
@@ -362,7 +399,11 @@ void mount_free(struct mount *m)
                 mount_close_file(m, m->files);
         if (m->session)
                 fuse_session_destroy(m->session);
+        mount_forget_later(m);
         control_free(m->control);
+        if (m->wake_fd >= 0)
+                close(m->wake_fd);
+        pthread_mutex_destroy(&m->later_lock);
         free(m->buffer);
         the_mount = NULL;
         free(m);

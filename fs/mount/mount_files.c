@@ -89,7 +89,11 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
         }
         if (!f || r < 0) {
                 free(f);
-                fuse_reply_err(req, -r);
+                if (r == -EAGAIN)
+                        mount_load_first(req,
+                                         &(struct call){.type = CALL_OPEN, .ino = ino, .fi = *fi});
+                else
+                        fuse_reply_err(req, -r);
                 return;
         }
         fi->fh = (uint64_t)(uintptr_t)f;

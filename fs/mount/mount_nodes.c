@@ -13,13 +13,15 @@
 #include "torrent/names.h"
 
 /* Seconds the kernel may go by what it was told. What is inside a torrent never changes but for its
- * blocks. Names of the root and of .magnetfs do: the kernel asks for them each time, so that it
- * need not be told to forget one. That (FUSE_NOTIFY_INVAL_ENTRY) waits for the lock of the
- * directory, which somebody holds who waits for an answer of magnetfs; should magnetfs be killed
- * meanwhile, the thread that waits keeps the dead mount from going. */
+ * blocks. Names of the root and of .magnetfs do: the kernel asks for them again after a moment, or
+ * at once where what they led to is gone (ESTALE), so that it need not be told to forget one. A
+ * moment is what ls -l takes for a name, of which it asks four things. To tell the kernel
+ * (FUSE_NOTIFY_INVAL_ENTRY) waits for the lock of the directory, which somebody holds who waits for
+ * an answer of magnetfs; should magnetfs be killed meanwhile, the thread that waits keeps the dead
+ * mount from going. */
 #define TIMEOUT_ATTR          1.0
 #define TIMEOUT_ENTRY         3600.0
-#define TIMEOUT_ENTRY_CHANGES 0.0
+#define TIMEOUT_ENTRY_CHANGES 0.05
 
 static double entry_timeout(uint64_t parent)
 {
@@ -88,7 +90,10 @@ void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
                 if (r == 0)
                         r = fill_entry(m, parent, ino, &e);
         }
-        if (r < 0)
+        if (r == -EAGAIN)
+                mount_load_first(req,
+                                 &(struct call){.type = CALL_LOOKUP, .ino = parent, .name = name});
+        else if (r < 0)
                 fuse_reply_err(req, -r);
         else
                 fuse_reply_entry(req, &e);
@@ -100,7 +105,9 @@ void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
         int r = node_stat(&mount_of(req)->nodes, ino, &st);
 
         (void)fi;
-        if (r < 0)
+        if (r == -EAGAIN)
+                mount_load_first(req, &(struct call){.type = CALL_GETATTR, .ino = ino});
+        else if (r < 0)
                 fuse_reply_err(req, -r);
         else
                 fuse_reply_attr(req, &st, TIMEOUT_ATTR);
@@ -165,33 +172,31 @@ static int rmdir_root(struct mount *m, fuse_req_t req, const char *name)
         t = registry_by_name(engine_registry(m->engine), name);
         if (!t)
                 return -ENOENT;
-        r = torrent_has_content(t) ? -ENOTEMPTY : -EBUSY;
+        r = torrent_has_metadata(t) ? -ENOTEMPTY : -EBUSY;
         torrent_unref(t);
         return r;
 }
 
 /* Removes a torrent, data and all, by the hash that names it: no other can be meant. */
-static int rmdir_torrents(struct mount *m, const char *hash)
+static void rmdir_torrents(struct mount *m, fuse_req_t req, const char *hash)
 {
         struct torrent *t = registry_by_hash(engine_registry(m->engine), hash);
 
-        if (!t)
-                return -ENOENT;
-        engine_remove(m->engine, t);
+        if (t)
+                mount_remove(req, t);
+        else
+                fuse_reply_err(req, ENOENT);
         torrent_unref(t);
-        return 0;
 }
 
 void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
         struct mount *m = mount_of(req);
-        int r = -EROFS;
 
-        if (parent == NODE_ROOT)
-                r = rmdir_root(m, req, name);
-        else if (parent == node_ino(NODE_TREE, 0, FIXED_TORRENTS))
-                r = rmdir_torrents(m, name);
-        fuse_reply_err(req, -r);
+        if (parent == node_ino(NODE_TREE, 0, FIXED_TORRENTS))
+                rmdir_torrents(m, req, name);
+        else
+                fuse_reply_err(req, parent == NODE_ROOT ? -rmdir_root(m, req, name) : EROFS);
 }
 
 void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
@@ -246,6 +251,7 @@ struct dir_buffer {
         char *buffer;
         size_t size, len;
         bool plus;
+        bool asleep; /* its torrent lost its content meanwhile */
 };
 
 static bool emit(void *arg, const char *name, uint64_t ino, mode_t type, uint64_t next_cookie)
@@ -258,8 +264,11 @@ static bool emit(void *arg, const char *name, uint64_t ino, mode_t type, uint64_
 
         if (l->plus) {
                 /* "." and "..", and what goes in between: not looked up (ino 0). */
-                if (!dots && fill_entry(l->mount, l->directory, ino, &e) < 0)
-                        return true;
+                int r = dots ? 0 : fill_entry(l->mount, l->directory, ino, &e);
+
+                l->asleep = r == -EAGAIN;
+                if (r < 0)
+                        return !l->asleep;
                 n = fuse_add_direntry_plus(l->req, at, room, name, &e, (off_t)next_cookie);
         } else {
                 n = fuse_add_direntry(l->req, at, room, name, &e.attr, (off_t)next_cookie);
@@ -270,7 +279,8 @@ static bool emit(void *arg, const char *name, uint64_t ino, mode_t type, uint64_
         return true;
 }
 
-static void list(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, bool plus)
+static void list(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, bool plus,
+                 const struct fuse_file_info *fi)
 {
         struct mount *m = mount_of(req);
         struct dir_buffer l = {
@@ -279,7 +289,13 @@ static void list(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, bool pl
 
         l.buffer = mount_buffer(m, size);
         r = l.buffer ? node_list(&m->nodes, ino, (uint64_t)off, emit, &l) : -ENOMEM;
-        if (r < 0)
+        if (r == -EAGAIN || (l.asleep && l.len == 0))
+                mount_load_first(req, &(struct call){.type = plus ? CALL_READDIRPLUS : CALL_READDIR,
+                                                     .ino = ino,
+                                                     .size = size,
+                                                     .off = off,
+                                                     .fi = *fi});
+        else if (r < 0)
                 fuse_reply_err(req, -r);
         else
                 fuse_reply_buf(req, l.buffer, l.len);
@@ -287,15 +303,13 @@ static void list(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, bool pl
 
 void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
 {
-        (void)fi;
-        list(req, ino, size, off, false);
+        list(req, ino, size, off, false, fi);
 }
 
 void op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
                     struct fuse_file_info *fi)
 {
-        (void)fi;
-        list(req, ino, size, off, true);
+        list(req, ino, size, off, true, fi);
 }
 
 void op_statfs(fuse_req_t req, fuse_ino_t ino)
@@ -323,12 +337,17 @@ static void reply_xattr(fuse_req_t req, const char *value, size_t len, size_t si
 void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 {
         char value[XATTR_VALUE_MAX];
-        bool found = xattr_get(mount_of(req)->engine, node_of(ino), name, value);
+        int r = xattr_get(mount_of(req)->engine, node_of(ino), name, value);
 
-        if (found)
-                reply_xattr(req, value, strlen(value), size);
+        if (r == -EAGAIN)
+                mount_load_first(req, &(struct call){.type = CALL_GETXATTR,
+                                                     .ino = ino,
+                                                     .name = name,
+                                                     .size = size});
+        else if (r < 0)
+                fuse_reply_err(req, -r);
         else
-                fuse_reply_err(req, ENODATA);
+                reply_xattr(req, value, strlen(value), size);
 }
 
 void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
@@ -336,10 +355,16 @@ void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
         char names[XATTR_LIST_MAX];
         struct stat st;
         size_t len = 0;
+        int r = node_stat(&mount_of(req)->nodes, ino, &st);
 
+        if (r == -EAGAIN) {
+                mount_load_first(req,
+                                 &(struct call){.type = CALL_LISTXATTR, .ino = ino, .size = size});
+                return;
+        }
         /* Of files alone: rsync -X, if it is not root's, can write nothing into a directory of mode
          * 0555 that has attributes. */
-        if (node_stat(&mount_of(req)->nodes, ino, &st) == 0 && S_ISREG(st.st_mode))
+        if (r == 0 && S_ISREG(st.st_mode))
                 len = xattr_list(node_of(ino), names);
         reply_xattr(req, names, len, size);
 }

@@ -31,7 +31,14 @@ struct mount {
         bool running;
         atomic_bool stopping;
 
+        int wake_fd; /* something is ready: see mount_later.c */
+
+        /* under later_lock, a leaf */
+        pthread_mutex_t later_lock;
+        struct later *ready;
+
         /* the loop's thread only */
+        struct later *again;     /* the request at hand waited before */
         struct open_file *files; /* (utlist) */
         uint64_t opened;         /* how many there have been */
         char *buffer;
@@ -50,6 +57,38 @@ static inline struct mount *mount_of(fuse_req_t req)
 void mount_set_interrupt(fuse_req_t req, uint32_t number, uint64_t id);
 /* Room for the answer to the request at hand; the mount's, until the next call. NULL: no memory. */
 void *mount_buffer(struct mount *m, size_t size);
+
+/* ---- mount_later.c; the loop's thread only ---- */
+
+/* A request, to be taken up again. */
+enum call_type {
+        CALL_LOOKUP,
+        CALL_GETATTR,
+        CALL_OPEN,
+        CALL_READDIR,
+        CALL_READDIRPLUS,
+        CALL_GETXATTR,
+        CALL_LISTXATTR,
+        CALL_REMOVAL,
+};
+struct call {
+        enum call_type type;
+        fuse_ino_t ino; /* the parent's, of a lookup */
+        const char *name;
+        size_t size;
+        off_t off;
+        struct fuse_file_info fi;
+};
+
+/* The torrent of the node is asleep, and its files are not in memory: has them brought, then takes
+ * the request up again. */
+void mount_load_first(fuse_req_t req, const struct call *call);
+/* Removes the torrent, and answers req when that is done for good. */
+void mount_remove(fuse_req_t req, struct torrent *t);
+/* m->wake_fd is readable: takes up what is ready. */
+void mount_take_up(struct mount *m);
+/* After engine_stop: what is left is not answered, the kernel does that. */
+void mount_forget_later(struct mount *m);
 
 /* ---- operations; the loop's thread only. Each answers req or parks it, and never waits. ---- */
 

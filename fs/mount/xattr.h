@@ -12,8 +12,9 @@
 
 enum { XATTR_VALUE_MAX = 128, XATTR_LIST_MAX = 512 };
 
-/* The attribute's text; false: the node has no such attribute. */
-bool xattr_get(struct engine *e, struct node n, const char *name, char value[XATTR_VALUE_MAX]);
+/* The attribute's text. -ENODATA: the node has no such attribute; -EAGAIN: its torrent is asleep,
+ * see nodes.h. */
+int xattr_get(struct engine *e, struct node n, const char *name, char value[XATTR_VALUE_MAX]);
 /* The names, each with its NUL; returns their length. */
 size_t xattr_list(struct node n, char names[XATTR_LIST_MAX]);
 

@@ -24,6 +24,7 @@ struct fixed {
 static const struct fixed magnetfs_entries[] = {
         {FIXED_ADD, NAME_ADD, S_IFREG | 0600},
         {FIXED_ADD_TEMPORARY, NAME_ADD_TEMPORARY, S_IFREG | 0600},
+        {FIXED_RECALL, NAME_RECALL, S_IFREG | 0600},
         {FIXED_STATUS, NAME_STATUS, S_IFREG | 0600},
         {FIXED_EVENTS, NAME_EVENTS, S_IFREG | 0600},
         {FIXED_SESSION, NAME_SESSION, S_IFREG | 0600},
@@ -36,6 +37,7 @@ static const struct fixed control_entries[] = {
         {CONTROL_FILES, NAME_FILES, S_IFREG | 0600},
         {CONTROL_MAGNET, NAME_MAGNET, S_IFREG | 0600},
         {CONTROL_KEEP, NAME_KEEP, S_IFREG | 0600},
+        {CONTROL_TORRENT, NAME_TORRENT, S_IFREG | 0600},
 };
 
 #define N(a) (sizeof(a) / sizeof *(a))
@@ -120,12 +122,18 @@ static int lookup_fixed(const struct nodes *nodes, uint32_t directory, const cha
         }
 }
 
+/* What is to be said of a node that was not found. */
+static int no_node(struct torrent *t, const struct listing *l)
+{
+        return !l && torrent_has_metadata(t) ? -EAGAIN : -ENOENT;
+}
+
 static int lookup_tree(struct torrent *t, struct node parent, const char *name, uint64_t *ret)
 {
         struct listing *l = torrent_listing(t);
         const struct tree_node *n = l ? tree_node(l->tree, parent.node) : NULL;
         uint32_t child = TREE_NONE;
-        int r = -ENOENT;
+        int r = no_node(t, l);
 
         if (n && n->file != TREE_DIRECTORY)
                 r = -ENOTDIR;
@@ -171,7 +179,7 @@ static int parent_in_tree(struct torrent *t, struct node n, uint64_t *ret)
 {
         const struct tree_node *k;
         struct listing *l;
-        int r = -ENOENT;
+        int r;
 
         if (n.node == TREE_ROOT) {
                 *ret = n.kind == NODE_DATA ? node_ino(NODE_CONTROL, n.number, CONTROL_DIR)
@@ -180,6 +188,7 @@ static int parent_in_tree(struct torrent *t, struct node n, uint64_t *ret)
         }
         l = torrent_listing(t);
         k = l ? tree_node(l->tree, n.node) : NULL;
+        r = no_node(t, l);
         if (k && k->file != TREE_DIRECTORY) {
                 r = -ENOTDIR;
         } else if (k) {
@@ -278,14 +287,16 @@ static int stat_tree(struct torrent *t, uint32_t node, struct stat *st)
 {
         struct listing *l = torrent_listing(t);
         const struct tree_node *n = l ? tree_node(l->tree, node) : NULL;
+        struct summary known;
         int r = 0;
 
         /* Times never move as pieces arrive: a library would probe the file again. */
         set_times(st, t->added_at);
-        if (!l && node == TREE_ROOT)
-                stat_directory(st, 0555, 0);
+        torrent_get_summary(t, &known);
+        if (node == TREE_ROOT)
+                stat_directory(st, 0555, known.directories);
         else if (!n)
-                r = -ENOENT;
+                r = no_node(t, l);
         else if (n->file == TREE_DIRECTORY)
                 stat_directory(st, 0555, n->directories);
         else
@@ -435,8 +446,8 @@ static int list_tree(struct torrent *t, struct node n, uint64_t cookie, emit_fn 
         const struct tree_node *d = l ? tree_node(l->tree, n.node) : NULL;
         int r = 0;
 
-        if (!l)
-                return 0; /* pending: empty */
+        if (!l) /* pending: empty */
+                return torrent_has_metadata(t) ? -EAGAIN : 0;
         if (!d)
                 r = -ENOENT;
         else if (d->file != TREE_DIRECTORY)

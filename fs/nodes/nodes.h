@@ -30,10 +30,11 @@ enum {
         FIXED_EVENTS,
         FIXED_BY_HASH,
         FIXED_TORRENTS,
-        FIXED_SESSION
+        FIXED_SESSION,
+        FIXED_RECALL
 };
 /* Nodes of NODE_CONTROL. */
-enum { CONTROL_DIR, CONTROL_STATUS, CONTROL_FILES, CONTROL_MAGNET, CONTROL_KEEP };
+enum { CONTROL_DIR, CONTROL_STATUS, CONTROL_FILES, CONTROL_MAGNET, CONTROL_KEEP, CONTROL_TORRENT };
 
 struct node {
         enum node_kind kind;
@@ -59,7 +60,8 @@ struct nodes {
 };
 
 /* All of these give -ESTALE when the node's torrent is gone: the kernel then asks for the names of
- * the path again, as another torrent may have them by now. */
+ * the path again, as another torrent may have them by now. Beneath a torrent's directory they give
+ * -EAGAIN while it is asleep and its files are not in memory: engine_load brings them. */
 
 /* -ENOENT, -ENOTDIR. */
 int node_lookup(const struct nodes *nodes, uint64_t parent, const char *name, uint64_t *ret);

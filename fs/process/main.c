@@ -231,6 +231,8 @@ static int start_all(struct program *p)
                 .idle_timeout_ms = o->idle_timeout_s * 1000,
                 .retries = (unsigned)o->retries,
                 .fill = o->fill,
+                .stay_awake = o->stay_awake,
+                .awake_max = (unsigned)o->awake_max,
                 .loopback_peers = o->loopback_peers,
                 .settings = o->settings,
                 .n_settings = o->n_settings,
@@ -272,12 +274,15 @@ static int add_source(struct program *p)
 {
         struct bt_source *source = p->source;
         struct torrent *t = NULL;
-        int r;
+        int r, q;
 
         if (!source)
                 return 0;
         p->source = NULL;
+        engine_begin(p->engine);
         r = engine_add(p->engine, source, true, &t);
+        q = engine_commit(p->engine);
+        r = r < 0 ? r : q;
         if (r < 0)
                 log_error("Cannot add %s: %s", p->options.source, store_open_error(-r));
         torrent_unref(t);

@@ -17,7 +17,7 @@ enum type {
         TYPE_TEXT,
         TYPE_SIZE,
         TYPE_NUMBER,
-        TYPE_FILL,
+        TYPE_CHOICE,
         TYPE_LEVEL,
         TYPE_SETTING,
         TYPE_HOST,
@@ -65,9 +65,13 @@ static const struct option table[] = {
         {"retry-delay", TYPE_NUMBER, F(retry_delay_s), 0, SECONDS_MAX, "5", "SECONDS",
          "the pause between two tries"},
         {"idle-timeout", TYPE_NUMBER, F(idle_timeout_s), 1, SECONDS_MAX, "120", "SECONDS",
-         "a temporary torrent that nobody used for so long goes"},
-        {"fill", TYPE_FILL, F(fill), 0, 0, "none", "none|file|torrent",
+         "a torrent that nobody used for so long sleeps; a temporary one goes"},
+        {"fill", TYPE_CHOICE, F(fill), 0, 0, "none", "none|file|torrent",
          "what is fetched beyond what is read"},
+        {"stay-awake", TYPE_CHOICE, F(stay_awake), 0, 0, "none", "none|kept|complete",
+         "which torrents stay with their swarms, and seed, though nobody reads them"},
+        {"awake-max", TYPE_NUMBER, F(awake_max), 1, 100000, "100", "N",
+         "so many torrents are with their swarms at most"},
         {"set", TYPE_SETTING, 0, 0, 0, NULL, "NAME=VALUE",
          "any setting of libtorrent; may be repeated"},
         {"on-event", TYPE_TEXT, F(on_event), 0, 0, NULL, "COMMAND",
@@ -190,9 +194,26 @@ static bool set_host(struct options *o, const char *value)
         return true;
 }
 
+/* The field is an enum, whose values are the words in order. */
+static bool set_choice(const struct option *opt, const char *value, unsigned *field)
+{
+        size_t len = strlen(value), n;
+        const char *word = opt->value;
+
+        for (unsigned i = 0;; i++, word += n + 1) {
+                n = strcspn(word, "|");
+                if (n == len && memcmp(word, value, n) == 0) {
+                        *field = i;
+                        return true;
+                }
+                if (!word[n])
+                        return complain("--%s takes one of %s, not \"%s\"", opt->name, opt->value,
+                                        value);
+        }
+}
+
 static bool set(struct options *o, const struct option *opt, const char *value)
 {
-        static const char *const fills[] = {"none", "file", "torrent"};
         char *field = (char *)o + opt->offset;
         uint64_t number;
 
@@ -217,14 +238,8 @@ static bool set(struct options *o, const struct option *opt, const char *value)
                         return false;
                 *(int *)field = (int)number;
                 return true;
-        case TYPE_FILL:
-                for (unsigned i = 0; i < 3; i++) {
-                        if (strcmp(value, fills[i]) == 0) {
-                                *(enum fill *)field = (enum fill)i;
-                                return true;
-                        }
-                }
-                return complain("--%s takes none, file or torrent, not \"%s\"", opt->name, value);
+        case TYPE_CHOICE:
+                return set_choice(opt, value, (unsigned *)field);
         case TYPE_LEVEL:
                 if (log_level_parse(value, (enum log_level *)field))
                         return true;

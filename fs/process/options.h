@@ -11,6 +11,7 @@
 #include "bt.h"
 #include "common/log.h"
 #include "torrent/fill.h"
+#include "torrent/life.h"
 
 struct options {
         char *mountpoint; /* as given */
@@ -31,6 +32,8 @@ struct options {
         uint64_t client_timeout_s, read_timeout_s, metadata_timeout_s, retries, retry_delay_s,
                 idle_timeout_s;
         enum fill fill;
+        enum stay_awake stay_awake;
+        uint64_t awake_max;
         struct bt_setting *settings;
         unsigned n_settings;
         char *on_event;

@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -296,4 +297,25 @@ void cache_file_forget(struct cache *c, struct cache_file *f)
         cache_give_back(c, f->room, f->pending);
         HASH_DELETE(hh, c->files, f);
         free(f);
+}
+
+void cache_discard_left(struct cache *c, const char *name)
+{
+        struct cache_file *f;
+        char file[sizeof f->name];
+        int fd = -1;
+
+        snprintf(file, sizeof file, "%s" CACHE_SUFFIX, name);
+        pthread_mutex_lock(&c->files_lock);
+        HASH_FIND_STR(c->files, file, f);
+        if (f && !f->store && f->closed) {
+                fd = openat(c->dir_fd, f->name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+                (void)unlinkat(c->dir_fd, f->name, 0);
+                cache_file_forget(c, f);
+        }
+        pthread_mutex_unlock(&c->files_lock);
+        /* Its blocks go now, and that may take long. */
+        if (fd >= 0)
+                close(fd);
+        cache_sample(c);
 }

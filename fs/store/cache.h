@@ -28,6 +28,10 @@ struct cache_stats {
 };
 void cache_stats(struct cache *c, struct cache_stats *ret);
 
+/* Deletes the file that the store of that name has left, if it has no store now, and gives its room
+ * back. Any thread; blocking. */
+void cache_discard_left(struct cache *c, const char *name);
+
 /* Looks how much is free on the disk: room is given by the last look, so it is to be called a few
  * times a second. Any thread; blocking: with no lock held. */
 void cache_sample(struct cache *c);

@@ -74,6 +74,7 @@ static int pwrite_all(int fd, const char *p, size_t len, off_t at)
 
 int store_write(struct store *s, uint32_t piece, uint32_t offset, const void *data, size_t len)
 {
+        bool there;
         int fd, r;
 
         if (piece >= s->have.pieces || offset + len > have_piece_bytes(&s->have, piece))
@@ -86,11 +87,13 @@ int store_write(struct store *s, uint32_t piece, uint32_t offset, const void *da
         pthread_mutex_lock(&s->lock);
         while (piece == s->evicting)
                 pthread_cond_wait(&s->settled, &s->lock);
-        r = store_is_suspect(s, piece) ? -EBUSY : store_room_take(s, piece);
-        if (r == 0)
+        /* What was verified stays as it is, whoever sends it once more. */
+        there = have_has(&s->have, piece);
+        r = store_is_suspect(s, piece) ? -EBUSY : there ? 0 : store_room_take(s, piece);
+        if (r == 0 && !there)
                 bit_set(s->written, piece);
         pthread_mutex_unlock(&s->lock);
-        if (r < 0)
+        if (r < 0 || there)
                 return r;
         r = pwrite_all(fd, data, len, (off_t)((uint64_t)piece * s->have.piece_length + offset));
         /* After the write: a store_sync that comes between the two need not know of it. */

@@ -55,6 +55,11 @@ struct store_options {
  * there. -EBUSY: with have, the store of that number has not been left yet. -ESTALE: a store of the
  * name has a higher number. Else -errno, and a file that is there stays and counts. */
 int store_open(struct cache *c, const struct store_options *o, struct store **ret);
+/* Which pieces may be in the file that a store of that name has left: those with a byte that is no
+ * hole, as a bitmap for store_open, where they are suspect; to be freed. -ENOENT: no store has left
+ * one, or it can't be told; -ENOMEM. Any thread; blocking on the disk. */
+int store_survey(struct cache *c, const char *name, uint64_t size, uint32_t piece_length,
+                 uint8_t **ret);
 /* Why store_open failed, and what to do, for an errno (> 0) of it. Lives until the thread's next
  * call. */
 const char *store_open_error(int err);
@@ -86,7 +91,8 @@ void store_clear(struct store *s, uint32_t piece);
 
 /* Raw bytes of a piece, suspect or not. A write without room reserves it. -errno; -ENOSPC; -EIO
  * past the end; -ESTALE: the store is condemned; -EBUSY: a write to a suspect piece, of which
- * nothing is written. Disk threads; blocking. */
+ * nothing is written. A write to one that is there succeeds and changes nothing. Disk threads;
+ * blocking. */
 int store_write(struct store *s, uint32_t piece, uint32_t offset, const void *data, size_t len);
 int store_read_piece(struct store *s, uint32_t piece, uint32_t offset, void *data, size_t len);
 /* All that was written before the call is on the disk at the return, also should the power fail. No

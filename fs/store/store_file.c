@@ -3,6 +3,7 @@
 #include "store/store_private.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -64,6 +65,15 @@ static int lose_name(struct store *s)
         return fd;
 }
 
+/* Gives a descriptor as lose_name, which keeps the blocks until it is closed. */
+static int unlink_left(struct cache *c, const char *name)
+{
+        int fd = openat(c->dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+
+        (void)unlinkat(c->dir_fd, name, 0);
+        return fd;
+}
+
 int store_open(struct cache *c, const struct store_options *o, struct store **ret)
 {
         struct store *s = store_alloc(c, o);
@@ -86,7 +96,7 @@ int store_open(struct cache *c, const struct store_options *o, struct store **re
                 if (f->store)
                         lost = lose_name(f->store);
                 else if (f->closed && !o->have)
-                        (void)unlinkat(c->dir_fd, name, 0);
+                        lost = unlink_left(c, name);
                 f->store = NULL;
                 r = o->have ? store_file_adopt(s, name, o) : store_file_create(s, name);
                 /* Only now, so that nobody takes its room meanwhile; one that could not be adopted

@@ -89,6 +89,16 @@ bool filler_wished(const struct filler *f, uint32_t piece)
         return false;
 }
 
+bool filler_is_done(const struct filler *f, const struct filler_torrent *t)
+{
+        if (f->at < f->n)
+                return false;
+        for (unsigned i = 0; i < f->n_wished; i++)
+                if (!t->has(t->arg, f->wished[i]))
+                        return false;
+        return true;
+}
+
 void filler_stop(struct filler *f, const struct filler_torrent *t)
 {
         while (f->n_wished > 0)

@@ -22,6 +22,7 @@ struct filler {
         unsigned n_wished, most;
         unsigned passed;               /* pieces that came since it last looked */
         bool full;                     /* there was no room for a piece */
+        uint32_t node;                 /* the file that it fetches, for the caller; 0: several */
         struct filler *before, *after; /* of its torrent (utlist); for the caller */
 };
 
@@ -44,6 +45,8 @@ void filler_free(struct filler *f);
 void filler_run(struct filler *f, bool came, const struct filler_torrent *t);
 /* Whether it has asked for the piece, and has not looked since whether it has come. */
 bool filler_wished(const struct filler *f, uint32_t piece);
+/* Whether all of its pieces have come. */
+bool filler_is_done(const struct filler *f, const struct filler_torrent *t);
 /* Takes all its wishes back. */
 void filler_stop(struct filler *f, const struct filler_torrent *t);
 

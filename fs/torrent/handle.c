@@ -10,6 +10,7 @@
 #include <utlist.h>
 
 #include "common/clock.h"
+#include "torrent/filling.h"
 #include "torrent/parked.h"
 #include "torrent/returning.h"
 #include "torrent/threads.h"
@@ -47,11 +48,14 @@ static void uncount(struct handle *h)
         atomic_fetch_sub(&h->torrent->env->playing, 1);
 }
 
-/* Where the file of that node lies. -ENOENT: there is none. */
-static int find_file(const struct listing *l, uint32_t node, struct layout *ret)
+/* Where the file of that node lies. -ENOENT: there is none; -EAGAIN: its torrent has no content at
+ * present. */
+static int find_file(struct torrent *t, const struct listing *l, uint32_t node, struct layout *ret)
 {
         const struct tree_node *n = l ? tree_node(l->tree, node) : NULL;
 
+        if (!l && torrent_has_metadata(t))
+                return -EAGAIN;
         if (!n)
                 return -ENOENT;
         *ret = (struct layout){n->offset, n->size, l->piece_length};
@@ -72,24 +76,25 @@ int handle_open(struct torrent *t, uint32_t node, uint64_t inode, pid_t tid, str
 {
         struct listing *listing = torrent_listing(t);
         struct handle *h = calloc(1, sizeof *h);
-        int r = h ? find_file(listing, node, &h->layout) : -ENOMEM;
+        int r = h ? find_file(t, listing, node, &h->layout) : -ENOMEM;
 
         listing_unref(listing);
         if (r == 0) {
                 h->store = torrent_store(t);
-                r = h->store ? 0 : -ENOENT;
+                r = h->store ? 0 : -EAGAIN;
         }
         if (r == 0) {
+                h->node = node;
                 h->inode = inode;
                 h->complete = has_all(h);
                 if (!h->complete)
                         h->process = thread_process(tid);
-                /* It may have fallen asleep meanwhile; with an open file it does not. */
+                /* Its content may have gone meanwhile; with an open file it does not. */
                 pthread_mutex_lock(&t->lock);
                 if (t->content.store == h->store)
                         DL_APPEND(t->open, h);
                 else
-                        r = -ENOENT;
+                        r = -EAGAIN;
                 pthread_mutex_unlock(&t->lock);
         }
         if (r < 0) {
@@ -122,7 +127,6 @@ void handle_close(struct handle *h)
         if (h->followed)
                 h->reader.places = 0; /* it reads on as the other one */
         returning_leave(t, &h->layout, &h->reader, clock_ms());
-        wishes_fill_no_more(t, h->filler);
         DL_DELETE(t->open, h);
         if (!t->open)
                 parked_linger_end(t);
@@ -157,18 +161,6 @@ int handle_fetch(struct handle *h, uint64_t off, void *data, size_t len)
         if (r == -EAGAIN)
                 atomic_store(&h->complete, false);
         return r;
-}
-
-/* From the first read on all of the file is fetched. Under t->lock. */
-static void fill_file(struct handle *h)
-{
-        struct filler_range *range = calloc(1, sizeof *range);
-
-        if (!range)
-                return; /* with the next read */
-        layout_pieces(&h->layout, 0, h->layout.size, &range->first, &range->end);
-        h->filler = filler_new(range, 1, h->layout.piece_length);
-        wishes_fill_with(h->torrent, h->filler);
 }
 
 /* A first read that goes on where another handle is: as its reader, without what it wants. The
@@ -223,8 +215,8 @@ static struct plan touch(struct handle *h, uint64_t off, size_t len)
         h->is_short = parked_is_short(h, off);
         count(h);
         plan_diff(&before, &r->plan, plan_changed, t);
-        if (env->fill == FILL_FILE && !h->filler)
-                fill_file(h);
+        if (env->fill == FILL_FILE)
+                filling_file(t, h->node); /* from its first read on */
         return before;
 }
 

@@ -8,6 +8,23 @@ enum { HELPER_LATE_MS = 10000 };
 /* A torrent whose directory the helper can't remove for so many times goes without it. */
 enum { ASK_TRIES = 3 };
 
+void life_begin_asleep(struct life *l)
+{
+        l->state = LIFE_ASLEEP;
+}
+
+void life_begin_anew(struct life *l)
+{
+        if (l->state != LIFE_GONE)
+                *l = (struct life){.state = LIFE_PENDING};
+}
+
+void life_put_to_sleep(struct life *l)
+{
+        if (l->state == LIFE_AWAKE)
+                l->state = LIFE_ASLEEP;
+}
+
 enum life_action life_event(struct life *l, enum life_event event)
 {
         switch (event) {
@@ -49,7 +66,7 @@ enum life_action life_tick(struct life *l, const struct life_rules *rules,
         if (!life_is_idle(rules, use, now))
                 return LIFE_NOTHING;
         if (use->kept) {
-                if (!rules->sleep || l->state != LIFE_AWAKE)
+                if (use->stays || l->state != LIFE_AWAKE)
                         return LIFE_NOTHING;
                 l->state = LIFE_ASLEEP;
                 return LIFE_SLEEP;
@@ -75,11 +92,11 @@ void life_answered(struct life *l)
         l->asked = false;
 }
 
-bool life_waits(const struct life *l, const struct life_rules *rules, const struct life_use *use)
+bool life_waits(const struct life *l, const struct life_use *use)
 {
         if (l->state == LIFE_GONE)
                 return false;
         if (use->kept)
-                return l->asked || (rules->sleep && l->state == LIFE_AWAKE);
+                return l->asked || l->state == LIFE_AWAKE;
         return l->asked || !use->fetching;
 }

@@ -9,6 +9,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* Which kept torrents stay with the session though nobody reads them. */
+enum stay_awake { STAY_NONE, STAY_KEPT, STAY_COMPLETE };
+
 enum life_state {
         LIFE_PENDING, /* its metadata is not known yet */
         LIFE_AWAKE,
@@ -32,7 +35,6 @@ enum life_action {
 
 struct life_rules {
         uint64_t idle_ms; /* so long nobody uses it until it is idle */
-        bool sleep;       /* a kept one that is idle falls asleep; else it stays awake */
 };
 
 /* How it is used; to be had by any thread. */
@@ -40,6 +42,7 @@ struct life_use {
         bool kept;
         bool fetching;         /* its metadata is awaited */
         bool failed;           /* its metadata did not come */
+        bool stays;            /* it is to stay with the session though nobody reads it */
         unsigned handles;      /* open files. Read before last_used_ms, which a close sets first */
         uint64_t last_used_ms; /* may be later than now */
 };
@@ -54,6 +57,12 @@ struct life {
         unsigned tries; /* how often it was asked since the torrent is idle */
 };
 
+/* It was known in an earlier run, and is not with the session. */
+void life_begin_asleep(struct life *l);
+/* Its metadata is lost, and to be fetched again. */
+void life_begin_anew(struct life *l);
+/* It is to leave the session though it is not idle yet: others need its place. */
+void life_put_to_sleep(struct life *l);
 /* What has happened. NOTHING or WAKE. */
 enum life_action life_event(struct life *l, enum life_event event);
 /* Time has gone by. helper: there is one that can remove directories. Any action but WAKE. */
@@ -64,7 +73,7 @@ void life_asked(struct life *l, bool told);
 /* The helper has answered, or will not any more. */
 void life_answered(struct life *l);
 /* Whether time alone can change something. */
-bool life_waits(const struct life *l, const struct life_rules *rules, const struct life_use *use);
+bool life_waits(const struct life *l, const struct life_use *use);
 
 /* Nobody uses it, and nobody has for the idle time; for a moment, if its metadata did not come. */
 bool life_is_idle(const struct life_rules *rules, const struct life_use *use, uint64_t now_ms);

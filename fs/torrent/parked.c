@@ -9,6 +9,7 @@
 #include <utlist.h>
 
 #include "common/clock.h"
+#include "torrent/filling.h"
 #include "torrent/returning.h"
 #include "torrent/wishes.h"
 
@@ -376,6 +377,16 @@ void parked_arm(struct torrent *t, uint64_t id)
         parked_unlock_and_answer(t, answer);
 }
 
+/* One that is claimed gets its room when it turns out not to be what it should be; that may have
+ * been a moment ago. */
+static bool lacks_room(struct torrent *t, struct want *want)
+{
+        if (want->reserved || store_is_suspect(t->content.store, want->piece))
+                return false;
+        wishes_reserve(t, want);
+        return !want->reserved;
+}
+
 void parked_piece_passed(struct torrent *t, uint32_t piece)
 {
         struct parked *p, *tmp, *answer = NULL;
@@ -402,7 +413,7 @@ void parked_piece_passed(struct torrent *t, uint32_t piece)
                                 continue;
                         }
                         wait_for(next, p, now);
-                        if (!next->reserved)
+                        if (lacks_room(t, next))
                                 parked_settle(t, p, ENOSPC, &answer);
                 }
                 if (lingering(t, piece))
@@ -412,7 +423,7 @@ void parked_piece_passed(struct torrent *t, uint32_t piece)
                 if (want)
                         wants_done(&t->wants, want);
         }
-        wishes_fill(t, true);
+        filling_run(t, true);
         parked_unlock_and_answer(t, answer);
 }
 
@@ -512,7 +523,7 @@ void parked_tick(struct torrent *t, uint64_t now)
         pthread_mutex_lock(&t->lock);
         linger_check(t, now);
         returning_expire(t, now);
-        wishes_fill(t, false);
+        filling_run(t, false);
         take_offer(t, now);
         if (t->playing_short > 0 && t->waiting.count > 0)
                 check_short(t);

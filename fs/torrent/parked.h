@@ -42,6 +42,7 @@ struct handle {
         struct torrent *torrent;
         struct store *store; /* a reference */
         struct layout layout;
+        uint32_t node;  /* of the content's tree */
         uint64_t inode; /* of the mount; the kernel has one page cache for each */
         pid_t process;  /* that opened it; 0: unknown, or not needed */
         /* Every piece was there when it was opened, and none was found missing since. */
@@ -50,7 +51,6 @@ struct handle {
         /* under torrent->lock */
         struct reader reader;
         bool is_short;         /* parked_is_short, when last looked at */
-        struct filler *filler; /* of the whole file; NULL: none */
         struct parked *parked; /* (utlist) */
         struct parked *watch;  /* the poll's */
         void *poll_handle;

@@ -10,6 +10,7 @@
 #include <utlist.h>
 
 #include "common/clock.h"
+#include "torrent/filling.h"
 #include "torrent/names.h"
 #include "torrent/parked.h"
 #include "torrent/returning.h"
@@ -17,27 +18,58 @@
 
 /* ---- life ---- */
 
+static struct torrent *alloc(struct torrent_env *env, uint32_t number, bool kept)
+{
+        struct torrent *t = calloc(1, sizeof *t);
+
+        if (!t)
+                return NULL;
+        t->env = env;
+        t->number = number;
+        t->refs = 1;
+        t->kept = kept;
+        t->waiting.next_id = 1;
+        pthread_mutex_init(&t->lock, NULL);
+        pthread_mutex_init(&t->content_lock, NULL);
+        return t;
+}
+
 int torrent_new(struct torrent_env *env, uint32_t number, struct bt_source *source, bool kept,
                 struct torrent **ret)
 {
-        struct torrent *t = calloc(1, sizeof *t);
+        struct torrent *t = alloc(env, number, kept);
         const struct bt_hash *hash = bt_source_hash(source);
 
         if (!t)
                 return -ENOMEM;
-        t->env = env;
-        t->number = number;
-        t->source = source;
+        t->content.source = source;
         bt_hash_v1_hex(hash, t->alias[0]);
         bt_hash_v2_hex(hash, t->alias[1]);
         memcpy(t->hex, hash->has_v1 ? t->alias[0] : t->alias[1], sizeof t->hex);
         t->added_at = time(NULL);
-        t->refs = 1;
-        t->kept = kept;
         t->last_used_ms = clock_ms();
-        t->waiting.next_id = 1;
-        pthread_mutex_init(&t->lock, NULL);
-        pthread_mutex_init(&t->content_lock, NULL);
+        *ret = t;
+        return 0;
+}
+
+int torrent_new_past(struct torrent_env *env, const struct torrent_past *past, struct torrent **ret)
+{
+        struct torrent *t = alloc(env, past->number, past->kept);
+
+        if (!t) {
+                bt_source_free(past->source);
+                return -ENOMEM;
+        }
+        t->content.source = past->source;
+        t->summary = past->summary;
+        t->state = past->summary.known ? TORRENT_ASLEEP : TORRENT_PENDING;
+        snprintf(t->hex, sizeof t->hex, "%s", past->hex);
+        for (unsigned i = 0; i < 2; i++)
+                snprintf(t->alias[i], sizeof t->alias[i], "%s", past->alias[i]);
+        t->added_at = past->added_at;
+        t->used_at = past->used_at;
+        /* Programs may have opened its files by this name. */
+        t->opened = past->summary.known;
         *ret = t;
         return 0;
 }
@@ -48,30 +80,14 @@ struct torrent *torrent_ref(struct torrent *t)
         return t;
 }
 
-static void content_unref(struct content *c)
-{
-        listing_unref(c->listing);
-        store_unref(c->store);
-        *c = (struct content){0};
-}
-
-static void fillers_free(struct torrent *t)
-{
-        struct filler *f, *next;
-
-        DL_FOREACH_SAFE2 (t->fillers, f, next, after)
-                filler_free(f);
-}
-
 void torrent_unref(struct torrent *t)
 {
         if (!t || atomic_fetch_sub_explicit(&t->refs, 1, memory_order_acq_rel) != 1)
                 return;
         returning_expire(t, UINT64_MAX);
         wants_clear(&t->wants);
-        fillers_free(t);
+        filling_free(t);
         content_unref(&t->content);
-        bt_source_free(t->source);
         for (unsigned i = 0; i < t->n_more; i++)
                 bt_source_free(t->more[i]);
         free(t->more);
@@ -82,217 +98,18 @@ void torrent_unref(struct torrent *t)
         free(t);
 }
 
-struct listing *torrent_listing(struct torrent *t)
-{
-        struct listing *l;
-
-        pthread_mutex_lock(&t->content_lock);
-        l = t->content.listing ? listing_ref(t->content.listing) : NULL;
-        pthread_mutex_unlock(&t->content_lock);
-        return l;
-}
-
-struct store *torrent_store(struct torrent *t)
-{
-        struct store *s;
-
-        pthread_mutex_lock(&t->content_lock);
-        s = t->content.store ? store_ref(t->content.store) : NULL;
-        pthread_mutex_unlock(&t->content_lock);
-        return s;
-}
-
-bool torrent_has_content(struct torrent *t)
-{
-        bool has;
-
-        pthread_mutex_lock(&t->content_lock);
-        has = t->content.listing;
-        pthread_mutex_unlock(&t->content_lock);
-        return has;
-}
-
-uint64_t torrent_have_bytes(struct torrent *t)
-{
-        uint64_t have;
-
-        pthread_mutex_lock(&t->content_lock);
-        have = t->content.store ? store_have_bytes(t->content.store) : 0;
-        pthread_mutex_unlock(&t->content_lock);
-        return have;
-}
-
-/* Under t->lock; gives back what it was. */
-static struct content exchange_content(struct torrent *t, struct content c)
-{
-        struct content before;
-
-        pthread_mutex_lock(&t->content_lock);
-        before = t->content;
-        t->content = c;
-        pthread_mutex_unlock(&t->content_lock);
-        return before;
-}
-
-void content_leave(struct content *c)
-{
-        store_leave(c->store);
-        content_unref(c);
-}
-
-void content_discard(struct content *c)
-{
-        if (c->store)
-                store_discard(c->store);
-        content_unref(c);
-}
-
-/* ---- its content ---- */
-
-/* The pieces of the files that the magnet asks for. NULL: there are none, or no memory. */
-static struct filler *filler_of_magnet(const struct torrent *t, const struct listing *l)
-{
-        struct filler_range *ranges = NULL;
-        size_t n = 0, room = 0;
-
-        for (uint32_t i = 0; i < bt_meta_files(l->meta); i++) {
-                struct bt_file f;
-                uint32_t first, end;
-
-                bt_meta_file(l->meta, i, &f);
-                if (f.pad || f.size == 0 || !bt_source_selects(t->source, i))
-                        continue;
-                first = (uint32_t)(f.offset / l->piece_length);
-                end = (uint32_t)((f.offset + f.size - 1) / l->piece_length) + 1;
-                if (n > 0 && first <= ranges[n - 1].end) {
-                        ranges[n - 1].end = end;
-                        continue;
-                }
-                if (n == room) {
-                        struct filler_range *grown;
-
-                        room = room ? 2 * room : 16;
-                        grown = reallocarray(ranges, room, sizeof *grown);
-                        if (!grown)
-                                break; /* the rest is not filled */
-                        ranges = grown;
-                }
-                ranges[n++] = (struct filler_range){first, end};
-        }
-        if (n > 0)
-                return filler_new(ranges, n, l->piece_length);
-        free(ranges);
-        return NULL;
-}
-
-int torrent_make_content(struct torrent *t, struct cache *cache, struct bt_meta *meta,
-                         struct content *ret)
-{
-        struct content c = {0};
-        int r = listing_new(meta, &c.listing);
-
-        if (r >= 0)
-                r = listing_store(c.listing, cache, t->hex, t->number, NULL, false, &c.store);
-        if (r < 0) {
-                content_unref(&c);
-                return r;
-        }
-        *ret = c;
-        return 0;
-}
-
-int torrent_set_content(struct torrent *t, const struct content *content)
-{
-        struct filler *filler = NULL;
-
-        if (t->env->fill == FILL_TORRENT)
-                filler = filler_of_magnet(t, content->listing);
-        pthread_mutex_lock(&t->lock);
-        if (t->content.listing || t->state == TORRENT_GONE) {
-                pthread_mutex_unlock(&t->lock);
-                filler_free(filler);
-                return -ESTALE;
-        }
-        (void)exchange_content(t, *content);
-        t->state = TORRENT_AWAKE;
-        t->failed = 0;
-        t->problem[0] = '\0';
-        wishes_fill_with(t, filler);
-        wishes_tell(t);
-        pthread_mutex_unlock(&t->lock);
-        return 0;
-}
-
-int torrent_drop_content(struct torrent *t, struct content *ret)
-{
-        int r = 0;
-
-        pthread_mutex_lock(&t->lock);
-        if (!t->content.listing || t->state == TORRENT_GONE)
-                r = -ENOENT;
-        else if (t->open || t->bt)
-                r = -EBUSY;
-        if (r == 0) {
-                while (t->fillers)
-                        wishes_fill_no_more(t, t->fillers);
-                returning_expire(t, UINT64_MAX);
-                if (t->waiting.taken > 0)
-                        (void)wishes_change(t, t->waiting.taken - 1, PRIORITY_LEAST, PRIORITY_NONE);
-                t->waiting.taken = 0;
-                atomic_store(&t->offered, 0);
-                wants_clear(&t->wants);
-                *ret = exchange_content(t, (struct content){0});
-                t->state = TORRENT_ASLEEP;
-        }
-        pthread_mutex_unlock(&t->lock);
-        return r;
-}
-
-/* Whether somebody reads the piece or is about to. Under t->lock. */
-static bool is_needed(struct torrent *t, uint32_t piece)
-{
-        const struct handle *h;
-        const struct parked *p;
-        const struct filler *f;
-
-        if (wants_find(&t->wants, piece))
-                return true;
-        DL_FOREACH2 (t->fillers, f, after)
-                if (filler_wished(f, piece))
-                        return true;
-        DL_FOREACH (t->open, h)
-                if (plan_priority(&h->reader.plan, piece) != PRIORITY_NONE)
-                        return true;
-        DL_FOREACH (t->waiting.list, p)
-                if (piece >= p->first && piece < p->end)
-                        return true;
-        return false;
-}
-
-int torrent_evict(struct torrent *t, uint32_t piece)
-{
-        struct store *store = NULL;
-        int r = -ENOENT;
-
-        /* Under the lock, so that nobody comes to need it between the look and its going. */
-        pthread_mutex_lock(&t->lock);
-        if (t->content.store)
-                r = is_needed(t, piece) ? -EBUSY : store_unset(t->content.store, piece);
-        if (r == 0)
-                store = store_ref(t->content.store);
-        pthread_mutex_unlock(&t->lock);
-        if (r == 0)
-                r = store_punch(store, piece);
-        store_unref(store);
-        return r;
-}
-
 void torrent_attach(struct torrent *t, struct bt_torrent *bt)
 {
         pthread_mutex_lock(&t->lock);
         t->bt = bt;
+        t->waking = false;
+        if (t->state == TORRENT_ASLEEP)
+                t->state = TORRENT_AWAKE;
         wants_retell(&t->wants);
         wishes_tell(t);
+        if (t->content.store && t->env->check &&
+            store_next_suspect(t->content.store, 0) < UINT32_MAX)
+                t->env->check(t); /* what is claimed is given to peers, too, the next time */
         pthread_mutex_unlock(&t->lock);
 }
 
@@ -303,16 +120,35 @@ struct bt_torrent *torrent_detach(struct torrent *t)
         pthread_mutex_lock(&t->lock);
         bt = t->bt;
         t->bt = NULL;
+        if (t->state == TORRENT_AWAKE)
+                t->state = TORRENT_ASLEEP;
+        /* What is wanted now was told to the session, which is to have it again. */
+        wants_retell(&t->wants);
+        wishes_tell(t);
         pthread_mutex_unlock(&t->lock);
         return bt;
 }
 
-void torrent_become(struct torrent *t, struct torrent *other)
+void torrent_woken(struct torrent *t)
 {
         pthread_mutex_lock(&t->lock);
-        if (!t->successor)
-                t->successor = torrent_ref(other);
+        t->waking = false;
         pthread_mutex_unlock(&t->lock);
+}
+
+void torrent_become(struct torrent *t, struct torrent *other)
+{
+        struct torrent *before = NULL;
+
+        pthread_mutex_lock(&t->lock);
+        if (!other) {
+                before = t->successor;
+                t->successor = NULL;
+        } else if (!t->successor) {
+                t->successor = torrent_ref(other);
+        }
+        pthread_mutex_unlock(&t->lock);
+        torrent_unref(before);
 }
 
 struct torrent *torrent_successor(struct torrent *t)
@@ -354,7 +190,7 @@ int torrent_ready(struct torrent *t)
 
         pthread_mutex_lock(&t->lock);
         r = t->state == TORRENT_GONE ? -ENOENT
-            : t->content.listing     ? 0
+            : t->summary.known       ? 0
             : t->failed              ? t->failed
                                      : -EAGAIN;
         pthread_mutex_unlock(&t->lock);
@@ -443,14 +279,33 @@ struct bt_torrent *torrent_end(struct torrent *t, int err)
         return bt;
 }
 
+const char *torrent_state_name(enum torrent_state state)
+{
+        static const char *const names[] = {[TORRENT_PENDING] = "pending",
+                                            [TORRENT_AWAKE] = "awake",
+                                            [TORRENT_ASLEEP] = "asleep",
+                                            [TORRENT_GONE] = "gone"};
+
+        return names[state];
+}
+
+void torrent_leave(struct torrent *t, int err)
+{
+        struct store *store;
+
+        parked_release_all(t, err);
+        store = torrent_store(t);
+        if (store)
+                store_leave(store);
+        store_unref(store);
+}
+
 void torrent_get_status(struct torrent *t, struct torrent_status *ret)
 {
         *ret = (struct torrent_status){.readers = atomic_load(&t->handles)};
         pthread_mutex_lock(&t->lock);
-        if (t->content.listing)
-                ret->length = t->content.listing->shown;
-        if (t->content.store)
-                ret->have_bytes = store_have_bytes(t->content.store);
+        ret->length = t->summary.length;
+        ret->have_bytes = torrent_have_bytes(t);
         ret->state = t->state;
         ret->failed = t->failed;
         memcpy(ret->problem, t->problem, sizeof ret->problem);

@@ -59,6 +59,12 @@ struct torrent_env {
         struct chores
                 *looks; /* that one, once it was needed; of the thread that calls parked_tick */
         void (*stir)(struct torrent *t); /* see torrent_stir; NULL: nobody looks */
+        /* Something is wanted of a torrent that is asleep: it is to be with the session again.
+         * Under t->lock. NULL: none sleeps. */
+        void (*wake)(struct torrent *t);
+        /* A piece is wanted that is claimed, and was not hashed yet: torrent_next_claim names those
+         * that are to be. Under t->lock. NULL: there are none. */
+        void (*check)(struct torrent *t);
 
         atomic_bool stopping; /* reads end in ENODEV */
         atomic_uint open_files, parked_reads, playing;
@@ -66,15 +72,27 @@ struct torrent_env {
 
 enum torrent_state {
         TORRENT_PENDING, /* its metadata is not known yet */
-        TORRENT_AWAKE,   /* it is known, and the torrent has its listing and its store */
-        TORRENT_ASLEEP,  /* it was known, and neither is held */
+        TORRENT_AWAKE,   /* it is known, and the torrent with the session or on its way there */
+        TORRENT_ASLEEP,  /* it is known, and the torrent not with the session */
         TORRENT_GONE,
 };
 
-/* What a torrent has once its metadata is known: a reference to each. */
+/* What a torrent has once its metadata is known, but for one that is asleep and not looked into: a
+ * reference to each. */
 struct content {
         struct listing *listing;
         struct store *store;
+        struct bt_source *source; /* with the metadata; NULL: the torrent has it already */
+};
+
+/* What is known of it all the same. */
+struct summary {
+        bool known;          /* the metadata is: the rest counts */
+        uint64_t length;     /* of the files */
+        uint64_t have_bytes; /* of those, when its content was last held */
+        uint32_t piece_length, pieces;
+        uint32_t files;       /* in the metadata, padding included */
+        uint32_t directories; /* in the torrent's own */
 };
 
 struct parked;
@@ -114,8 +132,8 @@ struct torrent {
         struct torrent_env *env;
         uint32_t number;      /* part of every inode number; never reused */
         char hex[BT_HEX_MAX]; /* the info-hash it was added by */
-        struct bt_source *source;
         time_t added_at;
+        time_t used_at; /* when it was last used in an earlier run */
         atomic_uint refs;
 
         /* under registry.lock */
@@ -131,27 +149,41 @@ struct torrent {
         atomic_bool kept;            /* see registry_set_kept */
 
         /* atomic: any thread, without a lock */
-        atomic_uint handles;           /* open files */
-        atomic_bool opened;            /* a file was: from then on the directory keeps its name */
-        atomic_bool stopped;           /* the session has stopped downloading: it could not write */
-        atomic_int write_error;        /* why a wanted piece could not be written: an errno > 0 */
-        _Atomic uint64_t last_used_ms; /* when the last open file was closed */
-        _Atomic uint32_t offered;      /* 1 + the piece that a peer offers; 0: none does */
+        atomic_uint handles;    /* open files */
+        atomic_bool opened;     /* a file was: from then on the directory keeps its name */
+        atomic_bool stopped;    /* the session has stopped downloading: it could not write */
+        atomic_int write_error; /* why a wanted piece could not be written: an errno > 0 */
+        _Atomic uint64_t
+                last_used_ms;     /* when the last open file was closed; 0: in an earlier run */
+        _Atomic uint32_t offered; /* 1 + the piece that a peer offers; 0: none does */
         _Atomic uint64_t last_block_ms; /* when the swarm last gave a block */
 
         struct chore discarding;       /* once it is gone */
         struct store *discarded_store; /* the reference of that chore */
 
         /* under content_lock, which is a leaf; written under lock besides, so that either is enough
-         * to read it. NULL, NULL while the metadata is not known or the torrent is asleep. */
+         * to read it. No listing and no store while the metadata is not known, or the torrent is
+         * asleep and nobody looks into it; then there may be no source either. */
         pthread_mutex_t content_lock;
         struct content content;
+        struct summary summary;
 
         /* under the engine's lock */
         struct torrent *next_stirred; /* references */
         struct torrent *next_removed;
         struct bt_torrent *removed_bt;
         atomic_bool stirred; /* it is on that list */
+        struct torrent *next_dirty;
+        unsigned dirty; /* what of it the catalog does not know yet: on that list unless 0 */
+        bool saving;    /* it is being told of something that was on that list */
+        bool retiring;  /* it went, and may come back, which the catalog does not know yet */
+        bool no_return; /* … it may not any more */
+        struct torrent *retiring_prev, *retiring_next;
+
+        atomic_bool joining;   /* it is added, and that is not written down for good yet */
+        atomic_bool forgotten; /* written by who may write to the catalog: it is not to be there */
+        atomic_int load_error; /* why its content could not be brought: an errno > 0 */
+        atomic_bool checking;  /* claimed pieces are being hashed */
 
         /* the engine's thread only: how it lives. The rules of each are pure, see their headers. */
         struct life life;
@@ -167,19 +199,28 @@ struct torrent {
         bool is_busy;
         struct bt_source **more; /* that it was added by besides, while its metadata is missing */
         unsigned n_more;
+        struct torrent *loaded_prev, *loaded_next; /* of those asleep that have content */
+        uint64_t loaded_ms;                        /* on that list since then; 0: not on it */
+        uint64_t falling_ms;                       /* since when that is so: */
+        bool falling;        /* it leaves the session once that has said what it knows */
         bool refused;        /* the session still has one of this hash that was removed */
+        atomic_bool filled;  /* all that its magnet asks for has come, in this run */
+        unsigned told_files; /* how many are to be filled, as the catalog knows */
         uint64_t told_bytes; /* the progress that was last told as an event */
 
         /* under lock; taken after registry.lock, before store.lock */
         pthread_mutex_t lock;
         enum torrent_state state;
         struct bt_torrent *bt;     /* NULL until the session has it */
+        bool waking;               /* that was asked for */
         struct torrent *successor; /* a reference: what it turned out to be, see torrent_become */
         int failed;                /* -errno for those who wait for the metadata; 0: none yet */
         char problem[240];         /* the last complaint, for the status */
         struct bt_stats stats;
         struct wants wants;
-        struct filler *fillers;      /* what is fetched though nobody reads it (utlist) */
+        struct filler *fillers; /* what is fetched though nobody reads it (utlist) */
+        uint32_t *to_fill;      /* nodes of files that are to be, until they have come */
+        unsigned n_to_fill;
         struct handle *open;         /* its open files (utlist) */
         struct returning *returning; /* readers of files closed a moment ago (utlist) */
         unsigned n_returning;
@@ -192,45 +233,75 @@ struct torrent {
 /* Takes source over. -ENOMEM. */
 int torrent_new(struct torrent_env *env, uint32_t number, struct bt_source *source, bool kept,
                 struct torrent **ret);
+
+/* A torrent of an earlier run. */
+struct torrent_past {
+        uint32_t number;
+        const char *hex, *alias[2];
+        bool kept;
+        time_t added_at, used_at;
+        struct bt_source *source; /* taken over, also on failure; NULL only with a summary */
+        struct summary summary;   /* where it is known the torrent is asleep, else pending */
+};
+/* -ENOMEM. */
+int torrent_new_past(struct torrent_env *env, const struct torrent_past *past,
+                     struct torrent **ret);
 struct torrent *torrent_ref(struct torrent *t);
 void torrent_unref(struct torrent *t);
 
-/* Makes what torrent_set_content is to be given, of the torrent's metadata: its listing and an
- * empty store. Takes long for a torrent of many files, and blocks on the disk. Nothing of the
- * torrent changes. -errno: *ret is untouched. */
+/* Makes what torrent_set_content is to be given, of the torrent's metadata: its listing, a store,
+ * empty but for what an earlier run may have left, and a source with the metadata where it has none
+ * yet. Takes long for a torrent of many files, and blocks on the disk. Nothing of the torrent
+ * changes. -errno: *ret is untouched. */
 int torrent_make_content(struct torrent *t, struct cache *cache, struct bt_meta *meta,
                          struct content *ret);
-/* The torrent has this content from here on, and is awake: its files are there, and who waits for
- * the metadata goes on. Takes the references over. Any thread; nothing blocks. -ESTALE: it has one
- * already or is gone; the references stay the caller's, for content_discard. */
+/* The torrent has this content from here on: its files are there, and who waits for the metadata
+ * goes on. One that was pending is awake. Takes the references over. Any thread; nothing blocks.
+ * -ESTALE: it has one already or is gone; the references stay the caller's, for content_discard or
+ * content_leave. */
 int torrent_set_content(struct torrent *t, const struct content *content);
+/* Gives the references back. */
+void content_unref(struct content *content);
 /* Drops a content that no torrent has taken, with the store's file. Blocking. */
 void content_discard(struct content *content);
 /* Drops the content that torrent_drop_content gave, and leaves the store's file where it is, for
  * listing_store to open it again. Blocking. */
 void content_leave(struct content *content);
-/* The torrent falls asleep: it has neither listing nor store until torrent_set_content gives them
- * back. *ret takes its references, for content_leave. Who holds others goes on with them until
- * then. Any thread; nothing blocks. -EBUSY: a file of it is open, or the session has it; -ENOENT:
- * it has none, or is gone. */
+/* A torrent that is asleep has neither listing nor store nor source until torrent_set_content gives
+ * them back. *ret takes its references, for content_leave. Who holds others goes on with them until
+ * then. Any thread; nothing blocks. -EBUSY: a file of it is open, or it is not asleep; -ENOENT: it
+ * has none, or is gone. */
 int torrent_drop_content(struct torrent *t, struct content *ret);
-/* A reference to its listing, or to its store; NULL: it has none. Any thread; nothing blocks. */
+/* What is known of one that is asleep and has no content cannot be read any more: it is pending,
+ * with source, which is taken over, also on failure. false: it is not so. */
+bool torrent_lose_metadata(struct torrent *t, struct bt_source *source);
+/* A reference to its listing, to its store, or to what it was added by; NULL: it has none. Any
+ * thread; nothing blocks. */
 struct listing *torrent_listing(struct torrent *t);
 struct store *torrent_store(struct torrent *t);
-/* Whether it has them. */
-bool torrent_has_content(struct torrent *t);
+struct bt_source *torrent_source(struct torrent *t);
+/* Takes source, of the same torrent, in place of what it was added by. */
+void torrent_set_source(struct torrent *t, struct bt_source *source);
+/* Whether its metadata is known; it may have no content all the same. */
+bool torrent_has_metadata(struct torrent *t);
+void torrent_get_summary(struct torrent *t, struct summary *ret);
 /* Bytes that users see in pieces that are there; 0 without a store. */
 uint64_t torrent_have_bytes(struct torrent *t);
 /* The session has the torrent: tells it all that is wanted. */
 void torrent_attach(struct torrent *t, struct bt_torrent *bt);
 /* The session shall have it no longer: gives back what torrent_attach was given, for
- * bt_torrent_remove, or NULL. */
+ * bt_torrent_remove, or NULL. One whose metadata is known is asleep. */
 struct bt_torrent *torrent_detach(struct torrent *t);
+/* What env->wake asked for was tried. */
+void torrent_woken(struct torrent *t);
 /* The torrent is gone: answers its reads with err, has its data dropped (by the chores, where there
  * are any), and gives back the session's handle for bt_torrent_remove. */
 struct bt_torrent *torrent_end(struct torrent *t, int err);
+/* magnetfs ends: answers its reads with err. Its data stays for the next start, unless it is gone.
+ * Nothing may write to its store meanwhile. Blocking. */
+void torrent_leave(struct torrent *t, int err);
 /* The torrent, which is about to end, and other are one, known by two hashes. Who holds it goes on
- * with other. */
+ * with other. NULL: it does not end after all. */
 void torrent_become(struct torrent *t, struct torrent *other);
 /* A reference to that other; NULL: none. */
 struct torrent *torrent_successor(struct torrent *t);
@@ -253,6 +324,19 @@ void torrent_write_failed(struct torrent *t, uint32_t piece, int err);
 /* What was written of the piece is worth nothing (a write failed, the hash was wrong): takes it out
  * of the store. Blocking, for the disk threads. */
 void torrent_piece_cleared(struct torrent *t, uint32_t piece);
+/* Whether something of it is fetched though nobody reads it, and has not all come; and whether that
+ * would be so if it had its content. See filling.h. */
+bool torrent_is_filling(struct torrent *t);
+bool torrent_is_to_fill(struct torrent *t);
+/* The files of that, by their nodes, as text for torrent_fill_files; to be freed. NULL: no memory.
+ */
+char *torrent_files_to_fill(struct torrent *t);
+void torrent_fill_files(struct torrent *t, const char *text);
+/* The next piece that is claimed and is to be hashed, those first that somebody wants, which
+ * *waited says. UINT32_MAX: there is none, or nobody has a use for it now. */
+uint32_t torrent_next_claim(struct torrent *t, bool *waited);
+/* It was hashed, and is not what it should be: who wants it gets it from the swarm. */
+void torrent_claim_failed(struct torrent *t, uint32_t piece);
 struct torrent_status {
         enum torrent_state state;
         int failed;
@@ -262,6 +346,8 @@ struct torrent_status {
         uint64_t starved_ms;         /* as in struct waiting */
         uint64_t length, have_bytes; /* of the files; 0, 0 while the metadata is not known */
 };
+/* As it is written for users: "pending", "awake", "asleep", "gone". */
+const char *torrent_state_name(enum torrent_state state);
 void torrent_get_status(struct torrent *t, struct torrent_status *ret);
 
 /* Something of the torrent has to be looked after from here on: it is read, was written to in vain,

@@ -5,7 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-static uint8_t highest(const struct want *want)
+uint8_t wants_priority(const struct want *want)
 {
         for (uint8_t p = PRIORITY_BLOCKED; p > PRIORITY_NONE; p--)
                 if (want->count[p] > 0)
@@ -17,7 +17,7 @@ static uint8_t highest(const struct want *want)
  * session knows. */
 static void tell(struct wants *w, struct want *want)
 {
-        uint8_t priority = want->reserved ? highest(want) : PRIORITY_NONE;
+        uint8_t priority = want->reserved ? wants_priority(want) : PRIORITY_NONE;
         bool urgent = want->urgent && priority != PRIORITY_NONE;
 
         if (priority == want->told && urgent == want->told_urgent)
@@ -86,6 +86,8 @@ int wants_change(struct wants *w, uint32_t piece, uint8_t before, uint8_t after,
                 if (!want->reserved) {
                         r = room->reserve(room->arg, piece);
                         want->reserved = r == 0;
+                        if (r == -EINPROGRESS)
+                                r = 0;
                 }
         }
         if (want->total == 0)
@@ -97,6 +99,13 @@ int wants_change(struct wants *w, uint32_t piece, uint8_t before, uint8_t after,
                 drop(w, want);
         }
         return r;
+}
+
+void wants_reserve(struct wants *w, struct want *want, const struct wants_room *room)
+{
+        if (!want->reserved)
+                want->reserved = room->reserve(room->arg, want->piece) == 0;
+        tell(w, want);
 }
 
 void wants_urgent(struct wants *w, struct want *want, bool urgent)

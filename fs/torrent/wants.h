@@ -40,7 +40,9 @@ struct wants {
 
 /* Changes one wish for piece from priority before to after (PRIORITY_NONE: no wish) and puts what
  * follows into the batch. Where a piece is newly wanted reserve is asked for room; a piece without
- * room stays in the table, not asked for, and reserve is asked again with each further wish.
+ * room stays in the table, not asked for, and reserve is asked again with each further wish. The
+ * same for -EINPROGRESS, which says that the piece may be there already and is looked at; that is
+ * no failure.
  * release is called for pieces nobody wants any more. -ENOMEM; -ENOSPC when there is no room. */
 struct wants_room {
         int (*reserve)(void *arg, uint32_t piece);
@@ -50,7 +52,12 @@ struct wants_room {
 int wants_change(struct wants *w, uint32_t piece, uint8_t before, uint8_t after,
                  const struct wants_room *room);
 
+/* Asks for room once more where there was none. */
+void wants_reserve(struct wants *w, struct want *want, const struct wants_room *room);
+
 struct want *wants_find(const struct wants *w, uint32_t piece);
+/* The highest priority that somebody wants it with. */
+uint8_t wants_priority(const struct want *want);
 /* Asks for a deadline, or takes it back. */
 void wants_urgent(struct wants *w, struct want *want, bool urgent);
 /* The piece is there: forgets it. Its parked reads must have been taken off. */

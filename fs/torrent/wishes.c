@@ -3,13 +3,18 @@
 
 #include <errno.h>
 
-#include <utlist.h>
-
 static int room_reserve(void *arg, uint32_t piece)
 {
         struct torrent *t = arg;
 
-        return store_reserve(t->content.store, piece);
+        /* It has just turned out to be there: that is dealt with in a moment. */
+        if (store_has(t->content.store, piece))
+                return -EINPROGRESS;
+        if (!store_is_suspect(t->content.store, piece))
+                return store_reserve(t->content.store, piece);
+        if (t->env->check)
+                t->env->check(t);
+        return -EINPROGRESS;
 }
 
 static void room_release(void *arg, uint32_t piece)
@@ -31,66 +36,29 @@ int wishes_change(struct torrent *t, uint32_t piece, uint8_t before, uint8_t aft
         return wants_change(&t->wants, piece, before, after, &room);
 }
 
-void wishes_tell(struct torrent *t)
+void wishes_reserve(struct torrent *t, struct want *want)
 {
-        if (t->bt && t->wants.n_batch > 0)
-                bt_torrent_want(t->bt, t->wants.batch, t->wants.n_batch);
-        t->wants.n_batch = 0;
+        const struct wants_room room = {room_reserve, room_release, t};
+
+        wants_reserve(&t->wants, want, &room);
 }
 
-static bool fill_has(void *arg, uint32_t piece)
+/* Whether something is to be asked for that was not. */
+static bool asks(const struct wants *w)
 {
-        struct torrent *t = arg;
-
-        return store_has(t->content.store, piece);
-}
-
-static int fill_want(void *arg, uint32_t piece, bool wanted)
-{
-        uint8_t before = wanted ? PRIORITY_NONE : PRIORITY_LEAST;
-        int r = wishes_change(arg, piece, before, wanted ? PRIORITY_LEAST : PRIORITY_NONE);
-
-        if (wanted && r == -ENOSPC) /* it would stay in the table, asked for by nobody */
-                (void)wishes_change(arg, piece, PRIORITY_LEAST, PRIORITY_NONE);
-        return r;
-}
-
-void wishes_fill(struct torrent *t, bool came)
-{
-        const struct filler_torrent of = {fill_has, fill_want, t};
-        struct filler *f;
-
-        DL_FOREACH2 (t->fillers, f, after)
-                filler_run(f, came, &of);
-}
-
-bool wishes_fill_waits(const struct torrent *t)
-{
-        const struct filler *f;
-
-        DL_FOREACH2 (t->fillers, f, after)
-                if (f->full)
+        for (size_t i = 0; i < w->n_batch; i++)
+                if (w->batch[i].priority != BT_PRIORITY_NONE)
                         return true;
         return false;
 }
 
-void wishes_fill_with(struct torrent *t, struct filler *f)
+void wishes_tell(struct torrent *t)
 {
-        const struct filler_torrent of = {fill_has, fill_want, t};
-
-        if (!f)
-                return;
-        DL_APPEND2(t->fillers, f, before, after);
-        filler_run(f, false, &of);
-}
-
-void wishes_fill_no_more(struct torrent *t, struct filler *f)
-{
-        const struct filler_torrent of = {fill_has, fill_want, t};
-
-        if (!f)
-                return;
-        DL_DELETE2(t->fillers, f, before, after);
-        filler_stop(f, &of);
-        filler_free(f);
+        if (t->bt && t->wants.n_batch > 0) {
+                bt_torrent_want(t->bt, t->wants.batch, t->wants.n_batch);
+        } else if (t->state == TORRENT_ASLEEP && !t->waking && t->env->wake && asks(&t->wants)) {
+                t->waking = true;
+                t->env->wake(t);
+        }
+        t->wants.n_batch = 0;
 }

@@ -113,6 +113,7 @@ const struct catalog_row *folder_row(struct folder *f, uint32_t number)
                 row.files = 1 + number;
                 row.directories = 2 + number;
         }
+        row.to_fill = number % 4 == 0 ? "1 2 77" : "";
         return &row;
 }
 
@@ -128,6 +129,15 @@ void folder_fill(struct folder *f, uint32_t first, uint32_t last)
                 catalog_put_have(f->catalog, i, &i, sizeof i, true);
         }
         assert_int_equal(catalog_commit(f->catalog), 0);
+}
+
+int folder_source_bytes(struct catalog *c, uint32_t number, size_t *ret_len)
+{
+        void *data = NULL;
+        int r = catalog_get_source(c, number, &data, ret_len);
+
+        free(data);
+        return r;
 }
 
 static int check(void *arg, const struct catalog_row *row)
@@ -151,6 +161,7 @@ static int check(void *arg, const struct catalog_row *row)
         assert_int_equal(row->pieces, e->pieces);
         assert_int_equal(row->files, e->files);
         assert_int_equal(row->directories, e->directories);
+        assert_string_equal(row->to_fill, e->to_fill);
         return 0;
 }
 

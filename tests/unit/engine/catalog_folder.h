@@ -42,6 +42,8 @@ unsigned folder_logged(struct folder *f, const char *text);
 const struct catalog_row *folder_row(struct folder *f, uint32_t number);
 /* Puts rows with sources and haves, in a transaction. */
 void folder_fill(struct folder *f, uint32_t first, uint32_t last);
+/* How long a torrent's source is; what catalog_get_source gives. */
+int folder_source_bytes(struct catalog *c, uint32_t number, size_t *ret_len);
 /* How many rows there are; each is as folder_row has it. */
 unsigned folder_rows(struct folder *f);
 

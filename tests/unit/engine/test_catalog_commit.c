@@ -27,7 +27,7 @@ static void test_what_is_rolled_back_was_not(void **state)
         assert_int_equal(folder_rows(f), 2);
         catalog_rollback(c);
         assert_int_equal(folder_rows(f), 2);
-        assert_int_equal(catalog_source_bytes(c, 1, &(size_t){0}), 0);
+        assert_int_equal(folder_source_bytes(c, 1, &(size_t){0}), 0);
 }
 
 /* A number that is none stands for any error: those of the disk are below. */

@@ -215,12 +215,85 @@ static void test_of_a_hybrid_s_two_torrents_one_takes_over_in_one_step(void **st
         bt_source_free(source);
 }
 
+/* Puts a torrent of an earlier run in. */
+static int restore(struct registry *r, uint32_t number, const char *hex, const char *v2,
+                   const char *name, const char *claim, unsigned index)
+{
+        const struct torrent_past past = {.number = number,
+                                          .hex = hex,
+                                          .alias = {hex, v2},
+                                          .kept = true,
+                                          .added_at = 1234,
+                                          .used_at = 5678,
+                                          .summary = {.known = true, .length = 10, .files = 1}};
+        struct torrent *t;
+
+        assert_int_equal(torrent_new_past(&env, &past, &t), 0);
+        return registry_restore(r, t, name, claim, index);
+}
+
+/* Names, numbers and times are those of before, whatever comes after; what can't be true is refused
+ * and changes nothing. */
+static void test_torrents_of_an_earlier_run(void **state)
+{
+        char name[NAME_BYTES_MAX + 1], claim[NAME_BYTES_MAX + 1], hex[3][BT_HEX_MAX];
+        struct registry *r;
+        struct torrent *t;
+        unsigned index;
+
+        (void)state;
+        for (int i = 0; i < 3; i++)
+                snprintf(hex[i], sizeof hex[i], "%040x", 100 + i);
+        assert_int_equal(registry_new(&r), 0);
+        assert_int_equal(restore(r, 3, hex[0], "", "film (2)", "film", 2), 0);
+        assert_int_equal(restore(r, 7, hex[1], "", "film (4)", "film", 4), 0);
+        assert_int_equal(restore(r, 7, hex[2], "", "other", "other", 1), -EEXIST);
+        assert_int_equal(restore(r, 5, hex[2], "", "other", "other", 1), -EEXIST);
+        assert_int_equal(restore(r, 8, hex[1], "", "other", "other", 1), -EEXIST);
+        assert_int_equal(restore(r, 8, hex[2], "", "film (2)", "film", 2), -EEXIST);
+        assert_int_equal(registry_count(r), 2);
+        registry_resume(r, 20, 4321);
+        assert_int_equal(registry_changed_at(r), 4321);
+        assert_int_equal(registry_next_number(r), 20);
+        registry_resume(r, 2, 4321); /* never back */
+        assert_int_equal(registry_next_number(r), 20);
+
+        t = registry_by_hash(r, hex[1]);
+        assert_non_null(t);
+        assert_int_equal(t->number, 7);
+        assert_int_equal(t->added_at, 1234);
+        assert_int_equal(t->state, TORRENT_ASLEEP);
+        assert_int_equal(torrent_ready(t), 0);
+        assert_true(registry_describe(r, t, name, claim, &index));
+        assert_string_equal(name, "film (4)");
+        assert_string_equal(claim, "film");
+        assert_int_equal(index, 4);
+        torrent_unref(t);
+
+        /* new ones take what is free, and leave those their names */
+        t = add(r, 1, "film");
+        assert_int_equal(t->number, 20);
+        assert_true(registry_name(r, t, name));
+        assert_string_equal(name, "film");
+        torrent_unref(t);
+        t = add(r, 2, "film");
+        assert_true(registry_name(r, t, name));
+        assert_string_equal(name, "film (3)");
+        torrent_unref(t);
+        t = add(r, 3, "film");
+        assert_true(registry_name(r, t, name));
+        assert_string_equal(name, "film (5)");
+        torrent_unref(t);
+        registry_free(r);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_many_of_one_name_take_no_longer_than_others),
                 cmocka_unit_test(test_names_are_the_first_that_are_free_whoever_leaves),
                 cmocka_unit_test(test_clear_takes_all_out),
+                cmocka_unit_test(test_torrents_of_an_earlier_run),
                 cmocka_unit_test(test_of_a_hybrid_s_two_torrents_one_takes_over_in_one_step),
         };
 

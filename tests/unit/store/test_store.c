@@ -160,6 +160,29 @@ static const struct write_case write_cases[] = {
         {"an offset of 32 bits", 0, UINT32_MAX, 2, -EIO},
 };
 
+/* What comes once more of a piece that is there is taken, and changes nothing. */
+static void test_what_is_there_stays(void **state)
+{
+        struct cache *c = new_cache(*state, 100 * MIB);
+        struct store *s = new_store(c, 2 * 65536, 65536);
+        char data[65536], back[65536];
+        uint64_t before;
+
+        memset(data, 'x', sizeof data);
+        assert_int_equal(store_write(s, 0, 0, data, sizeof data), 0);
+        store_set(s, 0);
+        before = used(c);
+        memset(data, 'y', sizeof data);
+        assert_int_equal(store_write(s, 0, 0, data, 16384), 0);
+        assert_int_equal(store_read(s, 0, back, sizeof back), 0);
+        for (size_t i = 0; i < sizeof back; i++)
+                assert_int_equal(back[i], 'x');
+        assert_int_equal(used(c), before);
+        store_discard(s);
+        store_unref(s);
+        cache_free(c);
+}
+
 static void test_write_bounds(void **state)
 {
         static const char data[2000];
@@ -1264,6 +1287,7 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, scratch_setup, scratch_teardown)
         const struct CMUnitTest tests[] = {
                 T(test_accounting),
+                T(test_what_is_there_stays),
                 T(test_write_bounds),
                 T(test_bound),
                 T(test_bound_between),

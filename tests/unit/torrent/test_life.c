@@ -10,8 +10,7 @@
 #include "torrent/life.h"
 
 enum { IDLE_MS = 120000, NOW = 1000000 };
-static const struct life_rules stays = {.idle_ms = IDLE_MS};
-static const struct life_rules sleeps = {.idle_ms = IDLE_MS, .sleep = true};
+static const struct life_rules rules = {.idle_ms = IDLE_MS};
 
 static void test_idle(void **state)
 {
@@ -36,9 +35,9 @@ static void test_idle(void **state)
 
         (void)state;
         for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-                const struct life_rules rules = {.idle_ms = cases[i].idle_ms};
+                const struct life_rules these = {.idle_ms = cases[i].idle_ms};
 
-                assert_int_equal(life_is_idle(&rules, &cases[i].use, NOW), cases[i].is);
+                assert_int_equal(life_is_idle(&these, &cases[i].use, NOW), cases[i].is);
         }
 }
 
@@ -50,18 +49,18 @@ static void test_the_helper_removes_and_is_asked_three_times(void **state)
 
         (void)state;
         for (int i = 0; i < 3; i++) {
-                assert_int_equal(life_tick(&l, &stays, &use, true, now), LIFE_ASK);
+                assert_int_equal(life_tick(&l, &rules, &use, true, now), LIFE_ASK);
                 life_asked(&l, true);
                 /* It may be late, up to a bound. */
-                assert_int_equal(life_tick(&l, &stays, &use, true, now), LIFE_NOTHING);
-                assert_int_equal(life_tick(&l, &stays, &use, true, now + 9999), LIFE_NOTHING);
+                assert_int_equal(life_tick(&l, &rules, &use, true, now), LIFE_NOTHING);
+                assert_int_equal(life_tick(&l, &rules, &use, true, now + 9999), LIFE_NOTHING);
                 now += 10000;
         }
-        assert_int_equal(life_tick(&l, &stays, &use, true, now), LIFE_DROP);
+        assert_int_equal(life_tick(&l, &rules, &use, true, now), LIFE_DROP);
         (void)life_event(&l, LIFE_REMOVED);
         assert_int_equal(l.state, LIFE_GONE);
-        assert_int_equal(life_tick(&l, &stays, &use, true, now), LIFE_NOTHING);
-        assert_false(life_waits(&l, &stays, &use));
+        assert_int_equal(life_tick(&l, &rules, &use, true, now), LIFE_NOTHING);
+        assert_false(life_waits(&l, &use));
 }
 
 static void test_one_that_is_used_again_has_all_tries_before_it(void **state)
@@ -71,14 +70,14 @@ static void test_one_that_is_used_again_has_all_tries_before_it(void **state)
 
         (void)state;
         for (int i = 0; i < 3; i++) {
-                assert_int_equal(life_tick(&l, &stays, &use, true, NOW), LIFE_ASK);
+                assert_int_equal(life_tick(&l, &rules, &use, true, NOW), LIFE_ASK);
                 life_asked(&l, true);
                 life_answered(&l);
         }
         use.handles = 1;
-        assert_int_equal(life_tick(&l, &stays, &use, true, NOW), LIFE_NOTHING);
+        assert_int_equal(life_tick(&l, &rules, &use, true, NOW), LIFE_NOTHING);
         use.handles = 0;
-        assert_int_equal(life_tick(&l, &stays, &use, true, NOW), LIFE_ASK);
+        assert_int_equal(life_tick(&l, &rules, &use, true, NOW), LIFE_ASK);
 }
 
 static void test_a_helper_that_could_not_be_told_is_asked_again(void **state)
@@ -88,31 +87,32 @@ static void test_a_helper_that_could_not_be_told_is_asked_again(void **state)
 
         (void)state;
         for (int i = 0; i < 10; i++) {
-                assert_int_equal(life_tick(&l, &stays, &use, true, NOW), LIFE_ASK);
+                assert_int_equal(life_tick(&l, &rules, &use, true, NOW), LIFE_ASK);
                 life_asked(&l, false);
         }
-        assert_int_equal(life_tick(&l, &stays, &use, false, NOW), LIFE_DROP);
+        assert_int_equal(life_tick(&l, &rules, &use, false, NOW), LIFE_DROP);
 }
 
 static void test_sleep_and_wake(void **state)
 {
-        const struct life_use use = {.kept = true, .last_used_ms = NOW - IDLE_MS};
+        struct life_use use = {.kept = true, .last_used_ms = NOW - IDLE_MS};
         struct life l = {0};
 
         (void)state;
         /* One without metadata does not sleep. */
-        assert_int_equal(life_tick(&l, &sleeps, &use, true, NOW), LIFE_NOTHING);
+        assert_int_equal(life_tick(&l, &rules, &use, true, NOW), LIFE_NOTHING);
         (void)life_event(&l, LIFE_METADATA);
         assert_int_equal(l.state, LIFE_AWAKE);
-        assert_int_equal(life_tick(&l, &stays, &use, true, NOW), LIFE_NOTHING);
-        assert_false(life_waits(&l, &stays, &use));
-        assert_true(life_waits(&l, &sleeps, &use));
-        assert_int_equal(life_tick(&l, &sleeps, &use, true, NOW - 1), LIFE_NOTHING);
-        assert_int_equal(life_tick(&l, &sleeps, &use, true, NOW), LIFE_SLEEP);
+        assert_true(life_waits(&l, &use));
+        use.stays = true;
+        assert_int_equal(life_tick(&l, &rules, &use, true, NOW), LIFE_NOTHING);
+        use.stays = false;
+        assert_int_equal(life_tick(&l, &rules, &use, true, NOW - 1), LIFE_NOTHING);
+        assert_int_equal(life_tick(&l, &rules, &use, true, NOW), LIFE_SLEEP);
         assert_int_equal(l.state, LIFE_ASLEEP);
         /* Once; and nothing has to be looked after then. */
-        assert_int_equal(life_tick(&l, &sleeps, &use, true, NOW), LIFE_NOTHING);
-        assert_false(life_waits(&l, &sleeps, &use));
+        assert_int_equal(life_tick(&l, &rules, &use, true, NOW), LIFE_NOTHING);
+        assert_false(life_waits(&l, &use));
         assert_int_equal(life_event(&l, LIFE_METADATA), LIFE_NOTHING);
         assert_int_equal(l.state, LIFE_ASLEEP);
         assert_int_equal(life_event(&l, LIFE_READ), LIFE_WAKE);

@@ -17,6 +17,7 @@
 #include <cmocka.h>
 
 #include "common/clock.h"
+#include "torrent/filling.h"
 #include "torrent/handle.h"
 #include "torrent/parked.h"
 #include "torrent/torrent.h"
@@ -824,7 +825,7 @@ static void test_what_is_filled_does_not_go(void **state)
         filler = filler_new(range, 1, PIECE);
         assert_non_null(filler);
         pthread_mutex_lock(&f.torrent->lock);
-        wishes_fill_with(f.torrent, filler);
+        filling_begin(f.torrent, filler);
         pthread_mutex_unlock(&f.torrent->lock);
         arrive(&f, 2);
         pass(&f, 2);
@@ -838,14 +839,67 @@ static void test_what_is_filled_does_not_go(void **state)
                 pass(&f, i);
         }
         pthread_mutex_lock(&f.torrent->lock);
-        assert_false(wishes_fill_waits(f.torrent));
-        wishes_fill_no_more(f.torrent, filler);
+        assert_false(filling_waits(f.torrent));
+        filling_end(f.torrent);
         pthread_mutex_unlock(&f.torrent->lock);
         assert_over(&f);
         end(&f);
 }
 
+/* A file that is to be fetched goes on being so when it is closed, is named to whoever remembers
+ * it, and is forgotten when all of it has come. */
+static void test_a_file_is_filled_after_its_close(void **state)
+{
+        struct fixture f;
+        struct handle *h;
+        char *text;
+
+        (void)state;
+        begin(&f);
+        f.torrent->env->fill = FILL_FILE;
+        h = open_file(&f);
+        read_at(h, 2 * PIECE, 4096);
+        arrive(&f, 2);
+        pass(&f, 2);
+        handle_close(h);
+        f.torrent->env->fill = FILL_NONE;
+        assert_true(torrent_is_filling(f.torrent));
+        assert_true(torrent_is_to_fill(f.torrent));
+        text = torrent_files_to_fill(f.torrent);
+        assert_string_equal(text, "1");
+        /* as after a restart; what is no file of it is forgotten */
+        torrent_fill_files(f.torrent, "1 0 1 99 nonsense");
+        free(text);
+        text = torrent_files_to_fill(f.torrent);
+        assert_string_equal(text, "1");
+        free(text);
+        for (uint32_t i = 0; i < PIECES; i++) {
+                assert_true(torrent_is_filling(f.torrent));
+                if (i == 2)
+                        continue;
+                assert_non_null(wants_find(&f.torrent->wants, i));
+                arrive(&f, i);
+                pass(&f, i);
+        }
+        parked_tick(f.torrent, clock_ms());
+        assert_false(torrent_is_filling(f.torrent));
+        assert_false(torrent_is_to_fill(f.torrent));
+        text = torrent_files_to_fill(f.torrent);
+        assert_string_equal(text, "");
+        free(text);
+        assert_over(&f);
+        end(&f);
+}
+
 /* ---- asleep ---- */
+
+static unsigned n_wakes;
+
+static void count_wake(struct torrent *t)
+{
+        (void)t;
+        n_wakes++;
+}
 
 /* A torrent drops what it holds of its content, and has it back with what was on the disk; who held
  * references goes on with them. */
@@ -867,6 +921,10 @@ static void test_asleep_and_awake(void **state)
         h = open_file(&f);
         assert_int_equal(torrent_drop_content(f.torrent, &content), -EBUSY);
         handle_close(h);
+        /* with the session, or on its way there */
+        assert_int_equal(torrent_drop_content(f.torrent, &content), -EBUSY);
+        assert_null(torrent_detach(f.torrent));
+        assert_int_equal(f.torrent->state, TORRENT_ASLEEP);
         listing = torrent_listing(f.torrent);
         store = torrent_store(f.torrent);
         assert_int_equal(store_bitmap(store, &have, &len), 0);
@@ -875,8 +933,10 @@ static void test_asleep_and_awake(void **state)
         assert_int_equal(f.torrent->state, TORRENT_ASLEEP);
         assert_null(torrent_listing(f.torrent));
         assert_null(torrent_store(f.torrent));
-        assert_false(torrent_has_content(f.torrent));
-        assert_int_equal(handle_open(f.torrent, TREE_ROOT + 1, 1, 0, &h), -ENOENT);
+        assert_true(torrent_has_metadata(f.torrent));
+        assert_int_equal(torrent_ready(f.torrent), 0);
+        assert_int_equal(torrent_have_bytes(f.torrent), PIECE);
+        assert_int_equal(handle_open(f.torrent, TREE_ROOT + 1, 1, 0, &h), -EAGAIN);
         assert_int_equal(torrent_evict(f.torrent, 3), -ENOENT);
         assert_int_equal(listing->pieces, PIECES);
         assert_int_equal(store_read(store, 3 * PIECE, data, sizeof data), 0);
@@ -894,13 +954,22 @@ static void test_asleep_and_awake(void **state)
                                        false, &content.store),
                          0);
         assert_int_equal(torrent_set_content(f.torrent, &content), 0);
-        assert_int_equal(f.torrent->state, TORRENT_AWAKE);
+        assert_int_equal(f.torrent->state, TORRENT_ASLEEP);
         listing_unref(listing);
         store_unref(store); /* that of before */
         h = open_file(&f);
+        n_wakes = 0;
+        f.torrent->env->wake = count_wake;
         read_at(h, 3 * PIECE, 4096);
         assert_int_equal(n_requests, 0); /* it was there */
+        assert_int_equal(n_wakes, 0);
         read_at(h, 4 * PIECE, 4096);
+        read_at(h, 5 * PIECE, 4096);
+        assert_int_equal(n_wakes, 1); /* for both */
+        torrent_woken(f.torrent);
+        f.torrent->env->wake = NULL;
+        arrive(&f, 5);
+        pass(&f, 5);
         arrive(&f, 4);
         pass(&f, 4);
         handle_close(h);
@@ -908,6 +977,93 @@ static void test_asleep_and_awake(void **state)
         assert_over(&f);
         assert_null(torrent_end(f.torrent, EIO));
         assert_int_equal(torrent_drop_content(f.torrent, &other), -ENOENT);
+        end(&f);
+}
+
+static unsigned n_checks;
+
+static void count_check(struct torrent *t)
+{
+        (void)t;
+        n_checks++;
+}
+
+/* A torrent whose pieces 3 to 7 an earlier run claims to have. */
+static struct store *claim_pieces(struct fixture *f)
+{
+        struct content content;
+        struct listing *listing;
+        uint8_t *have;
+        size_t len;
+
+        for (uint32_t i = 3; i < 8; i++) {
+                arrive(f, i);
+                pass(f, i);
+        }
+        assert_int_equal(store_bitmap(f->torrent->content.store, &have, &len), 0);
+        assert_null(torrent_detach(f->torrent));
+        assert_int_equal(torrent_drop_content(f->torrent, &content), 0);
+        listing = listing_ref(content.listing);
+        content_leave(&content);
+        content_leave(&content); /* of nothing */
+        content = (struct content){.listing = listing};
+        assert_int_equal(listing_store(listing, f->cache, f->torrent->hex, f->torrent->number, have,
+                                       true, &content.store),
+                         0);
+        free(have);
+        assert_int_equal(torrent_set_content(f->torrent, &content), 0);
+        n_checks = n_wakes = 0;
+        f->torrent->env->check = count_check;
+        f->torrent->env->wake = count_wake;
+        return content.store;
+}
+
+/* A read waits until they were hashed, those that are waited for come first, one that is not right
+ * is asked of the swarm, and nobody checks what is gone. */
+static void test_claimed_pieces(void **state)
+{
+        struct store *store;
+        struct fixture f;
+        struct handle *h;
+        bool waited;
+
+        (void)state;
+        begin(&f);
+        store = claim_pieces(&f);
+        assert_int_equal(torrent_next_claim(f.torrent, &waited), UINT32_MAX); /* for nobody */
+        h = open_file(&f);
+        assert_int_equal(torrent_next_claim(f.torrent, &waited), 3);
+        assert_false(waited);
+        read_at(h, 6 * PIECE + 100, 4096);
+        assert_int_equal(requests[0].answers, 0);
+        assert_true(n_checks > 0);
+        assert_int_equal(torrent_next_claim(f.torrent, &waited), 6);
+        assert_true(waited);
+        assert_int_equal(store_judge(store, 6, true), 0);
+        /* between its judging and its passing nobody asks for it again */
+        read_at(h, 6 * PIECE, 4096);
+        assert_false(wants_find(&f.torrent->wants, 6)->reserved);
+        parked_piece_passed(f.torrent, 6);
+        assert_int_equal(requests[0].answers, 1);
+
+        read_at(h, 4 * PIECE, 4096);
+        assert_int_equal(torrent_next_claim(f.torrent, &waited), 4);
+        assert_int_equal(store_judge(store, 4, false), 0);
+        n_wakes = 0;
+        torrent_woken(f.torrent);
+        torrent_claim_failed(f.torrent, 4);
+        assert_int_equal(n_wakes, 1); /* the swarm has it */
+        f.arrived[4] = f.passed[4] = false;
+        arrive(&f, 4);
+        pass(&f, 4);
+
+        read_at(h, 5 * PIECE, 4096);
+        assert_null(torrent_end(f.torrent, EIO));
+        assert_int_equal(torrent_next_claim(f.torrent, &waited), UINT32_MAX);
+        handle_close(h);
+        f.torrent->env->check = NULL;
+        f.torrent->env->wake = NULL;
+        assert_over(&f);
         end(&f);
 }
 
@@ -948,6 +1104,7 @@ static void test_asleep_and_awake_while_others_look(void **state)
         (void)state;
         begin(&f);
         a.torrent = f.torrent;
+        assert_null(torrent_detach(f.torrent));
         for (unsigned i = 0; i < 2; i++)
                 assert_int_equal(pthread_create(&thread[i], NULL, ask, &a), 0);
         while (slept < 200 || atomic_load(&a.seen) < 200) {
@@ -992,7 +1149,9 @@ int main(void)
                 cmocka_unit_test(test_a_piece_goes_before_the_answer),
                 cmocka_unit_test(test_an_old_passing_leaves_a_read_waiting),
                 cmocka_unit_test(test_what_is_filled_does_not_go),
+                cmocka_unit_test(test_a_file_is_filled_after_its_close),
                 cmocka_unit_test(test_asleep_and_awake),
+                cmocka_unit_test(test_claimed_pieces),
                 cmocka_unit_test(test_asleep_and_awake_while_others_look),
                 cmocka_unit_test(test_random),
         };

@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: MIT */
+/* sleep.c: which torrents are with the session, and which have their content in memory. The rules
+ * are in torrent/life.h; here is what they see, and what they have done.
+ *
+ * A torrent falls asleep in two steps. First the session says what it knows of it, its peers above
+ * all, and lets it go. When the catalog has all that, and nobody has looked into its directory for
+ * a moment, its tree and its store leave the memory, too. */
+#include <errno.h>
+#include <stdlib.h>
+
+#include <utlist.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "engine/engine_private.h"
+
+/* The content of one that is asleep stays so long after it was loaded; and no more than so many
+ * do, the oldest go first. */
+enum { LOADED_MS = 10000, LOADED_MAX = 256 };
+/* So many are put to sleep a second at most, each found by looking at all. */
+enum { SLEEP_AT_ONCE = 32 };
+/* The session says what it knows within milliseconds; after that long it is asked once more. */
+enum { FALLING_MS = 5000 };
+/* One that is to be completed keeps its place so long without a block, where others want one. */
+enum { DRY_MS = 60000 };
+/* How often a torrent is looked for that is to be completed and has no place. */
+enum { FILL_MS = 5000 };
+
+/* ---- content ---- */
+
+static void off_loaded(struct engine *e, struct torrent *t)
+{
+        DL_DELETE2(e->loaded, t, loaded_prev, loaded_next);
+        t->loaded_ms = 0;
+        e->n_loaded--;
+        torrent_unref(t);
+}
+
+static void on_loaded(struct engine *e, struct torrent *t)
+{
+        if (t->loaded_ms > 0)
+                off_loaded(e, t); /* behind the others again */
+        torrent_ref(t);
+        DL_APPEND2(e->loaded, t, loaded_prev, loaded_next); /* NOLINT(*NullDereference) */
+        t->loaded_ms = clock_ms();
+        e->n_loaded++;
+}
+
+struct leaving {
+        struct chore chore;
+        struct content content;
+};
+
+static void run_leave(struct chore *c)
+{
+        struct leaving *l = (struct leaving *)c; /* it is the first member */
+
+        content_leave(&l->content);
+        free(l);
+}
+
+/* By the thread that loads, so that it is out before it is loaded again. */
+static bool drop_content(struct engine *e, struct torrent *t)
+{
+        struct leaving *l = calloc(1, sizeof *l);
+        int r;
+
+        if (!l)
+                return false;
+        l->chore.run = run_leave;
+        r = torrent_drop_content(t, &l->content);
+        if (r < 0) {
+                free(l);
+                return r != -EBUSY; /* else it has none any more */
+        }
+        if (!library_push(e, &l->chore))
+                run_leave(&l->chore);
+        return true;
+}
+
+void sleep_sweep(struct engine *e, uint64_t now)
+{
+        struct torrent *t, *next;
+
+        DL_FOREACH_SAFE2 (e->loaded, t, next, loaded_next) {
+                if (e->n_loaded <= LOADED_MAX && life_elapsed(t->loaded_ms, now) < LOADED_MS)
+                        return; /* those behind are younger */
+                if (t->handles > 0 || !library_is_saved(e, t))
+                        continue;
+                if (t->life.state != LIFE_ASLEEP || drop_content(e, t))
+                        off_loaded(e, t);
+        }
+}
+
+void sleep_loaded(struct engine *e, struct torrent *t)
+{
+        struct listing *l = torrent_listing(t);
+
+        if (l && t->life.state == LIFE_ASLEEP)
+                on_loaded(e, t);
+        listing_unref(l);
+        sleep_sweep(e, clock_ms());
+}
+
+/* ---- falling asleep ---- */
+
+void sleep_begin(struct engine *e, struct torrent *t)
+{
+        struct bt_torrent *bt = engine_bt_of(t);
+
+        t->falling = true;
+        t->falling_ms = clock_ms();
+        engine_look_after(e, t);
+        if (bt)
+                bt_torrent_save(bt);
+        else
+                sleep_go_on(e, t);
+}
+
+void sleep_tick(struct engine *e, struct torrent *t, uint64_t now)
+{
+        if (t->falling && life_elapsed(t->falling_ms, now) >= FALLING_MS)
+                sleep_begin(e, t);
+}
+
+void sleep_go_on(struct engine *e, struct torrent *t)
+{
+        if (!t->falling)
+                return;
+        t->falling = false;
+        if (t->life.state != LIFE_ASLEEP)
+                return; /* it is wanted again */
+        engine_leave_session(t);
+        t->refused = false;
+        engine_mark(e, t, DIRTY_ROW | DIRTY_HAVE);
+        on_loaded(e, t);
+        log_debug("%s: asleep", t->hex);
+        engine_event_of(e, t, "asleep");
+}
+
+/* ---- waking ---- */
+
+static void content_for_waking(struct engine_load *l, int r)
+{
+        if (r == 0)
+                (void)engine_wake_up(engine_of(l->torrent), l->torrent);
+        else
+                torrent_woken(l->torrent);
+        free(l);
+}
+
+static void load_first(struct engine *e, struct torrent *t)
+{
+        struct engine_load *l = calloc(1, sizeof *l);
+
+        if (!l)
+                return;
+        l->done = content_for_waking;
+        if (!engine_load(e, t, l))
+                free(l);
+}
+
+void sleep_wake(struct engine *e, struct torrent *t)
+{
+        struct listing *l = torrent_listing(t);
+
+        if (l && torrent_ready(t) == 0 && (t->life.state == LIFE_ASLEEP || !engine_bt_of(t))) {
+                atomic_store(&t->last_used_ms, clock_ms());
+                (void)life_event(&t->life, LIFE_READ);
+                if (engine_bt_of(t) || engine_enter_session(e, t)) {
+                        log_debug("%s: awake", t->hex);
+                        engine_event_of(e, t, "awake");
+                }
+                engine_look_after(e, t);
+        }
+        torrent_woken(t);
+        if (!l && torrent_ready(t) == 0)
+                load_first(e, t);
+        listing_unref(l);
+}
+
+/* ---- how many are awake ---- */
+
+static bool may_sleep(struct torrent *t, uint64_t now)
+{
+        return t->life.state == LIFE_AWAKE && t->kept && t->handles == 0 && !t->falling &&
+               (!torrent_is_filling(t) || life_elapsed(t->last_block_ms, now) >= DRY_MS);
+}
+
+/* There is a place: one that is to be completed has it. */
+static void complete_next(struct engine *e)
+{
+        uint32_t n = e->filled_number;
+        struct torrent *t;
+        bool found = false;
+
+        for (; !found && (t = registry_next(e->registry, n)); torrent_unref(t)) {
+                n = t->number;
+                found = t->life.state == LIFE_ASLEEP && !t->falling && torrent_is_to_fill(t);
+                if (found)
+                        sleep_wake(e, t);
+        }
+        e->filled_number = found ? n : 0; /* behind the last one, from the start again */
+}
+
+void sleep_bound(struct engine *e, uint64_t now)
+{
+        unsigned awake = 0;
+        struct torrent *t;
+
+        DL_FOREACH2 (e->busy, t, busy_next)
+                awake += t->life.state == LIFE_AWAKE;
+        if (e->env.fill != FILL_NONE && awake < e->options.awake_max && now >= e->next_fill_ms) {
+                e->next_fill_ms = now + FILL_MS;
+                complete_next(e);
+        }
+        e->n_awake = awake;
+        for (unsigned i = 0; i < SLEEP_AT_ONCE && awake > e->options.awake_max; i++, awake--) {
+                struct torrent *oldest = NULL;
+
+                DL_FOREACH2 (e->busy, t, busy_next)
+                        if (may_sleep(t, now) &&
+                            (!oldest || t->last_used_ms < oldest->last_used_ms))
+                                oldest = t;
+                if (!oldest)
+                        return; /* all are read */
+                life_put_to_sleep(&oldest->life);
+                sleep_begin(e, oldest);
+        }
+}
+
+bool sleep_stays(const struct engine *e, struct torrent *t)
+{
+        struct summary known;
+
+        switch (e->options.stay_awake) {
+        case STAY_NONE:
+                return false;
+        case STAY_KEPT:
+                return t->kept;
+        case STAY_COMPLETE:
+                torrent_get_summary(t, &known);
+                return t->kept && known.known && known.have_bytes >= known.length;
+        }
+        return false;
+}
+
+bool sleep_has_place(struct engine *e)
+{
+        if (e->n_awake >= e->options.awake_max)
+                return false;
+        e->n_awake++;
+        return true;
+}
+
+void sleep_at_once(struct engine *e, struct torrent *t)
+{
+        life_begin_asleep(&t->life);
+        engine_leave_session(t); /* where it never was */
+        on_loaded(e, t);
+        engine_look_after(e, t); /* it is announced, and a temporary one goes when it is idle */
+}
+
+void sleep_start(struct engine *e)
+{
+        unsigned awake = 0;
+        struct torrent *t;
+
+        for (uint32_t n = 0; (t = registry_next(e->registry, n)); torrent_unref(t)) {
+                n = t->number;
+                if (torrent_ready(t) == -EAGAIN)
+                        (void)engine_begin_fetch(e, t);
+                else if (torrent_ready(t) == 0 && awake < e->options.awake_max &&
+                         (sleep_stays(e, t) || torrent_is_to_fill(t)))
+                        awake += engine_wake_up(e, t);
+        }
+}

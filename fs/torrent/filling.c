@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: MIT */
+#include "torrent/filling.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <utlist.h>
+
+#include "torrent/wishes.h"
+
+/* So many files of a torrent are remembered to be fetched. */
+enum { FILES_MAX = 1024 };
+
+static bool fill_has(void *arg, uint32_t piece)
+{
+        struct torrent *t = arg;
+
+        return store_has(t->content.store, piece);
+}
+
+static int fill_want(void *arg, uint32_t piece, bool wanted)
+{
+        uint8_t before = wanted ? PRIORITY_NONE : PRIORITY_LEAST;
+        int r = wishes_change(arg, piece, before, wanted ? PRIORITY_LEAST : PRIORITY_NONE);
+
+        if (wanted && r == -ENOSPC) /* it would stay in the table, asked for by nobody */
+                (void)wishes_change(arg, piece, PRIORITY_LEAST, PRIORITY_NONE);
+        return r;
+}
+
+static void add(struct torrent *t, struct filler *f)
+{
+        const struct filler_torrent of = {fill_has, fill_want, t};
+
+        if (!f)
+                return;
+        DL_APPEND2(t->fillers, f, before, after);
+        filler_run(f, false, &of);
+}
+
+static void take_off(struct torrent *t, struct filler *f)
+{
+        const struct filler_torrent of = {fill_has, fill_want, t};
+
+        DL_DELETE2(t->fillers, f, before, after);
+        filler_stop(f, &of);
+        filler_free(f);
+}
+
+static void forget(struct torrent *t, uint32_t node)
+{
+        unsigned kept = 0;
+
+        for (unsigned i = 0; i < t->n_to_fill; i++)
+                if (t->to_fill[i] != node)
+                        t->to_fill[kept++] = t->to_fill[i];
+        t->n_to_fill = kept;
+}
+
+static void begin_file(struct torrent *t, uint32_t node)
+{
+        const struct listing *l = t->content.listing;
+        const struct tree_node *n = tree_node(l->tree, node);
+        struct filler_range *range;
+        struct filler *f;
+
+        if (!n || n->file == TREE_DIRECTORY || n->size == 0) {
+                forget(t, node);
+                return;
+        }
+        range = malloc(sizeof *range);
+        if (!range)
+                return; /* with the next read */
+        range->first = (uint32_t)(n->offset / l->piece_length);
+        range->end = (uint32_t)((n->offset + n->size - 1) / l->piece_length) + 1;
+        f = filler_new(range, 1, l->piece_length);
+        if (f)
+                f->node = node;
+        add(t, f);
+}
+
+void filling_file(struct torrent *t, uint32_t node)
+{
+        const struct filler *f;
+        uint32_t *grown;
+
+        DL_FOREACH2 (t->fillers, f, after)
+                if (f->node == node)
+                        return;
+        forget(t, node);
+        if (t->n_to_fill == FILES_MAX)
+                return;
+        grown = reallocarray(t->to_fill, t->n_to_fill + 1, sizeof *grown);
+        if (!grown)
+                return;
+        t->to_fill = grown;
+        t->to_fill[t->n_to_fill++] = node;
+        if (t->content.listing)
+                begin_file(t, node);
+}
+
+void filling_begin(struct torrent *t, struct filler *whole)
+{
+        unsigned n = t->n_to_fill;
+
+        add(t, whole);
+        for (unsigned i = n; i-- > 0;)
+                begin_file(t, t->to_fill[i]);
+        filling_run(t, false);
+}
+
+void filling_end(struct torrent *t)
+{
+        while (t->fillers)
+                take_off(t, t->fillers);
+}
+
+void filling_run(struct torrent *t, bool came)
+{
+        const struct filler_torrent of = {fill_has, fill_want, t};
+        struct filler *f, *next;
+
+        DL_FOREACH_SAFE2 (t->fillers, f, next, after) {
+                filler_run(f, came, &of);
+                if (!filler_is_done(f, &of))
+                        continue;
+                if (f->node != TREE_ROOT)
+                        forget(t, f->node);
+                else
+                        t->filled = true;
+                take_off(t, f);
+        }
+}
+
+bool filling_waits(const struct torrent *t)
+{
+        const struct filler *f;
+
+        DL_FOREACH2 (t->fillers, f, after)
+                if (f->full)
+                        return true;
+        return false;
+}
+
+void filling_free(struct torrent *t)
+{
+        struct filler *f, *next;
+
+        DL_FOREACH_SAFE2 (t->fillers, f, next, after)
+                filler_free(f);
+        free(t->to_fill);
+}
+
+struct filler *filling_of_magnet(const struct bt_source *s, const struct listing *l)
+{
+        struct filler_range *ranges = NULL;
+        size_t n = 0, room = 0;
+
+        for (uint32_t i = 0; i < bt_meta_files(l->meta); i++) {
+                struct bt_file f;
+                uint32_t first, end;
+
+                bt_meta_file(l->meta, i, &f);
+                if (f.pad || f.size == 0 || !bt_source_selects(s, i))
+                        continue;
+                first = (uint32_t)(f.offset / l->piece_length);
+                end = (uint32_t)((f.offset + f.size - 1) / l->piece_length) + 1;
+                if (n > 0 && first <= ranges[n - 1].end) {
+                        ranges[n - 1].end = end;
+                        continue;
+                }
+                if (n == room) {
+                        struct filler_range *grown;
+
+                        room = room ? 2 * room : 16;
+                        grown = reallocarray(ranges, room, sizeof *grown);
+                        if (!grown)
+                                break; /* the rest is not filled */
+                        ranges = grown;
+                }
+                ranges[n++] = (struct filler_range){first, end};
+        }
+        if (n > 0)
+                return filler_new(ranges, n, l->piece_length);
+        free(ranges);
+        return NULL;
+}
+
+bool torrent_is_filling(struct torrent *t)
+{
+        bool is;
+
+        pthread_mutex_lock(&t->lock);
+        is = t->fillers;
+        pthread_mutex_unlock(&t->lock);
+        return is;
+}
+
+bool torrent_is_to_fill(struct torrent *t)
+{
+        struct summary known;
+        bool is;
+
+        pthread_mutex_lock(&t->lock);
+        is = t->fillers || t->n_to_fill > 0;
+        pthread_mutex_unlock(&t->lock);
+        torrent_get_summary(t, &known);
+        return is || (t->env->fill == FILL_TORRENT && known.known && !t->filled &&
+                      known.have_bytes < known.length);
+}
+
+char *torrent_files_to_fill(struct torrent *t)
+{
+        char *text = NULL;
+        size_t len;
+        FILE *f = open_memstream(&text, &len);
+
+        if (!f)
+                return NULL;
+        pthread_mutex_lock(&t->lock);
+        for (unsigned i = 0; i < t->n_to_fill; i++)
+                fprintf(f, "%s%u", i > 0 ? " " : "", t->to_fill[i]);
+        pthread_mutex_unlock(&t->lock);
+        if (fclose(f) != 0) {
+                free(text);
+                return NULL;
+        }
+        return text;
+}
+
+void torrent_fill_files(struct torrent *t, const char *text)
+{
+        unsigned long node;
+        char *end;
+
+        pthread_mutex_lock(&t->lock);
+        for (; *text; text = end) {
+                node = strtoul(text, &end, 10);
+                if (end == text || node >= TREE_NODES_MAX)
+                        break;
+                if (node != TREE_ROOT)
+                        filling_file(t, (uint32_t)node);
+        }
+        pthread_mutex_unlock(&t->lock);
+}

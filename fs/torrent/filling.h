@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT */
+/* filling.h: what of a torrent is fetched though nobody reads it (--fill): a file from its first
+ * read on, or all that its magnet asks for. That goes on when the files are closed, and over sleep
+ * and restarts, until all of it has come. Under torrent->lock where not said otherwise; nothing
+ * blocks. */
+#ifndef FS_FILLING_H
+#define FS_FILLING_H
+
+#include "torrent/torrent.h"
+
+/* The file of that node of the tree is fetched from here on, if it is not already. */
+void filling_file(struct torrent *t, uint32_t node);
+/* The torrent has content now: goes on with what is to be fetched. whole: what the magnet asks for
+ * (filling_of_magnet), taken over; NULL: nothing. */
+void filling_begin(struct torrent *t, struct filler *whole);
+/* Its content goes: nothing is wanted any more, but remembered to be. */
+void filling_end(struct torrent *t);
+/* A piece has come, or time has passed: wants what is next, and forgets what has all come. */
+void filling_run(struct torrent *t, bool came);
+/* Whether there was no room for what it would fetch next. */
+bool filling_waits(const struct torrent *t);
+
+/* The pieces of the files that the magnet asks for. NULL: there are none, or no memory. Needs no
+ * lock. */
+struct filler *filling_of_magnet(const struct bt_source *s, const struct listing *l);
+/* With the last reference: frees all of it. */
+void filling_free(struct torrent *t);
+
+#endif
