@@ -287,6 +287,33 @@ int mountpoint_remove(const struct mountpoint *m, const char *hash)
         return unlinkat(torrents, hash, AT_REMOVEDIR) < 0 ? -errno : 0;
 }
 
+int mountpoint_use(const struct mountpoint *m, const char *hash)
+{
+        _cleanup_close_ int fd = -1;
+        int r;
+
+        r = open_control(m, O_RDONLY | O_NONBLOCK, &fd,
+                         NAME_CONTROL "/" NAME_TORRENTS "/%s/" NAME_FILES, hash);
+        return r == -ESTALE ? -ENOENT : r; /* it went while it was opened */
+}
+
+int mountpoint_recall(const struct mountpoint *m, const char *hash)
+{
+        _cleanup_close_ int fd = -1;
+        _cleanup_free_ char *line = NULL;
+        int n, r;
+
+        r = open_control(m, O_WRONLY | O_NONBLOCK, &fd, NAME_CONTROL "/" NAME_RECALL);
+        if (r < 0)
+                return r == -EROFS ? -ENOENT : r;
+        n = asprintf(&line, "%s\n", hash);
+        if (n < 0) {
+                line = NULL;
+                return -ENOMEM;
+        }
+        return buffer_write(fd, line, (size_t)n);
+}
+
 /* A path in the torrent may be longer than one system call takes: then it goes there by stages. */
 static int open_data(const struct mountpoint *m, const char *hash, const char *path, int flags,
                      int *ret_fd)

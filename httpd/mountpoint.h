@@ -60,6 +60,16 @@ int mountpoint_keep(const struct mountpoint *m, const char *hash, bool keep);
 /* Removes a torrent, data and all. -ENOENT: unknown. */
 int mountpoint_remove(const struct mountpoint *m, const char *hash);
 
+/* A torrent that is here stays for the idle time from now on: opens the list of its files and
+ * closes it, which costs no more than a few calls on the mount, however many files there are.
+ * Looking at a file (mountpoint_file_stat) is no use of the torrent. -ENOENT: it is not here. */
+int mountpoint_use(const struct mountpoint *m, const char *hash);
+
+/* Brings back a torrent that went within a day as nobody used it: a temporary one, with its files
+ * but without their data. At the return it is here, also where it was before; that is a use of it.
+ * -ENOENT: it never was here, or was removed, or the mount is read-only. */
+int mountpoint_recall(const struct mountpoint *m, const char *hash);
+
 /* What stat() says of a torrent's file; opens nothing. -ENOENT, also for what is not a regular
  * file. */
 int mountpoint_file_stat(const struct mountpoint *m, const char *hash, const char *path,

@@ -203,15 +203,27 @@ static int answer_path(struct request *rq, const char *hash, char *path)
         return r < 0 ? r : send_file(rq, hash, &file);
 }
 
+/* The torrent stays while its client goes on, also with a HEAD or from one file to the next. One
+ * that nobody has used comes back: a player that paused, or a playlist, does not know that it went.
+ */
+static int find_torrent(struct request *rq, const char *hash)
+{
+        int r = mountpoint_use(rq->server->mount, hash);
+
+        return r == -ENOENT ? mountpoint_recall(rq->server->mount, hash) : r;
+}
+
 /* path NULL: the largest media file. */
 static int answer(struct request *rq, const char *hash, char *path)
 {
         const struct file_entry *file = NULL;
         struct file_list list;
         size_t matches;
-        int status;
+        int status = find_torrent(rq, hash);
 
-        status = path ? answer_path(rq, hash, path) : -ENOENT;
+        if (status < 0 && status != -ENOENT)
+                return api_problem_errno(rq, status, "Cannot find the torrent in the mount");
+        status = path && status == 0 ? answer_path(rq, hash, path) : -ENOENT;
         if (status >= 0)
                 return status;
         if (status != -ENOENT)
