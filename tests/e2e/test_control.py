@@ -45,10 +45,10 @@ def test_the_root_lists_torrents_only_and_the_control_directory_is_found_by_name
     assert os.listdir(fs.mountpoint) == ["album"]
     names = set(os.listdir(fs.control))
     assert names == {
-        "add", "add-temporary", "status", "events", "by-hash", "torrents", "session",
+        "add", "add-temporary", "status", "events", "by-hash", "torrents", "session", "recall",
     }  # fmt: skip
     folder = fs.torrent_folder(album.info_hash)
-    assert set(os.listdir(folder)) == {"status", "files", "magnet", "keep", "data"}
+    assert set(os.listdir(folder)) == {"status", "files", "magnet", "torrent", "keep", "data"}
     assert album.info_hash in os.listdir(fs.control / "torrents")
 
 
@@ -83,7 +83,7 @@ def test_modes_and_owners(fs: Magnetfs, album: Torrent) -> None:
     assert mode(fs.mountpoint) == "drwxr-xr-x"
     assert mode(directory) == mode(directory / "disc 1") == "dr-xr-xr-x"
     assert mode(directory / "cover.jpg") == "-r--r--r--"
-    for name in ("add", "add-temporary", "status", "events", "session"):
+    for name in ("add", "add-temporary", "recall", "status", "events", "session"):
         assert mode(fs.control / name) == "-rw-------", name
     for name in ("status", "files", "magnet", "keep"):
         assert mode(fs.torrent_folder(album.info_hash) / name) == "-rw-------", name

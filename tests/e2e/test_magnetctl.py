@@ -774,7 +774,7 @@ def test_a_full_disk_is_told_with_what_to_do(
     with pytest.raises(OSError, match="No space left"):
         for number in range(100):
             (disk / str(number)).touch()
-    said = "no room on the disk of the cache; remove torrents"
+    said = "no room on the disk of the cache or of the state folder; remove torrents"
     fails(fs, FAILED, said, "add", str(film.torrent_file))
     assert not fs.known(film.info_hash)
     fs.add(album.magnet(seeder.seed(album)))

@@ -386,13 +386,15 @@ def test_what_a_killed_magnetfs_left_is_no_hindrance(
     magnetfs: Callable[..., Magnetfs], album: Torrent
 ) -> None:
     fs = magnetfs("--read-timeout", "20")
-    fs.add(album.metainfo)
+    fs.add(album.metainfo, temporary=True)
     left = fs.cache / f"{album.info_hash}.pieces"
+    nobodys = fs.cache / ("ab" * 20 + ".pieces")
+    nobodys.write_text("of no torrent that is known")
     assert left.exists()
     fs.kill()
     waiting.until("its helper and sidecar have ended", lambda: not fs.processes())
     fs.start()
-    assert not left.exists()
+    assert not left.exists() and not nobodys.exists()
     fs.add(album.metainfo)
     assert left.exists()
 

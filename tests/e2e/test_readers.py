@@ -208,6 +208,45 @@ def test_fill_fetches_what_it_says(
         os.close(fd)
 
 
+@pytest.mark.parametrize("fill", ["file", "torrent"])
+@pytest.mark.parametrize("killed", [False, True], ids=["ended", "killed"])
+def test_a_fill_goes_on_over_a_restart(
+    magnetfs: Callable[..., Magnetfs],
+    seeder: Seeder,
+    torrents: TorrentMaker,
+    fill: str,
+    killed: bool,
+) -> None:
+    """Nobody reads it any more, and it sleeps as soon as it may."""
+    torrent = torrents.multi("resumed", [("one.bin", 6 * MIB), ("two.bin", 6 * MIB)], seed=57)
+    fs = magnetfs(
+        *("--read-timeout", "20", "--fill", fill, "--idle-timeout", "1"),
+        allow=["magnetfs did not end by itself", "Cleared the dead mount"],
+    )
+    directory = fs.add_torrent(torrent, seeder.seed(torrent, upload_limit=MIB))
+    with open(directory / "one.bin", "rb", buffering=0) as stream:
+        assert stream.read(4096) == torrent.read("one.bin", 0, 4096)
+    time.sleep(3)  # more than the idle time, and until the catalog has been told
+    status = fs.torrent(torrent.info_hash)
+    wanted = 6 * MIB if fill == "file" else torrent.length
+    assert status["state"] == "awake" and 0 < status["haveBytes"] < wanted, status
+    if killed:
+        fs.kill()
+        waiting.until("its helper and sidecar have ended", lambda: not fs.processes())
+    else:
+        fs.stop()
+    seeder.limit(torrent, 0)
+    fs.start()
+    waiting.until(
+        "the fill, and its sleep",
+        lambda: (status := fs.torrent(torrent.info_hash))["haveBytes"] >= wanted
+        and status["state"] == "asleep",
+        60,
+    )
+    assert fs.torrent(torrent.info_hash)["haveBytes"] == wanted
+    assert_same(directory / "one.bin", torrent, "one.bin")
+
+
 def test_a_fill_goes_on_without_a_reader_when_there_is_room_again(
     magnetfs: Callable[..., Magnetfs], seeders: Callable[[], Seeder], torrents: TorrentMaker
 ) -> None:

@@ -91,6 +91,16 @@ class Seeder:
         self._added.append(what)
         return self
 
+    def leech(self, torrent: Torrent, folder: Path) -> Seeder:
+        """Fetches all of it into folder, from whom connect() says. Returns itself."""
+        self._ask(
+            "leech",
+            info_hash=torrent.info_hash,
+            torrent=str(torrent.torrent_file),
+            folder=str(folder),
+        )
+        return self
+
     def check(self, torrent: Torrent) -> None:
         """Hashes all of it now: what it is asked for later is sent as it is on the disk then."""
         if not self._ask("check", info_hash=torrent.info_hash)["seeding"]:

@@ -82,6 +82,16 @@ class Seeder:
         self._wait_checked(handle, READY_S)
         return {}
 
+    def leech(self, info_hash: str, torrent: str, folder: str) -> dict[str, Any]:
+        """Has nothing of it, and fetches all into that folder."""
+        params = lt.add_torrent_params()
+        params.ti = lt.torrent_info(torrent)
+        params.save_path = folder
+        params.flags &= ~(lt.torrent_flags.auto_managed | lt.torrent_flags.paused)
+        self.handles[info_hash] = self.session.add_torrent(params)
+        self._wait_checked(self.handles[info_hash], READY_S)
+        return {}
+
     def _wait_checked(self, handle: Any, seconds: float) -> None:
         """Until then it hangs up on peers, though its status says that it seeds."""
         end = time.monotonic() + seconds

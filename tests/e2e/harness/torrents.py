@@ -185,6 +185,21 @@ class TorrentMaker:
             )
         return self._made[key]
 
+    def from_files(self, name: str, sources: dict[str, Path], piece_length: int = 64 * KIB) -> Torrent:
+        """A torrent of real files (media), by their paths in it."""
+        key = ("files", name, tuple(sources.items()), piece_length)
+        if key not in self._made:
+            blob = self._folder / f"{len(self._made)}.blob"
+            placed = []
+            offset = 0
+            with open(blob, "wb") as stream:
+                for path, source in sources.items():
+                    length = stream.write(source.read_bytes())
+                    placed.append(TorrentFile(path, length, offset))
+                    offset += length
+            self._made[key] = self._finish(name, name, placed, piece_length, blob, single=False)
+        return self._made[key]
+
     def hybrid(self, name: str, length: int, seed: int = 1) -> Torrent:
         """A torrent of one file with both hashes (BEP 52), made by libtorrent."""
         import libtorrent as lt  # only here: most tests need no second implementation in-process
