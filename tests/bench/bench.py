@@ -81,6 +81,13 @@ def options() -> argparse.Namespace:
     )
     parser.add_argument("--size", type=size, help="of the big file (1G)")
     parser.add_argument(
+        "--torrents",
+        type=int,
+        dest="library",
+        help="of the library (10,000)",
+        metavar="N",
+    )
+    parser.add_argument(
         "--quick", action="store_true", help="one small run of all, some 3 minutes"
     )
     parser.add_argument(
@@ -101,6 +108,8 @@ def options() -> argparse.Namespace:
         parser.error("--levers measures the mount alone")
     if chosen.runs is not None and chosen.runs < 1:
         parser.error("--runs: at least 1")
+    if chosen.library is not None and chosen.library < 1:
+        parser.error("--torrents: at least 1")
     return chosen
 
 
@@ -174,7 +183,7 @@ def make_plan(chosen: argparse.Namespace) -> Plan:
     plan = Plan.quick() if chosen.quick else Plan()
     if chosen.levers:
         plan = levers.plan(plan)
-    changes = {name: getattr(chosen, name) for name in ("runs", "size")}
+    changes = {name: getattr(chosen, name) for name in ("runs", "size", "library")}
     return dataclasses.replace(plan, **{k: v for k, v in changes.items() if v is not None})
 
 

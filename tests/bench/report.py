@@ -120,6 +120,18 @@ def _columns(scenario: Scenario, results: Results, subjects: Sequence[str]) -> l
     ]
 
 
+def _limits(figures: Sequence[Figure]) -> list[list[str]]:
+    """What the medians are not to exceed, as a row; none where there is no such."""
+    if all(figure.limit is None for figure in figures):
+        return []
+    row = ["limit"]
+    for figure in figures:
+        row.append(NOTHING if figure.limit is None else f"≤ {figure.limit:g}")
+        if figure.ratio:
+            row.append(NOTHING)
+    return [row]
+
+
 def _scenario(scenario: Scenario, results: Results) -> list[str]:
     subjects = [name for name in scenario.subjects if (scenario.name, name) in results.samples]
     if not subjects:
@@ -140,6 +152,7 @@ def _scenario(scenario: Scenario, results: Results) -> list[str]:
                 ratios = results.ratios(scenario.name, subject, scenario.reference, figure.key)
                 row.append(NOTHING if same else cell(ratios, 2))
         rows.append(row)
+    rows += _limits(figures)
     return ["", f"## {scenario.name}", "", scenario.what, "", *table(head, rows)]
 
 

@@ -7,6 +7,7 @@ from typing import Callable
 
 from faults import BAD_EACH, FAULT_LINK_MBIT, run_bad, run_frozen, run_gone
 from player import PLAYER_LINK_MBIT, PLAYER_RATE_MBIT, run_player
+from library import FEW, FILES, run_library, run_wake
 from scale import TORRENTS_LINK_MBIT, run_hot, run_parked, run_pieces, run_torrents
 from step import Plan, Samples, Step
 from streaming import (
@@ -32,6 +33,7 @@ class Figure:
     digits: int = 2
     ratio: bool = False  # also as a multiple of the reference's figure in the same round
     most: bool = False  # the maximum of all is what counts, not the median
+    limit: float | None = None  # what the median is not to exceed
 
 
 @dataclass(frozen=True)
@@ -277,5 +279,48 @@ SCENARIOS = (
         ),
         lambda plan: 120 + plan.hot / 5e6,
         "file",
+    ),
+    Scenario(
+        "library",
+        f"{Plan.library:,} kept torrents of {FILES} files (--torrents and --quick: fewer) that nobody"
+        " reads, after a start: mounted: from exec to the root's names; ls -l of the root, then find over"
+        " all, both for the first time; RSS before and after those. The add of one more .torrent, beside"
+        f" the same with {FEW} there.",
+        run_library,
+        ("mount",),
+        (
+            Figure("mounted", "mounted, s", 2, limit=3),
+            Figure("ls", "ls -l, s", 2, limit=0.5),
+            Figure("find", "find, s", 2, limit=5),
+            Figure("fresh", "RSS before, MB", 0),
+            Figure("rss", "after, MB", 0, limit=150),
+            Figure("session", "session, ms", 2, limit=1),
+            Figure("status", "status, s", 3, limit=0.5),
+            Figure("add", "one more add, ms", 1),
+            Figure("add_few", f"to {FEW}, ms", 1),
+            Figure("add_ratio", "many / few", 2),
+            Figure("idle", "idle CPU, %", 2, limit=1),
+            Figure("stop", "stop, s", 2, limit=2),
+        ),
+        lambda plan: 240 + plan.library / 10,
+    ),
+    Scenario(
+        "wake",
+        "Torrents that are asleep after a start: the first 64 KiB of a missing piece of 256 KiB that a"
+        " live peer has, its own time (another such piece of the torrent, awake), and what waking takes"
+        " beyond that; 64 KiB of what is in the store, which wakes nothing. Then a stop with all of"
+        f" {Plan.awake} awake (--quick: fewer), a read parked in each and the seeder stopped: after the next"
+        " start all is there.",
+        run_wake,
+        ("mount",),
+        (
+            Figure("woken", "from asleep, s", 3),
+            Figure("own", "awake, s", 3),
+            Figure("beyond", "beyond, s", 3, limit=0.3),
+            Figure("stored", "in the store, ms", 2, limit=5),
+            Figure("awake", "torrents awake", 0),
+            Figure("stop", "stop, s", 2, limit=2),
+        ),
+        lambda plan: 240,
     ),
 )

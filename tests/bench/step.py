@@ -47,6 +47,10 @@ class Plan:
     torrents: int = 200
     torrents_s: float = 10.0
     hot: int = 512 * MIB
+    library: int = 10_000
+    idle_s: float = 10.0
+    awake: int = 100
+    wakes: int = 10
 
     @staticmethod
     def quick() -> Plan:
@@ -75,6 +79,10 @@ class Plan:
             torrents=20,
             torrents_s=2.0,
             hot=64 * MIB,
+            library=300,
+            idle_s=2.0,
+            awake=10,
+            wakes=3,
         )
 
 
