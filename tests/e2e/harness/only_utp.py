@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import select
 import socket
 import threading
@@ -19,10 +20,11 @@ class OnlyUtp:
         self._to = ("127.0.0.1", seeder_port)
         self._sockets = contextlib.ExitStack()
         self._front = self._open(socket.SOCK_DGRAM)
-        self._front.bind(("127.0.0.1", 0))
-        self.port: int = self._front.getsockname()[1]
         if silent:
-            self._fill_up()
+            self.port: int = self._fill_up()
+        else:
+            self._front.bind(("127.0.0.1", 0))
+            self.port = self._front.getsockname()[1]
         self._ends = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -34,15 +36,29 @@ class OnlyUtp:
     def _open(self, kind: socket.SocketKind) -> socket.socket:
         return self._sockets.enter_context(socket.socket(socket.AF_INET, kind))
 
-    def _fill_up(self) -> None:
-        """A listener whose queue is full: the kernel drops each SYN that comes."""
-        listener = self._open(socket.SOCK_STREAM)
-        listener.bind(("127.0.0.1", self.port))
+    def _fill_up(self) -> int:
+        """A listener whose queue is full: the kernel drops each SYN that comes. Gives its port."""
+        listener, port = self._same_port()
         listener.listen(0)
         for _ in range(2):
             filler = self._open(socket.SOCK_STREAM)
             filler.setblocking(False)
-            filler.connect_ex(("127.0.0.1", self.port))
+            filler.connect_ex(("127.0.0.1", port))
+        return port
+
+    def _same_port(self) -> tuple[socket.socket, int]:
+        """A port that is free for TCP may be somebody's for UDP, who leaves it to no one."""
+        while True:
+            listener = self._open(socket.SOCK_STREAM)
+            listener.bind(("127.0.0.1", 0))
+            port: int = listener.getsockname()[1]
+            try:
+                self._front.bind(("127.0.0.1", port))
+            except OSError as problem:
+                if problem.errno != errno.EADDRINUSE:
+                    raise
+            else:
+                return listener, port
 
     def _run(self) -> None:
         backs: dict[socket.socket, tuple[str, int]] = {}
