@@ -244,7 +244,8 @@ static bool needs_ticks(struct torrent *t)
         bool needs;
 
         pthread_mutex_lock(&t->lock);
-        needs = filling_waits(t) || t->returning || t->waiting.taken > 0;
+        needs = filling_waits(t) || t->returning || t->waiting.taken > 0 ||
+                t->waiting.n_lingering > 0;
         pthread_mutex_unlock(&t->lock);
         return needs;
 }

@@ -213,6 +213,7 @@ int torrent_drop_content(struct torrent *t, struct content *ret)
                 r = -EBUSY;
         if (r == 0) {
                 filling_end(t);
+                parked_linger_end(t);
                 returning_expire(t, UINT64_MAX);
                 if (t->waiting.taken > 0)
                         (void)wishes_change(t, t->waiting.taken - 1, PRIORITY_LEAST, PRIORITY_NONE);

@@ -129,7 +129,7 @@ void handle_close(struct handle *h)
         returning_leave(t, &h->layout, &h->reader, clock_ms());
         DL_DELETE(t->open, h);
         if (!t->open)
-                parked_linger_end(t);
+                parked_linger_closed(t);
         wishes_tell(t);
         pthread_mutex_unlock(&t->lock);
 
@@ -220,6 +220,12 @@ static struct plan touch(struct handle *h, uint64_t off, size_t len)
         return before;
 }
 
+/* A read has timed out, and nothing has come since. Under t->lock. */
+static bool is_stalled(const struct torrent *t)
+{
+        return t->waiting.stalled_ms > 0 && clock_ms() < t->waiting.stalled_ms + STALL_MS;
+}
+
 /* Whether a read that misses a piece must fail at once. Under t->lock. */
 static int refusal(struct torrent *t)
 {
@@ -227,9 +233,7 @@ static int refusal(struct torrent *t)
                 return -ENODEV;
         if (t->state == TORRENT_GONE)
                 return -EIO;
-        if (t->waiting.stalled_ms > 0 && clock_ms() < t->waiting.stalled_ms + STALL_MS)
-                return -EIO;
-        return 0;
+        return is_stalled(t) ? -EIO : 0;
 }
 
 /* Under t->lock: what becomes of a read whose piece `missing` is not there. */
@@ -248,8 +252,11 @@ static int read_missing(struct handle *h, uint64_t off, size_t len, uint32_t fir
                 return READ_NOW;
         }
         r = h->error ? -h->error : refusal(t);
-        if (r < 0)
+        if (r < 0) {
+                if (t->state != TORRENT_GONE && is_stalled(t))
+                        parked_refuse(t, missing);
                 return r;
+        }
         /* Who polls takes what there is, so a watch is for one piece. */
         if (nonblock)
                 r = parked_add(h, off, len, false, missing, missing + 1, missing, NULL, tid, &p);

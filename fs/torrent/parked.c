@@ -65,22 +65,31 @@ static struct lingering *lingering(struct torrent *t, uint32_t piece)
 }
 
 /* When there are too many at once the piece just loses its rank until the read is back. */
-void parked_linger(struct torrent *t, const struct parked *p)
+static void linger(struct torrent *t, uint32_t piece, bool refused)
 {
-        uint32_t piece = p->waits_for;
-        struct lingering *l;
+        struct lingering *l = lingering(t, piece);
 
-        if (p->outcome != 0)
-                return; /* it waits for nothing but to be armed */
-        l = lingering(t, piece);
         if (!l) {
                 if (t->waiting.n_lingering == LINGER_MAX ||
                     wishes_change(t, piece, PRIORITY_NONE, PRIORITY_BLOCKED) == -ENOMEM)
                         return;
                 l = &t->waiting.lingering[t->waiting.n_lingering++];
                 l->piece = piece;
+                l->refused = false;
         }
+        l->refused |= refused;
         l->until_ms = clock_ms() + COME_BACK_MS;
+}
+
+void parked_linger(struct torrent *t, const struct parked *p)
+{
+        if (p->outcome == 0) /* else it waits for nothing but to be armed */
+                linger(t, p->waits_for, false);
+}
+
+void parked_refuse(struct torrent *t, uint32_t piece)
+{
+        linger(t, piece, true);
 }
 
 static void linger_end(struct torrent *t, struct lingering *l)
@@ -93,6 +102,13 @@ static void linger_end(struct torrent *t, struct lingering *l)
         want = wants_find(&t->wants, piece);
         if (want && !want->parked && want->urgent)
                 wants_urgent(&t->wants, want, false);
+}
+
+void parked_linger_closed(struct torrent *t)
+{
+        for (unsigned i = t->waiting.n_lingering; i-- > 0;)
+                if (!t->waiting.lingering[i].refused)
+                        linger_end(t, &t->waiting.lingering[i]);
 }
 
 void parked_linger_end(struct torrent *t)

@@ -76,7 +76,13 @@ void parked_settle(struct torrent *t, struct parked *p, int outcome, struct park
 /* The program that p is of is likely to ask for the same again at once: its piece goes on being
  * wanted for a moment as if p still waited. Before parked_settle. */
 void parked_linger(struct torrent *t, const struct parked *p);
-/* Nobody is there to come back: no piece goes on being wanted for that. */
+/* A read that misses the piece fails at once, as nothing comes from the swarm. Its program may well
+ * open the file, read and close it again and again: the first block that comes ends that, so the
+ * piece goes on being wanted for a moment, whoever closes the file. */
+void parked_refuse(struct torrent *t, uint32_t piece);
+/* No file is open any more: of the pieces of parked_linger none goes on being wanted; or none at
+ * all any more. */
+void parked_linger_closed(struct torrent *t);
 void parked_linger_end(struct torrent *t);
 /* Settles all with err (> 0), and puts them on the list answer; no piece lingers any more. */
 void parked_release(struct torrent *t, int err, struct parked **answer);

@@ -479,7 +479,7 @@ def test_a_mirror_without_one_of_the_files(
     fd = opened(directory / "old.bin", request)
     fails(fd, 0)
     problem(hasty, torrent, "web seed", words)
-    web_seed.misbehave()
+    web_seed.misbehave(rate=MIB)
 
     def again() -> bool:
         try:
@@ -490,6 +490,8 @@ def test_a_mirror_without_one_of_the_files(
         return True
 
     waiting.until("the other file", again, 20)
+    asked = web_seed.asked()
+    assert len(asked) <= 8, f"requests were taken back again and again: {asked}"
 
 
 @pytest.mark.parametrize(

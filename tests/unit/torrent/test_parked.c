@@ -437,6 +437,48 @@ static void test_a_piece_lingers_for_a_read_that_comes_back(void **state)
         end(&f);
 }
 
+/* Reads fail at once while nothing comes. What they ask for stays wanted for a moment all the same,
+ * also where the file is closed each time: else nothing could come that ends this. */
+static void test_a_refused_read_leaves_its_wish(void **state)
+{
+        enum { TIMEOUT_MS = 1000 };
+        struct fixture f;
+        struct handle *h;
+        size_t len;
+        uint64_t id;
+
+        (void)state;
+        begin(&f);
+        f.env.read_timeout_ms = TIMEOUT_MS;
+        h = open_file(&f);
+        read_at(h, 0, 4096);
+        parked_tick(f.torrent, clock_ms() + TIMEOUT_MS);
+        assert_int_equal(requests[0].error, EIO);
+        handle_close(h);
+        assert_null(wants_find(&f.torrent->wants, 0));
+        for (int i = 0; i < 2; i++) {
+                h = open_file(&f);
+                assert_int_equal(handle_read(h, 5 * PIECE, 4096, 0, NULL, 0, &len, &id), -EIO);
+                handle_close(h);
+                assert_non_null(wants_find(&f.torrent->wants, 5));
+        }
+        torrent_block_written(f.torrent, 5);
+        h = open_file(&f);
+        read_at(h, 5 * PIECE, 4096);
+        assert_int_equal(requests[1].error, 0);
+        arrive(&f, 5);
+        pass(&f, 5);
+        assert_int_equal(requests[1].answers, 1);
+        handle_close(h);
+        h = open_file(&f);
+        f.torrent->waiting.stalled_ms = clock_ms();
+        assert_int_equal(handle_read(h, 7 * PIECE, 4096, 0, NULL, 0, &len, &id), -EIO);
+        handle_close(h);
+        parked_tick(f.torrent, clock_ms() + 2 * TIMEOUT_MS);
+        assert_over(&f);
+        end(&f);
+}
+
 static void read_and_close(struct fixture *f, uint64_t off, size_t len)
 {
         struct handle *h = open_file(f);
@@ -1138,6 +1180,7 @@ int main(void)
                 cmocka_unit_test(test_the_page_cache_gets_all_or_an_error),
                 cmocka_unit_test(test_time_outs_count_by_piece),
                 cmocka_unit_test(test_a_piece_lingers_for_a_read_that_comes_back),
+                cmocka_unit_test(test_a_refused_read_leaves_its_wish),
                 cmocka_unit_test(test_a_reader_comes_back),
                 cmocka_unit_test(test_a_reader_comes_back_before_it_has_left),
                 cmocka_unit_test(test_a_scan_yields_to_a_player_that_is_short),
