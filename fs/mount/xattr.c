@@ -9,6 +9,9 @@
  * changed for another (rsync -X), and keep what was true once (cp -a). */
 static const char *const xattrs[] = {"infohash", "kept"};
 static const char xattr_prefix[] = "user.magnetfs.";
+/* The namespace of names that files may have. There are no access control lists here, nor labels:
+ * ENOTSUP says so of all files at once to ls, which asks for three of those of each on ENODATA. */
+static const char xattr_namespace[] = "user.";
 
 /* How much there is of a file or a torrent, and how long it is. -EAGAIN. */
 static int progress_of(struct torrent *t, struct node n, uint64_t *have, uint64_t *length)
@@ -76,6 +79,8 @@ int xattr_get(struct engine *e, struct node n, const char *name, char value[XATT
         struct torrent *t = NULL;
         int r = -ENODATA;
 
+        if (strncmp(name, xattr_namespace, sizeof xattr_namespace - 1) != 0)
+                return -ENOTSUP;
         if (node_is_content(n) && strncmp(name, xattr_prefix, prefix) == 0)
                 t = registry_by_number(engine_registry(e), n.number);
         if (t)

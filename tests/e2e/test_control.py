@@ -131,6 +131,9 @@ def test_statfs_and_xattrs_answer(fs: Magnetfs, seeder: Seeder, album: Torrent) 
     assert float(attribute(path, "progress")) == 1
     assert int(attribute(directory, "peers")) >= 0
     assert errno_name(errno_of(os.getxattr, path, "user.other")) == "ENODATA"
+    # "Never here", so that ls asks once, and not for each file.
+    for name in ("security.selinux", "system.posix_acl_access"):
+        assert errno_name(errno_of(os.getxattr, path, name)) in ("ENOTSUP", "EOPNOTSUPP")
 
 
 def test_everything_else_that_would_change_something_is_refused(fs: Magnetfs, album: Torrent) -> None:
