@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 from statistics import median
@@ -197,6 +197,15 @@ def _fails(action: Callable[[], object]) -> None:
     raise OSError("a read ended with bytes though its seeder was stopped")
 
 
+def _all_parked(fs: Magnetfs, reads: list[Future[None]]) -> bool:
+    """Raises what the first of them ended with before magnetfs was stopped."""
+    for read in reads:
+        if read.done():
+            read.result()
+            raise OSError("a read failed before magnetfs was stopped")
+    return bool(fs.status()["parkedReads"] == len(reads))
+
+
 def run_wake(step: Step) -> Samples:
     plan = step.plan
     one = step.bench.torrents.single("wake.bin", WAKE_LENGTH, seed=50, piece_length=WAKE_PIECE)
@@ -244,10 +253,14 @@ def run_wake(step: Step) -> Samples:
                 readers.submit(_fails, lambda p=path(t), t=t: _timed_read(p, t, 4 * WAKE_PIECE))
                 for t in torrents
             ]
-            fs.wait_parked(len(torrents), timeout=60)
-            before = _have(fs)
-            step.processes = {"magnetfs": usage(fs.pid)}
-            stop = _timed_stop(fs)
+            try:
+                waiting.until("a read parked in each", lambda: _all_parked(fs, reads), SETTLE_S)
+                before = _have(fs)
+                step.processes = {"magnetfs": usage(fs.pid)}
+                stop = _timed_stop(fs)
+            finally:
+                if fs.running:  # else the pool would wait for the reads for ever
+                    fs.stop(within=END_S)
             for read in reads:
                 read.result()
 

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any, Sequence
 
-from harness import waiting
+from harness import processes, waiting
 from harness.torrents import Torrent
 
 UNLIMITED = 0
@@ -140,7 +140,7 @@ class Seeder:
 
     def freeze(self) -> None:
         """The peer stays connected and says nothing any more."""
-        self._process.send_signal(signal.SIGSTOP)
+        processes.freeze(self._process)
 
     def thaw(self) -> None:
         self._process.send_signal(signal.SIGCONT)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from harness import waiting
+from harness import processes, waiting
 from harness.torrents import Torrent
 
 ANSWER_S = 20.0
@@ -121,7 +121,7 @@ class WebSeed:
 
     def freeze(self) -> None:
         """Connections stay, and nothing comes any more."""
-        self._process.send_signal(signal.SIGSTOP)
+        processes.freeze(self._process)
 
     def thaw(self) -> None:
         self._process.send_signal(signal.SIGCONT)
