@@ -208,6 +208,13 @@ void conduct::ask_spare(lt::peer_request const &r, lt::time_point now)
         say_request(r);
 }
 
+void conduct::ask_again(lt::peer_request const &r)
+{
+        cancelled.erase({int(r.piece), r.start});
+        asked(r);
+        say_request(r);
+}
+
 int conduct::spares_of(int piece) const
 {
         int n = 0;
@@ -217,9 +224,15 @@ int conduct::spares_of(int piece) const
         return n;
 }
 
-bool conduct::spare_is_over(lt::peer_request const &r)
+bool conduct::spare_is_over(lt::peer_request const &r, bool with_data)
 {
-        return m_spares.erase({int(r.piece), r.start}) > 0;
+        auto const s = m_spares.find({int(r.piece), r.start});
+        if (s == m_spares.end())
+                return false;
+        if (with_data)
+                m_latest_given = std::max(m_latest_given, s->second);
+        m_spares.erase(s);
+        return true;
 }
 
 // It stays noted until it is answered: it comes all the same, or is refused.

@@ -96,9 +96,16 @@ class conduct
                 return m_spares.size();
         }
         // The block has come, or was refused: whether it was asked for so.
-        bool spare_is_over(lt::peer_request const &r);
+        bool spare_is_over(lt::peer_request const &r, bool with_data);
         // Takes back what libtorrent asked it for, if it answers that.
         void take_back(lt::peer_request const &r, lt::time_point now);
+        // libtorrent has taken it back, and is still owed an answer.
+        bool is_cancelled(lt::peer_request const &r) const
+        {
+                return cancelled.count({int(r.piece), r.start}) > 0;
+        }
+        // The block of such a request is the answer.
+        void ask_again(lt::peer_request const &r);
         // The messages of BEP 3, and nothing else: who is told of them is the caller's to see to.
         void say_request(lt::peer_request const &r)
         {

@@ -132,6 +132,28 @@ void spares::look(peers const &all, lt::partial_piece_info const &q, double leas
         }
 }
 
+bool spares::ask_one(conduct &c, int piece, lt::time_point now)
+{
+        auto const queue = m_handle.get_download_queue();
+        auto const q = std::find_if(queue.begin(), queue.end(),
+                                    [&](auto const &p) { return int(p.piece_index) == piece; });
+        if (!c.peer().has_piece(lt::piece_index_t(piece)))
+                return false;
+        for (int i = 0; i == 0 || (q != queue.end() && i < q->blocks_in_piece); i++) {
+                unsigned const state = q == queue.end() ? unsigned(lt::block_info::none)
+                                                        : unsigned(q->blocks[i].state);
+                auto const r = request_of(piece, i);
+                if (state == lt::block_info::none)
+                        c.ask_spare(r, now);
+                else if (state == lt::block_info::requested && c.is_cancelled(r))
+                        c.ask_again(r);
+                else
+                        continue;
+                return true;
+        }
+        return false;
+}
+
 void spares::came(peers const &all, blame::giver_ptr const &giver, lt::peer_request const &r,
                   lt::span<char const> data)
 {

@@ -137,6 +137,13 @@ void swarm::gave(conduct &c)
                 a->good = true;
 }
 
+void swarm::ask_one(conduct &c, lt::time_point now)
+{
+        for (int const piece : m_torrent->anchor.awaited())
+                if (m_torrent->parts.spares && m_spares.ask_one(c, piece, now))
+                        return;
+}
+
 // BEP 20: the client and its version.
 static std::pair<lt::address, std::string> who(lt::tcp::endpoint const &at, lt::peer_id const &id)
 {

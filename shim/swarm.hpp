@@ -45,6 +45,8 @@ class swarm
         {
                 m_spares.came(m_peers, giver, r, data);
         }
+        // It is to show that it gives something. Nothing where no reader waits.
+        void ask_one(conduct &c, lt::time_point now);
         // The piece is there, or failed.
         void forget(int piece)
         {

@@ -160,8 +160,8 @@ struct peer_watch final : lt::peer_plugin {
 
         bool on_reject(lt::peer_request const &r) noexcept override
         {
-                if (!conduct.is_asked(r) && conduct.cancelled.count({int(r.piece), r.start}) == 0 &&
-                    conduct.spare_is_over(r)) {
+                if (!conduct.is_asked(r) && !conduct.is_cancelled(r) &&
+                    conduct.spare_is_over(r, false)) {
                         requests.rejected(r);
                         return true; // libtorrent knows nothing of it
                 }
@@ -183,7 +183,7 @@ struct peer_watch final : lt::peer_plugin {
         {
                 return shielded_or(false, [&] {
                         bool const by_libtorrent = conduct.is_asked(r);
-                        bool const spare = conduct.spare_is_over(r) && !by_libtorrent;
+                        bool const spare = conduct.spare_is_over(r, true) && !by_libtorrent;
                         bool const asked = spare || requests.answered(r) || unsure;
                         talk.got(piece_bytes);
                         if (r.length == 0)
@@ -277,6 +277,8 @@ struct peer_watch final : lt::peer_plugin {
                                 peer.disconnect(lt::errors::timed_out, lt::operation_t::bittorrent);
                                 return;
                         }
+                        if (is_doubtful(now))
+                                t->peers->ask_one(conduct, now);
                 });
         }
 
@@ -290,6 +292,8 @@ struct peer_watch final : lt::peer_plugin {
         // asked for after that, for then only its disk may keep the other.
         static constexpr auto cancel_answer_time = std::chrono::seconds(10);
         static constexpr auto passed_over_time = std::chrono::seconds(2);
+        // After so long without an answer it is asked for something else (is_doubtful).
+        static constexpr auto doubt_time = std::chrono::seconds(1);
         // BEP 3: a message's length and number, and what it has besides content.
         static constexpr int have_bytes = 4 + 1 + 4;
         static constexpr int piece_bytes = have_bytes + 4;
@@ -309,6 +313,15 @@ struct peer_watch final : lt::peer_plugin {
                         held.erase(most);
                         ask(r);
                 }
+        }
+
+        // What was taken back and is not answered fills libtorrent's queue: it asks for no more, so
+        // nothing shows whether the peer is there. Unless it is asked for something besides.
+        bool is_doubtful(lt::time_point now) const
+        {
+                return !conduct.owes() && conduct.spares() == 0 &&
+                       std::any_of(conduct.cancelled.begin(), conduct.cancelled.end(),
+                                   [&](auto const &c) { return now - c.second >= doubt_time; });
         }
 
         void ask(lt::peer_request const &r)

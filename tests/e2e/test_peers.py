@@ -343,6 +343,32 @@ def test_a_peer_that_does_not_answer_a_cancel_goes_on(
     assert max(gaps[1:]) <= (5.0 if fast else 2.0), f"a gap of {max(gaps[1:]):.1f} s"
 
 
+def test_a_peer_that_does_not_answer_a_cancel_is_known_though_nothing_else_is_asked_of_it(
+    fs: Magnetfs, rogues: Rogues, torrents: TorrentMaker
+) -> None:
+    """It was fast and is slow: libtorrent asks for less at a time than what a seek takes back, and
+    for nothing more until that is answered."""
+    torrent = torrents.single("slowed.bin", 200 * MIB, seed=234, piece_length=PIECE)
+    fast, slow = 2 * MIB, 256 * KIB
+    rogue = rogues(torrent, rate=fast, garbage=0.0)
+    fs.add(torrent.metainfo)
+    fs.add(torrent.magnet(rogue))
+    fs.files(torrent.info_hash)
+    gaps = []
+    with open(fs.directory(torrent) / torrent.name, "rb", buffering=0) as stream:
+        for place, length, rate in ((0, 6, fast), (6, 2, slow), (100, 2, fast), (20, 2, fast)):
+            rogue.limit(rate)
+            for offset in range(place * MIB, (place + length) * MIB, PIECE):
+                began = time.monotonic()
+                data = read_exactly(stream.fileno(), offset, PIECE)
+                gaps.append(time.monotonic() - began)
+                assert data == torrent.read(torrent.name, offset, PIECE)
+    done = rogue.done()
+    assert done["cancelled"] > 0, "nothing was taken back: this tries nothing"
+    assert done["connections"] == 2, done
+    assert max(gaps[1:]) <= 8.0, f"a gap of {max(gaps[1:]):.1f} s"
+
+
 @pytest.mark.parametrize("rejects", [False, True], ids=["silent", "rejects"])
 def test_hashes_of_v2_come_from_another_peer(
     fs: Magnetfs,

@@ -78,13 +78,20 @@ class RoguePeer:
             raise waiting.DeadlineExceeded("the rogue peer says nothing")
         return self._process.stdout.readline()
 
+    def _ask(self, line: str) -> dict[str, int]:
+        assert self._process.stdin
+        self._process.stdin.write(line.encode() + b"\n")
+        self._process.stdin.flush()
+        return dict(json.loads(self._line()))
+
     def done(self) -> dict[str, int]:
         """So far: connections (handshakes), open now, blocks asked for, those cancelled
         in time, garbage blocks, flooded ones, hash_requests."""
-        assert self._process.stdin
-        self._process.stdin.write(b"\n")
-        self._process.stdin.flush()
-        return dict(json.loads(self._line()))
+        return self._ask("")
+
+    def limit(self, rate: int) -> None:
+        """Another rate than it began with, from the next block on."""
+        self._ask(str(rate))
 
     def close(self) -> None:
         self._process.kill()

@@ -2,7 +2,8 @@
 
 On the wire it is real: TCP, the messages of BEP 3, with the fast extension (BEP 6) or without, for
 v2 the messages of BEP 52. Its one argument is a JSON object (see harness.rogue); it prints the port it listens at,
-and for each line on stdin a JSON object of what has happened. It ends with its stdin.
+and for each line on stdin a JSON object of what has happened; a number there is its rate from then
+on. It ends with its stdin.
 """
 
 from __future__ import annotations
@@ -30,9 +31,8 @@ FLOOD_BLOCKS = 16  # at once
 class Outgoing:
     """What one connection was asked for, sent in order and no faster than told."""
 
-    def __init__(self, connection: socket.socket, rate: int) -> None:
+    def __init__(self, connection: socket.socket) -> None:
         self.connection = connection
-        self.rate = rate
         self.queue: list[tuple[int, int]] = []  # under ready
         self.ready = threading.Condition()
         self.over = False  # under ready
@@ -67,7 +67,7 @@ class Outgoing:
                     continue  # it was taken back meanwhile
                 wanted = self.queue.pop(0)
             data = rogue.block(*wanted)
-            due = max(due, time.monotonic()) + len(data) / self.rate
+            due = max(due, time.monotonic()) + len(data) / rogue.rate
             try:
                 with sending:
                     self.connection.sendall(data)
@@ -134,7 +134,7 @@ class Rogue:
         reserved = bytes(7) + bytes([FAST if self.fast else 0])
         mine = PROTOCOL + reserved + self.info_hash + b"-RG0100-" + os.urandom(12)
         connection.sendall(mine + self.has_all() + struct.pack(">IB", 1, UNCHOKE))
-        outgoing = Outgoing(connection, self.rate)
+        outgoing = Outgoing(connection)
         if self.rate:
             threading.Thread(target=outgoing.send, args=(self, sending), daemon=True).start()
         try:
@@ -215,7 +215,9 @@ def main() -> None:
     listener = socket.create_server((options["address"], 0), backlog=128)
     threading.Thread(target=rogue.listen, args=(listener,), daemon=True).start()
     print(listener.getsockname()[1], flush=True)
-    for _ in sys.stdin:
+    for line in sys.stdin:
+        if line.strip():
+            rogue.rate = int(line)
         with rogue.lock:
             said = json.dumps(rogue.done)
         print(said, flush=True)
