@@ -216,10 +216,11 @@ void torrent_write_failed(struct torrent *t, uint32_t piece, int err)
         const struct want *want;
         bool had_room;
 
-        /* One that comes late, for a reader that went elsewhere, has no room any more. */
+        /* One that comes late, for a reader that went elsewhere or a torrent that was removed, has
+         * no room any more. */
         pthread_mutex_lock(&t->lock);
         want = wants_find(&t->wants, piece);
-        had_room = want && want->reserved;
+        had_room = want && want->reserved && t->state != TORRENT_GONE;
         pthread_mutex_unlock(&t->lock);
         if (had_room)
                 atomic_store(&t->write_error, err == ENOSPC || err == EDQUOT ? ENOSPC : EIO);
