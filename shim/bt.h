@@ -174,6 +174,9 @@ struct bt_callbacks {
          * read. Return 0 or -errno. */
         int (*write)(void *user, uint32_t piece, uint32_t offset, const void *data, size_t len);
         int (*read)(void *user, uint32_t piece, uint32_t offset, void *data, size_t len);
+        /* The same for a peer, of a piece that has passed. -errno: it is not there any more, and
+         * the peer is told so. May be NULL where nothing that has passed ever goes. */
+        int (*give)(void *user, uint32_t piece, uint32_t offset, void *data, size_t len);
         /* The piece's hash is right and its bytes can be read from the store. Network thread: must
          * not block. May come again. */
         void (*piece_passed)(void *user, uint32_t piece);

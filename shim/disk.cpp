@@ -106,7 +106,7 @@ class store_disk final : public lt::disk_interface,
                                  auto *const buffer =
                                          static_cast<char *>(std::malloc(std::size_t(r.length)));
                                  int const e =
-                                         buffer ? read_block(*s, r.piece, r.start, buffer, r.length)
+                                         buffer ? give_block(*s, r.piece, r.start, buffer, r.length)
                                                 : ENOMEM;
                                  post([this, e, buffer, r, s = std::move(s),
                                        handler = std::move(handler)] {

@@ -72,6 +72,14 @@ int read_block(disk_storage const &s, lt::piece_index_t piece, int offset, char 
                                          std::size_t(len));
 }
 
+int give_block(disk_storage const &s, lt::piece_index_t piece, int offset, char *buf, int len)
+{
+        if (!s.owner || !s.owner->callbacks->give)
+                return read_block(s, piece, offset, buf, len);
+        return -s.owner->callbacks->give(s.owner->user, uint32_t(int(piece)), uint32_t(offset), buf,
+                                         std::size_t(len));
+}
+
 int hash_block(disk_storage const &s, lt::piece_index_t piece, int offset, lt::sha256_hash &sum)
 {
         std::array<char, block_bytes> block;

@@ -37,6 +37,8 @@ struct disk_storage {
 
 // From the store into buf; 0 or an errno.
 int read_block(disk_storage const &s, lt::piece_index_t piece, int offset, char *buf, int len);
+// The same for a peer: of a piece that has passed, and may have gone since.
+int give_block(disk_storage const &s, lt::piece_index_t piece, int offset, char *buf, int len);
 
 // Into the store, and into the hash of its piece as far as it is the next; 0 or an errno.
 int write_block(worker &self, disk_storage const &s, lt::peer_request const &r, char const *buf);
