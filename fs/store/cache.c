@@ -62,22 +62,28 @@ static void remove_left_over(int dir_fd, uid_t folder_uid, const char *name)
                 (void)unlinkat(dir_fd, name, 0);
 }
 
-/* Writes the end of a file and looks what the file takes. */
-static bool measure_sparse(int dir_fd, uid_t folder_uid)
+/* Writes the end of a file and looks what the file takes: whether it is sparse, and how much the
+ * least is, which may be several blocks (ext4's clusters). */
+static void measure(struct cache *c)
 {
         static const char name[] = "sparse.probe";
         struct stat st = {0};
+        uint64_t took;
         int fd;
 
-        remove_left_over(dir_fd, folder_uid, name);
-        fd = openat(dir_fd, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+        c->sparse = true;
+        remove_left_over(c->dir_fd, c->folder_uid, name);
+        fd = openat(c->dir_fd, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
         if (fd < 0)
-                return true;
+                return;
         if (pwrite(fd, "", 1, PROBE_BYTES - 1) != 1 || fstat(fd, &st) < 0)
                 st.st_blocks = 0;
-        (void)unlinkat(dir_fd, name, 0);
+        (void)unlinkat(c->dir_fd, name, 0);
         close(fd);
-        return st.st_blocks < PROBE_BYTES / 2 / STAT_BLOCK;
+        took = (uint64_t)st.st_blocks * STAT_BLOCK;
+        c->sparse = took < PROBE_BYTES / 2;
+        if (c->sparse && took > c->block_bytes && (took & (took - 1)) == 0)
+                c->block_bytes = took;
 }
 
 /* A file of an earlier run stays and counts for what it takes, until its store is opened. */
@@ -145,12 +151,12 @@ int cache_new(int dir_fd, uint64_t limit_bytes, uint64_t min_free_bytes,
         c->said = v;
         pthread_mutex_init(&c->lock, NULL);
         pthread_mutex_init(&c->files_lock, NULL);
+        measure(c);
         r = sort_left_overs(c, keep, arg);
         if (r < 0) {
                 cache_free(c);
                 return r;
         }
-        c->sparse = measure_sparse(dir_fd, st.st_uid);
         *ret = c;
         return 0;
 }
@@ -187,17 +193,23 @@ bool cache_is_sparse(const struct cache *c)
         return c->sparse;
 }
 
-void cache_stats(struct cache *c, struct cache_stats *ret)
-{
-        pthread_mutex_lock(&c->lock);
-        *ret = (struct cache_stats){c->reserved_bytes, c->limit_bytes, c->min_free_bytes};
-        pthread_mutex_unlock(&c->lock);
-}
-
 /* a - b, or 0 */
 static uint64_t less(uint64_t a, uint64_t b)
 {
         return a > b ? a - b : 0;
+}
+
+void cache_stats(struct cache *c, struct cache_stats *ret)
+{
+        uint64_t disk;
+
+        pthread_mutex_lock(&c->lock);
+        *ret = (struct cache_stats){c->reserved_bytes, c->limit_bytes, c->min_free_bytes,
+                                    less(c->limit_bytes, c->others_bytes)};
+        disk = c->reserved_bytes + less(less(c->free_bytes, c->min_free_bytes), c->pending_bytes);
+        if (disk < ret->reach_bytes)
+                ret->reach_bytes = disk;
+        pthread_mutex_unlock(&c->lock);
 }
 
 void cache_sample(struct cache *c)
@@ -224,20 +236,74 @@ void cache_statvfs(struct cache *c, struct statvfs *ret)
         pthread_mutex_unlock(&c->lock);
 }
 
+void cache_set_limit(struct cache *c, uint64_t limit_bytes)
+{
+        pthread_mutex_lock(&c->lock);
+        c->limit_bytes = limit_bytes;
+        pthread_mutex_unlock(&c->lock);
+}
+
+void cache_set_others(struct cache *c, uint64_t bytes)
+{
+        pthread_mutex_lock(&c->lock);
+        c->others_bytes = bytes;
+        pthread_mutex_unlock(&c->lock);
+}
+
+void cache_on_short(struct cache *c, uint64_t low_bytes, void (*f)(void *arg), void *arg)
+{
+        pthread_mutex_lock(&c->lock);
+        c->low_bytes = low_bytes;
+        c->on_short = f;
+        c->short_arg = arg;
+        pthread_mutex_unlock(&c->lock);
+}
+
+/* a + b, or all there is */
+static uint64_t more(uint64_t a, uint64_t b)
+{
+        return a < UINT64_MAX - b ? a + b : UINT64_MAX;
+}
+
+/* By how much the bytes are too many. Under c->lock. */
+static uint64_t lacks(const struct cache *c, uint64_t bytes)
+{
+        uint64_t bound =
+                less(more(more(c->reserved_bytes, c->others_bytes), bytes), c->limit_bytes);
+        uint64_t disk = less(more(more(c->pending_bytes, c->min_free_bytes), bytes), c->free_bytes);
+
+        return bound > disk ? bound : disk;
+}
+
+uint64_t cache_lacks(struct cache *c, uint64_t bytes)
+{
+        uint64_t r;
+
+        pthread_mutex_lock(&c->lock);
+        r = lacks(c, bytes);
+        pthread_mutex_unlock(&c->lock);
+        return r;
+}
+
 int cache_take(struct cache *c, uint64_t bytes)
 {
+        void (*on_short)(void *arg) = NULL;
+        void *arg;
         int r = 0;
 
         pthread_mutex_lock(&c->lock);
-        if (c->limit_bytes < bytes || c->reserved_bytes > c->limit_bytes - bytes ||
-            c->free_bytes < c->min_free_bytes ||
-            c->free_bytes - c->min_free_bytes < c->pending_bytes + bytes) {
+        if (lacks(c, bytes) > 0) {
                 r = -ENOSPC;
         } else {
                 c->reserved_bytes += bytes;
                 c->pending_bytes += bytes;
         }
+        if (r < 0 || lacks(c, c->low_bytes) > 0)
+                on_short = c->on_short;
+        arg = c->short_arg;
         pthread_mutex_unlock(&c->lock);
+        if (on_short)
+                on_short(arg);
         return r;
 }
 

@@ -25,8 +25,21 @@ bool cache_is_sparse(const struct cache *c);
 
 struct cache_stats {
         uint64_t used_bytes, limit_bytes, min_free_bytes;
+        uint64_t reach_bytes; /* what all stores can take together, by the bound and by the disk */
 };
 void cache_stats(struct cache *c, struct cache_stats *ret);
+
+/* Changes the bound. It may be exceeded then, until enough was given back. */
+void cache_set_limit(struct cache *c, uint64_t limit_bytes);
+/* What else counts against the bound, beside the stores, whose are used_bytes: the catalog's files.
+ */
+void cache_set_others(struct cache *c, uint64_t bytes);
+/* How much must be given back so that bytes more can be had, by the bound and by how full the disk
+ * was at the last cache_sample(). 0: they can. No I/O. */
+uint64_t cache_lacks(struct cache *c, uint64_t bytes);
+/* f is called each time that room could not be had, and when what is given leaves less than so many
+ * bytes. By who asks for room, with locks held: it must not block, nor ask the cache anything. */
+void cache_on_short(struct cache *c, uint64_t low_bytes, void (*f)(void *arg), void *arg);
 
 /* Deletes the file that the store of that name has left, if it has no store now, and gives its room
  * back. Any thread; blocking. */

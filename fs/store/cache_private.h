@@ -28,7 +28,8 @@ struct cache {
         int dir_fd;
         uid_t folder_uid;
         bool sparse;
-        uint64_t limit_bytes, min_free_bytes, block_bytes;
+        uint64_t min_free_bytes;
+        uint64_t block_bytes; /* the least that a file takes on the disk */
 
         /* for the names in the folder: held over system calls, so only where it may block; taken
          * before all other locks of this folder */
@@ -37,11 +38,15 @@ struct cache {
 
         /* under lock; taken after store.lock */
         pthread_mutex_t lock;
-        uint64_t reserved_bytes;
+        uint64_t limit_bytes;
+        uint64_t reserved_bytes, others_bytes;
         uint64_t pending_bytes; /* of these, not known to be on the disk yet */
         uint64_t free_bytes;    /* on the disk when it was last asked, less what came there since */
         uint64_t settled_bytes; /* all that ever ceased to be pending by coming there */
         struct statvfs said;    /* by the file system, then */
+        void (*on_short)(void *arg); /* NULL: nobody is told */
+        void *short_arg;
+        uint64_t low_bytes;
 };
 
 /* Any thread; no I/O. A store's lock may be held. -ENOSPC. */

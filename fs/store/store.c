@@ -23,35 +23,21 @@ int store_reserve(struct store *s, uint32_t piece)
 
 void store_release(struct store *s, uint32_t piece)
 {
+        bool give_back = false;
         uint64_t room = 0;
-        bool give_back;
 
         pthread_mutex_lock(&s->lock);
         /* What is being taken off the disk is given back after that. */
-        if (piece == s->evicting)
-                s->wanted_again = false;
-        give_back = !s->discarded && piece != s->evicting && bit(s->reserved, piece) &&
-                    !bit(s->written, piece) && !store_has(s, piece);
+        if (store_is_going(s, piece))
+                bit_clear(s->wanted_again, piece);
+        else
+                give_back = !s->discarded && bit(s->reserved, piece) && !bit(s->written, piece) &&
+                            !store_has(s, piece);
         if (give_back)
                 room = store_room_drop(s, piece);
         pthread_mutex_unlock(&s->lock);
         if (give_back)
                 cache_give_back(s->cache, room, room);
-}
-
-void store_clear(struct store *s, uint32_t piece)
-{
-        bool clear;
-
-        pthread_mutex_lock(&s->lock);
-        clear = !s->discarded && piece < s->have.pieces && piece != s->evicting &&
-                bit(s->written, piece) && !store_has(s, piece) && !store_is_suspect(s, piece);
-        pthread_mutex_unlock(&s->lock);
-        if (!clear || store_punch_pieces(s, piece, piece + 1) < 0)
-                return; /* no holes here: what is there keeps its room */
-        pthread_mutex_lock(&s->lock);
-        bit_clear(s->written, piece);
-        pthread_mutex_unlock(&s->lock);
 }
 
 /* ---- reading and writing ---- */
@@ -74,7 +60,8 @@ static int pwrite_all(int fd, const char *p, size_t len, off_t at)
 
 int store_write(struct store *s, uint32_t piece, uint32_t offset, const void *data, size_t len)
 {
-        bool there;
+        struct store_writer w = {.piece = piece};
+        bool there, deleted;
         int fd, r;
 
         if (piece >= s->have.pieces || offset + len > have_piece_bytes(&s->have, piece))
@@ -85,13 +72,15 @@ int store_write(struct store *s, uint32_t piece, uint32_t offset, const void *da
                 return fd;
         /* A block that was asked for before its piece lost its room may still arrive. */
         pthread_mutex_lock(&s->lock);
-        while (piece == s->evicting)
+        while (!s->discarded && store_is_barred(s, piece))
                 pthread_cond_wait(&s->settled, &s->lock);
         /* What was verified stays as it is, whoever sends it once more. */
         there = have_has(&s->have, piece);
         r = store_is_suspect(s, piece) ? -EBUSY : there ? 0 : store_room_take(s, piece);
-        if (r == 0 && !there)
+        if (r == 0 && !there) {
                 bit_set(s->written, piece);
+                DL_APPEND(s->writers, &w);
+        }
         pthread_mutex_unlock(&s->lock);
         if (r < 0 || there)
                 return r;
@@ -100,8 +89,14 @@ int store_write(struct store *s, uint32_t piece, uint32_t offset, const void *da
         s->unsynced = true;
         if (r == 0 && !s->cache->sparse)
                 store_room_grown(s, piece, (uint64_t)piece * s->have.piece_length + offset + len);
-        if (r == 0 && s->discarded)
-                (void)!ftruncate(fd, 0); /* discarded meanwhile: leave nothing */
+        pthread_mutex_lock(&s->lock);
+        DL_DELETE(s->writers, &w); /* NOLINT(*NullDereference): it is in */
+        deleted = s->deleted;
+        pthread_cond_broadcast(&s->settled);
+        pthread_mutex_unlock(&s->lock);
+        /* Discarded meanwhile: nothing stays. (Who leaves it waits for us.) */
+        if (deleted)
+                (void)!ftruncate(fd, 0);
         return r;
 }
 
@@ -171,48 +166,11 @@ int store_read(struct store *s, uint64_t offset, void *data, size_t len)
         return r;
 }
 
-int store_unset(struct store *s, uint32_t piece)
+int store_give_piece(struct store *s, uint32_t piece, uint32_t offset, void *data, size_t len)
 {
-        int r = 0;
-
-        if (!s->cache->sparse)
-                return -EOPNOTSUPP;
-        pthread_mutex_lock(&s->lock);
-        if (s->discarded)
-                r = -ESTALE;
-        else if (s->evicting != UINT32_MAX)
-                r = -EBUSY;
-        else if (piece >= s->have.pieces || !have_clear(&s->have, piece))
-                r = -ENOENT;
-        if (r == 0) {
-                atomic_fetch_sub(&s->have_bytes, store_shown_bytes(s, piece));
-                /* Of padding alone it never had room. */
-                if (bit(s->reserved, piece))
-                        cache_unsettle(s->cache, store_piece_room(s, piece));
-                s->evicting = piece;
-                s->wanted_again = false;
-        }
-        pthread_mutex_unlock(&s->lock);
-        return r;
-}
-
-int store_punch(struct store *s, uint32_t piece)
-{
-        uint64_t room = 0;
-        int r = store_punch_pieces(s, piece, piece + 1);
-
-        pthread_mutex_lock(&s->lock);
-        s->evicting = UINT32_MAX;
-        if (!s->deleted && r == 0) {
-                bit_clear(s->written, piece);
-                if (!s->wanted_again && bit(s->reserved, piece))
-                        room = store_room_drop(s, piece);
-        }
-        pthread_cond_broadcast(&s->settled);
-        pthread_mutex_unlock(&s->lock);
-        if (room > 0)
-                cache_give_back(s->cache, room, room);
-        return r;
+        if (piece >= s->have.pieces || offset + len > have_piece_bytes(&s->have, piece))
+                return -EIO;
+        return store_read(s, (uint64_t)piece * s->have.piece_length + offset, data, len);
 }
 
 /* ---- what is there ---- */
@@ -248,16 +206,17 @@ uint64_t store_shown_bytes(const struct store *s, uint32_t piece)
 
 void store_set(struct store *s, uint32_t piece)
 {
-        bool pending, suspect;
+        bool pending, refused;
 
         if (piece >= s->have.pieces || store_has(s, piece))
                 return;
         pthread_mutex_lock(&s->lock);
-        suspect = store_is_suspect(s, piece);
+        /* What goes has none of its bytes any more, or soon. */
+        refused = store_is_suspect(s, piece) || store_is_going(s, piece);
         /* Of a condemned one, too: store_discard counts as pending what is missing then. */
-        pending = s->cache->sparse && !s->deleted && bit(s->reserved, piece) && !suspect &&
+        pending = s->cache->sparse && !s->deleted && bit(s->reserved, piece) && !refused &&
                   !store_has(s, piece);
-        if (!suspect && have_set(&s->have, piece))
+        if (!refused && have_set(&s->have, piece))
                 atomic_fetch_add(&s->have_bytes, store_shown_bytes(s, piece));
         pthread_mutex_unlock(&s->lock);
         if (pending)

@@ -70,8 +70,10 @@ void store_condemn(struct store *s);
 void store_discard(struct store *s);
 /* Leaves the file where it is, for the next store_open: it counts until then, and what lies in it
  * of pieces that are not there goes, but for suspect ones. Reads and writes fail with -ESTALE from
- * here on; what was there, and what was suspect, can still be asked for. Nothing may write, evict
- * or judge meanwhile. Blocking. */
+ * here on; what was there, and what was suspect, can still be asked for. Waits for writes and
+ * punches under way. What is going goes, too, or counts until the next store_open, which takes it
+ * off the disk; the store_punch of it that is still to come does nothing. Nothing may judge
+ * meanwhile. Blocking. */
 void store_leave(struct store *s);
 /* The last reference that goes closes the file, and leaves it first if that was not done, which
  * blocks; of one that was discarded nothing stays. NULL is fine. */
@@ -81,6 +83,10 @@ void store_unref(struct store *s);
 /* Room for one piece: 0, also when it is reserved already; -ENOSPC at the bound or when the disk
  * was that full at the last cache_sample(). Any thread; no I/O. */
 int store_reserve(struct store *s, uint32_t piece);
+/* Whether the bound is large enough for the piece, where nothing else is there; and whether there
+ * is room for it now, and so many bytes beside. Any thread; no I/O. */
+bool store_fits(struct store *s, uint32_t piece);
+bool store_has_room(struct store *s, uint32_t piece, uint64_t beside);
 /* Gives room back, unless something of the piece was written since, or it is suspect. Any thread;
  * no I/O. */
 void store_release(struct store *s, uint32_t piece);
@@ -95,12 +101,23 @@ void store_clear(struct store *s, uint32_t piece);
  * blocking. */
 int store_write(struct store *s, uint32_t piece, uint32_t offset, const void *data, size_t len);
 int store_read_piece(struct store *s, uint32_t piece, uint32_t offset, void *data, size_t len);
+/* The same of a piece that is there, for peers: as store_read. */
+int store_give_piece(struct store *s, uint32_t piece, uint32_t offset, void *data, size_t len);
 /* All that was written before the call is on the disk at the return, also should the power fail. No
  * I/O where nothing was written since the last call. To be called before store_leave, which does
  * not, where that counts; and after store_claims or store_bitmap gave what is to be there. Any
  * thread; blocking. -errno; then each later call fails, too: the kernel says but once that it could
  * not write something, and forgets it. */
 int store_sync(struct store *s);
+
+/* Somebody reads the pieces [first, end), or they came: when, in tenths of a second of some clock
+ * that does not go back. Lock-free, any thread. store_touched gives what was last said of a piece,
+ * 0: nothing. */
+void store_touch(struct store *s, uint32_t first, uint32_t end, uint32_t now);
+uint32_t store_touched(const struct store *s, uint32_t piece);
+/* The first piece from there on of which something was written, and that is neither there nor
+ * suspect nor going; UINT32_MAX: none. Any thread. */
+uint32_t store_next_unfinished(struct store *s, uint32_t from);
 
 /* Bytes of the torrent, of pieces that were there all the while: never those of one that went
  * meanwhile. -EAGAIN: a piece of the range is missing; -ESTALE: the store is condemned; else
@@ -109,15 +126,22 @@ int store_read(struct store *s, uint64_t offset, void *data, size_t len);
 
 /* Pieces that are there and verified. Lock-free but for store_set and store_unset; any thread. A
  * piece that store_has said is there may go at any time: store_read tells. store_set is nothing for
- * a suspect piece, which only store_judge makes one that is there. */
+ * a piece that is going, nor for a suspect one, which only store_judge makes one that is there. */
 void store_set(struct store *s, uint32_t piece);
 /* A piece that is there is missing from here on, and nobody reads it any more: the first half of
- * taking it off the disk; store_punch must follow, and what is written of the piece meanwhile waits
- * for that. Any thread; no I/O. -ENOENT: it is not there; -EBUSY: another one has not been punched
- * yet; -EOPNOTSUPP: the file system has no holes; -ESTALE: the store is condemned. */
+ * taking it off the disk. It is going until store_punch, which must follow; what is written of it
+ * meanwhile waits for that. Many may be going. Their room stays theirs, and counts as being on the
+ * disk. Any thread; no I/O. -ENOENT: it is not there; -EBUSY: it is going; -EOPNOTSUPP: the file
+ * system has no holes; -ESTALE: the store is condemned; -ENOMEM. */
 int store_unset(struct store *s, uint32_t piece);
-/* Takes it off the disk, and gives its room back unless somebody wants it again by now. Blocking.
- * -errno: it is missing, but on the disk. */
+/* The same for a piece that was begun: something was written, it is neither there nor suspect nor
+ * going. Nobody may be about to say that it is there. -ENOENT: it is no such piece. */
+int store_unset_unfinished(struct store *s, uint32_t piece);
+/* Takes the pieces [first, end), which are going, off the disk, and gives the room of each back
+ * unless somebody wants it again by now. Waits for writes of them that have begun. Nothing for a
+ * store that was left. Blocking. -EINVAL: one of them is not going, and nothing was done. Else
+ * -errno: they are missing, but on the disk. */
+int store_punch_run(struct store *s, uint32_t first, uint32_t end);
 int store_punch(struct store *s, uint32_t piece);
 bool store_has(const struct store *s, uint32_t piece);
 /* The first piece of [first, end) that is missing, or end. */

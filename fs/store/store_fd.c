@@ -11,46 +11,29 @@
 
 #define NS_PER_S INT64_C(1000000000)
 
-static int punch_range(int fd, const struct store *s, uint32_t first, uint32_t end)
-{
-        uint64_t from = (uint64_t)first * s->have.piece_length,
-                 to = (uint64_t)(end - 1) * s->have.piece_length +
-                      have_piece_bytes(&s->have, end - 1);
-
-        if (first < end && fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)from,
-                                     (off_t)(to - from)) < 0)
-                return -errno;
-        return 0;
-}
-
-int store_punch_pieces(struct store *s, uint32_t first, uint32_t end)
-{
-        int fd = store_fd(s, false);
-
-        if (fd == -ENOENT)
-                return 0;
-        return fd < 0 ? fd : punch_range(fd, s, first, end);
-}
-
-/* Whether the bytes of a piece may go. Suspects first: one that is judged good is there before it
- * ceases to be one. */
+/* Whether a piece is none of which something must stay. Suspects first: one that is judged good is
+ * there before it ceases to be one. */
 static bool is_missing(const struct store *s, uint32_t piece)
 {
         return !store_is_suspect(s, piece) && !have_has(&s->have, piece);
 }
 
-void store_punch_missing(const struct store *s, int fd)
+void store_punch_missing(struct store *s, int fd)
 {
-        uint32_t first = 0;
+        uint32_t first = 0, end, bar_first, bar_end;
+        struct store_range blocks = {0};
 
-        while (s->cache->sparse && first < s->have.pieces) {
-                uint32_t end = first;
-
+        for (; s->cache->sparse && first < s->have.pieces; first = end + 1) {
+                pthread_mutex_lock(&s->lock);
+                end = first;
                 while (end < s->have.pieces && is_missing(s, end))
                         end++;
                 if (end > first)
-                        (void)punch_range(fd, s, first, end);
-                first = end + 1;
+                        blocks = store_blocks_of(s, first, end, &bar_first, &bar_end);
+                pthread_mutex_unlock(&s->lock);
+                if (end > first)
+                        (void)fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                                        (off_t)blocks.offset, (off_t)blocks.len);
         }
 }
 
@@ -208,6 +191,8 @@ int store_file_adopt(struct store *s, const char *name, const struct store_optio
         if (!cache_owns(s->cache, &st))
                 return -EEXIST;
         see(s, &st, born_ns(s->cache->dir_fd, name));
+        /* What a run wrote that was killed may not be on the disk yet, nor the file's name. */
+        s->unsynced = s->unlisted = o->suspect;
         r = adopt_pieces(s, o);
         if (r < 0)
                 return r;
@@ -222,6 +207,8 @@ int store_file_adopt(struct store *s, const char *name, const struct store_optio
                 cache_give_back(s->cache, room, pending);
                 return fd;
         }
+        if (s->cache->sparse && fstat(fd, &st) == 0 && cache_allocated(s->cache, &st) > room)
+                store_room_adopt_map(s, cache_allocated(s->cache, &st) - room);
         /* File systems without holes may have no inode numbers that stay, either: FAT makes them up
          * anew each time that it forgets a file. */
         if (s->cache->sparse)

@@ -20,6 +20,9 @@ static void store_free(struct store *s)
         have_free(&s->suspects);
         free(s->reserved);
         free(s->written);
+        free(s->going);
+        free(s->wanted_again);
+        free(s->touched);
         free(s->hidden);
         free(s);
 }
@@ -38,7 +41,7 @@ static struct store *store_alloc(struct cache *c, const struct store_options *o)
         s->fd = -1;
         s->hidden = o->hidden;
         s->n_hidden = o->n_hidden;
-        s->evicting = s->judged = UINT32_MAX;
+        s->judged = UINT32_MAX;
         pthread_mutex_init(&s->lock, NULL);
         pthread_mutex_init(&s->sync_lock, NULL);
         pthread_cond_init(&s->settled, NULL);
@@ -129,6 +132,7 @@ void store_condemn(struct store *s)
         /* Under the lock: what is reserved and written from here on is nothing. */
         pthread_mutex_lock(&s->lock);
         s->discarded = true;
+        pthread_cond_broadcast(&s->settled);
         pthread_mutex_unlock(&s->lock);
 }
 
@@ -153,6 +157,7 @@ void store_discard(struct store *s)
 
         pthread_mutex_lock(&s->lock);
         s->discarded = true;
+        pthread_cond_broadcast(&s->settled);
         first = !s->deleted;
         s->deleted = true;
         if (first)
@@ -187,25 +192,32 @@ struct store *store_ref(struct store *s)
 static void leave_file(struct store *s)
 {
         struct cache *c = s->cache;
-        uint64_t room, pending, unfinished = 0;
+        uint64_t room, pending, gone = 0, gone_pending = 0;
 
-        /* Of one that was never opened nothing was written. */
+        /* Of one that was never opened nothing was written; what is going there stays, and counts.
+         */
         if (s->fd >= 0)
                 store_punch_missing(s, s->fd);
         pthread_mutex_lock(&s->lock);
         room = store_room_all(s, &pending);
-        for (uint32_t i = 0; i < s->have.pieces && c->sparse; i++)
-                if (bit(s->reserved, i) && !have_has(&s->have, i) && !store_is_suspect(s, i))
-                        unfinished += store_piece_room(s, i);
+        for (uint32_t i = 0; i < s->have.pieces && c->sparse; i++) {
+                bool going = store_is_going(s, i);
+
+                if (!bit(s->reserved, i) || have_has(&s->have, i) || store_is_suspect(s, i) ||
+                    (going && s->fd < 0))
+                        continue;
+                gone += store_piece_room(s, i);
+                gone_pending += going ? 0 : store_piece_room(s, i);
+        }
         if (!c->sparse)
-                unfinished = pending;
+                gone = gone_pending = pending;
         s->deleted = true;
         pthread_mutex_unlock(&s->lock);
-        cache_give_back(c, unfinished, unfinished);
+        cache_give_back(c, gone, gone_pending);
         s->file->store = NULL;
         s->file->closed = true;
-        s->file->room = room - unfinished;
-        s->file->pending = pending - unfinished;
+        s->file->room = room - gone;
+        s->file->pending = pending - gone_pending;
         if (!s->there)
                 cache_file_forget(c, s->file);
         s->file = NULL;
@@ -219,6 +231,11 @@ void store_leave(struct store *s)
         pthread_mutex_lock(&s->lock);
         leaves = !s->discarded;
         s->discarded = true;
+        pthread_cond_broadcast(&s->settled);
+        while (leaves && (s->writers || s->punching.first < s->punching.end))
+                pthread_cond_wait(&s->settled, &s->lock);
+        if (leaves)
+                s->punching.end = s->have.pieces; /* nobody else punches before it is done */
         pthread_mutex_unlock(&s->lock);
         if (!leaves)
                 return;
@@ -226,6 +243,9 @@ void store_leave(struct store *s)
         if (s->file)
                 leave_file(s);
         pthread_mutex_unlock(&s->cache->files_lock);
+        pthread_mutex_lock(&s->lock);
+        store_punched(s);
+        pthread_mutex_unlock(&s->lock);
 }
 
 void store_unref(struct store *s)

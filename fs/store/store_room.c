@@ -4,8 +4,8 @@
 
 #include <errno.h>
 
-/* A block of the file system's own for so many pieces of a store. */
-enum { PIECES_PER_MAP_BLOCK = 32 };
+/* A block of the file system's own for so many pieces of a store, and for so many bytes. */
+enum { PIECES_PER_MAP_BLOCK = 32, BYTES_PER_MAP_BLOCK = 2 << 20 };
 
 /* What a piece takes on the disk: the blocks of the file system that it lies in. Where pieces are
  * no whole number of blocks two of them count the block they share. */
@@ -17,12 +17,20 @@ uint64_t store_piece_room(const struct store *s, uint32_t piece)
         return (end + b - 1) / b * b - start / b * b;
 }
 
+static uint64_t divided_up(uint64_t a, uint64_t b)
+{
+        return (a + b - 1) / b;
+}
+
 /* What the file system may take besides to find n pieces again: its map of extents. ext4 has 340 in
- * a block; a piece is one, or a few where it came in parts. */
+ * a block, or half as many where it was split; a piece is one, or as many as it has blocks of 16
+ * KiB where these came in no order. */
 static uint64_t map_room(const struct store *s, uint32_t n)
 {
-        return (uint64_t)((n + PIECES_PER_MAP_BLOCK - 1) / PIECES_PER_MAP_BLOCK) *
-               s->cache->block_bytes;
+        uint64_t by_pieces = divided_up(n, PIECES_PER_MAP_BLOCK);
+        uint64_t by_bytes = divided_up((uint64_t)n * s->have.piece_length, BYTES_PER_MAP_BLOCK);
+
+        return (by_pieces > by_bytes ? by_pieces : by_bytes) * s->cache->block_bytes;
 }
 
 /* What the map grows by with the piece after n. */
@@ -52,6 +60,24 @@ static uint64_t reserve_step(const struct store *s, uint32_t piece)
         return top > s->top ? top - s->top : 0;
 }
 
+bool store_fits(struct store *s, uint32_t piece)
+{
+        struct cache_stats c;
+
+        cache_stats(s->cache, &c);
+        return store_piece_room(s, piece) + s->cache->block_bytes <= c.limit_bytes;
+}
+
+bool store_has_room(struct store *s, uint32_t piece, uint64_t beside)
+{
+        uint64_t step;
+
+        pthread_mutex_lock(&s->lock);
+        step = bit(s->reserved, piece) ? 0 : reserve_step(s, piece);
+        pthread_mutex_unlock(&s->lock);
+        return step == 0 || cache_lacks(s->cache, step + beside) == 0;
+}
+
 int store_room_take(struct store *s, uint32_t piece)
 {
         uint64_t step;
@@ -60,8 +86,8 @@ int store_room_take(struct store *s, uint32_t piece)
         if (s->discarded)
                 return -ESTALE;
         if (bit(s->reserved, piece)) {
-                if (piece == s->evicting)
-                        s->wanted_again = true;
+                if (store_is_going(s, piece))
+                        bit_set(s->wanted_again, piece);
                 return 0;
         }
         step = reserve_step(s, piece);
@@ -70,6 +96,12 @@ int store_room_take(struct store *s, uint32_t piece)
                 bit_set(s->reserved, piece);
                 s->n_reserved++;
                 s->top += s->cache->sparse ? 0 : step;
+        }
+        /* Padding that goes had no room; what goes counts as being on the disk until it is punched.
+         */
+        if (r == 0 && store_is_going(s, piece)) {
+                bit_set(s->wanted_again, piece);
+                cache_settle(s->cache, store_piece_room(s, piece));
         }
         return r;
 }
@@ -116,11 +148,30 @@ uint64_t store_room_all(const struct store *s, uint64_t *pending)
                 if (!bit(s->reserved, i))
                         continue;
                 room += store_piece_room(s, i);
-                if (!have_has(&s->have, i) && !store_is_suspect(s, i))
+                if (!have_has(&s->have, i) && !store_is_suspect(s, i) && !store_is_going(s, i))
                         *pending += store_piece_room(s, i);
         }
-        *pending += map_room(s, s->n_reserved);
-        return room + map_room(s, s->n_reserved);
+        *pending += map_room(s, s->n_reserved) + s->map_extra;
+        return room + map_room(s, s->n_reserved) + s->map_extra;
+}
+
+uint64_t store_room_shrink_map(struct store *s, uint32_t n_before, uint64_t besides)
+{
+        uint64_t extra = s->map_extra, shrunk = map_room(s, n_before) - map_room(s, s->n_reserved);
+        uint64_t one_each = s->n_reserved * s->cache->block_bytes, keep = extra + shrunk;
+
+        if (keep > besides)
+                keep = besides;
+        if (keep > one_each)
+                keep = one_each;
+        s->map_extra = keep;
+        return extra + shrunk - keep;
+}
+
+void store_room_adopt_map(struct store *s, uint64_t bytes)
+{
+        cache_adopt(s->cache, bytes, bytes);
+        s->map_extra += bytes;
 }
 
 void store_room_adopt(struct store *s, uint32_t piece)

@@ -55,6 +55,8 @@ static int condemn_piece(struct store *s, uint32_t piece)
                 if (r == 0)
                         bit_clear(s->written, piece);
         }
+        if (s->cache->sparse)
+                store_punched(s);
         clear_suspect(s, piece);
         s->judged = UINT32_MAX;
         pthread_cond_broadcast(&s->settled);

@@ -348,7 +348,8 @@ static void test_min_free(void **state)
                 /* others use the disk too */
                 assert_in_range(n, 2, 9);
                 store_release(s, 0);
-                assert_int_equal(used(c), (n - 1) * 100 * MIB + map_bytes(f, 1));
+                /* a block of the map for each 2 MiB of them */
+                assert_int_equal(used(c), (n - 1) * (100 * MIB + 50 * f->block));
         }
         drop(s);
         cache_free(c);
@@ -1256,7 +1257,7 @@ static void test_nobody_reads_what_goes(void **state)
                         store_set(e.store, piece);
                 } else if (next() % 3 == 0) {
                         assert_int_equal(store_unset(e.store, piece), 0);
-                        assert_int_equal(store_unset(e.store, (piece + 1) % A_PIECES), -EBUSY);
+                        assert_int_equal(store_unset(e.store, piece), -EBUSY);
                         if (next() % 2)
                                 assert_int_equal(store_reserve(e.store, piece), 0);
                         assert_int_equal(store_punch(e.store, piece), 0);
