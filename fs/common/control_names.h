@@ -10,6 +10,7 @@
 #define NAME_ADD           "add"
 #define NAME_ADD_TEMPORARY "add-temporary"
 #define NAME_RECALL        "recall"
+#define NAME_CACHE         "cache"
 #define NAME_STATUS        "status" /* of a torrent, too */
 #define NAME_SESSION       "session"
 #define NAME_EVENTS        "events"

@@ -27,17 +27,18 @@ bool doc_is_writable(struct node n);
 int doc_open(struct control *c, struct node n, bool mute, struct doc **ret);
 void doc_close(struct doc *d);
 
-/* Reads size bytes at off (events, add: what comes next, whatever off is). READ_NOW: *data is
+/* Reads size bytes at off (events, add, the cache once it was written to: what comes next, whatever
+ * off is). READ_NOW: *data is
  * malloc'ed, *len bytes, 0 at the end. READ_PARKED: request is answered later; doc_arm(*id) must
  * follow. With nonblock -EAGAIN instead. -EBUSY: another read of the same open file is parked.
  * files: -ETIMEDOUT, -EBADMSG, -ENOENT as torrent_ready. */
 int doc_read(struct doc *d, uint64_t off, size_t size, bool nonblock, void *request, void **data,
              size_t *len, uint64_t *id);
 /* All of it or -errno: -EINVAL malformed (nothing of this write is added; a read then says why),
- * -E2BIG, -EROFS. After a .torrent in several writes was refused, all further writes of this open
- * file are. READ_PARKED: it takes its time; request, of
- * the thread tid, is answered later; doc_arm(*id) must follow. The kernel has one write of an inode
- * at a time, so no more than a few wait. */
+ * -ENOENT (recall, cache: of what is not here), -E2BIG, -EROFS. After a .torrent in several writes
+ * was refused, all further writes of this open file are. READ_PARKED: it takes its time; request,
+ * of the thread tid, is answered later; doc_arm(*id) must follow. The kernel has one write of an
+ * inode at a time, so no more than a few wait. */
 int doc_write(struct doc *d, const void *data, size_t len, void *request, pid_t tid, uint64_t *id);
 /* A last line without its newline is taken. As doc_write. */
 int doc_flush(struct doc *d, void *request, pid_t tid, uint64_t *id);

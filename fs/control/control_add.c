@@ -312,14 +312,25 @@ void writing_interrupt(struct control *c, uint64_t id)
                 answer_writing(c, w);
 }
 
-static void run_writing(struct chore *chore)
+/* 0, -errno or WRITING_AGAIN. */
+static int do_writing(struct writing *w)
+{
+        if (w->flush)
+                return flush_add(w->doc);
+        if (doc_is_fixed(w->doc, FIXED_CACHE))
+                return cache_written(w);
+        return w->doc->torrent ? write_keep(w->doc, w->data, w->len)
+                               : write_add(w->doc, w->data, w->len);
+}
+
+void writing_run(struct chore *chore)
 {
         struct writing *w = (struct writing *)((char *)chore - offsetof(struct writing, chore));
         struct control *c = w->doc->control;
-        int r = w->flush          ? flush_add(w->doc)
-                : w->doc->torrent ? write_keep(w->doc, w->data, w->len)
-                                  : write_add(w->doc, w->data, w->len);
+        int r = do_writing(w);
 
+        if (r == WRITING_AGAIN)
+                return;
         pthread_mutex_lock(&c->lock);
         w->result = r;
         w->done = true;
@@ -341,7 +352,7 @@ static int write_later(struct doc *d, const void *data, size_t len, void *reques
 
         if (!w)
                 return -ENOMEM;
-        *w = (struct writing){.chore = {.run = run_writing},
+        *w = (struct writing){.chore = {.run = writing_run},
                               .doc = d,
                               .request = request,
                               .tid = tid,

@@ -22,6 +22,11 @@ struct writing {
         bool flush;
         size_t len;
 
+        /* of its chore: content that what was written needs, see control_cache.c */
+        struct engine_load load;
+        int load_result;
+        unsigned n_loads;
+
         /* under control->lock */
         bool armed, done;
         int result;
@@ -41,6 +46,7 @@ struct doc {
         struct bt_source *source; /* what it is made of: a reference, or NULL */
         struct text_cursor made;
         size_t given;       /* of streams: bytes that were read */
+        bool answers;       /* of the cache: what is in made answers what was written */
         unsigned n_writing; /* by the chores */
         void *request;      /* the parked read */
         uint64_t id, off;
@@ -119,8 +125,17 @@ static inline bool doc_waits(const struct doc *d)
 
 /* ---- control_add.c: doc_write, doc_flush, control_end and these ---- */
 
+/* The chore of a writing. */
+void writing_run(struct chore *chore);
 /* As doc_arm and doc_interrupt, if the id is a write's or a flush's. */
 void writing_arm(struct control *c, uint64_t id);
 void writing_interrupt(struct control *c, uint64_t id);
+
+/* ---- control_cache.c; by the chores ---- */
+
+/* What was written to the cache: all of its lines, or none where one is malformed or names what is
+ * not there. WRITING_AGAIN: the chore is done once more, when content has come that it needs. */
+enum { WRITING_AGAIN = 1 };
+int cache_written(struct writing *w);
 
 #endif

@@ -36,6 +36,10 @@ static void make_until(struct doc *d, uint64_t end)
                 d->made.whole = true;
                 return;
         }
+        if (doc_is_fixed(d, FIXED_CACHE)) {
+                document_cache(e, &d->made, end);
+                return;
+        }
         if (d->node.number == 0) {
                 document_status(e, d->control->mountpoint, &d->made, end);
                 return;
@@ -62,8 +66,9 @@ static void make_until(struct doc *d, uint64_t end)
 bool doc_is(struct node n)
 {
         if (n.number == 0)
-                return n.kind == NODE_TREE && ((n.node >= FIXED_ADD && n.node <= FIXED_EVENTS) ||
-                                               n.node == FIXED_SESSION || n.node == FIXED_RECALL);
+                return n.kind == NODE_TREE &&
+                       ((n.node >= FIXED_ADD && n.node <= FIXED_EVENTS) ||
+                        n.node == FIXED_SESSION || n.node == FIXED_RECALL || n.node == FIXED_CACHE);
         return n.kind == NODE_CONTROL && n.node >= CONTROL_STATUS && n.node <= CONTROL_TORRENT;
 }
 
@@ -72,7 +77,7 @@ bool doc_is_writable(struct node n)
         if (n.number == 0)
                 return n.kind == NODE_TREE &&
                        (n.node == FIXED_ADD || n.node == FIXED_ADD_TEMPORARY ||
-                        n.node == FIXED_RECALL);
+                        n.node == FIXED_RECALL || n.node == FIXED_CACHE);
         return n.kind == NODE_CONTROL && n.node == CONTROL_KEEP;
 }
 
@@ -173,7 +178,7 @@ int doc_readable(struct doc *d)
 
 int doc_take(struct doc *d, uint64_t off, size_t size, void **data, size_t *len)
 {
-        bool stream = doc_is_fixed(d, FIXED_EVENTS) || doc_is_add(d);
+        bool stream = doc_is_fixed(d, FIXED_EVENTS) || doc_is_add(d) || d->answers;
         size_t n;
 
         if (stream) {

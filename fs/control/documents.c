@@ -59,6 +59,14 @@ static void add_number_or_null(cJSON *json, const char *name, bool known, double
                 cJSON_AddNullToObject(json, name);
 }
 
+static void add_pinned(cJSON *json, enum pinned pinned)
+{
+        if (pinned == PINNED_PART)
+                cJSON_AddStringToObject(json, "pinned", "part");
+        else
+                cJSON_AddBoolToObject(json, "pinned", pinned == PINNED_WHOLE);
+}
+
 static cJSON *torrent_json(struct engine *e, struct torrent *t)
 {
         struct registry *reg = engine_registry(e);
@@ -81,6 +89,7 @@ static cJSON *torrent_json(struct engine *e, struct torrent *t)
         if (!st.failed && st.problem[0])
                 cJSON_AddStringToObject(json, "problem", st.problem);
         cJSON_AddBoolToObject(json, "kept", t->kept);
+        add_pinned(json, st.pinned);
         cJSON_AddNumberToObject(json, "addedAt", (double)t->added_at);
         add_number_or_null(json, "length", known.known, (double)st.length);
         cJSON_AddNumberToObject(json, "haveBytes", (double)st.have_bytes);
@@ -105,6 +114,15 @@ static const char *const sidecar_states[] = {[ENGINE_SIDECAR_NONE] = "none",
                                              [ENGINE_SIDECAR_DOWN] = "down",
                                              [ENGINE_SIDECAR_LISTENS] = "listening"};
 
+static void add_cache(cJSON *json, const struct engine_stats *st)
+{
+        cJSON_AddNumberToObject(json, "usedBytes", (double)st->cache.used_bytes);
+        cJSON_AddNumberToObject(json, "limitBytes", (double)st->cache.limit_bytes);
+        cJSON_AddNumberToObject(json, "minFreeBytes", (double)st->cache.min_free_bytes);
+        cJSON_AddNumberToObject(json, "evictedBytes", (double)st->evicted_bytes);
+        cJSON_AddNumberToObject(json, "evictedPieces", (double)st->evicted_pieces);
+}
+
 static cJSON *session_json(struct engine *e, const char *mountpoint)
 {
         struct torrent_env *env = engine_env(e);
@@ -127,9 +145,7 @@ static cJSON *session_json(struct engine *e, const char *mountpoint)
         cJSON_AddNumberToObject(session, "peers", st.session.peers);
         cJSON_AddNumberToObject(session, "dhtNodes", st.session.dht_nodes);
         cache = cJSON_AddObjectToObject(json, "cache");
-        cJSON_AddNumberToObject(cache, "usedBytes", (double)st.cache.used_bytes);
-        cJSON_AddNumberToObject(cache, "limitBytes", (double)st.cache.limit_bytes);
-        cJSON_AddNumberToObject(cache, "minFreeBytes", (double)st.cache.min_free_bytes);
+        add_cache(cache, &st);
         cJSON_AddStringToObject(json, "helper", helper_states[st.helper]);
         cJSON_AddStringToObject(json, "sidecar", sidecar_states[st.sidecar]);
         cJSON_AddNumberToObject(json, "openFiles", atomic_load(&env->open_files));
@@ -239,6 +255,129 @@ void document_files(struct engine *e, struct torrent *torrent, struct text_curso
         while (!c->whole && !c->text.failed && c->text.len < end)
                 c->whole = !more_files(c->listing, c);
 }
+
+/* ---- the cache ---- */
+
+/* So many that would go first are named. */
+enum { VICTIMS_MAX = 16 };
+
+/* An object of a torrent, for others to add to. */
+static cJSON *brief_json(struct registry *reg, struct torrent *t)
+{
+        char name[NAME_BYTES_MAX + 1] = "";
+        cJSON *json = cJSON_CreateObject();
+
+        (void)registry_name(reg, t, name);
+        add_hashes(reg, t, json);
+        cJSON_AddStringToObject(json, "name", name);
+        return json;
+}
+
+static void begin_cache(struct engine *e, struct text *text)
+{
+        cJSON *json = cJSON_CreateObject();
+        struct engine_stats st;
+        struct statvfs disk;
+
+        engine_get_stats(e, &st);
+        engine_statvfs(e, &disk);
+        add_cache(json, &st);
+        cJSON_AddNumberToObject(json, "freeBytes", (double)disk.f_bavail * (double)disk.f_frsize);
+        text_add_json(text, json);
+        if (!text->failed) {
+                text->len--;
+                text_adds(text, ",\"torrents\":[");
+        }
+}
+
+static void end_cache(struct engine *e, struct text *text)
+{
+        struct engine_victim victims[VICTIMS_MAX];
+        size_t n = engine_victims(e, victims, VICTIMS_MAX);
+
+        text_adds(text, "],\"next\":[");
+        for (size_t i = 0; i < n; i++) {
+                cJSON *json = brief_json(engine_registry(e), victims[i].torrent);
+
+                cJSON_AddNumberToObject(json, "bytes", (double)victims[i].bytes);
+                cJSON_AddNumberToObject(json, "usedAt", (double)victims[i].used_at);
+                if (i > 0)
+                        text_adds(text, ",");
+                text_add_json(text, json);
+                torrent_unref(victims[i].torrent);
+        }
+        text_adds(text, "]}\n");
+}
+
+/* The next torrent that has something there, or is pinned: a reference. */
+static struct torrent *next_cached(struct engine *e, uint32_t number, struct torrent_status *st)
+{
+        struct torrent *t;
+
+        while ((t = registry_next(engine_registry(e), number))) {
+                torrent_get_status(t, st);
+                if (st->have_bytes > 0 || st->pinned != PINNED_NOT)
+                        break;
+                number = t->number;
+                torrent_unref(t);
+        }
+        return t;
+}
+
+static bool more_cache(struct engine *e, struct text_cursor *d)
+{
+        struct torrent_status st;
+        struct torrent *t = next_cached(e, d->next, &st);
+        cJSON *json;
+
+        if (!t) {
+                end_cache(e, &d->text);
+                return false;
+        }
+        if (d->next > 0)
+                text_adds(&d->text, ",");
+        d->next = t->number;
+        json = brief_json(engine_registry(e), t);
+        cJSON_AddStringToObject(json, "state", torrent_state_name(st.state));
+        cJSON_AddNumberToObject(json, "haveBytes", (double)st.have_bytes);
+        add_pinned(json, st.pinned);
+        cJSON_AddNumberToObject(json, "usedAt", (double)engine_used_at(t));
+        text_add_json(&d->text, json);
+        torrent_unref(t);
+        return true;
+}
+
+void document_cache(struct engine *e, struct text_cursor *c, uint64_t end)
+{
+        if (!c->begun)
+                begin_cache(e, &c->text);
+        c->begun = true;
+        while (!c->whole && !c->text.failed && c->text.len < end)
+                c->whole = !more_cache(e, c);
+}
+
+void document_cache_answer(struct engine *e, const struct cache_answer *a, struct text *text)
+{
+        cJSON *json =
+                a->torrent ? brief_json(engine_registry(e), a->torrent) : cJSON_CreateObject();
+
+        if (a->command)
+                cJSON_AddStringToObject(json, "command", a->command);
+        else
+                cJSON_AddNullToObject(json, "command");
+        if (a->path)
+                cJSON_AddStringToObject(json, "path", a->path);
+        if (a->has_bytes)
+                cJSON_AddNumberToObject(json, "bytes", (double)a->bytes);
+        if (a->error)
+                cJSON_AddStringToObject(json, "error", a->error);
+        else
+                cJSON_AddNullToObject(json, "error");
+        text_add_json(text, json);
+        text_adds(text, "\n");
+}
+
+/* ---- one torrent, one line ---- */
 
 void document_torrent(struct engine *e, struct torrent *torrent, struct text *text)
 {

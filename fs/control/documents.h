@@ -32,6 +32,9 @@ void text_adds(struct text *t, const char *s);
  * listing must be in the cursor). */
 void document_status(struct engine *e, const char *mountpoint, struct text_cursor *c, uint64_t end);
 void document_files(struct engine *e, struct torrent *torrent, struct text_cursor *c, uint64_t end);
+/* What is in the cache, and what would go first: of all torrents that have something there or are
+ * pinned. */
+void document_cache(struct engine *e, struct text_cursor *c, uint64_t end);
 /* What the status says besides its torrents: as long however many there are. */
 void document_session(struct engine *e, const char *mountpoint, struct text *text);
 /* One torrent's status, and a newline. */
@@ -39,5 +42,15 @@ void document_torrent(struct engine *e, struct torrent *torrent, struct text *te
 /* What became of one line written to add: torrent, or NULL and why. */
 void document_added(struct engine *e, struct torrent *torrent, const char *error,
                     struct text *text);
+/* What became of one line written to the cache. */
+struct cache_answer {
+        const char *command;     /* NULL: the line is none */
+        struct torrent *torrent; /* NULL: it is about none */
+        const char *path;        /* of a file of it; NULL: it is about none */
+        bool has_bytes;
+        uint64_t bytes;
+        const char *error; /* NULL: it was done */
+};
+void document_cache_answer(struct engine *e, const struct cache_answer *a, struct text *text);
 
 #endif

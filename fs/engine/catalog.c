@@ -7,12 +7,12 @@
 
 #define COLUMNS                                                                                    \
         "number, hex, v1, v2, name, claim, name_index, kept, added_at, used_at, metadata, length," \
-        " have_bytes, piece_length, pieces, files, directories, to_fill"
+        " have_bytes, piece_length, pieces, files, directories, to_fill, pins"
 
 static const char *const sql[CATALOG_STATEMENTS] = {
         [CATALOG_PUT] = ("REPLACE INTO torrents (" COLUMNS ")"
                          " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14,"
-                         " ?15, ?16, ?17, ?18)"),
+                         " ?15, ?16, ?17, ?18, ?19)"),
         /* Its bytes follow: a value that is bound is copied for the row. */
         [CATALOG_PUT_SOURCE] = "REPLACE INTO sources (number, data) VALUES (?1, zeroblob(?2))",
         [CATALOG_PUT_HAVE] = "REPLACE INTO haves (number, checked, map) VALUES (?1, ?2, ?3)",
@@ -172,6 +172,7 @@ int catalog_put(struct catalog *c, const struct catalog_row *row)
         for (unsigned i = 0; i < sizeof metadata / sizeof *metadata; i++)
                 sqlite3_bind_int64(s, ++at, row->metadata ? metadata[i] : 0);
         bind_text(s, ++at, row->to_fill);
+        bind_text(s, ++at, row->pins);
         return run(c, CATALOG_PUT);
 }
 
@@ -287,6 +288,7 @@ static void row_of(sqlite3_stmt *s, struct catalog_row *row)
         row->files = (uint32_t)sqlite3_column_int64(s, at++);
         row->directories = (uint32_t)sqlite3_column_int64(s, at++);
         row->to_fill = text_of(s, at++);
+        row->pins = text_of(s, at++);
 }
 
 int catalog_each(struct catalog *c, int (*fn)(void *arg, const struct catalog_row *row), void *arg)

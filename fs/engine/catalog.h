@@ -16,7 +16,7 @@ struct catalog;
 
 /* The version of the schema that is written. An older one is brought up to it, a newer one is left
  * alone. */
-enum { CATALOG_VERSION = 2 };
+enum { CATALOG_VERSION = 3 };
 
 /* A torrent that is remembered. As an argument the strings are borrowed; what catalog_each gives
  * lives until its function returns. */
@@ -37,6 +37,7 @@ struct catalog_row {
         uint32_t piece_length, pieces, files, directories;
 
         const char *to_fill; /* which files are to be fetched though nobody reads them, as text */
+        const char *pins;    /* what of it is never evicted to make room, as text */
 };
 
 /* How the last run left it. */
@@ -79,6 +80,11 @@ int catalog_put_source(struct catalog *c, uint32_t number, const void *data, siz
 /* The same where it comes in parts, which are not copied: it may have tens of MB. */
 int catalog_put_source_parts(struct catalog *c, uint32_t number, const struct bt_bytes *parts,
                              size_t n);
+/* The -wal file goes into the catalog whenever it has so many bytes, or the least or the most that
+ * is of use, and keeps no more room. To be called once at the start. */
+void catalog_bound(struct catalog *c, uint64_t bytes);
+/* What the catalog's files take on the disk, or may a moment later. Any thread. */
+uint64_t catalog_room(const struct catalog *c);
 /* The pieces that are in its store, as a bitmap (have.h). checked: each was verified, and is on the
  * disk; else it is to be hashed before it is used. */
 int catalog_put_have(struct catalog *c, uint32_t number, const void *map, size_t len, bool checked);

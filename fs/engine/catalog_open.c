@@ -16,8 +16,6 @@
 #define SETTINGS                                                                                   \
         "PRAGMA cache_size = -2048; PRAGMA temp_store = MEMORY; PRAGMA cell_size_check = ON;"      \
         "PRAGMA synchronous = FULL"
-/* The -wal file goes into the catalog whenever it has about 4 MiB, and keeps no more room. */
-#define WRITER_SETTINGS "PRAGMA wal_autocheckpoint = 1000; PRAGMA journal_size_limit = 4194304"
 
 /* ---- what lies in the folder ---- */
 
@@ -190,8 +188,7 @@ static int open_writer(struct catalog *c, struct catalog_found *found)
         if (version == 0)
                 r = catalog_exec(c->writer, "PRAGMA page_size = " CATALOG_TEXT(CATALOG_PAGE_BYTES));
         if (r == 0)
-                r = catalog_exec(c->writer,
-                                 "PRAGMA journal_mode = WAL; " SETTINGS "; " WRITER_SETTINGS);
+                r = catalog_exec(c->writer, "PRAGMA journal_mode = WAL; " SETTINGS);
         if (r == 0 && version > 0)
                 r = catalog_number(c->writer,
                                    "SELECT count(*) FROM facts WHERE name = '" CATALOG_CLEAN "'",

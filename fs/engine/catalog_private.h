@@ -29,6 +29,8 @@ enum {
         /* The name of a catalog, and of what lies beside it, which begins with that. */
         CATALOG_NAME_MAX = 64,
         CATALOG_FILE_MAX = 128,
+        CATALOG_WAL_LEAST = 32 << 10,
+        CATALOG_WAL_MOST = 4 << 20,
 };
 
 /* The fact that is there while the catalog counts as ended cleanly. */
@@ -71,6 +73,8 @@ struct catalog {
         sqlite3_stmt *statements[CATALOG_STATEMENTS];
 
         int failed; /* under write_lock: the first error since catalog_begin */
+
+        _Atomic uint64_t wal_bytes; /* how large the -wal becomes */
 
         _Atomic bool damaged; /* SQLite met damage: the next start is to look closely */
 };

@@ -56,6 +56,7 @@ static const char *const steps[] = {
                                         " data BLOB NOT NULL"
                                         ") STRICT;",
         "ALTER TABLE torrents ADD COLUMN to_fill TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE torrents ADD COLUMN pins TEXT NOT NULL DEFAULT ''",
 };
 
 _Static_assert(sizeof steps / sizeof *steps == CATALOG_VERSION, "a step to each version");

@@ -89,7 +89,7 @@ static void sample(struct chore *c)
 {
         struct engine *e = (struct engine *)((char *)c - offsetof(struct engine, sample));
 
-        cache_sample(e->cache);
+        evict_sample(e);
         e->sampling = false;
 }
 
@@ -117,12 +117,14 @@ static void on_timer(struct engine *e)
         DL_FOREACH_SAFE2 (e->busy, t, next, busy_next) {
                 parked_tick(t, now);
                 upkeep_redial(t, now);
+                renew_tick(e, t, now);
                 if (!life || upkeep_torrent(e, t, now))
                         continue;
                 DL_DELETE2(e->busy, t, busy_prev, busy_next);
                 t->is_busy = false;
                 torrent_unref(t);
         }
+        evict_tick(e);
         if (life)
                 upkeep_session(e, now);
 }
@@ -154,6 +156,7 @@ static void *engine_thread(void *arg)
                 run_passed(e);
                 more = engine_run_jobs(e);
                 removal_run(e, clock_ms());
+                evict_look(e, clock_ms());
         }
         return NULL;
 }
@@ -186,6 +189,8 @@ int engine_new(const struct engine_options *o, struct engine **ret)
         e->env.stir = engine_stir;
         e->env.wake = wake;
         e->env.check = engine_check;
+        e->env.make_room = evict_make_room;
+        e->env.renew = engine_renew;
         e->sample.run = sample;
         e->turns = (struct turns){.seats = SEATS, .more_seats = MORE_SEATS};
         e->started_ms = clock_ms();
@@ -211,6 +216,7 @@ int engine_new(const struct engine_options *o, struct engine **ret)
         if (!cache_is_sparse(e->cache))
                 log_warning(
                         "The cache folder's file system has no sparse files: a torrent takes all room up to the furthest piece that was read; choose a folder on ext4, xfs or btrfs with --cache-dir");
+        evict_begin(e);
         *ret = e;
         return 0;
 }
@@ -373,6 +379,7 @@ bool engine_stop(struct engine *e, unsigned timeout_ms)
         engine_halt(e);
         /* Lines that are being added end by themselves, as all is stopping. */
         if ((e->env.looks && !chores_stop(e->env.looks, timeout_ms)) ||
+            (e->evictor && !chores_stop(e->evictor, left_until(end))) ||
             (e->own_library && !chores_stop(e->library, left_until(end))) ||
             (e->env.chores && !chores_stop(e->env.chores, left_until(end))) ||
             (e->env.disk && !chores_stop(e->env.disk, left_until(end)))) {
@@ -425,6 +432,7 @@ void engine_free(struct engine *e)
                 torrent_unref(e->passed[i].torrent);
         free(e->passed);
         engine_drop_line(e);
+        chores_free(e->evictor);
         chores_free(e->env.looks);
         chores_free(e->env.chores);
         chores_free(e->env.disk);
@@ -477,6 +485,8 @@ void engine_get_stats(struct engine *e, struct engine_stats *ret)
                                      .sidecar = e->sidecar};
         bt_session_get_stats(e->session, &ret->session);
         cache_stats(e->cache, &ret->cache);
+        ret->evicted_pieces = e->evicted_pieces;
+        ret->evicted_bytes = e->evicted_bytes;
 }
 
 void engine_statvfs(struct engine *e, struct statvfs *ret)

@@ -118,6 +118,37 @@ struct engine_load {
         struct chore chore;
 };
 bool engine_load(struct engine *e, struct torrent *t, struct engine_load *l);
+/* When somebody last used the torrent, also in earlier runs. Any thread. */
+time_t engine_used_at(struct torrent *t);
+
+/* ---- the cache: evict.c; any thread ---- */
+
+/* Changes the bound of the cache, until magnetfs ends; what is too much goes from then on. Does not
+ * wait. */
+void engine_set_cache_size(struct engine *e, uint64_t bytes);
+/* Takes all of a torrent off the disk that nobody reads and nobody has pinned, asleep or awake.
+ * *ret: how much that was. Blocking on the disk. -errno: what could not be taken off. */
+int engine_evict(struct engine *e, struct torrent *t, uint64_t *ret);
+/* What is pinned is never evicted to make room. Pins all of these, or unpins, one after the other
+ * or none of them; at the return that is remembered, whatever happens to magnetfs. -ENOENT: a
+ * torrent is gone; -E2BIG: so many single files cannot be remembered; -ENOMEM, -ENOSPC, -EROFS,
+ * -EIO. Blocking. */
+struct engine_pin {
+        struct torrent *torrent;
+        const struct listing *listing; /* the torrent's; may be NULL where node is TREE_ROOT */
+        uint32_t node;                 /* a file, a directory with all beneath it, or TREE_ROOT */
+        bool pinned;
+};
+int engine_pin(struct engine *e, const struct engine_pin *list, size_t n);
+/* What would go next to make room, the first first: of a torrent so many bytes, read last then. At
+ * most max; how many there are. The torrents are references. */
+struct engine_victim {
+        struct torrent *torrent;
+        uint64_t bytes;
+        time_t used_at;
+};
+size_t engine_victims(struct engine *e, struct engine_victim *out, size_t max);
+
 /* What the cache's file system said of itself a moment ago. Any thread; no I/O. */
 void engine_statvfs(struct engine *e, struct statvfs *ret);
 
@@ -132,6 +163,7 @@ struct engine_stats {
         uint64_t heartbeat_age_ms; /* since the session's thread last answered */
         enum engine_helper helper;
         enum engine_sidecar sidecar;
+        uint64_t evicted_pieces, evicted_bytes; /* since the start, to make room */
 };
 void engine_get_stats(struct engine *e, struct engine_stats *ret);
 

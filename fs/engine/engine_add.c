@@ -51,7 +51,7 @@ int engine_add(struct engine *e, struct bt_source *source, bool kept, struct tor
         if (r == -EEXIST) {
                 atomic_store(&t->last_used_ms, clock_ms());
                 if (kept)
-                        library_put(e, t);
+                        (void)library_put(e, t);
                 merge_later(e, t, source);
                 merge_later(e, t, besides);
                 *ret = t;
@@ -156,7 +156,7 @@ int engine_set_kept(struct engine *e, struct torrent *t, bool kept)
         engine_begin(e);
         t->last_used_ms = clock_ms();
         registry_set_kept(e->registry, t, kept);
-        library_put(e, t);
+        (void)library_put(e, t);
         r = engine_commit(e);
         if (r == 0 && !registry_name(e->registry, t, name))
                 r = -ENOENT; /* it went meanwhile */

@@ -10,6 +10,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "engine/engine_private.h"
+#include "torrent/room.h"
 
 /* A slice. What a reader of another torrent waits for then is done first again. */
 enum { SLICE_MS = 5 };
@@ -85,24 +86,10 @@ void engine_give_up_seat(struct engine *e, struct torrent *t, uint64_t rest_ms)
                 queue(e, t, !t->kept);
 }
 
-/* The pieces that are in its store, for bt_torrent_add; NULL: none. To be freed. */
-static uint8_t *have_of(struct torrent *t)
-{
-        struct store *store = torrent_store(t);
-        uint8_t *have = NULL;
-        size_t len;
-
-        /* Without memory they are fetched again. */
-        if (store && store_have_bytes(store) > 0)
-                (void)store_bitmap(store, &have, &len);
-        store_unref(store);
-        return have;
-}
-
 bool engine_try_session(struct engine *e, struct torrent *t)
 {
         struct bt_source *source = torrent_source(t);
-        _cleanup_free_ uint8_t *have = have_of(t);
+        _cleanup_free_ uint8_t *have = room_have(t);
         struct bt_torrent *bt;
         struct bt_error err = {0};
         bool gone;
@@ -110,10 +97,12 @@ bool engine_try_session(struct engine *e, struct torrent *t)
 
         if (!source)
                 return false; /* it has just fallen asleep */
+        atomic_fetch_add(&t->with_session, 1);
         r = bt_torrent_add(e->session, source, have, torrent_ref(t), &bt, &err);
         bt_source_free(source);
         t->refused = r == -EEXIST && torrent_has_metadata(t);
         if (r < 0) {
+                atomic_fetch_sub(&t->with_session, 1);
                 torrent_unref(t);
                 /* A torrent of the session has this hash besides its own: its metadata, which says
                  * so, is on its way here, and then the two become one. Should it not come, the next
@@ -122,6 +111,7 @@ bool engine_try_session(struct engine *e, struct torrent *t)
                         upkeep_fail(e, t, r, err.text, clock_ms());
                 return false;
         }
+        t->renew_due = false;
         fetch_joined(&t->fetch);
         torrent_attach(t, bt);
         /* Removed meanwhile: nobody else will tell the session. */
@@ -293,6 +283,15 @@ static void run_job(struct engine *e, struct job *j)
                 life_begin_anew(&j->torrent->life);
                 engine_begin_fetch(e, j->torrent);
                 engine_mark(e, j->torrent, DIRTY_ROW);
+                break;
+        case JOB_RENEW:
+                renew_begin(e, j->torrent);
+                break;
+        case JOB_DROP:
+                renew_drop(e, j->torrent);
+                break;
+        case JOB_ENTER:
+                renew_enter(j->torrent);
                 break;
         case JOB_LOADED:
                 sleep_loaded(e, j->torrent);

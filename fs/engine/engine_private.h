@@ -9,7 +9,18 @@
 #include "engine/engine.h"
 #include "torrent/names.h"
 
-enum job_type { JOB_ADD, JOB_MERGE, JOB_HURRY, JOB_FOUND, JOB_WAKE, JOB_LOADED, JOB_FETCH };
+enum job_type {
+        JOB_ADD,
+        JOB_MERGE,
+        JOB_HURRY,
+        JOB_FOUND,
+        JOB_WAKE,
+        JOB_LOADED,
+        JOB_FETCH,
+        JOB_RENEW,
+        JOB_DROP,
+        JOB_ENTER
+};
 
 /* What the catalog does not know of a torrent yet. */
 enum { DIRTY_ROW = 1, DIRTY_SOURCE = 2, DIRTY_HAVE = 4, DIRTY_RETIRED = 8, DIRTY_GONE = 16 };
@@ -74,6 +85,15 @@ struct engine {
         struct chore save;
         atomic_bool save_queued;
 
+        /* see evict.c */
+        struct chore evict;
+        atomic_bool evicting;      /* it is queued, or runs */
+        atomic_bool room_asked;    /* room is to be made */
+        atomic_bool room_made;     /* that was tried: who waits is to look */
+        atomic_bool evict_vain;    /* … and nothing went */
+        atomic_bool room_hopeless; /* and nothing can be done for them */
+        _Atomic uint64_t room_awaited, evicted_pieces, evicted_bytes, starved_since_ms;
+
         /* of who writes to the catalog, one at a time */
         bool save_failed;
         time_t expired_at;      /* when what was remembered long enough was last forgotten */
@@ -92,6 +112,8 @@ struct engine {
         unsigned n_loaded;
         uint32_t filled_number; /* of the last torrent that was woken to be completed */
         unsigned n_awake;       /* with metadata, as last counted */
+        struct chores *evictor; /* NULL until there was something to evict */
+        uint64_t next_evict_ms;
 
         /* under lock; a leaf: nothing is taken under it */
         pthread_mutex_t lock;
@@ -198,9 +220,13 @@ bool library_push(struct engine *e, struct chore *c);
 /* clean: all that is remembered is true of the disk. */
 void library_close(struct engine *e, bool clean);
 /* Between engine_begin and engine_commit, which tells whether it could be written: the torrent is
- * new, and is to be remembered; -ENOMEM. Or it is kept from here on, or not. */
+ * new, and is to be remembered; -ENOMEM. Or it is kept or pinned from here on, or not; -ENOMEM:
+ * that is not written. */
 int library_add(struct engine *e, struct torrent *t);
-void library_put(struct engine *e, struct torrent *t);
+int library_put(struct engine *e, struct torrent *t);
+/* Between catalog_begin and catalog_commit: what has gone from its store is not claimed any more.
+ * What has come since the last claim is not claimed either: it may not be on the disk yet. */
+void library_forget_gone(struct engine *e, struct torrent *t, struct store *store);
 /* Forgets the torrent: that is on the disk at the return. -errno: it is remembered. Blocking. */
 int library_remove(struct engine *e, struct torrent *t);
 /* Something of the torrent is to be told to the catalog (DIRTY_…). Any thread. */
@@ -236,6 +262,38 @@ struct bt_source *library_recall(struct engine *e, const struct bt_hash *hash);
 
 /* env->check. */
 void engine_check(struct torrent *t);
+
+/* ---- evict.c ---- */
+
+/* Room is to be made. Any thread; nothing is waited for, and no lock taken. */
+void evict_ask(struct engine *e);
+/* env->make_room. */
+void evict_make_room(struct torrent *t, bool blocked);
+/* The catalog and the cache are open. Blocking. */
+void evict_begin(struct engine *e);
+/* Looks how full the disk is, and what the catalog takes of the bound. Blocking. */
+void evict_sample(struct engine *e);
+/* Each time that the engine's thread was woken, and every READS_TICK_MS: starts what was asked for,
+ * and has those who wait take what was made. The engine's thread only. */
+void evict_look(struct engine *e, uint64_t now_ms);
+void evict_tick(struct engine *e);
+
+/* ---- renew.c; the engine's thread only, but for engine_renew ---- */
+
+/* env->renew. */
+void engine_renew(struct torrent *t);
+/* The session is to get the torrent anew, once it has said what it knows. */
+void renew_begin(struct engine *e, struct torrent *t);
+/* That was said. */
+void renew_go_on(struct torrent *t);
+/* Nothing of what the session had of it is left. Any thread. */
+void renew_released(struct torrent *t);
+/* What was begun has gone: it is to have the torrent in a moment. */
+void renew_enter(struct torrent *t);
+/* Nobody writes to its store any more: what was begun goes, then the session has it again. */
+void renew_drop(struct engine *e, struct torrent *t);
+/* Once more, if that takes too long, or when it is time again. */
+void renew_tick(struct engine *e, struct torrent *t, uint64_t now_ms);
 
 /* ---- sleep.c; the engine's thread only ---- */
 

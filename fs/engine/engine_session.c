@@ -37,6 +37,15 @@ static int on_read(void *user, uint32_t piece, uint32_t offset, void *data, size
         return r;
 }
 
+static int on_give(void *user, uint32_t piece, uint32_t offset, void *data, size_t len)
+{
+        struct store *store = torrent_store(user);
+        int r = store ? store_give_piece(store, piece, offset, data, len) : -EIO;
+
+        store_unref(store);
+        return r;
+}
+
 static void on_piece_passed(void *user, uint32_t piece)
 {
         struct torrent *t = user;
@@ -45,6 +54,7 @@ static void on_piece_passed(void *user, uint32_t piece)
         if (!store)
                 return;
         store_set(store, piece);
+        store_touch(store, piece, piece + 1, touch_time());
         store_unref(store);
         engine_piece_passed(engine_of(t), t, piece);
 }
@@ -94,6 +104,10 @@ static void on_piece_cleared(void *user, uint32_t piece)
 
 static void on_released(void *user)
 {
+        struct torrent *t = user;
+
+        if (atomic_fetch_sub(&t->with_session, 1) == 1)
+                renew_released(t);
         torrent_unref(user);
 }
 
@@ -114,6 +128,7 @@ static void on_saved(void *user, struct bt_source *source)
         } else {
                 bt_source_free(source);
         }
+        renew_go_on(t);
         sleep_go_on(e, t);
 }
 
@@ -272,6 +287,7 @@ static void on_metadata(void *user, struct bt_meta *meta, const struct bt_error 
 const struct bt_callbacks engine_callbacks = {
         .write = on_write,
         .read = on_read,
+        .give = on_give,
         .piece_passed = on_piece_passed,
         .piece_failed = on_piece_failed,
         .offered = on_offered,

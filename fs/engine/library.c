@@ -28,7 +28,7 @@ enum { SAVE_AT_ONCE = 64 };
 
 /* ---- rows ---- */
 
-static time_t used_at(const struct torrent *t)
+time_t engine_used_at(struct torrent *t)
 {
         uint64_t last = t->last_used_ms;
 
@@ -45,19 +45,23 @@ static int put_row(struct engine *e, struct torrent *t)
         struct catalog_row row = {.number = t->number, .name = name, .claim = claim};
         struct summary known;
 
-        _cleanup_free_ char *to_fill = NULL;
+        _cleanup_free_ char *to_fill = NULL, *pins = NULL;
 
         if (!registry_describe(e->registry, t, name, claim, &row.index))
                 return 0; /* it is going */
         to_fill = torrent_files_to_fill(t);
         row.to_fill = to_fill;
+        pins = pins_save(t);
+        if (!pins)
+                return -ENOMEM;
+        row.pins = pins;
         memcpy(row.hex, t->hex, sizeof row.hex);
         for (unsigned i = 0; i < 2; i++)
                 registry_alias(e->registry, t, i, row.alias[i]);
         torrent_get_summary(t, &known);
         row.kept = t->kept;
         row.added_at = t->added_at;
-        row.used_at = used_at(t);
+        row.used_at = engine_used_at(t);
         row.metadata = known.known;
         row.length = known.length;
         row.have_bytes = known.have_bytes;
@@ -167,16 +171,18 @@ int library_remove(struct engine *e, struct torrent *t)
         return r;
 }
 
-void library_put(struct engine *e, struct torrent *t)
+int library_put(struct engine *e, struct torrent *t)
 {
         struct bt_source *source = t->forgotten ? NULL : torrent_source(t);
+        int r = 0;
 
         if (!t->forgotten)
-                (void)put_row(e, t);
+                r = put_row(e, t);
         /* Where the row says that its metadata is known, that goes with it. */
         if (source)
                 (void)put_source(e, t->number, source);
         bt_source_free(source);
+        return r;
 }
 
 /* ---- what is told now and then ---- */
@@ -252,9 +258,31 @@ static void put_successor(struct engine *e, struct torrent *t)
 {
         struct torrent *other = torrent_successor(t);
 
-        if (other)
-                library_put(e, other);
+        if (other) {
+                pins_inherit(other, t);
+                (void)library_put(e, other);
+        }
         torrent_unref(other);
+}
+
+/* What has gone since its store came to the disk, to make room, is not claimed: the catalog was
+ * told so in between. */
+static void leave_out_gone(struct engine *e, struct saving *s)
+{
+        struct store *store = torrent_store(s->torrent);
+        uint8_t *now = NULL;
+        size_t len = 0;
+        bool checked;
+
+        if (store && store_claims(store, &now, &len, &checked) < 0) {
+                free(s->claims);
+                s->claims = NULL;
+                engine_mark(e, s->torrent, DIRTY_HAVE); /* with the next save */
+        }
+        for (size_t i = 0; now && s->claims && len == s->claims_len && i < len; i++)
+                s->claims[i] &= now[i];
+        free(now);
+        store_unref(store);
 }
 
 static void put_saving(struct engine *e, struct saving *s)
@@ -284,7 +312,27 @@ static void put_saving(struct engine *e, struct saving *s)
         }
         (void)put_row(e, t);
         if (s->claims)
+                leave_out_gone(e, s);
+        if (s->claims)
                 (void)catalog_put_have(e->catalog, t->number, s->claims, s->claims_len, s->checked);
+}
+
+void library_forget_gone(struct engine *e, struct torrent *t, struct store *store)
+{
+        _cleanup_free_ void *claimed = NULL;
+        uint8_t *there = NULL, *map;
+        size_t len, there_len;
+        bool checked, ignored;
+
+        if (!t->forgotten &&
+            catalog_get_have(e->catalog, t->number, &claimed, &len, &checked) == 0 &&
+            store_claims(store, &there, &there_len, &ignored) == 0 && len == there_len) {
+                map = claimed;
+                for (size_t i = 0; i < len; i++)
+                        map[i] &= there[i];
+                (void)catalog_put_have(e->catalog, t->number, map, len, checked);
+        }
+        free(there);
 }
 
 static void expire(struct engine *e)

@@ -113,6 +113,7 @@ static int restore(void *arg, const struct catalog_row *row)
                 if (past.summary.known)
                         life_begin_asleep(&t->life);
                 torrent_fill_files(t, row->to_fill);
+                pins_load(t, row->pins);
                 /* Later starts know of no damage. */
                 if (row->metadata && !past.summary.known)
                         engine_mark(e, t, DIRTY_ROW | DIRTY_SOURCE);

@@ -162,8 +162,14 @@ static void load_first(struct engine *e, struct torrent *t)
 
 void sleep_wake(struct engine *e, struct torrent *t)
 {
-        struct listing *l = torrent_listing(t);
+        struct listing *l;
 
+        if (t->away) { /* it comes to the session in a moment, if it is not to sleep */
+                (void)life_event(&t->life, LIFE_READ);
+                torrent_woken(t);
+                return;
+        }
+        l = torrent_listing(t);
         if (l && torrent_ready(t) == 0 && (t->life.state == LIFE_ASLEEP || !engine_bt_of(t))) {
                 atomic_store(&t->last_used_ms, clock_ms());
                 (void)life_event(&t->life, LIFE_READ);

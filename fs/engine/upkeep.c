@@ -143,7 +143,9 @@ static void check_peers(struct engine *e, struct torrent *t, uint64_t now)
 
         torrent_get_status(t, &st);
         if (torrent_has_metadata(t))
-                starves = st.starved_ms > 0 && life_elapsed(st.starved_ms, now) >= STARVED_MS;
+                starves = (st.starved_ms > 0 && life_elapsed(st.starved_ms, now) >= STARVED_MS) ||
+                          (st.stats.peers == 0 && torrent_is_filling(t) &&
+                           life_elapsed(t->last_block_ms, now) >= STARVED_MS);
         else
                 starves = st.stats.peers == 0 || fetch_starves(&t->fetch, now);
         starves &= !st.failed && st.stats.known_peers > st.stats.peers;
@@ -245,7 +247,7 @@ static bool needs_ticks(struct torrent *t)
 
         pthread_mutex_lock(&t->lock);
         needs = filling_waits(t) || t->returning || t->waiting.taken > 0 ||
-                t->waiting.n_lingering > 0;
+                t->waiting.n_lingering > 0 || t->waiting.lacks_room || t->refills;
         pthread_mutex_unlock(&t->lock);
         return needs;
 }
@@ -259,8 +261,9 @@ static bool needs_upkeep(struct torrent *t)
                 return false;
         return t->turn.place == TURN_SEATED || use.handles > 0 ||
                t->announce.state != ANNOUNCE_NONE || t->stopped || t->writes.again || t->refused ||
-               t->needy.is || t->falling || life_waits(&t->life, &use) ||
-               torrent_have_bytes(t) != t->told_bytes || needs_ticks(t);
+               t->needy.is || t->falling || t->renew_due || t->renew_ms > 0 || t->away ||
+               life_waits(&t->life, &use) || torrent_have_bytes(t) != t->told_bytes ||
+               needs_ticks(t);
 }
 
 bool upkeep_torrent(struct engine *e, struct torrent *t, uint64_t now)

@@ -53,6 +53,16 @@ static int progress_text(struct torrent *t, struct node n, bool bytes, char *out
         return 0;
 }
 
+static bool is_pinned(struct torrent *t, uint32_t node)
+{
+        bool is;
+
+        pthread_mutex_lock(&t->lock);
+        is = pins_has_node(t, node);
+        pthread_mutex_unlock(&t->lock);
+        return is;
+}
+
 static int value_of(struct torrent *t, struct node n, const char *name, char *out, size_t size)
 {
         struct torrent_status st;
@@ -68,6 +78,8 @@ static int value_of(struct torrent *t, struct node n, const char *name, char *ou
                 snprintf(out, size, "%s", st.failed ? "failed" : torrent_state_name(st.state));
         else if (strcmp(name, "kept") == 0)
                 snprintf(out, size, "%d", t->kept ? 1 : 0);
+        else if (strcmp(name, "pinned") == 0)
+                snprintf(out, size, "%d", is_pinned(t, n.node) ? 1 : 0);
         else
                 return -ENODATA;
         return 0;

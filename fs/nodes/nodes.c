@@ -28,6 +28,7 @@ static const struct fixed magnetfs_entries[] = {
         {FIXED_STATUS, NAME_STATUS, S_IFREG | 0600},
         {FIXED_EVENTS, NAME_EVENTS, S_IFREG | 0600},
         {FIXED_SESSION, NAME_SESSION, S_IFREG | 0600},
+        {FIXED_CACHE, NAME_CACHE, S_IFREG | 0600},
         {FIXED_BY_HASH, NAME_BY_HASH, S_IFDIR | 0700},
         {FIXED_TORRENTS, NAME_TORRENTS, S_IFDIR | 0700},
 };

@@ -12,6 +12,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/size.h"
+
 enum type {
         TYPE_FLAG,
         TYPE_TEXT,
@@ -46,7 +48,7 @@ static const struct option table[] = {
          "what is remembered; default $XDG_STATE_HOME/magnetfs, root /var/lib/magnetfs"},
         {"cache-dir", TYPE_TEXT, F(cache_dir), 0, 0, NULL, "DIR",
          "the torrents' data; default $XDG_CACHE_HOME/magnetfs, root /var/cache/magnetfs"},
-        {"cache-size", TYPE_SIZE, F(cache_size), 1 << 20, UINT64_MAX, "20G", "SIZE",
+        {"cache-size", TYPE_SIZE, F(cache_size), CACHE_BYTES_MIN, UINT64_MAX, "20G", "SIZE",
          "bound on the data on the disk"},
         {"min-free", TYPE_SIZE, F(min_free), 0, UINT64_MAX, "1G", "SIZE",
          "what stays free on the disk"},
@@ -110,30 +112,6 @@ static bool __attribute__((format(printf, 1, 2))) complain(const char *format, .
         va_end(ap);
         fprintf(stderr, "; see magnetfs --help\n");
         return false;
-}
-
-bool parse_size(const char *text, uint64_t *ret)
-{
-        static const char units[] = "KMGT";
-        unsigned long long v;
-        const char *unit;
-        char *end;
-        int shift = 0;
-
-        errno = 0;
-        v = strtoull(text, &end, 10);
-        if (errno || end == text || !isdigit((unsigned char)text[0]))
-                return false;
-        if (*end) {
-                unit = strchr(units, *end >= 'a' ? *end - 32 : *end);
-                if (!unit || (end[1] && strcmp(end + 1, "iB") != 0 && strcmp(end + 1, "B") != 0))
-                        return false;
-                shift = 10 * (int)(unit - units + 1);
-        }
-        if (shift && v > UINT64_MAX >> shift)
-                return false;
-        *ret = (uint64_t)v << shift;
-        return true;
 }
 
 static const struct option *find(const char *name, size_t len)
@@ -226,7 +204,7 @@ static bool set(struct options *o, const struct option *opt, const char *value)
                 *(char **)field = strdup(value);
                 return *(char **)field != NULL;
         case TYPE_SIZE:
-                if (!parse_size(value, &number) || number < opt->least)
+                if (!size_parse(value, &number) || number < opt->least)
                         return complain("--%s takes a size such as 20G, not \"%s\"", opt->name,
                                         value);
                 *(uint64_t *)field = number;

@@ -46,7 +46,4 @@ bool options_parse(int argc, char **argv, struct options *o);
 void options_free(struct options *o);
 void options_help(void);
 
-/* "20G", "512M", "1048576": bytes; K, M, G, T are powers of 1024. */
-bool parse_size(const char *text, uint64_t *ret);
-
 #endif

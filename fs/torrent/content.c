@@ -209,7 +209,7 @@ int torrent_drop_content(struct torrent *t, struct content *ret)
         pthread_mutex_lock(&t->lock);
         if (!t->content.listing || t->state == TORRENT_GONE)
                 r = -ENOENT;
-        else if (t->open || t->bt || t->state != TORRENT_ASLEEP || t->waking)
+        else if (t->open || t->bt || t->state != TORRENT_ASLEEP || t->waking || t->evicting > 0)
                 r = -EBUSY;
         if (r == 0) {
                 filling_end(t);
@@ -220,6 +220,8 @@ int torrent_drop_content(struct torrent *t, struct content *ret)
                 t->waiting.taken = 0;
                 atomic_store(&t->offered, 0);
                 wants_clear(&t->wants);
+                free(t->stale);
+                t->stale = NULL;
                 give_content(t, ret);
         }
         pthread_mutex_unlock(&t->lock);
@@ -247,46 +249,7 @@ bool torrent_lose_metadata(struct torrent *t, struct bt_source *source)
         return lost;
 }
 
-/* ---- single pieces ---- */
-
-/* Whether somebody reads the piece or is about to. Under t->lock. */
-static bool is_needed(struct torrent *t, uint32_t piece)
-{
-        const struct handle *h;
-        const struct parked *p;
-        const struct filler *f;
-
-        if (wants_find(&t->wants, piece))
-                return true;
-        DL_FOREACH2 (t->fillers, f, after)
-                if (filler_wished(f, piece))
-                        return true;
-        DL_FOREACH (t->open, h)
-                if (plan_priority(&h->reader.plan, piece) != PRIORITY_NONE)
-                        return true;
-        DL_FOREACH (t->waiting.list, p)
-                if (piece >= p->first && piece < p->end)
-                        return true;
-        return false;
-}
-
-int torrent_evict(struct torrent *t, uint32_t piece)
-{
-        struct store *store = NULL;
-        int r = -ENOENT;
-
-        /* Under the lock, so that nobody comes to need it between the look and its going. */
-        pthread_mutex_lock(&t->lock);
-        if (t->content.store)
-                r = is_needed(t, piece) ? -EBUSY : store_unset(t->content.store, piece);
-        if (r == 0)
-                store = store_ref(t->content.store);
-        pthread_mutex_unlock(&t->lock);
-        if (r == 0)
-                r = store_punch(store, piece);
-        store_unref(store);
-        return r;
-}
+/* ---- pieces that are claimed ---- */
 
 uint32_t torrent_next_claim(struct torrent *t, bool *waited)
 {

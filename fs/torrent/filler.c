@@ -70,7 +70,7 @@ void filler_run(struct filler *f, bool came, const struct filler_torrent *t)
                         f->next = f->at < f->n ? f->ranges[f->at].first : 0;
                         continue;
                 }
-                if (!t->has(t->arg, piece)) {
+                if (!t->has(t->arg, piece) && !filler_wished(f, piece)) {
                         if (t->want(t->arg, piece, true) < 0) {
                                 f->full = true;
                                 return;
@@ -79,6 +79,12 @@ void filler_run(struct filler *f, bool came, const struct filler_torrent *t)
                 }
                 f->next++;
         }
+}
+
+void filler_rewind(struct filler *f)
+{
+        f->at = 0;
+        f->next = f->ranges[0].first;
 }
 
 bool filler_wished(const struct filler *f, uint32_t piece)

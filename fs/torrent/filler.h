@@ -43,6 +43,8 @@ void filler_free(struct filler *f);
 /* A piece of the torrent has come, or time has passed: wants the next pieces where enough of those
  * before have come. */
 void filler_run(struct filler *f, bool came, const struct filler_torrent *t);
+/* Pieces of it have gone again: it looks for what is missing from the start. */
+void filler_rewind(struct filler *f);
 /* Whether it has asked for the piece, and has not looked since whether it has come. */
 bool filler_wished(const struct filler *f, uint32_t piece);
 /* Whether all of its pieces have come. */

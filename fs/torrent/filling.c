@@ -21,12 +21,7 @@ static bool fill_has(void *arg, uint32_t piece)
 
 static int fill_want(void *arg, uint32_t piece, bool wanted)
 {
-        uint8_t before = wanted ? PRIORITY_NONE : PRIORITY_LEAST;
-        int r = wishes_change(arg, piece, before, wanted ? PRIORITY_LEAST : PRIORITY_NONE);
-
-        if (wanted && r == -ENOSPC) /* it would stay in the table, asked for by nobody */
-                (void)wishes_change(arg, piece, PRIORITY_LEAST, PRIORITY_NONE);
-        return r;
+        return wishes_fill(arg, piece, wanted);
 }
 
 static void add(struct torrent *t, struct filler *f)
@@ -116,11 +111,37 @@ void filling_end(struct torrent *t)
                 take_off(t, t->fillers);
 }
 
+void filling_lost(struct torrent *t)
+{
+        if (t->fillers || t->filled)
+                t->refills = true;
+}
+
+/* What went is looked for; where all had come that begins anew. */
+static void refill(struct torrent *t)
+{
+        struct bt_source *s;
+        struct filler *f;
+
+        t->refills = false;
+        DL_FOREACH2 (t->fillers, f, after)
+                filler_rewind(f);
+        if (!t->filled)
+                return;
+        t->filled = false;
+        s = torrent_source(t);
+        if (s)
+                add(t, filling_of_magnet(s, t->content.listing));
+        bt_source_free(s);
+}
+
 void filling_run(struct torrent *t, bool came)
 {
         const struct filler_torrent of = {fill_has, fill_want, t};
         struct filler *f, *next;
 
+        if (t->refills && !came && t->content.listing)
+                refill(t);
         DL_FOREACH_SAFE2 (t->fillers, f, next, after) {
                 filler_run(f, came, &of);
                 if (!filler_is_done(f, &of))

@@ -15,6 +15,8 @@ void filling_file(struct torrent *t, uint32_t node);
 void filling_begin(struct torrent *t, struct filler *whole);
 /* Its content goes: nothing is wanted any more, but remembered to be. */
 void filling_end(struct torrent *t);
+/* A piece went to make room: it is fetched again when there is some. */
+void filling_lost(struct torrent *t);
 /* A piece has come, or time has passed: wants what is next, and forgets what has all come. */
 void filling_run(struct torrent *t, bool came);
 /* Whether there was no room for what it would fetch next. */

@@ -19,6 +19,10 @@
 /* After a time-out reads fail at once for so long, or until a block arrives: a scanner must not
  * wait anew for each read. */
 enum { STALL_MS = 10000 };
+/* Of the room that pieces take, the file system's map is that share at most, and so much. */
+enum { MAP_SHARE = 256, MAP_BYTES = 16384 };
+/* What read_missing gives besides what handle_read does. */
+enum { READ_AGAIN = 2 };
 
 static void plan_changed(void *arg, uint32_t piece, uint8_t before, uint8_t after)
 {
@@ -72,6 +76,18 @@ static bool has_all(const struct handle *h)
         return store_first_missing(h->store, first, end) == end;
 }
 
+/* Whether the cache can hold what a reader needs at a time, two pieces, or has all of the file. */
+static bool fits(const struct torrent *t, const struct handle *h)
+{
+        uint64_t bound = t->env->cache_bytes, needs = 2ull * h->layout.piece_length;
+
+        if (needs > h->layout.size + h->layout.piece_length)
+                needs = h->layout.size + h->layout.piece_length;
+        /* And what the file system takes to find them. */
+        needs += needs / MAP_SHARE + MAP_BYTES;
+        return bound == 0 || bound >= needs || has_all(h);
+}
+
 int handle_open(struct torrent *t, uint32_t node, uint64_t inode, pid_t tid, struct handle **ret)
 {
         struct listing *listing = torrent_listing(t);
@@ -82,6 +98,10 @@ int handle_open(struct torrent *t, uint32_t node, uint64_t inode, pid_t tid, str
         if (r == 0) {
                 h->store = torrent_store(t);
                 r = h->store ? 0 : -EAGAIN;
+        }
+        if (r == 0 && !fits(t, h)) {
+                torrent_problem(t, "the cache can't hold two of its pieces: see --cache-size");
+                r = -ENOSPC;
         }
         if (r == 0) {
                 h->node = node;
@@ -190,6 +210,24 @@ static bool follow(struct handle *h, uint64_t off, uint64_t now_ms, uint64_t *re
         return true;
 }
 
+/* All windows together want no more than half of the cache, so that there is always room for what
+ * reads wait for. */
+static uint64_t window_max(const struct torrent_env *env, unsigned playing)
+{
+        uint64_t most = reader_window_max(playing), bound = env->reach_bytes;
+        uint64_t share = bound / 2 / (playing ? playing : 1);
+
+        return bound > 0 && share < most ? share : most;
+}
+
+uint64_t handle_window_max(const struct handle *h)
+{
+        const struct torrent_env *env = h->torrent->env;
+        unsigned playing = env->playing;
+
+        return window_max(env, playing > 0 ? playing : 1);
+}
+
 /* Under t->lock. Gives back what was wanted before. */
 static struct plan touch(struct handle *h, uint64_t off, size_t len)
 {
@@ -211,7 +249,7 @@ static struct plan touch(struct handle *h, uint64_t off, size_t len)
         r->behind = reader_is_behind(r->rate, t->play_rate, t->playing);
         uncount(h);
         r->yields = !r->playing && t->playing_short > 0;
-        reader_touch(r, &h->layout, off, len, now, rested, reader_window_max(playing));
+        reader_touch(r, &h->layout, off, len, now, rested, window_max(env, playing));
         h->is_short = parked_is_short(h, off);
         count(h);
         plan_diff(&before, &r->plan, plan_changed, t);
@@ -236,7 +274,8 @@ static int refusal(struct torrent *t)
         return is_stalled(t) ? -EIO : 0;
 }
 
-/* Under t->lock: what becomes of a read whose piece `missing` is not there. */
+/* Under t->lock: what becomes of a read whose piece `missing` is not there. READ_AGAIN: it has just
+ * come. */
 static int read_missing(struct handle *h, uint64_t off, size_t len, uint32_t first, uint32_t end,
                         uint32_t missing, bool asked, unsigned flags, void *request, pid_t tid,
                         size_t *len_ret, uint64_t *id_ret)
@@ -263,7 +302,7 @@ static int read_missing(struct handle *h, uint64_t off, size_t len, uint32_t fir
         else
                 r = parked_add(h, off, len, whole, first, end, missing, request, tid, &p);
         if (r < 0)
-                return r;
+                return r == -EAGAIN ? READ_AGAIN : r;
         /* libtorrent cancels other requests when it sets a deadline. Those are this reader's own
          * next pieces, so none is set for a piece that was asked for already. */
         if (!asked && !h->reader.yields)
@@ -282,7 +321,7 @@ int handle_read(struct handle *h, uint64_t off, size_t len, unsigned flags, void
         struct plan before = {0};
         uint32_t first, end, missing;
         bool asked;
-        int r = READ_NOW;
+        int r;
 
         if (off >= h->layout.size || len == 0) {
                 *len_ret = 0;
@@ -291,10 +330,14 @@ int handle_read(struct handle *h, uint64_t off, size_t len, unsigned flags, void
         if (len > h->layout.size - off)
                 len = (size_t)(h->layout.size - off);
         *len_ret = len;
-        if (h->complete)
-                return READ_NOW;
-
         layout_pieces(&h->layout, off, len, &first, &end);
+        store_touch(h->store, first, end, touch_time());
+        if (h->complete) {
+                h->read_at = off;
+                h->read_ms = clock_ms();
+                return READ_NOW;
+        }
+
         pthread_mutex_lock(&t->lock);
         if (h->watch) {
                 old = h->watch;
@@ -302,13 +345,16 @@ int handle_read(struct handle *h, uint64_t off, size_t len, unsigned flags, void
         }
         if (t->state != TORRENT_GONE)
                 before = touch(h, off, len);
-        missing = store_first_missing(h->store, first, end);
-        /* Asked for by an earlier read counts, too: a reader that does not wait for the whole of
-         * a read comes again for the rest. */
-        asked = h->reader.ahead || plan_priority(&before, missing) > PRIORITY_LEAST;
-        if (missing < end)
-                r = read_missing(h, off, len, first, end, missing, asked, flags, request, tid,
-                                 len_ret, id_ret);
+        do {
+                r = READ_NOW;
+                missing = store_first_missing(h->store, first, end);
+                /* Asked for by an earlier read counts, too: a reader that does not wait for the
+                 * whole of a read comes again for the rest. */
+                asked = h->reader.ahead || plan_priority(&before, missing) > PRIORITY_LEAST;
+                if (missing < end)
+                        r = read_missing(h, off, len, first, end, missing, asked, flags, request,
+                                         tid, len_ret, id_ret);
+        } while (r == READ_AGAIN);
         if (r == READ_NOW)
                 h->answered_ms = clock_ms();
         h->error = 0; /* also if the piece came after all */

@@ -11,6 +11,7 @@
 #include "common/clock.h"
 #include "torrent/filling.h"
 #include "torrent/returning.h"
+#include "torrent/room.h"
 #include "torrent/wishes.h"
 
 /* A reader that asks ahead finds its pieces asked for; when it has waited so long its piece gets a
@@ -280,7 +281,7 @@ static void add_to_handle(struct handle *h, struct parked *p)
 }
 
 /* Puts p, whose first missing piece is `missing`, into every list. Under t->lock. -ENOMEM, -ENOSPC:
- * it is in none. */
+ * it is in none. The same for -EAGAIN: that piece has just come. */
 static int enter(struct torrent *t, struct parked *p, uint32_t missing)
 {
         struct want *want;
@@ -300,7 +301,9 @@ static int enter(struct torrent *t, struct parked *p, uint32_t missing)
         if (r < 0 || !want) {
                 for (uint32_t i = missing; i < p->end; i++)
                         (void)wishes_change(t, i, p->priority, PRIORITY_NONE);
-                return r < 0 ? r : -ENOMEM;
+                if (r == 0)
+                        r = store_has(t->content.store, missing) ? -EAGAIN : -ENOMEM;
+                return r;
         }
         wait_for(want, p, clock_ms());
         /* Ids rise along the lists; only one that waits again is not the last. */
@@ -400,7 +403,7 @@ static bool lacks_room(struct torrent *t, struct want *want)
         if (want->reserved || store_is_suspect(t->content.store, want->piece))
                 return false;
         wishes_reserve(t, want);
-        return !want->reserved;
+        return !want->reserved && !(t->env->make_room && store_fits(t->content.store, want->piece));
 }
 
 void parked_piece_passed(struct torrent *t, uint32_t piece)
@@ -536,6 +539,7 @@ void parked_tick(struct torrent *t, uint64_t now)
         uint32_t forgotten = UINT32_MAX;
         bool poked = false, whole = false, alive, look;
 
+        (void)room_take(t);
         pthread_mutex_lock(&t->lock);
         linger_check(t, now);
         returning_expire(t, now);
@@ -563,8 +567,12 @@ void parked_tick(struct torrent *t, uint64_t now)
                     (t->waiting.starved_ms == 0 || since < t->waiting.starved_ms))
                         t->waiting.starved_ms = since;
                 if (t->env->read_timeout_ms > 0 && now >= since + t->env->read_timeout_ms) {
-                        t->waiting.stalled_ms = now;
-                        parked_settle(t, p, EIO, &answer);
+                        bool no_room = t->env->make_room && !want->reserved &&
+                                       !store_is_suspect(t->content.store, want->piece);
+
+                        if (!no_room)
+                                t->waiting.stalled_ms = now;
+                        parked_settle(t, p, no_room ? ENOSPC : EIO, &answer);
                 } else if (p->whole && p->poked && p->tid <= 0 && now >= p->asked_ms + UNSEEN_MS) {
                         parked_linger(t, p);
                         parked_settle(t, p, EINTR, &answer);

@@ -47,6 +47,8 @@ struct handle {
         pid_t process;  /* that opened it; 0: unknown, or not needed */
         /* Every piece was there when it was opened, and none was found missing since. */
         atomic_bool complete;
+        /* Where it was read last while that was so, and when; 0: it was not. */
+        _Atomic uint64_t read_at, read_ms;
 
         /* under torrent->lock */
         struct reader reader;
@@ -60,9 +62,11 @@ struct handle {
         struct handle *prev, *next;
 };
 
+/* How far ahead it may want. */
+uint64_t handle_window_max(const struct handle *h);
 /* Parks a read (or, request NULL, a poll's watch) of [off, off + len) of the file, in pieces
  * [first, end), whose first missing one is missing. whole: it fills the page cache. -ENOMEM,
- * -ENOSPC. */
+ * -ENOSPC; -EAGAIN: that piece has just come. */
 int parked_add(struct handle *h, uint64_t off, size_t len, bool whole, uint32_t first, uint32_t end,
                uint32_t missing, void *request, pid_t tid, struct parked **ret);
 /* Whether h plays, paced, and some of the nearer half of its window from off on is missing: others
@@ -80,8 +84,8 @@ void parked_linger(struct torrent *t, const struct parked *p);
  * open the file, read and close it again and again: the first block that comes ends that, so the
  * piece goes on being wanted for a moment, whoever closes the file. */
 void parked_refuse(struct torrent *t, uint32_t piece);
-/* No file is open any more: of the pieces of parked_linger none goes on being wanted; or none at
- * all any more. */
+/* No file is open any more: none of the pieces of parked_linger goes on being wanted, or none at
+ * all. */
 void parked_linger_closed(struct torrent *t);
 void parked_linger_end(struct torrent *t);
 /* Settles all with err (> 0), and puts them on the list answer; no piece lingers any more. */

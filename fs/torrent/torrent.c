@@ -14,6 +14,7 @@
 #include "torrent/names.h"
 #include "torrent/parked.h"
 #include "torrent/returning.h"
+#include "torrent/room.h"
 #include "torrent/wishes.h"
 
 /* ---- life ---- */
@@ -87,10 +88,12 @@ void torrent_unref(struct torrent *t)
         returning_expire(t, UINT64_MAX);
         wants_clear(&t->wants);
         filling_free(t);
+        pins_clear(&t->pins);
         content_unref(&t->content);
         for (unsigned i = 0; i < t->n_more; i++)
                 bt_source_free(t->more[i]);
         free(t->more);
+        free(t->stale);
         torrent_unref(t->successor);
         free(t->name);
         pthread_mutex_destroy(&t->lock);
@@ -107,6 +110,7 @@ void torrent_attach(struct torrent *t, struct bt_torrent *bt)
                 t->state = TORRENT_AWAKE;
         wants_retell(&t->wants);
         wishes_tell(t);
+        room_look(t);
         if (t->content.store && t->env->check &&
             store_next_suspect(t->content.store, 0) < UINT32_MAX)
                 t->env->check(t); /* what is claimed is given to peers, too, the next time */
@@ -195,6 +199,11 @@ int torrent_ready(struct torrent *t)
                                      : -EAGAIN;
         pthread_mutex_unlock(&t->lock);
         return r;
+}
+
+uint32_t touch_time(void)
+{
+        return (uint32_t)(clock_ms() / 100);
 }
 
 void torrent_block_written(struct torrent *t, uint32_t piece)
@@ -312,6 +321,7 @@ void torrent_get_status(struct torrent *t, struct torrent_status *ret)
         memcpy(ret->problem, t->problem, sizeof ret->problem);
         ret->stats = t->stats;
         ret->parked_reads = t->waiting.count;
+        ret->pinned = pins_of(t);
         ret->starved_ms = t->waiting.count > 0 ? t->waiting.starved_ms : 0;
         pthread_mutex_unlock(&t->lock);
 }

@@ -27,6 +27,7 @@
 #include "torrent/filler.h"
 #include "torrent/life.h"
 #include "torrent/listing.h"
+#include "torrent/pins.h"
 #include "torrent/reader.h"
 #include "torrent/turns.h"
 #include "torrent/wants.h"
@@ -47,6 +48,9 @@ enum { READ_NOW = 0, READ_PARKED = 1 };
 
 struct torrent;
 
+/* For store_touch. */
+uint32_t touch_time(void);
+
 /* What all torrents share. */
 struct torrent_env {
         /* set once */
@@ -65,7 +69,19 @@ struct torrent_env {
         /* A piece is wanted that is claimed, and was not hashed yet: torrent_next_claim names those
          * that are to be. Under t->lock. NULL: there are none. */
         void (*check)(struct torrent *t);
+        /* A piece that is wanted has no room: some is to be made; blocked: a read waits for it.
+         * Under t->lock, any thread; must not block. NULL: nothing ever goes, and who wants a piece
+         * that has no room fails. */
+        void (*make_room)(struct torrent *t, bool blocked);
+        /* A piece is wanted that the session still counts as there: it is to have the torrent anew.
+         * Under t->lock. With make_room. */
+        void (*renew)(struct torrent *t);
 
+        _Atomic uint64_t cache_bytes; /* the bound of the cache; 0: there is none */
+        _Atomic uint64_t reach_bytes; /* how much it can have now, by the disk, too; 0: unknown */
+        _Atomic uint64_t spare_bytes; /* room that is left to those who read; see wishes_fill */
+        /* Pieces that reads wait for have no room: those that are wanted ahead get none. */
+        atomic_bool short_of_room;
         atomic_bool stopping; /* reads end in ENODEV */
         atomic_uint open_files, parked_reads, playing;
 };
@@ -122,6 +138,7 @@ struct waiting {
         uint32_t taken; /* 1 + a piece that is fetched because a peer offers it; 0: none */
         struct lingering lingering[LINGER_MAX];
         unsigned n_lingering;
+        bool lacks_room; /* a piece that is wanted has none, and waits for it */
 
         /* what the chore is to look for in /proc; with it a reference to the torrent */
         struct chore look;
@@ -200,6 +217,15 @@ struct torrent {
         bool is_busy;
         struct bt_source **more; /* that it was added by besides, while its metadata is missing */
         unsigned n_more;
+        uint64_t renewed_ms; /* when the session last got it anew */
+        uint64_t renew_ms;   /* since when what the session knows is waited for, for that; 0: not */
+        bool renew_due;      /* that is to be asked for */
+        uint32_t renew_apart_ms;     /* … after which it does not so soon again */
+        bool away;                   /* it is not with the session, and will be */
+        uint64_t enter_ms;           /* … then; 0: once what was begun has gone */
+        atomic_uint with_session;    /* what the session has of it, until the last callback */
+        atomic_bool drop_unfinished; /* then what was begun and is not wanted any more goes */
+        atomic_bool drop_released;   /* … once nothing of it is left with the session */
         struct torrent *loaded_prev, *loaded_next; /* of those asleep that have content */
         uint64_t loaded_ms;                        /* on that list since then; 0: not on it */
         uint64_t falling_ms;                       /* since when that is so: */
@@ -212,8 +238,11 @@ struct torrent {
         /* under lock; taken after registry.lock, before store.lock */
         pthread_mutex_t lock;
         enum torrent_state state;
-        struct bt_torrent *bt;     /* NULL until the session has it */
-        bool waking;               /* that was asked for */
+        struct bt_torrent *bt; /* NULL until the session has it */
+        bool waking;           /* that was asked for */
+        bool renewing;         /* env->renew was asked for */
+        unsigned evicting;     /* so many take pieces of its store off the disk: it stays */
+        uint64_t *stale; /* pieces that went, and that the session counts as there; NULL: none */
         struct torrent *successor; /* a reference: what it turned out to be, see torrent_become */
         int failed;                /* -errno for those who wait for the metadata; 0: none yet */
         char problem[240];         /* the last complaint, for the status */
@@ -222,6 +251,8 @@ struct torrent {
         struct filler *fillers; /* what is fetched though nobody reads it (utlist) */
         uint32_t *to_fill;      /* nodes of files that are to be, until they have come */
         unsigned n_to_fill;
+        bool refills;                /* some of that went again, to make room */
+        struct pins pins;            /* what is never evicted to make room; see pins.h */
         struct handle *open;         /* its open files (utlist) */
         struct returning *returning; /* readers of files closed a moment ago (utlist) */
         unsigned n_returning;
@@ -312,11 +343,6 @@ void torrent_set_stats(struct torrent *t, const struct bt_stats *stats);
 /* 0: the metadata is there; -EAGAIN: it is being fetched; else why it will not come. */
 int torrent_ready(struct torrent *t);
 
-/* Takes a piece of a torrent away, to make room: it is missing from here on, and off the disk,
- * unless somebody reads or is about to read it. Blocking on the disk. -EBUSY: a reader's window has
- * it, a read waits for it or for one beside it, or the torrent wants it; -ENOENT: it is not there,
- * or the torrent has no store; else as store_unset and store_punch. */
-int torrent_evict(struct torrent *t, uint32_t piece);
 /* A block of the piece was written. */
 void torrent_block_written(struct torrent *t, uint32_t piece);
 /* A block of the piece could not be written, for the reason err (> 0): the session stops
@@ -346,6 +372,7 @@ struct torrent_status {
         unsigned readers, parked_reads;
         uint64_t starved_ms;         /* as in struct waiting */
         uint64_t length, have_bytes; /* of the files; 0, 0 while the metadata is not known */
+        enum pinned pinned;
 };
 /* As it is written for users: "pending", "awake", "asleep", "gone". */
 const char *torrent_state_name(enum torrent_state state);

@@ -3,18 +3,47 @@
 
 #include <errno.h>
 
+#include "torrent/room.h"
+
+/* -EINPROGRESS: it is there, or may be, or waits for its room. */
 static int room_reserve(void *arg, uint32_t piece)
 {
         struct torrent *t = arg;
+        struct store *store = t->content.store;
+        const struct want *want;
+        bool blocked;
+        int r;
 
         /* It has just turned out to be there: that is dealt with in a moment. */
-        if (store_has(t->content.store, piece))
+        if (store_has(store, piece))
                 return -EINPROGRESS;
-        if (!store_is_suspect(t->content.store, piece))
-                return store_reserve(t->content.store, piece);
-        if (t->env->check)
-                t->env->check(t);
+        if (store_is_suspect(store, piece)) {
+                if (t->env->check)
+                        t->env->check(t);
+                return -EINPROGRESS;
+        }
+        if (!t->env->make_room)
+                return store_reserve(store, piece);
+        want = wants_find(&t->wants, piece);
+        blocked = want && wants_priority(want) == PRIORITY_BLOCKED;
+        r = t->env->short_of_room && !blocked ? -ENOSPC : store_reserve(store, piece);
+        if (r != -ENOSPC || !store_fits(store, piece))
+                return r;
+        t->waiting.lacks_room = true;
+        t->env->make_room(t, blocked);
         return -EINPROGRESS;
+}
+
+/* For what nobody reads yet: nothing goes for it, and some room is left for those who read. */
+static int spare_reserve(void *arg, uint32_t piece)
+{
+        struct torrent *t = arg;
+
+        if (t->env->make_room && !store_has(t->content.store, piece) &&
+            !store_is_suspect(t->content.store, piece) &&
+            !store_has_room(t->content.store, piece, t->env->spare_bytes))
+                return -ENOSPC;
+        return room_reserve(arg, piece);
 }
 
 static void room_release(void *arg, uint32_t piece)
@@ -24,16 +53,35 @@ static void room_release(void *arg, uint32_t piece)
         store_release(t->content.store, piece);
 }
 
-int wishes_change(struct torrent *t, uint32_t piece, uint8_t before, uint8_t after)
+static int change(struct torrent *t, uint32_t piece, uint8_t before, uint8_t after,
+                  const struct wants_room *room)
 {
-        const struct wants_room room = {room_reserve, room_release, t};
-
         /* A piece that is there has no entry, or has one until its passing is dealt with; while it
          * has, wishes are counted: each one is taken back some time. */
         if (after != PRIORITY_NONE && store_has(t->content.store, piece) &&
             !wants_find(&t->wants, piece))
                 return 0;
-        return wants_change(&t->wants, piece, before, after, &room);
+        if (after != PRIORITY_NONE)
+                room_want(t, piece);
+        return wants_change(&t->wants, piece, before, after, room);
+}
+
+int wishes_change(struct torrent *t, uint32_t piece, uint8_t before, uint8_t after)
+{
+        const struct wants_room room = {room_reserve, room_release, t};
+
+        return change(t, piece, before, after, &room);
+}
+
+int wishes_fill(struct torrent *t, uint32_t piece, bool wanted)
+{
+        const struct wants_room room = {spare_reserve, room_release, t};
+        int r = change(t, piece, wanted ? PRIORITY_NONE : PRIORITY_LEAST,
+                       wanted ? PRIORITY_LEAST : PRIORITY_NONE, &room);
+
+        if (wanted && r == -ENOSPC) /* it would stay in the table, asked for by nobody */
+                (void)change(t, piece, PRIORITY_LEAST, PRIORITY_NONE, &room);
+        return r;
 }
 
 void wishes_reserve(struct torrent *t, struct want *want)

@@ -7,8 +7,12 @@
 #include "torrent/torrent.h"
 
 /* Changes one reader's wish for a piece from priority before to after. wishes_tell then tells the
- * session of it. -ENOMEM; -ENOSPC: the cache has no room for the piece. */
+ * session of it. A piece that has no room waits for some, where that can be. -ENOMEM; -ENOSPC: the
+ * cache can't hold the piece. */
 int wishes_change(struct torrent *t, uint32_t piece, uint8_t before, uint8_t after);
+/* The same for what nobody reads, with the least priority: wanted or not any more. Nothing goes
+ * from the cache for it. -ENOSPC: it is not wanted. */
+int wishes_fill(struct torrent *t, uint32_t piece, bool wanted);
 /* Asks once more for room for a piece that is wanted. */
 void wishes_reserve(struct torrent *t, struct want *want);
 /* The order of the batches is what the session goes by, so they leave under the lock; it only

@@ -114,6 +114,7 @@ const struct catalog_row *folder_row(struct folder *f, uint32_t number)
                 row.directories = 2 + number;
         }
         row.to_fill = number % 4 == 0 ? "1 2 77" : "";
+        row.pins = number % 11 == 0 ? "all" : number % 11 == 5 ? "3:0-4 9:3-77" : "";
         return &row;
 }
 
@@ -162,6 +163,7 @@ static int check(void *arg, const struct catalog_row *row)
         assert_int_equal(row->files, e->files);
         assert_int_equal(row->directories, e->directories);
         assert_string_equal(row->to_fill, e->to_fill);
+        assert_string_equal(row->pins, e->pins);
         return 0;
 }
 

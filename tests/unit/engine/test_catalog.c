@@ -332,9 +332,24 @@ static const char version_1[] =
         "INSERT INTO facts VALUES ('peers', x'00'), ('catalog.clean', x'');"
         "PRAGMA user_version = 1; COMMIT;";
 
-static void test_a_catalog_of_version_1_is_brought_up_to_this_one(void **state)
+/* What version 2 made of it, in a file that version 1 had made. */
+static const char version_2[] =
+        "BEGIN;"
+        "ALTER TABLE torrents ADD COLUMN to_fill TEXT NOT NULL DEFAULT '';"
+        "INSERT INTO torrents VALUES (4, printf('%064x', 4), NULL, printf('%064x', 4),"
+        " 'film 2 (0).mkv', 'film ''2''.mkv', 0, 1, 1700000004, 5000000004, 1, -5, 17179869184,"
+        " 16384, 4294967291, 5, 6, '1 2 77');"
+        "PRAGMA user_version = 2; COMMIT;";
+
+static int no_pins(void *arg, const struct catalog_row *row)
 {
-        struct folder *f = *state;
+        (void)arg;
+        assert_string_equal(row->pins, "");
+        return 0;
+}
+
+static void bring_up(struct folder *f, const char *const *made, size_t n, unsigned rows)
+{
         static const char zeros[5000];
         char path[128], hex[BT_HEX_MAX];
         struct catalog *c;
@@ -346,13 +361,15 @@ static void test_a_catalog_of_version_1_is_brought_up_to_this_one(void **state)
 
         snprintf(path, sizeof path, "%s/" NAME, f->path);
         assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-        assert_int_equal(sqlite3_exec(db, version_1, NULL, NULL, NULL), SQLITE_OK);
+        for (size_t i = 0; i < n; i++)
+                assert_int_equal(sqlite3_exec(db, made[i], NULL, NULL, NULL), SQLITE_OK);
         sqlite3_close(db);
 
         c = folder_open(f);
         assert_true(f->found.clean);
         assert_false(f->found.rescued);
-        assert_int_equal(folder_rows(f), 2);
+        assert_int_equal(catalog_each(c, no_pins, NULL), 0);
+        assert_int_equal(folder_rows(f), rows);
         r = catalog_get_source(c, 2, &data, &len);
         expect_bytes(r, data, len, "magnet", 6);
         r = catalog_get_have(c, 2, &data, &len, &checked);
@@ -365,6 +382,20 @@ static void test_a_catalog_of_version_1_is_brought_up_to_this_one(void **state)
         expect_bytes(r, data, len, "", 1);
         folder_close(f, true);
         assert_int_equal(folder_logged(f, ": "), 0);
+}
+
+static void test_a_catalog_of_version_1_is_brought_up_to_this_one(void **state)
+{
+        static const char *const made[] = {version_1};
+
+        bring_up(*state, made, 1, 2);
+}
+
+static void test_a_catalog_of_version_2_is_brought_up_to_this_one(void **state)
+{
+        static const char *const made[] = {version_1, version_2};
+
+        bring_up(*state, made, 2, 3);
 }
 
 #define TEST(t) cmocka_unit_test_setup_teardown(t, folder_setup, folder_teardown)
@@ -383,6 +414,7 @@ int main(void)
                 TEST(test_the_hash_it_was_added_by_recalls_it_though_its_aliases_are_unknown),
                 TEST(test_who_comes_back_or_is_removed_is_not_recalled),
                 TEST(test_a_catalog_of_version_1_is_brought_up_to_this_one),
+                TEST(test_a_catalog_of_version_2_is_brought_up_to_this_one),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

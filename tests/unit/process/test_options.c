@@ -11,6 +11,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
+#include "common/size.h"
 #include "process/options.h"
 
 #define N(a) (sizeof(a) / sizeof *(a))
@@ -66,7 +67,7 @@ static void test_size(void **state)
         for (size_t i = 0; i < N(size_cases); i++) {
                 const struct size_case *c = &size_cases[i];
                 uint64_t got = 4711;
-                bool ok = parse_size(c->text, &got);
+                bool ok = size_parse(c->text, &got);
 
                 if (ok != c->ok || got != (c->ok ? c->expected : 4711)) {
                         print_error("%s: \"%s\" gives %d, %llu\n", c->rule, c->text, ok,

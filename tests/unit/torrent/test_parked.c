@@ -20,6 +20,7 @@
 #include "torrent/filling.h"
 #include "torrent/handle.h"
 #include "torrent/parked.h"
+#include "torrent/room.h"
 #include "torrent/torrent.h"
 #include "torrent/wishes.h"
 
@@ -731,9 +732,106 @@ static void test_random(void **state)
 
 static void evict(struct fixture *f, uint32_t piece, int expected)
 {
-        assert_int_equal(torrent_evict(f->torrent, piece), expected);
-        if (expected == 0)
+        struct store *store = torrent_store(f->torrent);
+
+        assert_int_equal(room_unset(f->torrent, store, piece, ROOM_UNUSED), expected);
+        if (expected == 0) {
+                assert_int_equal(store_punch(store, piece), 0);
                 f->arrived[piece] = f->passed[piece] = false;
+        }
+        store_unref(store);
+}
+
+static unsigned asked_for_room;
+
+static void on_no_room(struct torrent *t, bool blocked)
+{
+        (void)t;
+        asked_for_room += blocked;
+}
+
+/* Where pieces can go a read waits for the room of its piece, before those that are wanted ahead,
+ * and fails only when it is told that there will be none. */
+static void test_a_read_waits_for_room(void **state)
+{
+        struct cache_stats stats;
+        const struct want *want;
+        struct fixture f;
+        struct handle *h;
+        size_t len;
+        uint64_t id;
+
+        (void)state;
+        begin(&f);
+        f.env.make_room = on_no_room;
+        arrive(&f, 0);
+        pass(&f, 0);
+        cache_stats(f.cache, &stats);
+        cache_set_limit(f.cache, stats.used_bytes + PIECE / 2);
+        asked_for_room = 0;
+        h = open_file(&f);
+        for (unsigned tries = 0; tries < 2; tries++) {
+                read_at(h, 9 * PIECE, 4096);
+                assert_int_equal(n_requests, tries + 1);
+                assert_int_equal(requests[tries].answers, 0);
+                assert_true(asked_for_room > 0);
+                want = wants_find(&f.torrent->wants, 9);
+                assert_non_null(want);
+                assert_false(want->reserved);
+                assert_true(room_take(f.torrent));
+                if (tries == 0)
+                        room_refuse(f.torrent);
+        }
+        assert_int_equal(requests[0].error, ENOSPC);
+        evict(&f, 0, 0);
+        assert_false(room_take(f.torrent));
+        assert_true(want->reserved);
+        assert_true(room_is_pending(f.torrent));
+        arrive(&f, 9);
+        pass(&f, 9);
+        assert_int_equal(requests[1].error, 0);
+        handle_close(h);
+        /* what the bound can't hold at all fails at once */
+        cache_set_limit(f.cache, PIECE / 2);
+        h = open_file(&f);
+        assert_int_equal(handle_read(h, 12 * PIECE, 4096, 0, NULL, 0, &len, &id), -ENOSPC);
+        handle_close(h);
+        parked_tick(f.torrent, clock_ms() + 10000); /* nobody comes back to the file */
+        assert_over(&f);
+        end(&f);
+}
+
+/* What a reader is about to read does not go, unless it rests while others wait for room, and then
+ * what a read waits for still does not. */
+static void test_what_is_in_use_stays(void **state)
+{
+        struct fixture f;
+        struct handle *h;
+
+        (void)state;
+        begin(&f);
+        for (uint32_t i = 0; i < 3; i++) {
+                arrive(&f, i);
+                pass(&f, i);
+        }
+        h = open_file(&f);
+        read_at(h, PIECE, 4096);
+        evict(&f, 1, -EBUSY);
+        assert_int_equal(room_unset(f.torrent, f.torrent->content.store, 1, ROOM_RESTING), -EBUSY);
+        h->answered_ms -= 60000;
+        evict(&f, 1, -EBUSY);
+        read_with(h, 2 * PIECE, 2 * PIECE, READ_WHOLE);
+        assert_int_equal(room_unset(f.torrent, f.torrent->content.store, 2, ROOM_UNAWAITED),
+                         -EBUSY);
+        arrive(&f, 3);
+        pass(&f, 3);
+        evict(&f, 0, 0);
+        evict(&f, 0, -ENOENT);
+        assert_int_equal(room_unset(f.torrent, f.torrent->content.store, 2, ROOM_UNAWAITED), 0);
+        assert_int_equal(store_punch(f.torrent->content.store, 2), 0);
+        handle_close(h);
+        assert_over(&f);
+        end(&f);
 }
 
 /* A file that was complete when it was opened loses a piece: the read waits for it like any other.
@@ -979,7 +1077,7 @@ static void test_asleep_and_awake(void **state)
         assert_int_equal(torrent_ready(f.torrent), 0);
         assert_int_equal(torrent_have_bytes(f.torrent), PIECE);
         assert_int_equal(handle_open(f.torrent, TREE_ROOT + 1, 1, 0, &h), -EAGAIN);
-        assert_int_equal(torrent_evict(f.torrent, 3), -ENOENT);
+        assert_int_equal(room_unset(f.torrent, store, 3, ROOM_UNUSED), -ENOENT);
         assert_int_equal(listing->pieces, PIECES);
         assert_int_equal(store_read(store, 3 * PIECE, data, sizeof data), 0);
         /* a wake before it was left is to come again, and costs nothing */
@@ -1181,6 +1279,8 @@ int main(void)
                 cmocka_unit_test(test_time_outs_count_by_piece),
                 cmocka_unit_test(test_a_piece_lingers_for_a_read_that_comes_back),
                 cmocka_unit_test(test_a_refused_read_leaves_its_wish),
+                cmocka_unit_test(test_a_read_waits_for_room),
+                cmocka_unit_test(test_what_is_in_use_stays),
                 cmocka_unit_test(test_a_reader_comes_back),
                 cmocka_unit_test(test_a_reader_comes_back_before_it_has_left),
                 cmocka_unit_test(test_a_scan_yields_to_a_player_that_is_short),

@@ -1,0 +1,500 @@
+/* SPDX-License-Identifier: MIT */
+/* evict.c: makes room in the cache when it is full: the pieces go that were read longest ago, of
+ * whichever torrent, by a thread of its own that is started when there is first something to do.
+ *
+ * The order, for each batch: first the pieces are missing, for readers and for peers alike, whose
+ * requests are refused from then on (room_unset). Then the catalog says so, durably. Then they are
+ * taken off the disk, and their room can be had. So no start finds a claim to what was taken away;
+ * and should the catalog not be writable the pieces go all the same, as what it claims after such
+ * an end is hashed before it is used. The session learns of it when it has the torrent anew: when
+ * one of the pieces is wanted again (renew.c), or the torrent sleeps and wakes. */
+#include <errno.h>
+#include <pthread.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <utlist.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "engine/engine_private.h"
+#include "engine/evicting.h"
+#include "torrent/room.h"
+
+/* After a run that found nothing the next comes no sooner. */
+enum { IN_VAIN_MS = 200 };
+/* Nor so soon where nobody waits for a piece, and some only want one ahead. */
+enum { IDLE_MS = 2000 };
+/* A read has waited for room for so long: what others want ahead may go for it. */
+enum { STARVED_MS = 1000 };
+/* Of the room that a piece takes, what the file system needs to find it is that share at most, and
+ * so much. */
+enum { MAP_SHARE = 256, MAP_BYTES = 128 << 10 };
+/* More of the cache than this share is not to be taken by what was begun and is not wanted. */
+enum { UNFINISHED_SHARE = 8 };
+/* The catalog's -wal takes no more of the bound than this. */
+enum { CATALOG_SHARE = 128 };
+
+/* ---- one batch ---- */
+
+/* Of a torrent: pieces that are missing by now, and are to be taken off the disk. */
+struct going {
+        struct torrent *torrent;    /* a reference */
+        struct store *store;        /* a reference, of room_begin */
+        struct evict_piece *pieces; /* in order */
+        size_t n;
+        uint64_t claims; /* bytes that were only claimed to be there, and have gone already */
+};
+
+struct batch {
+        struct going *list;
+        size_t n, room;
+        uint64_t bytes; /* what has gone */
+        uint64_t aside; /* what is missing, and not off the disk yet */
+        bool failed;    /* the last time something could not be taken off, and nothing was */
+        bool busy;      /* something could go but for those that use it */
+};
+
+static struct going *add_going(struct batch *b, struct torrent *t, size_t pieces)
+{
+        struct going *g;
+
+        if (b->n == b->room) {
+                size_t room = b->room ? 2 * b->room : 8;
+                struct going *grown = reallocarray(b->list, room, sizeof *grown);
+
+                if (!grown)
+                        return NULL;
+                b->list = grown;
+                b->room = room;
+        }
+        g = &b->list[b->n];
+        *g = (struct going){.pieces = calloc(pieces, sizeof *g->pieces)};
+        if (!g->pieces)
+                return NULL;
+        g->store = room_begin(t);
+        if (!g->store) {
+                free(g->pieces);
+                return NULL;
+        }
+        g->torrent = torrent_ref(t);
+        b->n++;
+        return g;
+}
+
+/* The n pieces, all of one torrent, are missing from here on, but for those that are in use. */
+static void unset(struct batch *b, struct torrent *t, const struct evict_piece *p, size_t n,
+                  enum room_use use)
+{
+        struct going *g = add_going(b, t, n);
+
+        for (size_t i = 0; g && i < n; i++) {
+                bool suspect = store_is_suspect(g->store, p[i].piece);
+                int r = suspect ? room_unclaim(t, p[i].piece)
+                                : room_unset(t, g->store, p[i].piece, use);
+
+                if (r == 0 && suspect) {
+                        g->claims += p[i].bytes;
+                } else if (r == 0) {
+                        g->pieces[g->n++] = p[i];
+                        b->aside += p[i].bytes;
+                }
+                b->busy = b->busy || r == -EBUSY;
+        }
+}
+
+/* The catalog no longer has them. A failure is told once, by who saves: see above. */
+static void forget(struct engine *e, const struct batch *b)
+{
+        catalog_begin(e->catalog);
+        for (size_t i = 0; i < b->n; i++)
+                library_forget_gone(e, b->list[i].torrent, b->list[i].store);
+        (void)catalog_commit(e->catalog);
+        cache_set_others(e->cache, catalog_room(e->catalog));
+        for (size_t i = 0; i < b->n; i++)
+                engine_mark(e, b->list[i].torrent, DIRTY_ROW | DIRTY_HAVE);
+}
+
+/* Returns what could not be done, and adds what was. */
+static int punch(struct engine *e, struct batch *b, struct going *g)
+{
+        uint64_t freed = g->claims;
+        int result = 0;
+
+        for (size_t i = 0, end; i < g->n; i = end) {
+                uint32_t first = g->pieces[i].piece;
+                uint64_t bytes = g->pieces[i].bytes;
+                int r;
+
+                for (end = i + 1; end < g->n && g->pieces[end].piece == first + (end - i); end++)
+                        bytes += g->pieces[end].bytes;
+                r = store_punch_run(g->store, first, first + (uint32_t)(end - i));
+                if (r == 0)
+                        freed += bytes;
+                else
+                        result = r;
+        }
+        if (result < 0)
+                log_debug("%s: pieces stay on the disk: %s", g->torrent->hex, strerror(-result));
+        if (freed == 0)
+                return result;
+        b->bytes += freed;
+        atomic_fetch_add(&e->evicted_pieces, g->n);
+        atomic_fetch_add(&e->evicted_bytes, freed);
+        engine_event_of(e, g->torrent, "evicted");
+        return result;
+}
+
+static void finish(struct engine *e, struct batch *b)
+{
+        uint64_t before = b->bytes;
+        bool some = false, failed = false;
+
+        for (size_t i = 0; i < b->n; i++)
+                some |= b->list[i].n > 0 || b->list[i].claims > 0;
+        if (some)
+                forget(e, b);
+        for (size_t i = 0; i < b->n; i++) {
+                struct going *g = &b->list[i];
+
+                failed |= punch(e, b, g) < 0;
+                room_end(g->torrent);
+                store_unref(g->store);
+                torrent_unref(g->torrent);
+                free(g->pieces);
+        }
+        b->n = 0;
+        b->aside = 0;
+        b->failed = failed && b->bytes == before;
+}
+
+/* ---- what goes ---- */
+
+/* The caller waits for the content of a torrent that is asleep. */
+struct waited {
+        struct engine_load load;
+        pthread_mutex_t lock;
+        pthread_cond_t cond;
+        bool done;
+        int result;
+};
+
+static void on_loaded(struct engine_load *l, int r)
+{
+        struct waited *w = (struct waited *)l;
+
+        pthread_mutex_lock(&w->lock);
+        w->done = true;
+        w->result = r;
+        pthread_cond_signal(&w->cond);
+        pthread_mutex_unlock(&w->lock);
+}
+
+static int load(struct engine *e, struct torrent *t)
+{
+        struct waited w = {.load.done = on_loaded,
+                           .lock = PTHREAD_MUTEX_INITIALIZER,
+                           .cond = PTHREAD_COND_INITIALIZER,
+                           .result = -ENODEV};
+
+        if (!engine_load(e, t, &w.load))
+                return -ENODEV;
+        pthread_mutex_lock(&w.lock);
+        while (!w.done)
+                pthread_cond_wait(&w.cond, &w.lock);
+        pthread_mutex_unlock(&w.lock);
+        return w.result;
+}
+
+static void take(struct engine *e, struct batch *b, struct evict_list *l, uint64_t bytes,
+                 enum room_use use);
+
+/* Of a torrent that is asleep and has no content so much goes. */
+static void take_asleep(struct engine *e, struct batch *b, struct torrent *t, uint64_t bytes,
+                        enum room_use use)
+{
+        struct evict_list l = {0};
+
+        if (load(e, t) == 0 && evict_gather_of(&l, t) && l.n > 0 && l.pieces[0].piece != EVICT_ALL)
+                take(e, b, &l, bytes, use);
+        evict_list_free(&l);
+}
+
+/* What of the batch is still to go. */
+static uint64_t left(const struct batch *b, uint64_t goal)
+{
+        return goal > b->bytes + b->aside ? goal - b->bytes - b->aside : 0;
+}
+
+/* Takes so many bytes of what is in the list, or all that may go. Nobody who writes waits for
+ * pieces that go while a torrent's content is brought. */
+static void take(struct engine *e, struct batch *b, struct evict_list *l, uint64_t bytes,
+                 enum room_use use)
+{
+        uint64_t goal = bytes < UINT64_MAX - b->bytes ? b->bytes + bytes : UINT64_MAX;
+        struct evict_piece *p = l->pieces;
+        size_t n = l->n;
+
+        while (n > 0 && left(b, goal) > 0 && !b->failed && !e->env.stopping) {
+                size_t chosen = evict_choose(p, n, left(b, goal)), end;
+
+                for (size_t i = 0; i < chosen && left(b, goal) > 0; i = end) {
+                        struct torrent *t = l->owners[p[i].owner];
+
+                        for (end = i + 1; end < chosen && p[end].owner == p[i].owner;)
+                                end++;
+                        if (p[i].piece != EVICT_ALL) {
+                                unset(b, t, p + i, end - i, use);
+                                continue;
+                        }
+                        finish(e, b);
+                        if (left(b, goal) > 0)
+                                take_asleep(e, b, t,
+                                            left(b, goal) < p[i].bytes ? left(b, goal) : p[i].bytes,
+                                            use);
+                }
+                finish(e, b);
+                p += chosen;
+                n -= chosen;
+        }
+}
+
+/* What was begun, and that nobody wants any more, goes; where the session has the torrent that has
+ * to have it anew first. */
+static void drop_unfinished(struct engine *e)
+{
+        struct torrent *t;
+
+        for (uint32_t n = 0; (t = registry_next(e->registry, n)); torrent_unref(t)) {
+                n = t->number;
+                if (room_unfinished(t) == 0)
+                        continue;
+                if (t->with_session > 0) {
+                        t->drop_unfinished = true;
+                        (void)engine_push(e, JOB_RENEW, t, NULL);
+                } else {
+                        room_drop_unfinished(t);
+                }
+        }
+}
+
+/* Makes so much room. Whether there is hope for who waits for some. */
+static bool make_room(struct engine *e, uint64_t bytes, bool starved)
+{
+        const enum room_use most = starved ? ROOM_UNAWAITED : ROOM_RESTING;
+        uint64_t unfinished = 0;
+        struct evict_list l;
+        struct batch b = {0};
+        struct cache_stats s;
+        bool hope = false;
+
+        cache_stats(e->cache, &s);
+        for (enum room_use use = ROOM_UNUSED; use <= most && b.bytes < bytes && !b.failed; use++) {
+                bool all = evict_gather(e, &l);
+
+                take(e, &b, &l, bytes - b.bytes, use);
+                unfinished = l.unfinished;
+                hope = !all || unfinished > 0 || l.pending;
+                evict_list_free(&l);
+        }
+        if (unfinished > s.reach_bytes / UNFINISHED_SHARE || (b.bytes < bytes && unfinished > 0))
+                drop_unfinished(e);
+        free(b.list);
+        log_debug("The cache: %llu bytes were to go, %llu went", (unsigned long long)bytes,
+                  (unsigned long long)b.bytes);
+        e->evict_vain = b.bytes == 0;
+        return b.bytes > 0 || b.busy || hope;
+}
+
+/* ---- when ---- */
+
+void evict_begin(struct engine *e)
+{
+        catalog_bound(e->catalog, e->options.cache_size / CATALOG_SHARE);
+        evict_sample(e);
+}
+
+static void on_short(void *arg)
+{
+        evict_ask(arg);
+}
+
+void evict_sample(struct engine *e)
+{
+        uint64_t others = catalog_room(e->catalog);
+        struct cache_stats s;
+
+        cache_set_others(e->cache, others);
+        cache_sample(e->cache);
+        cache_stats(e->cache, &s);
+        e->env.cache_bytes = s.limit_bytes > others ? s.limit_bytes - others : 1;
+        e->env.reach_bytes = s.reach_bytes > 0 ? s.reach_bytes : 1;
+        e->env.spare_bytes = evict_low(s.reach_bytes);
+        cache_on_short(e->cache, e->env.spare_bytes, on_short, e);
+}
+
+/* So much is to be free when the thread is done: what keeps readers from waiting, and what somebody
+ * waits for. */
+static uint64_t goal_of(struct engine *e)
+{
+        uint64_t spare = e->env.spare_bytes, awaited = e->room_awaited;
+
+        return awaited > spare ? awaited : spare;
+}
+
+static void run(struct chore *c)
+{
+        struct engine *e = (struct engine *)((char *)c - offsetof(struct engine, evict));
+        uint64_t since = e->starved_since_ms;
+        bool starved = since > 0 && clock_ms() >= since + STARVED_MS;
+        struct cache_stats s;
+        uint64_t lacks;
+
+        evict_sample(e);
+        cache_stats(e->cache, &s);
+        lacks = cache_lacks(e->cache, goal_of(e));
+        e->evict_vain = false;
+        if (lacks > 0 && !e->env.stopping) {
+                bool hope = make_room(e, evict_batch(s.reach_bytes, lacks), starved);
+
+                evict_sample(e);
+                if (!hope)
+                        e->room_hopeless = true;
+        }
+        e->room_made = true;
+        e->evicting = false;
+        engine_wake(e);
+}
+
+void evict_ask(struct engine *e)
+{
+        if (!atomic_exchange(&e->room_asked, true))
+                engine_wake(e);
+}
+
+void evict_make_room(struct torrent *t, bool blocked)
+{
+        struct engine *e = engine_of(t);
+        uint64_t bytes = t->summary.piece_length, most = e->room_awaited;
+
+        bytes += bytes / MAP_SHARE + MAP_BYTES; /* with what the file system takes besides */
+
+        while (bytes > most && !atomic_compare_exchange_weak(&e->room_awaited, &most, bytes))
+                ;
+        if (blocked)
+                e->env.short_of_room = true;
+        evict_ask(e);
+}
+
+/* Who waits has what there is. */
+static void give_room(struct engine *e, uint64_t now)
+{
+        bool hopeless = atomic_exchange(&e->room_hopeless, false), awaited = false;
+        struct torrent *t;
+
+        e->room_awaited = 0;
+        DL_FOREACH2 (e->busy, t, busy_next)
+                if (room_take(t)) {
+                        awaited = true;
+                        if (hopeless)
+                                room_refuse(t);
+                }
+        e->env.short_of_room = awaited && !hopeless;
+        if (!awaited)
+                e->starved_since_ms = 0;
+        else if (e->starved_since_ms == 0)
+                e->starved_since_ms = now;
+        /* Each try looks at all there is. */
+        e->next_evict_ms = !e->evict_vain ? (awaited ? now + IN_VAIN_MS : now)
+                           : awaited      ? now + IN_VAIN_MS
+                                          : now + IDLE_MS;
+}
+
+void evict_look(struct engine *e, uint64_t now)
+{
+        if (atomic_exchange(&e->room_made, false))
+                give_room(e, now);
+        if (!e->room_asked || e->evicting || now < e->next_evict_ms)
+                return;
+        if (!e->evictor && chores_new("evictor", &e->evictor) < 0) {
+                e->next_evict_ms = now + IN_VAIN_MS; /* there is no room for a thread */
+                return;
+        }
+        e->room_asked = false;
+        e->evicting = true;
+        e->evict.run = run;
+        if (!chores_push(e->evictor, &e->evict))
+                e->evicting = false;
+}
+
+void evict_tick(struct engine *e)
+{
+        if (cache_lacks(e->cache, 0) > 0)
+                evict_ask(e); /* somebody else fills the disk, or the bound was lowered */
+}
+
+/* ---- what is asked from outside ---- */
+
+void engine_set_cache_size(struct engine *e, uint64_t bytes)
+{
+        cache_set_limit(e->cache, bytes);
+        e->env.cache_bytes = bytes; /* less what the catalog takes, in a moment */
+        catalog_bound(e->catalog, bytes / CATALOG_SHARE);
+        evict_ask(e);
+}
+
+int engine_evict(struct engine *e, struct torrent *t, uint64_t *ret)
+{
+        struct evict_list l = {0};
+        struct batch b = {0};
+        struct listing *listing = torrent_listing(t);
+        int r = 0;
+
+        /* Where the thread that loads is the caller's it would wait for itself. */
+        if (!listing && torrent_has_metadata(t))
+                r = e->library && !e->own_library ? -EAGAIN : load(e, t);
+        listing_unref(listing);
+        if (r == 0 && !cache_is_sparse(e->cache))
+                r = -EOPNOTSUPP;
+        if (r == 0)
+                r = evict_gather_of(&l, t) ? 0 : -ENOMEM;
+        if (r == 0)
+                take(e, &b, &l, UINT64_MAX, ROOM_UNUSED);
+        evict_list_free(&l);
+        free(b.list);
+        *ret = b.bytes;
+        if (b.bytes > 0) {
+                e->room_made = true;
+                engine_wake(e);
+        }
+        return r;
+}
+
+size_t engine_victims(struct engine *e, struct engine_victim *out, size_t max)
+{
+        struct evict_list l;
+        struct cache_stats s;
+        size_t n = 0, chosen;
+
+        cache_stats(e->cache, &s);
+        (void)evict_gather(e, &l);
+        chosen = evict_choose(l.pieces, l.n, evict_batch(s.reach_bytes, 0));
+        for (size_t i = 0; i < chosen; i++) {
+                const struct evict_piece *p = &l.pieces[i];
+                struct torrent *t = l.owners[p->owner];
+                time_t used = evict_time(p->used);
+
+                if (n == 0 || out[n - 1].torrent != t) {
+                        if (n == max)
+                                break;
+                        out[n++] =
+                                (struct engine_victim){.torrent = torrent_ref(t), .used_at = used};
+                }
+                out[n - 1].bytes += p->bytes;
+                if (used < out[n - 1].used_at)
+                        out[n - 1].used_at = used;
+        }
+        evict_list_free(&l);
+        return n;
+}
