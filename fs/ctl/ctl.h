@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* ctl.h: what the parts of magnetctl share. ctl_main.c has ctl_options.c parse the command line and
  * runs a command: of ctl_add.c, ctl_wait.c, ctl_show.c (list, status, files), ctl_change.c (keep,
- * remove) or ctl_export.c. One thread; a command complains of what fails, goes on with its other
- * arguments and leaves the outcome in ctl->result. */
+ * remove), ctl_cache.c (cache, evict, pin, unpin) or ctl_export.c. One thread; a command complains
+ * of what fails, goes on with its other arguments and leaves the outcome in ctl->result. */
 #ifndef FS_CTL_H
 #define FS_CTL_H
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "common/cleanup.h"
 #include "ctl/ctl_json.h"
@@ -19,7 +20,8 @@ enum ctl_exit { CTL_OK = 0, CTL_FAILED = 1, CTL_USAGE = 2, CTL_TIMED_OUT = 3 };
 struct ctl_options {
         const char *mountpoint; /* NULL: the only one there is */
         bool temporary, wait, watch, json, off, all;
-        long timeout_s; /* -1: none */
+        long timeout_s;      /* -1: none */
+        uint64_t size_bytes; /* 0: none */
 };
 
 struct ctl {
@@ -58,5 +60,9 @@ void ctl_files(struct ctl *c);
 void ctl_keep(struct ctl *c);
 void ctl_remove(struct ctl *c);
 void ctl_export(struct ctl *c);
+void ctl_cache(struct ctl *c);
+void ctl_evict(struct ctl *c);
+void ctl_pin(struct ctl *c);
+void ctl_unpin(struct ctl *c);
 
 #endif

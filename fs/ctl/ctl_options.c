@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/size.h"
 #include "ctl/ctl_suggest.h"
 
 #define TIMEOUT_MAX_S 31536000L /* a year */
@@ -21,13 +22,18 @@ enum command_bit {
         REMOVE = 16,
         FILES = 32,
         WAIT = 64,
-        EXPORT = 128
+        EXPORT = 128,
+        CACHE = 256,
+        EVICT = 512,
+        PIN = 1024,
+        UNPIN = 2048
 };
 enum { ANY = 0 };
 
 #define ABOUT_TORRENT                                                                              \
         "TORRENT is an info-hash, at least 6 digits of its beginning, or the name of the\n"        \
         "torrent's directory in the mount.\n"
+#define ABOUT_FILE "FILE is the path of a file or a folder in the mount, or TORRENT/PATH.\n"
 #define ABOUT_SOURCE                                                                               \
         "SOURCE is a magnet URI (quote it in a shell), an info-hash, the path of a .torrent\n"     \
         "file, or that of a list: a text with one of these a line. - is the standard input.\n"
@@ -43,6 +49,10 @@ enum { ANY = 0 };
         "hash, name, state, kept or temp, size, bytes there, progress (0 to 1), bytes/s\n" indent  \
         "down, bytes/s up, peers, seeds, open files, waiting reads, error"
 #define FIELDS_FILES "index, size, path"
+#define FIELDS_CACHE(indent)                                                                       \
+        "hash, bytes there, bytes that would go next, yes, part or - (pinned),\n" indent           \
+        "state, last use (seconds since 1970), name"
+#define FIELDS_EVICT "hash, bytes that went, name"
 #define ABOUT_EXIT                                                                                 \
         "Exit status: 0 done; 1 something failed (the other arguments were still done);\n"         \
         "2 wrong usage; 3 timed out: nobody gave the metadata in time (add --wait, files,\n"       \
@@ -83,10 +93,35 @@ static const struct command {
          "is written. With - as FILE magnets alone are written, to the standard output.\n"
          "Elsewhere, magnetctl add FILE adds them.\n",
          1, 1, ctl_export},
+        {CACHE, "cache", "", "Show what is in the cache, and what would go first.",
+         "Torrents of which nothing is there, and nothing pinned, are left out; the largest come\n"
+         "first. NEXT is what of them would go next to make room. With --size the size of the\n"
+         "cache is another until magnetfs ends, and what is too much goes.\n" ABOUT_PIPE
+         "  " FIELDS_CACHE("  ") "\n",
+         0, 0, ctl_cache},
+        {EVICT, "evict", "TORRENT...", "Take what is there of a torrent off the disk.",
+         ABOUT_TORRENT
+         "The torrent stays, and what is read of it is fetched again. What is being read, and\n"
+         "what is pinned, stays on the disk.\n" ABOUT_PIPE "  " FIELDS_EVICT "\n",
+         1, SIZE_MAX, ctl_evict},
+        {PIN, "pin", "TORRENT|FILE...", "Never evict a torrent, or a file, to make room.",
+         ABOUT_TORRENT ABOUT_FILE "What is there stays; nothing is fetched for it.\n", 1, SIZE_MAX,
+         ctl_pin},
+        {UNPIN, "unpin", "TORRENT|FILE...", "The opposite of pin.", ABOUT_TORRENT ABOUT_FILE, 1,
+         SIZE_MAX, ctl_unpin},
 };
 #define N_COMMANDS (sizeof commands / sizeof *commands)
 
-enum { OPT_TEMPORARY = 256, OPT_WAIT, OPT_WATCH, OPT_JSON, OPT_OFF, OPT_ALL, OPT_TIMEOUT };
+enum {
+        OPT_TEMPORARY = 256,
+        OPT_WAIT,
+        OPT_WATCH,
+        OPT_JSON,
+        OPT_OFF,
+        OPT_ALL,
+        OPT_TIMEOUT,
+        OPT_SIZE
+};
 
 static const struct option_row {
         int key; /* below 256: also the short option */
@@ -101,10 +136,12 @@ static const struct option_row {
          "gone when nobody has used it for a while (default: kept)"},
         {OPT_WAIT, "wait", NULL, ADD, FLAG(wait), "wait for the metadata, then print"},
         {OPT_WATCH, "watch", NULL, STATUS, FLAG(watch), "again each second, until interrupted"},
-        {OPT_JSON, "json", NULL, LIST | STATUS | FILES, FLAG(json), "a JSON object on one line"},
+        {OPT_JSON, "json", NULL, LIST | STATUS | FILES | CACHE, FLAG(json),
+         "a JSON object on one line"},
         {OPT_OFF, "off", NULL, KEEP, FLAG(off), "the opposite: make it temporary"},
         {OPT_ALL, "all", NULL, EXPORT, FLAG(all), "temporary torrents, too"},
         {OPT_TIMEOUT, "timeout", "SECONDS", ADD | FILES | WAIT, 0, "the longest wait for metadata"},
+        {OPT_SIZE, "size", "SIZE", CACHE, 0, "the cache's bound from now on, such as 20G"},
         {'h', "help", NULL, ANY, 0, "print this and exit; of a command: what that does"},
         {'V', "version", NULL, ANY, 0, "print the version and exit"},
 #undef FLAG
@@ -178,11 +215,14 @@ static void print_help(void)
              "  status  " FIELDS_STATUS(
                      "          ") "\n"
                                    "  files   " FIELDS_FILES "\n"
-                                   "\n" ABOUT_EXIT "\n"
-                                   "NO_COLOR in the environment turns colours off; COLUMNS is preferred to the terminal's\n"
-                                   "own width.\n"
-                                   "\n"
-                                   "The manual is magnetctl(1).");
+                                   "  cache   " FIELDS_CACHE(
+                                           "          ") "\n"
+                                                         "  evict   " FIELDS_EVICT "\n"
+                                                         "\n" ABOUT_EXIT "\n"
+                                                         "NO_COLOR in the environment turns colours off; COLUMNS is preferred to the terminal's\n"
+                                                         "own width.\n"
+                                                         "\n"
+                                                         "The manual is magnetctl(1).");
 }
 
 static void print_command_help(const struct command *c)
@@ -238,7 +278,13 @@ static bool set_option(struct ctl_options *o, const struct option_row *row,
         }
         if (row->key == 'm')
                 o->mountpoint = value;
-        else if (row->key != OPT_TIMEOUT)
+        else if (row->key == OPT_SIZE) {
+                if (size_parse(value, &o->size_bytes) && o->size_bytes >= CACHE_BYTES_MIN)
+                        return true;
+                ctl_complain("--%s takes a size such as 20G, not less than 1M, not %s", row->name,
+                             value);
+                return false;
+        } else if (row->key != OPT_TIMEOUT)
                 *(bool *)((char *)o + row->flag) = true;
         else if (!parse_seconds(value, &o->timeout_s)) {
                 ctl_complain("--%s takes seconds, 0 to %ld, not %s", row->name, TIMEOUT_MAX_S,
@@ -287,7 +333,7 @@ static enum ctl_parsed parse_options(int argc, char **argv, const struct command
 static void complain_command(const char *name)
 {
         struct ctl_suggest suggest;
-        char all[128] = "";
+        char all[256] = "";
 
         ctl_suggest_init(&suggest, name);
         for (size_t i = 0; i < N_COMMANDS; i++) {

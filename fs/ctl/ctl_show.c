@@ -10,6 +10,7 @@
 
 #include "ctl/ctl.h"
 #include "ctl/ctl_file.h"
+#include "ctl/ctl_show.h"
 #include "ctl/ctl_table.h"
 #include "ctl/ctl_torrents.h"
 #include "ctl/ctl_wait.h"
@@ -60,6 +61,15 @@ static int put_json(FILE *out, const cJSON *json, const struct ctl_style *style)
         putc('\n', out);
         cJSON_free(text);
         return 0;
+}
+
+int ctl_show_json_or(struct ctl *c, const cJSON *json,
+                     int (*table)(FILE *out, const cJSON *json, const struct ctl_style *style))
+{
+        if (!json)
+                return -EBADMSG;
+        measure_terminal(c);
+        return c->opt.json ? put_json(stdout, json, &c->style) : table(stdout, json, &c->style);
 }
 
 /* ---- status ---- */
@@ -197,10 +207,7 @@ void ctl_files(struct ctl *c)
                 return;
         }
         files = cJSON_ParseWithLength(text, len);
-        if (c->opt.json && files)
-                r = put_json(stdout, files, &c->style);
-        else
-                r = ctl_table_files(stdout, files, &c->style);
+        r = ctl_show_json_or(c, files, ctl_table_files);
         if (r == -EBADMSG)
                 ctl_fail(
                         c, CTL_FAILED,

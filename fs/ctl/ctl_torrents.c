@@ -155,21 +155,57 @@ void ctl_target_set(struct ctl_target *t, const char *hash, const char *arg)
         t->arg = arg;
 }
 
+/* The status, and room for a target of each argument. */
+static int begin(struct ctl *c, cJSON **status, struct ctl_target **targets)
+{
+        int r = ctl_read_status(c, status);
+
+        if (r < 0)
+                return r;
+        *targets = calloc(c->n_args + 1, sizeof **targets);
+        if (*targets)
+                return 0;
+        ctl_fail(c, CTL_FAILED, "Out of memory");
+        return -ENOMEM;
+}
+
+int ctl_find_files(struct ctl *c, struct ctl_target **ret, size_t *ret_n)
+{
+        _cleanup_json_ cJSON *status = NULL;
+        struct ctl_target *targets = NULL;
+        size_t n = 0, len;
+        int r = begin(c, &status, &targets);
+
+        if (r < 0)
+                return r;
+        for (size_t i = 0; i < c->n_args; i++) {
+                const char *path = strip_mount(c, c->args[i], &len), *slash = strchr(path, '/');
+                _cleanup_free_ char *name = NULL;
+                const cJSON *t;
+
+                /* What begins with one is elsewhere. */
+                name = slash > path ? strndup(path, (size_t)(slash - path)) : strdup(c->args[i]);
+                t = name ? find_torrent(c, status, name) : NULL;
+                if (!t)
+                        continue;
+                ctl_target_set(&targets[n], ctl_json_hash(t, "infoHash"), c->args[i]);
+                targets[n].path = slash ? slash + strspn(slash, "/") : "";
+                n++;
+        }
+        *ret = targets;
+        *ret_n = n;
+        return 0;
+}
+
 int ctl_find_targets(struct ctl *c, struct ctl_target **ret, size_t *ret_n)
 {
         _cleanup_json_ cJSON *status = NULL;
-        struct ctl_target *targets;
+        struct ctl_target *targets = NULL;
         size_t n = 0;
-        int r;
+        int r = begin(c, &status, &targets);
 
-        r = ctl_read_status(c, &status);
         if (r < 0)
                 return r;
-        targets = calloc(c->n_args + 1, sizeof *targets);
-        if (!targets) {
-                ctl_fail(c, CTL_FAILED, "Out of memory");
-                return -ENOMEM;
-        }
         for (size_t i = 0; i < c->n_args; i++) {
                 const cJSON *t = find_torrent(c, status, c->args[i]);
                 size_t k = 0;

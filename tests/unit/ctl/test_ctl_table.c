@@ -304,6 +304,48 @@ static void test_files(void **state)
         free(got);
 }
 
+#define OTHER "fedcba9876543210fedcba9876543210fedcba98"
+
+static const char cache_json[] =
+        "{\"usedBytes\":3145728,\"limitBytes\":21474836480,\"minFreeBytes\":1073741824,"
+        "\"freeBytes\":5368709120,\"evictedBytes\":1024,\"evictedPieces\":1,\"torrents\":["
+        "{\"infoHash\":\"" HASH "\",\"name\":\"Sintel\",\"state\":\"awake\",\"haveBytes\":4096,"
+        "\"pinned\":\"part\",\"usedAt\":1700000000},"
+        "{\"infoHash\":\"00\",\"name\":\"a\\u001b[2Jb\",\"haveBytes\":-1,\"pinned\":true,"
+        "\"usedAt\":1e300},"
+        "{\"infoHash\":\"" OTHER "\",\"name\":\"Show S01\",\"state\":\"asleep\","
+        "\"haveBytes\":2097152,\"pinned\":false,\"usedAt\":0}],"
+        "\"next\":[{\"infoHash\":\"" OTHER "\",\"name\":\"Show S01\",\"bytes\":1024},"
+        "{\"infoHash\":\"" HASH "\",\"name\":\"Sintel\",\"bytes\":2048},"
+        "{\"infoHash\":\"" OTHER "\",\"name\":\"Show S01\",\"bytes\":1024}]}";
+
+/* The largest is first; what goes of a torrent in parts is one number. */
+static void test_cache(void **state)
+{
+        char *got;
+
+        (void)state;
+        setenv("TZ", "UTC", 1);
+        got = render(ctl_table_cache, cache_json, &narrow);
+        assert_string_equal(got, "    HERE      NEXT  PINNED  STATE    USED              NAME\n"
+                                 " 2.0 MiB   2.0 KiB  -       asleep   -                 Show S01\n"
+                                 " 4.0 KiB   2.0 KiB  part    awake    2023-11-14 22:13  Sintel\n"
+                                 "     0 B         -  yes     -        -                 a?[2Jb\n"
+                                 "first to go: Show S01, Sintel, Show S01\n"
+                                 "3.0 MiB of 20.0 GiB used; disk: 5.0 GiB free (min 1.0 GiB); "
+                                 "1.0 KiB evicted\n");
+        assert_lines_fit(got, &narrow);
+        free(got);
+        got = render(ctl_table_cache, cache_json, &piped);
+        assert_string_equal(got, OTHER "\t2097152\t2048\t-\tasleep\t0\tShow S01\n" HASH
+                                       "\t4096\t2048\tpart\tawake\t1700000000\tSintel\n"
+                                       "00\t0\t0\tyes\t-\t18446744073709551615\ta?[2Jb\n");
+        free(got);
+        got = render(ctl_table_cache, "{\"torrents\":[]}", &narrow);
+        assert_int_equal(count_lines(got), 1);
+        free(got);
+}
+
 static void test_not_the_json(void **state)
 {
         static const char *const cases[] = {"{}", "[]", "7", "{\"torrents\":{}}", "{\"files\":1}"};
@@ -315,6 +357,7 @@ static void test_not_the_json(void **state)
                 assert_int_equal(ctl_table_status(stdout, json, &wide), -EBADMSG);
                 assert_int_equal(ctl_table_list(stdout, json, &wide), -EBADMSG);
                 assert_int_equal(ctl_table_files(stdout, json, &wide), -EBADMSG);
+                assert_int_equal(ctl_table_cache(stdout, json, &wide), -EBADMSG);
                 cJSON_Delete(json);
         }
         assert_int_equal(ctl_table_status(stdout, NULL, &wide), -EBADMSG);
@@ -336,6 +379,7 @@ int main(void)
                 cmocka_unit_test(test_list),
                 cmocka_unit_test(test_list_json),
                 cmocka_unit_test(test_files),
+                cmocka_unit_test(test_cache),
                 cmocka_unit_test(test_not_the_json),
         };
 
