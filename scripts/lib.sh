@@ -14,7 +14,7 @@ TEST_PACKAGES=(
         libcmocka-dev python3 python3-libtorrent python3-pytest
         transmission-daemon opentracker mpv ffmpeg curl busybox nginx-light
         inotify-tools procps iproute2 util-linux mandoc
-        rsync exfat-fuse exfatprogs
+        rsync exfat-fuse exfatprogs e2fsprogs btrfs-progs
         clang-format clang-tidy cppcheck shellcheck python3-pyflakes
 )
 

@@ -206,12 +206,12 @@ def seeder(run_folder: Path) -> Iterator[Seeder]:
 
 
 @pytest.fixture
-def seeders(run_folder: Path) -> Iterator[Callable[[], Seeder]]:
-    """Starts further seeders."""
+def seeders(run_folder: Path) -> Iterator[Callable[..., Seeder]]:
+    """Starts further seeders; the address may be another of 127.0.0.0/8."""
     started: list[Seeder] = []
 
-    def begin() -> Seeder:
-        started.append(Seeder())
+    def begin(address: str = "127.0.0.1") -> Seeder:
+        started.append(Seeder(address))
         return started[-1]
 
     yield begin

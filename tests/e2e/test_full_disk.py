@@ -1,17 +1,17 @@
-"""A full disk: reads end in ENOSPC and go on when there is room; no byte is lost or wrong."""
+"""A full disk: what is there is read, the rest waits for room; no byte is lost or wrong."""
 
 from __future__ import annotations
 
 import os
-import subprocess
 from pathlib import Path
-from typing import BinaryIO, Callable, Iterator
+from typing import Callable, Iterator
 
 import pytest
 
-from harness import waiting
-from harness.mount import Magnetfs, errno_name, errno_of
-from harness.reading import Parked, assert_same
+from harness import disks, waiting
+from harness.allocation import Allocation
+from harness.mount import Magnetfs, errno_name
+from harness.reading import Parked, assert_part, assert_same
 from harness.seeder import Seeder
 from harness.torrents import KIB, MIB, Torrent, TorrentMaker
 
@@ -24,11 +24,8 @@ OPTIONS = ("--min-free", "0", "--cache-size", "1G", "--read-timeout", "20")
 @pytest.fixture
 def disk(folder: Path) -> Iterator[Path]:
     """A disk of 8 MiB; torn down after the magnetfs that uses it."""
-    path = folder / "disk"
-    path.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK}", "none", path], check=True)
-    yield path
-    subprocess.run(["umount", path], check=True)
+    with disks.tmpfs(folder / "disk", DISK) as path:
+        yield path
 
 
 @pytest.fixture
@@ -37,16 +34,6 @@ def full(disk: Path, magnetfs: Callable[..., Magnetfs]) -> Magnetfs:
     fs = magnetfs(*OPTIONS, start=False)
     fs.cache = disk / "cache"
     return fs.start()
-
-
-def resize(disk: Path, size: int) -> None:
-    subprocess.run(["mount", "-o", f"remount,size={size}", disk], check=True)
-
-
-def fill(stream: BinaryIO) -> None:
-    """Writes until there is no room left at all."""
-    while True:
-        stream.write(bytes(64 * KIB))
 
 
 def read_once(fd: int, torrent: Torrent, name: str, offset: int) -> int:
@@ -60,36 +47,32 @@ def read_once(fd: int, torrent: Torrent, name: str, offset: int) -> int:
     return len(part)
 
 
-def read_until_full(fd: int, torrent: Torrent, name: str) -> int:
-    """Reads from the start until a read fails, and returns where that was."""
-    offset = 0
-    while got := read_once(fd, torrent, name, offset):
-        offset += got
-    return offset
-
-
-def test_reads_end_in_enospc_and_go_on_when_the_disk_has_grown(
+def test_a_torrent_larger_than_the_disk_plays_and_uses_what_the_disk_has_grown_by(
     full: Magnetfs, disk: Path, seeder: Seeder, torrents: TorrentMaker
 ) -> None:
     torrent = torrents.single("toolarge.bin", 24 * MIB, seed=171)
     path = full.add_torrent(torrent, seeder.seed(torrent)) / "toolarge.bin"
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        got = read_until_full(fd, torrent, "toolarge.bin")
-        assert DISK // 2 <= got <= DISK
-        assert full.store_blocks() <= DISK
-        assert read_once(fd, torrent, "toolarge.bin", got) == 0, "and again"
-        assert os.pread(fd, 1000, 0) == torrent.read("toolarge.bin", 0, 1000), "what is there stays"
-
-        resize(disk, 64 * MIB)
-        # The disk is looked at a few times a second.
-        waiting.until("reads go on", lambda: read_once(fd, torrent, "toolarge.bin", got))
-    finally:
-        os.close(fd)
+    with Allocation(full) as allocation:
+        assert_same(path, torrent, "toolarge.bin")
+    assert DISK // 2 <= allocation.taken.highest <= DISK
+    assert full.torrent(torrent.info_hash)["haveBytes"] <= DISK
+    # What was read makes room also where others have taken the rest.
+    filler = disks.fill(disk)
     assert_same(path, torrent, "toolarge.bin")
-    assert full.torrent(torrent.info_hash)["progress"] == 1
-    # What was on the full disk was not fetched again (but for what was under way).
-    assert seeder.sent(torrent) <= torrent.length + 4 * MIB
+    filler.unlink()
+
+    disks.resize(disk, 64 * MIB)
+    # The disk is looked at a few times a second.
+    waiting.until("all stays", lambda: whole(full, path, torrent), 30)
+    sent = seeder.sent(torrent)
+    assert_same(path, torrent, "toolarge.bin")
+    assert seeder.sent(torrent) == sent, "what fits stays"
+
+
+def whole(fs: Magnetfs, path: Path, torrent: Torrent) -> bool:
+    """Reads it all, and whether all of it is there then."""
+    assert_same(path, torrent, torrent.name)
+    return fs.torrent(torrent.info_hash)["progress"] == 1
 
 
 def test_a_write_that_fails_costs_no_room_and_its_piece_is_fetched_again(
@@ -99,20 +82,18 @@ def test_a_write_that_fails_costs_no_room_and_its_piece_is_fetched_again(
     torrent = torrents.single("late.bin", 3 * MIB, seed=172, piece_length=1 * MIB)
     full.add(torrent.metainfo)
     path = full.directory(torrent) / "late.bin"
-    other = disk / "other"
     without = full.store_blocks()
     with Parked(path) as reader:
         full.wait_parked(1)
         assert full.status()["cache"]["usedBytes"] >= torrent.piece_length
-        with open(other, "wb", buffering=0) as stream:
-            assert errno_name(errno_of(fill, stream)) == "ENOSPC"
+        disks.fill(disk)
         seeder.seed(torrent).connect(torrent, full.bt_port)
         assert reader.line(15) == "failed ENOSPC"
     waiting.until("its room is given back", lambda: full.status()["cache"]["usedBytes"] == 0)
     waiting.until("its bytes are gone", lambda: full.store_blocks() == without)
     assert seeder.sent(torrent) > 0
 
-    other.unlink()
+    (disk / "filler").unlink()
     waiting.until("there is room again", lambda: reads(path, torrent))
     assert_same(path, torrent, "late.bin")
 
@@ -121,3 +102,121 @@ def reads(path: Path, torrent: Torrent) -> bool:
     """Whether the file can be read now."""
     with open(path, "rb", buffering=0) as stream:
         return read_once(stream.fileno(), torrent, path.name, 0) > 0
+
+
+# -- others fill it --------------------------------------------------------------------------------
+
+
+LARGE = 64 * MIB
+PART = 128 * KIB
+
+
+def cached_on(disk: Path, magnetfs: Callable[..., Magnetfs], *options: str) -> Magnetfs:
+    fs = magnetfs(*OPTIONS, *options, start=False)
+    fs.cache = disk / "cache"
+    return fs.start()
+
+
+@pytest.fixture(params=sorted(disks.DISKS))
+def large(folder: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """A disk of 64 MiB; torn down after the magnetfs that uses it."""
+    with disks.DISKS[request.param](folder / "large", LARGE) as path:
+        yield path
+
+
+def assert_there(fd: int, torrent: Torrent, length: int) -> None:
+    """What is in the store is read, from the store."""
+    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+    for offset in range(0, length, PART):
+        assert_part(fd, torrent, torrent.name, offset, min(PART, length - offset))
+
+
+def test_others_fill_the_disk_and_leave_it(
+    large: Path, magnetfs: Callable[..., Magnetfs], seeder: Seeder, torrents: TorrentMaker
+) -> None:
+    """What is there is read on, a download stops without an error and goes on by itself."""
+    fs = cached_on(large, magnetfs, "--fill", "torrent")
+    there = torrents.single("there.bin", 8 * MIB, seed=173)
+    coming = torrents.single("coming.bin", 32 * MIB, seed=174)
+    path = fs.add_torrent(there, seeder.seed(there)) / there.name
+    assert_same(path, there, there.name)
+    begun = fs.add_torrent(coming, seeder.seed(coming, upload_limit=8 * MIB)) / coming.name
+
+    def have() -> int:
+        return fs.torrent(coming.info_hash)["haveBytes"]
+
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        with open(begun, "rb", buffering=0) as stream:
+            assert stream.read(KIB) == coming.read(coming.name, 0, KIB)
+        waiting.until("it comes", lambda: have() >= 4 * MIB, 30)
+        filler = disks.fill(large)
+        stopped = waiting.settled("what came", have)
+        assert stopped < coming.length
+        assert_there(fd, there, there.length)
+        assert fs.torrent(coming.info_hash)["error"] is None
+        assert fs.torrent(there.info_hash)["progress"] == 1
+        # Whatever it had room for is right, and the rest is no error of the disk's.
+        with open(begun, "rb", buffering=0) as stream:
+            for offset in range(0, coming.length, MIB):
+                read_once(stream.fileno(), coming, coming.name, offset)
+        filler.unlink()
+        waiting.until("it goes on, and no one reads", lambda: have() == coming.length, 30)
+        assert_same(begun, coming, coming.name)
+        assert_there(fd, there, there.length)
+    finally:
+        os.close(fd)
+
+
+def test_a_player_waits_for_the_disk_and_plays_on(
+    large: Path, magnetfs: Callable[..., Magnetfs], seeder: Seeder, torrents: TorrentMaker
+) -> None:
+    """A film of more than the disk is played while others take all the room there is, bit by bit,
+    and give it back: it has right bytes or ENOSPC, and plays on when there is room."""
+    fs = cached_on(large, magnetfs)
+    film = torrents.single("played.bin", 96 * MIB, seed=175)
+    path = fs.add_torrent(film, seeder.seed(film)) / film.name
+    full = False
+    with open(path, "rb", buffering=0) as stream:
+        for offset in range(0, film.length, PART):
+            if offset == 16 * MIB:
+                filler = disks.fill(large)
+            got = read_once(stream.fileno(), film, film.name, offset)
+            if got == 0 and not full:
+                full = True
+                filler.unlink()
+            if got < PART:
+                waiting.until(
+                    "it plays on",
+                    lambda at=offset: read_once(stream.fileno(), film, film.name, at) == PART,
+                )
+    assert fs.status()["cache"]["evictedBytes"] > 0
+
+
+@pytest.fixture
+def user(folder: Path) -> Iterator[Path]:
+    """A folder that may take 12 MiB, on a larger disk."""
+    with disks.with_quota(folder / "quota", 12 * MIB) as path:
+        yield path
+
+
+def test_a_quota_is_as_a_full_disk(
+    user: Path, magnetfs: Callable[..., Magnetfs], seeder: Seeder, torrents: TorrentMaker
+) -> None:
+    """Its folder may take no more, though its disk has room: statvfs(3) knows nothing of it."""
+    fs = cached_on(user, magnetfs)
+    film = torrents.single("quota.bin", 24 * MIB, seed=176)
+    path = fs.add_torrent(film, seeder.seed(film)) / film.name
+    with open(path, "rb", buffering=0) as stream:
+        fd, at = stream.fileno(), 0
+        while at < film.length and (got := read_once(fd, film, film.name, at)):
+            at += got
+        assert at >= 4 * MIB
+        assert read_once(fd, film, film.name, at - PART) == PART, "what is there stays"
+        disks.set_quota(user, 64 * MIB)
+        # What failed to be written a moment ago may still be told to who reads it first.
+        for offset in range(0, film.length, PART):
+            waiting.until(
+                "it goes on", lambda at=offset: read_once(fd, film, film.name, at) == PART
+            )
+    assert_same(path, film, film.name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import time
 from pathlib import Path
 from typing import Callable, Iterator
 
@@ -13,13 +14,14 @@ import pytest
 from harness import processes, waiting
 from harness.library import AFTER_KILL, shown, states
 from harness.mount import Magnetfs, StartFailed, errno_name
-from harness.reading import assert_same
+from harness.reading import assert_same, read_exactly
 from harness.seeder import Seeder
 from harness.torrents import KIB, MIB, Torrent, TorrentMaker
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounts a disk: root only")
 
 DISK = 6 * MIB
+SAVED_S = 3.0  # the catalog is told of what changed every 2 s
 NEW = "a" * 40
 
 
@@ -112,6 +114,16 @@ def test_a_full_state_folder_refuses_and_loses_nothing(
     except OSError as problem:
         assert errno_name(problem.errno or 0) == "ENOSPC"
     assert set(states(fs)) == before
+    # Nor is pinned, or not any more, what would be so after the next start.
+    kept = max(before)
+    pinned = False
+    for _ in range(20):
+        try:
+            (fs.control / "cache").write_text(f"{'unpin' if pinned else 'pin'} {kept}\n")
+            pinned = not pinned
+        except OSError as problem:
+            assert errno_name(problem.errno or 0) == "ENOSPC"
+        assert fs.torrent(kept)["pinned"] is pinned
     # Reads go on.
     if film.info_hash in before:
         assert_same(path, film, film.name)
@@ -119,6 +131,7 @@ def test_a_full_state_folder_refuses_and_loses_nothing(
     filler.unlink()
     fs.start()
     assert set(states(fs)) == before
+    assert fs.torrent(kept)["pinned"] is pinned
     fs.add(NEW)
     fs.stop()
     fs.start()
@@ -163,6 +176,33 @@ def test_when_there_is_room_again_the_state_is_written_without_a_restart(
     seeder.kill()
     fs.start()
     assert_same(fs.directory(film) / film.name, film, film.name)
+
+
+def test_what_is_evicted_beside_a_full_state_folder_is_not_taken_for_there(
+    disk: Path, magnetfs: Callable[..., Magnetfs], torrents: TorrentMaker, seeder: Seeder
+) -> None:
+    """The catalog can't be told of it; then comes a kill. What it claims is looked at first."""
+    fs = magnetfs(
+        *("--read-timeout", "20", "--cache-size", "16M", "--min-free", "0"),
+        http=False,
+        start=False,
+        allow=["state folder|catalog", AFTER_KILL],
+    )
+    fs.state = disk / "state"
+    fs.start()
+    long = torrents.single("long.mkv", 48 * MIB, seed=1452)
+    path = fs.add_torrent(long, seeder.seed(long)) / long.name
+    with open(path, "rb", buffering=0) as stream:
+        assert read_exactly(stream.fileno(), 0, 8 * MIB) == long.read(long.name, 0, 8 * MIB)
+    time.sleep(SAVED_S)  # now the catalog claims those
+    filler = fill(disk)
+    assert_same(path, long, long.name)
+    assert fs.status()["cache"]["evictedBytes"] >= 24 * MIB
+    assert fs.stderr().count("state folder cannot be written") <= 1
+    fs.kill()
+    filler.unlink()
+    fs.start()
+    assert_same(path, long, long.name)
 
 
 def test_a_start_with_a_full_state_folder_says_so(

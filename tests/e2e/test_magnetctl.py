@@ -567,6 +567,11 @@ def test_a_wrong_command_line_is_2_and_says_what_is_right(fs: Magnetfs) -> None:
         ("usage: magnetctl add SOURCE", "add"),
         ("usage: magnetctl remove TORRENT", "remove"),
         ("usage: magnetctl export FILE", "export"),
+        ("usage: magnetctl pin TORRENT\\|FILE", "pin"),
+        ("takes a size such as 20G", "cache", "--size", "many"),
+        ("not less than 1M", "cache", "--size", "1048575"),
+        ("--size is no option of evict", "evict", "--size", "1G", NOBODY),
+        ("takes no argument, not 1", "cache", NOBODY),
         ("--all is no option of add", "add", "--all", NOBODY),
         ("takes one argument, not 2", "files", "a", "b"),
         ("takes no argument, not 1", "list", "a"),
@@ -576,7 +581,8 @@ def test_a_wrong_command_line_is_2_and_says_what_is_right(fs: Magnetfs) -> None:
 
 
 def test_each_command_has_help() -> None:
-    for command in ("add", "list", "status", "keep", "remove", "files", "wait", "export"):
+    commands = ["add", "list", "status", "keep", "remove", "files", "wait", "export"]
+    for command in [*commands, "cache", "evict", "pin", "unpin"]:
         texts = [
             subprocess.run(
                 [MAGNETCTL, *arguments], capture_output=True, text=True, timeout=10, check=True
@@ -586,13 +592,13 @@ def test_each_command_has_help() -> None:
         assert texts[0] == texts[1] == texts[2]
         assert texts[0].startswith(f"Usage: magnetctl [-m DIR] {command} ")
         assert "Exit status" in texts[0] and max(map(len, texts[0].splitlines())) <= 90
-        assert ("--json" in texts[0]) is (command in ("list", "status", "files"))
+        assert ("--json" in texts[0]) is (command in ("list", "status", "files", "cache"))
         assert ("--watch" in texts[0]) is (command == "status")
 
 
 def test_a_torrent_that_is_not_there(fs: Magnetfs, film: Torrent) -> None:
     fs.add(film.metainfo)
-    for command in ("status", "keep", "remove", "files", "wait"):
+    for command in ("status", "keep", "remove", "files", "wait", "evict", "pin", "unpin"):
         fails(fs, FAILED, "no torrent 'flim'.*did you mean 'film'\\?", command, "flim")
         fails(fs, FAILED, f"no torrent '{NOBODY}'.*magnetctl list", command, NOBODY)
     fails(fs, FAILED, "at least 6 digits", "remove", film.info_hash[:5])

@@ -104,7 +104,7 @@ def test_options_are_those_of_help(program: str, installed: Path) -> None:
 def test_commands_are_those_of_help(installed: Path) -> None:
     _, _, told = run(BIN / "magnetctl", "--help").partition("Commands:\n")
     commands = {same(GAP.split(line.strip())[0]) for line in told.split("\n\n")[0].splitlines()}
-    assert len(commands) == 8
+    assert len(commands) == 12
     assert set(items(installed / "magnetctl.1", "COMMANDS")) == commands
 
 

@@ -28,6 +28,13 @@ def read_exactly(fd: int, offset: int, length: int) -> bytes:
     return b"".join(parts)
 
 
+def assert_part(fd: int, torrent: Torrent, name: str, offset: int, length: int) -> None:
+    """Reads so much of an open file of the mount and compares every byte with the torrent's."""
+    got = read_exactly(fd, offset, length)
+    if got != torrent.read(name, offset, length):
+        raise AssertionError(f"{name}: differs within {length} bytes at {offset}")
+
+
 def assert_same(path: Path, torrent: Torrent, name: str) -> None:
     """Reads a file of the mount from start to end and compares every byte with the torrent's."""
     file = torrent.file(name)
@@ -35,9 +42,7 @@ def assert_same(path: Path, torrent: Torrent, name: str) -> None:
     try:
         assert os.fstat(fd).st_size == file.length
         for offset, length in iter_chunks(file.length):
-            got = read_exactly(fd, offset, length)
-            if got != torrent.read(name, offset, length):
-                raise AssertionError(f"{name}: differs within {length} bytes at {offset}")
+            assert_part(fd, torrent, name, offset, length)
         assert os.pread(fd, 1, file.length) == b""
     finally:
         os.close(fd)

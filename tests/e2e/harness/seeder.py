@@ -91,13 +91,15 @@ class Seeder:
         self._added.append(what)
         return self
 
-    def leech(self, torrent: Torrent, folder: Path) -> Seeder:
-        """Fetches all of it into folder, from whom connect() says. Returns itself."""
+    def leech(self, torrent: Torrent, folder: Path, download_limit: int = UNLIMITED) -> Seeder:
+        """Fetches all of it into folder, from whom connect() says, at so many bytes/s. Returns
+        itself."""
         self._ask(
             "leech",
             info_hash=torrent.info_hash,
             torrent=str(torrent.torrent_file),
             folder=str(folder),
+            download_limit=download_limit,
         )
         return self
 

@@ -11,6 +11,7 @@ import select
 import socket
 import sys
 import time
+from collections import Counter
 from typing import Any
 
 import libtorrent as lt
@@ -37,7 +38,8 @@ def open_session() -> lt.session:
             # Peers of many torrents dial at once; beyond this the kernel drops them.
             "listen_queue_size": 1000,
             "tick_interval": 100,
-            "alert_mask": lt.alert.category_t.status_notification,
+            "alert_mask": lt.alert.category_t.status_notification
+            | lt.alert.category_t.peer_notification,
         }
     )
 
@@ -49,6 +51,13 @@ class Seeder:
         wake.setblocking(False)
         self.session.set_alert_fd(wake.detach())
         self.handles: dict[str, Any] = {}
+        self.seen: Counter[str] = Counter()
+
+    def _alerts(self) -> list[Any]:
+        """Those that have come, counted."""
+        alerts = self.session.pop_alerts()
+        self.seen.update(type(alert).__name__ for alert in alerts)
+        return alerts
 
     def add(
         self,
@@ -82,12 +91,15 @@ class Seeder:
         self._wait_checked(handle, READY_S)
         return {}
 
-    def leech(self, info_hash: str, torrent: str, folder: str) -> dict[str, Any]:
+    def leech(
+        self, info_hash: str, torrent: str, folder: str, download_limit: int
+    ) -> dict[str, Any]:
         """Has nothing of it, and fetches all into that folder."""
         params = lt.add_torrent_params()
         params.ti = lt.torrent_info(torrent)
         params.save_path = folder
         params.flags &= ~(lt.torrent_flags.auto_managed | lt.torrent_flags.paused)
+        params.download_limit = download_limit
         self.handles[info_hash] = self.session.add_torrent(params)
         self._wait_checked(self.handles[info_hash], READY_S)
         return {}
@@ -100,20 +112,23 @@ class Seeder:
             # where it was.
             if select.select([self.alerts], [], [], 0.1)[0]:
                 self.alerts.recv(4096)
-            for alert in self.session.pop_alerts():
+            for alert in self._alerts():
                 if isinstance(alert, lt.torrent_checked_alert) and alert.handle == handle:
                     return
         raise TimeoutError("the torrent does not get ready")
 
     def listen(self, address: str, port: int) -> dict[str, Any]:
-        """port 0: any. The address is named: on 0.0.0.0 it could not reach peers on 127.0.0.1."""
-        self.session.apply_settings({"listen_interfaces": f"{address}:{port}"})
+        """port 0: any. The address is named: on 0.0.0.0 it could not reach peers on 127.0.0.1. It
+        dials from there, too: transmission-daemon tells peers apart by their addresses alone."""
+        self.session.apply_settings(
+            {"listen_interfaces": f"{address}:{port}", "outgoing_interfaces": address.strip("[]")}
+        )
         return {"port": self.session.listen_port()}
 
     def check(self, info_hash: str) -> dict[str, Any]:
         """Hashes all of it now. Unchecked, it does so piece by piece when it is first asked."""
         handle = self.handles[info_hash]
-        self.session.pop_alerts()
+        self._alerts()
         handle.force_recheck()
         self._wait_checked(handle, CHECK_S)
         return self.stats(info_hash)
@@ -134,8 +149,13 @@ class Seeder:
 
     def stats(self, info_hash: str) -> dict[str, Any]:
         status = self.handles[info_hash].status()
+        self._alerts()
         return {
             "sent": status.total_payload_upload,
+            "got": status.total_payload_download,
+            "failed": status.total_failed_bytes,
+            "failures": self.seen["hash_failed_alert"],
+            "bans": self.seen["peer_ban_alert"],
             "peers": status.num_peers,
             "seeding": bool(status.is_seeding),
             "error": status.errc.message() if status.errc.value() else None,

@@ -13,7 +13,8 @@ from harness import waiting
 from harness.ports import free_port
 from harness.torrents import Torrent
 
-SEEDING = 6  # TR_STATUS_SEED of its RPC
+DOWNLOADING = 4  # TR_STATUS_DOWNLOAD of its RPC
+SEEDING = 6  # TR_STATUS_SEED
 
 
 class Transmission:
@@ -120,6 +121,32 @@ class Transmission:
                 return entry["status"] == SEEDING and entry["percentDone"] == 1
         return False
 
+    def leech(self, torrent: Torrent, folder: Path) -> Transmission:
+        """Fetches all of it into folder, from whom dials it, which it can be at the return."""
+        folder.mkdir(exist_ok=True)
+        self.add(torrent.metainfo, folder)
+
+        def ready() -> bool:
+            found = self._rpc("torrent-get", fields=["hashString", "status"])["torrents"]
+            return any(
+                e["hashString"] == torrent.info_hash and e["status"] == DOWNLOADING for e in found
+            )
+
+        waiting.until(f"transmission-daemon wants {torrent.name}", ready)
+        return self
+
+    def stats(self, torrent: Torrent) -> dict[str, Any]:
+        """As Seeder.stats, as far as it knows."""
+        fields = ["hashString", "downloadedEver", "corruptEver", "uploadedEver", "percentDone"]
+        found = self._rpc("torrent-get", fields=fields)["torrents"]
+        each = next(e for e in found if e["hashString"] == torrent.info_hash)
+        return {
+            "sent": each["uploadedEver"],
+            "got": each["downloadedEver"],
+            "failed": each["corruptEver"],
+            "seeding": each["percentDone"] == 1,
+        }
+
     def fetch(self, torrent: Torrent) -> Transmission:
         """Adds the torrent by its info-hash alone."""
         self._rpc("torrent-add", filename=f"magnet:?xt=urn:btih:{torrent.info_hash}")
@@ -133,8 +160,7 @@ class Transmission:
         return False
 
     def sent(self, torrent: Torrent) -> int:
-        found = self._rpc("torrent-get", fields=["hashString", "uploadedEver"])["torrents"]
-        return next(e["uploadedEver"] for e in found if e["hashString"] == torrent.info_hash)
+        return self.stats(torrent)["sent"]
 
     def close(self) -> None:
         self._process.kill()
