@@ -121,12 +121,14 @@ def _columns(scenario: Scenario, results: Results, subjects: Sequence[str]) -> l
 
 
 def _limits(figures: Sequence[Figure]) -> list[list[str]]:
-    """What the medians are not to exceed, as a row; none where there is no such."""
-    if all(figure.limit is None for figure in figures):
+    """What the medians are not to exceed or fall below, as a row; none where there is no such."""
+    if all(figure.limit is None and figure.least is None for figure in figures):
         return []
     row = ["limit"]
     for figure in figures:
-        row.append(NOTHING if figure.limit is None else f"≤ {figure.limit:g}")
+        most = "" if figure.limit is None else f"≤ {figure.limit:g}"
+        least = "" if figure.least is None else f"≥ {figure.least:g}"
+        row.append(" ".join(filter(None, (least, most))) or NOTHING)
         if figure.ratio:
             row.append(NOTHING)
     return [row]

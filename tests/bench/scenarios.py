@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Callable
 
+from evicting import SEEDERS, TIMES, run_evict
 from faults import BAD_EACH, FAULT_LINK_MBIT, run_bad, run_frozen, run_gone
 from player import PLAYER_LINK_MBIT, PLAYER_RATE_MBIT, run_player
 from library import FEW, FILES, run_library, run_wake
@@ -34,6 +35,7 @@ class Figure:
     ratio: bool = False  # also as a multiple of the reference's figure in the same round
     most: bool = False  # the maximum of all is what counts, not the median
     limit: float | None = None  # what the median is not to exceed
+    least: float | None = None  # what it is not to fall below
 
 
 @dataclass(frozen=True)
@@ -322,5 +324,19 @@ SCENARIOS = (
             Figure("stop", "stop, s", 2, limit=2),
         ),
         lambda plan: 240,
+    ),
+    Scenario(
+        "evict",
+        f"A file of {TIMES} times the cache, read in order as fast as it goes, from {SEEDERS} seeders,"
+        " 1 MiB pieces; and the same with a cache that evicts nothing. Rates from the add on.",
+        run_evict,
+        ("mount",),
+        (
+            Figure("alone", "large cache, MB/s", 0),
+            Figure("beside", "evicting, MB/s", 0),
+            Figure("share", "evicting / large", 2, least=0.9),
+            Figure("evicted", "evicted, MB", 0),
+        ),
+        lambda plan: 120 + plan.evict / 2e6,
     ),
 )

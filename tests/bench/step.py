@@ -51,6 +51,7 @@ class Plan:
     idle_s: float = 10.0
     awake: int = 100
     wakes: int = 10
+    evict: int = 1 << 30
 
     @staticmethod
     def quick() -> Plan:
@@ -83,6 +84,7 @@ class Plan:
             idle_s=2.0,
             awake=10,
             wakes=3,
+            evict=160 * MIB,
         )
 
 

@@ -27,6 +27,8 @@ BURST = "32k"
 BURST_BYTES = 32 * 1024
 QUEUE = "400ms"
 
+SEED_HOSTS = (1, 3, 4)  # 2 is the client
+
 QUIET = (
     *("--set", "enable_dht=0"),
     *("--set", "enable_lsd=0"),
@@ -74,7 +76,7 @@ class Namespaces(Network):
         with namespaces.joined() as self._far:
             run("ip", "link", "add", "near", "type", "veth", "peer", "name", "far")
             run("ip", "link", "set", "far", "netns", self._far.path)
-            for number in range(2):
+            for number in range(len(SEED_HOSTS)):
                 address = self.seed_address(number) + "/24"
                 self._far.run("ip", "address", "add", address, "dev", "far")
             run("ip", "address", "add", self.client + "/24", "dev", "near")
@@ -86,7 +88,7 @@ class Namespaces(Network):
             self.limit(None)
 
     def seed_address(self, number: int) -> str:
-        return f"10.77.0.{(1, 3)[number]}"
+        return f"10.77.0.{SEED_HOSTS[number]}"
 
     def seed_command(self) -> list[str]:
         return self._far.command()
