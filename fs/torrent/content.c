@@ -10,6 +10,7 @@
 #include <utlist.h>
 
 #include "torrent/filling.h"
+#include "torrent/linger.h"
 #include "torrent/parked.h"
 #include "torrent/returning.h"
 #include "torrent/wishes.h"
@@ -213,7 +214,7 @@ int torrent_drop_content(struct torrent *t, struct content *ret)
                 r = -EBUSY;
         if (r == 0) {
                 filling_end(t);
-                parked_linger_end(t);
+                linger_end(t);
                 returning_expire(t, UINT64_MAX);
                 if (t->waiting.taken > 0)
                         (void)wishes_change(t, t->waiting.taken - 1, PRIORITY_LEAST, PRIORITY_NONE);

@@ -11,6 +11,7 @@
 
 #include "common/clock.h"
 #include "torrent/filling.h"
+#include "torrent/linger.h"
 #include "torrent/parked.h"
 #include "torrent/returning.h"
 #include "torrent/threads.h"
@@ -149,7 +150,7 @@ void handle_close(struct handle *h)
         returning_leave(t, &h->layout, &h->reader, clock_ms());
         DL_DELETE(t->open, h);
         if (!t->open)
-                parked_linger_closed(t);
+                linger_closed(t);
         wishes_tell(t);
         pthread_mutex_unlock(&t->lock);
 
@@ -293,7 +294,7 @@ static int read_missing(struct handle *h, uint64_t off, size_t len, uint32_t fir
         r = h->error ? -h->error : refusal(t);
         if (r < 0) {
                 if (t->state != TORRENT_GONE && is_stalled(t))
-                        parked_refuse(t, missing);
+                        linger_refused(t, missing);
                 return r;
         }
         /* Who polls takes what there is, so a watch is for one piece. */

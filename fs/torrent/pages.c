@@ -9,6 +9,7 @@
  * ahead; programs call sendfile and splice again; a mapping whose page still does not come has
  * SIGBUS. The next in the kernel's queue for a page's lock may be passed over some times, so for a
  * moment the reads that come back are looked at with each tick. */
+#include "torrent/linger.h"
 #include "torrent/parked.h"
 
 #include <errno.h>
@@ -75,7 +76,7 @@ static void end_reads_of(struct torrent *t, uint64_t inode, uint64_t now)
         DL_FOREACH_SAFE (t->waiting.list, p, tmp) {
                 if (!p->whole || p->handle->inode != inode)
                         continue;
-                parked_linger(t, p);
+                linger_read(t, p);
                 parked_settle(t, p, EINTR, &answer);
         }
         parked_unlock_and_answer(t, answer);

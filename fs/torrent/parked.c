@@ -10,6 +10,7 @@
 
 #include "common/clock.h"
 #include "torrent/filling.h"
+#include "torrent/linger.h"
 #include "torrent/returning.h"
 #include "torrent/room.h"
 #include "torrent/wishes.h"
@@ -22,9 +23,6 @@ enum { YIELD_MS = 30000 };
 /* A piece that is taken because it was offered is given up for another when nothing of it came for
  * so long. */
 enum { OFFER_MS = 5000 };
-/* A read that comes back for its piece within this time goes on waiting where it was interrupted: a
- * program with a timer's signal each second would never see its read time out. */
-enum { COME_BACK_MS = 1000 };
 /* A read that fills the page cache for a thread of which nothing can be known, and which has a
  * signal, is answered after this time: the signal may be a deadly one. */
 enum { UNSEEN_MS = 1500 };
@@ -48,81 +46,11 @@ static size_t in_hand(const struct parked *p)
 /* Time-outs count by piece, whatever the reads that wait for it do. */
 static void wait_for(struct want *want, struct parked *p, uint64_t now)
 {
-        if (!want->parked && (want->waited_ms == 0 || now > want->left_ms + COME_BACK_MS))
+        if (!want->parked && (want->waited_ms == 0 || now > want->left_ms + LINGER_MS))
                 want->waited_ms = now;
         p->waits_for = want->piece;
         p->since_ms = now;
         DL_APPEND2(want->parked, p, pprev, pnext);
-}
-
-/* ---- pieces that go on being wanted for a moment ---- */
-
-static struct lingering *lingering(struct torrent *t, uint32_t piece)
-{
-        for (unsigned i = 0; i < t->waiting.n_lingering; i++)
-                if (t->waiting.lingering[i].piece == piece)
-                        return &t->waiting.lingering[i];
-        return NULL;
-}
-
-/* When there are too many at once the piece just loses its rank until the read is back. */
-static void linger(struct torrent *t, uint32_t piece, bool refused)
-{
-        struct lingering *l = lingering(t, piece);
-
-        if (!l) {
-                if (t->waiting.n_lingering == LINGER_MAX ||
-                    wishes_change(t, piece, PRIORITY_NONE, PRIORITY_BLOCKED) == -ENOMEM)
-                        return;
-                l = &t->waiting.lingering[t->waiting.n_lingering++];
-                l->piece = piece;
-                l->refused = false;
-        }
-        l->refused |= refused;
-        l->until_ms = clock_ms() + COME_BACK_MS;
-}
-
-void parked_linger(struct torrent *t, const struct parked *p)
-{
-        if (p->outcome == 0) /* else it waits for nothing but to be armed */
-                linger(t, p->waits_for, false);
-}
-
-void parked_refuse(struct torrent *t, uint32_t piece)
-{
-        linger(t, piece, true);
-}
-
-static void linger_end(struct torrent *t, struct lingering *l)
-{
-        uint32_t piece = l->piece;
-        struct want *want;
-
-        *l = t->waiting.lingering[--t->waiting.n_lingering];
-        (void)wishes_change(t, piece, PRIORITY_BLOCKED, PRIORITY_NONE);
-        want = wants_find(&t->wants, piece);
-        if (want && !want->parked && want->urgent)
-                wants_urgent(&t->wants, want, false);
-}
-
-void parked_linger_closed(struct torrent *t)
-{
-        for (unsigned i = t->waiting.n_lingering; i-- > 0;)
-                if (!t->waiting.lingering[i].refused)
-                        linger_end(t, &t->waiting.lingering[i]);
-}
-
-void parked_linger_end(struct torrent *t)
-{
-        while (t->waiting.n_lingering > 0)
-                linger_end(t, &t->waiting.lingering[0]);
-}
-
-static void linger_check(struct torrent *t, uint64_t now)
-{
-        for (unsigned i = t->waiting.n_lingering; i-- > 0;)
-                if (now >= t->waiting.lingering[i].until_ms)
-                        linger_end(t, &t->waiting.lingering[i]);
 }
 
 /* ---- the life of a parked read ---- */
@@ -137,7 +65,7 @@ static void leave_piece(struct torrent *t, struct parked *p)
         if (want->parked)
                 return;
         want->left_ms = clock_ms();
-        if (want->urgent && !lingering(t, p->waits_for))
+        if (want->urgent && !linger_has(t, p->waits_for))
                 wants_urgent(&t->wants, want, false);
 }
 
@@ -435,8 +363,7 @@ void parked_piece_passed(struct torrent *t, uint32_t piece)
                         if (lacks_room(t, next))
                                 parked_settle(t, p, ENOSPC, &answer);
                 }
-                if (lingering(t, piece))
-                        linger_end(t, lingering(t, piece));
+                linger_passed(t, piece);
                 /* If nobody but those who waited wanted it, it went with the last of them. */
                 want = wants_find(&t->wants, piece);
                 if (want)
@@ -541,7 +468,7 @@ void parked_tick(struct torrent *t, uint64_t now)
 
         (void)room_take(t);
         pthread_mutex_lock(&t->lock);
-        linger_check(t, now);
+        linger_tick(t, now);
         returning_expire(t, now);
         filling_run(t, false);
         take_offer(t, now);
@@ -574,7 +501,7 @@ void parked_tick(struct torrent *t, uint64_t now)
                                 t->waiting.stalled_ms = now;
                         parked_settle(t, p, no_room ? ENOSPC : EIO, &answer);
                 } else if (p->whole && p->poked && p->tid <= 0 && now >= p->asked_ms + UNSEEN_MS) {
-                        parked_linger(t, p);
+                        linger_read(t, p);
                         parked_settle(t, p, EINTR, &answer);
                 } else if (!want->urgent && is_overdue(t, p, now)) {
                         hurry(t, p, want);
@@ -611,7 +538,7 @@ void parked_release(struct torrent *t, int err, struct parked **answer)
         DL_FOREACH_SAFE (t->waiting.list, p, tmp) {
                 parked_settle(t, p, err, answer);
         }
-        parked_linger_end(t);
+        linger_end(t);
 }
 
 void parked_release_all(struct torrent *t, int err)

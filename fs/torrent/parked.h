@@ -77,17 +77,6 @@ void parked_remove(struct torrent *t, struct parked *p);
 /* Ends p with outcome, an errno or OUTCOME_DATA, and puts it on the list answer, unless its request
  * must not be answered yet. */
 void parked_settle(struct torrent *t, struct parked *p, int outcome, struct parked **answer);
-/* The program that p is of is likely to ask for the same again at once: its piece goes on being
- * wanted for a moment as if p still waited. Before parked_settle. */
-void parked_linger(struct torrent *t, const struct parked *p);
-/* A read that misses the piece fails at once, as nothing comes from the swarm. Its program may well
- * open the file, read and close it again and again: the first block that comes ends that, so the
- * piece goes on being wanted for a moment, whoever closes the file. */
-void parked_refuse(struct torrent *t, uint32_t piece);
-/* No file is open any more: none of the pieces of parked_linger goes on being wanted, or none at
- * all. */
-void parked_linger_closed(struct torrent *t);
-void parked_linger_end(struct torrent *t);
 /* Settles all with err (> 0), and puts them on the list answer; no piece lingers any more. */
 void parked_release(struct torrent *t, int err, struct parked **answer);
 /* Tells the session what changed, unlocks t, then answers the reads and wakes the polls on the

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* parked_signals.c: parked reads that end as their thread is interrupted, or is gone. */
+#include "torrent/linger.h"
 #include "torrent/parked.h"
 
 #include <errno.h>
@@ -15,7 +16,7 @@ static void end_read(struct torrent *t, uint64_t id, bool comes_back)
         HASH_FIND(hh, t->waiting.by_id, &id, sizeof id, p);
         if (p) {
                 if (comes_back)
-                        parked_linger(t, p);
+                        linger_read(t, p);
                 parked_settle(t, p, EINTR, &answer);
         }
         parked_unlock_and_answer(t, answer);

@@ -118,7 +118,7 @@ struct handle;
  * waited: a program whose call was interrupted calls again at once. */
 struct lingering {
         uint32_t piece;
-        bool refused; /* the read did not wait at all, see parked_refuse: also when it is closed */
+        bool refused; /* the read did not wait at all, see linger_refused: also when it is closed */
         uint64_t until_ms;
 };
 enum { LINGER_MAX = 16 };
