@@ -379,7 +379,6 @@ void evict_make_room(struct torrent *t, bool blocked)
         uint64_t bytes = t->summary.piece_length, most = e->room_awaited;
 
         bytes += bytes / MAP_SHARE + MAP_BYTES; /* with what the file system takes besides */
-
         while (bytes > most && !atomic_compare_exchange_weak(&e->room_awaited, &most, bytes))
                 ;
         if (blocked)
