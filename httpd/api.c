@@ -50,7 +50,7 @@ static int problem(struct request *rq, int status, const char *headers, const ch
 {
         cJSON *json = cJSON_CreateObject();
 
-        log_debug("%s %s: %d: %s", rq->info->request_method, rq->path, status, detail);
+        log_debug("%s %s: %d: %s", rq->method, rq->path, status, detail);
         cJSON_AddStringToObject(json, "type", "about:blank");
         cJSON_AddStringToObject(json, "title", mg_get_response_code_text(NULL, status));
         cJSON_AddNumberToObject(json, "status", status);
@@ -138,8 +138,7 @@ int api_problem_errno(struct request *rq, int error, const char *format, ...)
                 if (errno_answers[i].error == -error)
                         a = errno_answers[i];
         if (a.status == 500 && error != CLIENT_GONE)
-                log_warning_errno(error, "%s %s: %s: %m", rq->info->request_method, rq->path,
-                                  what ? what : "");
+                log_warning_errno(error, "%s %s: %s: %m", rq->method, rq->path, what ? what : "");
         return api_problem(rq, a.status, a.headers, "%s%s%s", what ? what : "Out of memory",
                            a.reason ? ": " : "", a.reason ? a.reason : "");
 }

@@ -144,8 +144,9 @@ int main(int argc, char **argv)
         s.address = o.address;
         s.port = o.port;
         s.client_timeout_ms = (uint64_t)o.client_timeout_s * 1000;
-        s.streams.limit = o.streams;
-        s.waits.limit = SERVER_WAITS;
+        s.streams = (struct slots){.limit = o.streams, .name = "streams"};
+        s.waits = (struct slots){.limit = SERVER_WAITS, .name = "requests that wait"};
+        s.listeners = (struct slots){.limit = SERVER_LISTENERS, .name = "listeners"};
 
         r = open_signals(&signals);
         if (r < 0) {

@@ -23,9 +23,9 @@ const char *request_header(const struct request *rq, const char *name, unsigned 
         const char *value = NULL;
         unsigned count = 0;
 
-        for (int i = 0; i < rq->info->num_headers; i++)
-                if (strcasecmp(rq->info->http_headers[i].name, name) == 0) {
-                        value = rq->info->http_headers[i].value;
+        for (unsigned i = 0; i < rq->field_count; i++)
+                if (strcasecmp(rq->fields[i].name, name) == 0) {
+                        value = rq->fields[i].value;
                         count++;
                 }
         if (ret_count)
@@ -36,9 +36,9 @@ const char *request_header(const struct request *rq, const char *name, unsigned 
 struct guard_request request_guard(const struct request *rq)
 {
         struct guard_request g = {
-                .header_count = (size_t)rq->info->num_headers,
-                .header_max = MG_MAX_HEADERS,
-                .port = (uint16_t)rq->info->server_port,
+                .header_count = rq->field_count,
+                .header_max = REQUEST_FIELDS_MAX,
+                .port = rq->port,
         };
 
         g.host = request_header(rq, "Host", &g.host_count);
@@ -103,16 +103,15 @@ int request_body(struct request *rq, size_t max, char **ret, size_t *ret_len)
         request_header(rq, "Transfer-Encoding", &coding_count);
         /* RFC 9112 §6.3: a length may be insisted on, and one given twice or besides a coding is an
          * attack. */
-        if (length_count != 1 || coding_count > 0 || rq->info->content_length < 0)
+        if (length_count != 1 || coding_count > 0 || rq->content_length < 0)
                 return -ENODATA;
-        if ((unsigned long long)rq->info->content_length > max)
+        if ((unsigned long long)rq->content_length > max)
                 return -EFBIG;
-        len = (size_t)rq->info->content_length;
+        len = (size_t)rq->content_length;
         body = malloc(len + 1);
         if (!body)
                 return -ENOMEM;
-        if (len > 0 && expect && strcasecmp(expect, "100-continue") == 0 &&
-            strcmp(rq->info->http_version, "1.1") == 0) {
+        if (len > 0 && expect && strcasecmp(expect, "100-continue") == 0 && rq->minor >= 1) {
                 r = client_send(&rq->client, go_on, strlen(go_on));
                 if (r < 0)
                         return r;

@@ -5,19 +5,32 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "client.h"
 #include "guard.h"
 #include "server.h"
 
 struct mg_connection;
-struct mg_request_info;
+
+/* As many as civetweb keeps; it drops what comes after them. */
+enum { REQUEST_FIELDS_MAX = 64 };
+
+/* A header field: as it came, but for white space around its value. */
+struct request_field {
+        const char *name, *value;
+};
 
 struct request {
         /* set once, before the handler is called */
         struct server *server;
         struct mg_connection *connection; /* civetweb's; for the body only */
-        const struct mg_request_info *info;
+        const char *method;               /* case-sensitive, RFC 9110 §9.1 */
+        unsigned minor;                   /* of HTTP/1.minor */
+        uint16_t port;                    /* of ours, at which it came in */
+        int64_t content_length;           /* -1: none, or malformed */
+        struct request_field fields[REQUEST_FIELDS_MAX];
+        unsigned field_count;
         const char *path;  /* raw, begins with '/' */
         const char *query; /* raw, without '?'; NULL: none */
         bool head;         /* a HEAD: no body in the answer */

@@ -21,6 +21,11 @@ enum route_flags {
         ROUTE_CHANGES = 1 << 0, /* no page of another site may ask for it */
         ROUTE_MOUNT = 1 << 1,   /* makes calls on the mount */
         ROUTE_HEAD = 1 << 2,    /* answers HEAD as it answers GET */
+        /* What it takes a place of while it runs (server.h); without any of these it is soon done.
+         */
+        ROUTE_WAITS = 1 << 3,   /* may wait for the swarm */
+        ROUTE_STREAMS = 1 << 4, /* sends a file; a HEAD of it only waits */
+        ROUTE_LISTENS = 1 << 5, /* goes on for as long as the client listens */
 };
 
 struct route {
@@ -37,11 +42,11 @@ static int show_health(struct request *rq, const struct route_match *match);
 
 static const struct route routes[] = {
         {"GET", "/", ROUTE_HEAD, show_index, "This list"},
-        {"GET", "/add/*", ROUTE_CHANGES | ROUTE_MOUNT, torrents_add_link,
+        {"GET", "/add/*", ROUTE_CHANGES | ROUTE_MOUNT | ROUTE_WAITS, torrents_add_link,
          "Add a magnet or an info-hash and list its files; ?keep=1 keeps it"},
         {"GET", "/torrents", ROUTE_MOUNT | ROUTE_HEAD, torrents_list,
          "All torrents with state and progress"},
-        {"POST", "/torrents", ROUTE_CHANGES | ROUTE_MOUNT, torrents_add_body,
+        {"POST", "/torrents", ROUTE_CHANGES | ROUTE_MOUNT | ROUTE_WAITS, torrents_add_body,
          "Add a magnet (text or JSON) or a .torrent and list its files"},
         {"GET", "/torrents/{hash}", ROUTE_MOUNT | ROUTE_HEAD, torrents_show, "One torrent"},
         {"DELETE", "/torrents/{hash}", ROUTE_CHANGES | ROUTE_MOUNT, torrents_remove,
@@ -50,9 +55,9 @@ static const struct route routes[] = {
          "Keep a torrent"},
         {"DELETE", "/torrents/{hash}/keep", ROUTE_CHANGES | ROUTE_MOUNT, torrents_unkeep,
          "Let a torrent go when it is idle"},
-        {"GET", "/stream/{hash}", ROUTE_MOUNT | ROUTE_HEAD, stream_largest,
+        {"GET", "/stream/{hash}", ROUTE_MOUNT | ROUTE_HEAD | ROUTE_STREAMS, stream_largest,
          "The largest media file"},
-        {"GET", "/stream/{hash}/*", ROUTE_MOUNT | ROUTE_HEAD, stream_file,
+        {"GET", "/stream/{hash}/*", ROUTE_MOUNT | ROUTE_HEAD | ROUTE_STREAMS, stream_file,
          "A file by its path, or by its bare name if that is unique"},
         {"GET", "/healthz", ROUTE_HEAD, show_health, "Whether the mount answers"},
 };
@@ -163,8 +168,7 @@ static enum match_result match_pattern(const char *pattern, const char *path,
 
 static bool is_method(const struct request *rq, const struct route *route)
 {
-        return strcmp(rq->info->request_method, route->method) == 0 ||
-               (rq->head && route->flags & ROUTE_HEAD);
+        return strcmp(rq->method, route->method) == 0 || (rq->head && route->flags & ROUTE_HEAD);
 }
 
 /* Adds a method to an Allow header's value, once. */
@@ -182,9 +186,35 @@ static int wrong_method(struct request *rq, const char *allowed)
         char header[ALLOW_MAX + 16];
 
         snprintf(header, sizeof header, "Allow: %s\r\n", allowed);
-        if (strcmp(rq->info->request_method, "OPTIONS") == 0)
+        if (strcmp(rq->method, "OPTIONS") == 0)
                 return request_answer(rq, 204, header, NULL, NULL, 0);
         return api_problem(rq, 405, header, "Only %s can be asked of this", allowed);
+}
+
+/* Whose places a request takes; NULL: of none, it is soon done. A HEAD waits at most for metadata
+ * and sends no file. */
+static struct slots *places(const struct request *rq, const struct route *route)
+{
+        if (route->flags & ROUTE_STREAMS)
+                return rq->head ? &rq->server->waits : &rq->server->streams;
+        if (route->flags & ROUTE_LISTENS)
+                return &rq->server->listeners;
+        return route->flags & ROUTE_WAITS ? &rq->server->waits : NULL;
+}
+
+static int run_in_place(struct request *rq, const struct route *route,
+                        const struct route_match *match)
+{
+        struct slots *slots = places(rq, route);
+        int status;
+
+        if (slots && !slots_take(slots))
+                return api_problem(rq, 503, API_RETRY_SOON, "All %u places for %s are taken",
+                                   slots->limit, slots->name);
+        status = route->handler(rq, match);
+        if (slots)
+                slots_give(slots);
+        return status;
 }
 
 static int run(struct request *rq, const struct route *route, enum match_result result,
@@ -210,7 +240,7 @@ static int run(struct request *rq, const struct route *route, enum match_result 
                 return api_problem(rq, 404, NULL, "No files available: this is no info-hash");
         if (route->flags & ROUTE_MOUNT && health_is_stuck(rq->server->health))
                 return api_problem(rq, 503, API_RETRY_SOON, "The mount does not answer");
-        return route->handler(rq, match);
+        return run_in_place(rq, route, match);
 }
 
 int routes_dispatch(struct request *rq)
@@ -224,7 +254,7 @@ int routes_dispatch(struct request *rq)
         case GUARD_BAD_HEADERS:
                 return api_problem(rq, 400, NULL,
                                    "The request needs one Host header and less than %d headers",
-                                   MG_MAX_HEADERS);
+                                   REQUEST_FIELDS_MAX);
         default:
                 return api_problem(
                         rq, 421, NULL,

@@ -65,8 +65,17 @@ static int init_request(struct request *rq, struct mg_connection *connection)
         *rq = (struct request){
                 .server = s,
                 .connection = connection,
-                .info = info,
+                .method = info->request_method ? info->request_method : "-",
+                .minor = info->http_version && strcmp(info->http_version, "1.0") == 0 ? 0 : 1,
+                .port = (uint16_t)info->server_port,
+                .content_length = info->content_length,
+                .path = info->local_uri_raw ? info->local_uri_raw : "-",
+                .query = info->query_string,
         };
+        rq->head = strcmp(rq->method, "HEAD") == 0;
+        for (int i = 0; i < info->num_headers && i < REQUEST_FIELDS_MAX; i++)
+                rq->fields[rq->field_count++] = (struct request_field){
+                        .name = info->http_headers[i].name, .value = info->http_headers[i].value};
         return client_init(&rq->client, info->remote_addr, (uint16_t)info->remote_port,
                            (uint16_t)info->server_port, s->wake_fd, s->client_timeout_ms);
 }
@@ -82,9 +91,6 @@ static int handle(struct mg_connection *connection)
                 log_debug_errno(r, "A client left before its request was handled: %m");
                 return 499; /* for civetweb's log only: nobody is there */
         }
-        rq.path = rq.info->local_uri_raw;
-        rq.query = rq.info->query_string;
-        rq.head = strcmp(rq.info->request_method, "HEAD") == 0;
         atomic_fetch_add(&rq.server->active, 1);
         status = routes_dispatch(&rq);
         atomic_fetch_sub(&rq.server->active, 1);
@@ -94,13 +100,13 @@ static int handle(struct mg_connection *connection)
 /* Called for what civetweb refuses by itself: there is no request then, only a connection. */
 static int handle_error(struct mg_connection *connection, int status, const char *message)
 {
-        static const struct mg_request_info nothing = {.request_method = "-"};
         struct request rq;
 
         if (init_request(&rq, connection) < 0)
                 return 0;
-        rq.info = &nothing;
-        rq.path = "-";
+        rq.field_count = 0;
+        rq.method = rq.path = "-";
+        rq.head = false;
         if (status == 413) /* it means the head; RFC 6585 §5 */
                 status = 431;
         api_problem(&rq, status, NULL, "%s", message);

@@ -15,6 +15,8 @@
 
 /* Requests that wait for metadata, and so hold a thread for minutes. */
 enum { SERVER_WAITS = 64 };
+/* Clients that listen to events. */
+enum { SERVER_LISTENERS = 32 };
 /* Threads besides those that wait or stream, so that the API always answers. */
 enum { SERVER_API_THREADS = 16 };
 /* With fewer threads than this, one for each kind, there is no use in serving. */
@@ -23,7 +25,8 @@ enum { SERVER_THREADS_MIN = 3 };
 /* A count of what may run at the same time. */
 struct slots {
         _Atomic unsigned used;
-        unsigned limit; /* set once */
+        unsigned limit;   /* set once */
+        const char *name; /* set once: what they are for, in the plural */
 };
 
 /* Takes one of the slots; false: none is left. Any thread; never blocks. */
@@ -47,7 +50,7 @@ struct server {
         struct mg_context *civetweb;
 
         /* atomic */
-        struct slots streams, waits;
+        struct slots streams, waits, listeners;
         _Atomic unsigned active; /* requests being handled */
         atomic_bool stopping;
 };

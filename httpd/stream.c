@@ -248,23 +248,9 @@ static int answer(struct request *rq, const char *hash, char *path)
         return status;
 }
 
-/* A HEAD waits at most for metadata and sends no file, so it takes no stream's place. */
-static int answer_in_slot(struct request *rq, const char *hash, char *path)
-{
-        struct slots *slots = rq->head ? &rq->server->waits : &rq->server->streams;
-        int status;
-
-        if (!slots_take(slots))
-                return api_problem(rq, 503, API_RETRY_SOON, "All %u %s are in use", slots->limit,
-                                   rq->head ? "places for requests that wait" : "streams");
-        status = answer(rq, hash, path);
-        slots_give(slots);
-        return status;
-}
-
 int stream_largest(struct request *rq, const struct route_match *match)
 {
-        return answer_in_slot(rq, match->hash, NULL);
+        return answer(rq, match->hash, NULL);
 }
 
 int stream_file(struct request *rq, const struct route_match *match)
@@ -279,5 +265,5 @@ int stream_file(struct request *rq, const struct route_match *match)
                 return api_problem_errno(rq, r, "Cannot read the path");
         if (!uri_path_is_clean(path))
                 return api_problem(rq, 404, NULL, "No files available: no file has such a path");
-        return answer_in_slot(rq, match->hash, path);
+        return answer(rq, match->hash, path);
 }

@@ -17,16 +17,6 @@
 /* A magnet with a hundred trackers has some 10 KiB; civetweb's limit of a GET is 64 KiB. */
 #define LINK_MAX (128u << 10)
 
-/* Takes one of the places for requests that wait; false: there was none, which was answered. */
-static bool take_wait(struct request *rq)
-{
-        if (slots_take(&rq->server->waits))
-                return true;
-        api_problem(rq, 503, API_RETRY_SOON, "Too many requests are waiting for metadata (%u)",
-                    rq->server->waits.limit);
-        return false;
-}
-
 /* Why a torrent has no metadata, as its status tells it. NULL: unknown. The caller frees it. */
 static char *failure(struct request *rq, const char *hash)
 {
@@ -127,7 +117,7 @@ static int parse_answer(const char *answer, char hash[static INFO_HASH_MAX], cha
         return r;
 }
 
-/* Adds and answers with the files. The caller holds a place for requests that wait. */
+/* Adds and answers with the files. */
 static int add(struct request *rq, bool keep, const char *data, size_t len, const char *what)
 {
         _cleanup_free_ char *answer = NULL, *why = NULL;
@@ -168,18 +158,14 @@ int torrents_add_link(struct request *rq, const struct route_match *match)
 {
         _cleanup_free_ char *link = NULL;
         bool keep;
-        int r, status;
+        int r;
 
         r = uri_add_target(match->rest, rq->query, &link, &keep);
         if (r == -EINVAL)
                 return bad_link(rq);
         if (r < 0)
                 return api_problem_errno(rq, r, "Cannot add the magnet");
-        if (!take_wait(rq))
-                return 503;
-        status = add_link(rq, keep, link);
-        slots_give(&rq->server->waits);
-        return status;
+        return add_link(rq, keep, link);
 }
 
 static int add_json(struct request *rq, bool keep, const char *body)
@@ -216,7 +202,7 @@ static int body_problem(struct request *rq, int error, size_t max)
         }
 }
 
-static int add_body(struct request *rq)
+int torrents_add_body(struct request *rq, const struct route_match *match)
 {
         bool torrent = request_is_type(rq, "application/x-bittorrent");
         bool json = request_is_type(rq, "application/json");
@@ -229,6 +215,7 @@ static int add_body(struct request *rq)
         _cleanup_free_ char *body = NULL;
         int r;
 
+        (void)match;
         if (!torrent && !json && !text)
                 return api_problem(
                         rq, 415, NULL,
@@ -247,18 +234,6 @@ static int add_body(struct request *rq)
         if (json)
                 return add_json(rq, keep, body);
         return uri_is_line(body) ? add_link(rq, keep, body) : bad_link(rq);
-}
-
-int torrents_add_body(struct request *rq, const struct route_match *match)
-{
-        int status;
-
-        (void)match;
-        if (!take_wait(rq))
-                return 503;
-        status = add_body(rq);
-        slots_give(&rq->server->waits);
-        return status;
 }
 
 int torrents_list(struct request *rq, const struct route_match *match)
