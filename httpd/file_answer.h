@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: MIT */
+/* file_answer.h: answers a GET or HEAD with one file of a torrent: conditions, ranges, head and
+ * bytes (RFC 9110). Which file is meant is stream.h's. */
+#ifndef HTTPD_FILE_ANSWER_H
+#define HTTPD_FILE_ANSWER_H
+
+#include "request.h"
+
+/* Answers with the file at path below the directory of the torrent hash, or with the problem that
+ * it has. A HEAD opens nothing and reads nothing. Blocks for as long as the client takes bytes and
+ * stays while the swarm has none. Returns the status it sent. */
+int file_answer(struct request *rq, const char *hash, const char *path);
+
+#endif
