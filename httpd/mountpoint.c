@@ -146,15 +146,26 @@ open_control(const struct mountpoint *m, int flags, int *ret_fd, const char *for
         return open_below(root, path, flags, ret_fd);
 }
 
+int mountpoint_file_wait(int fd, struct client *c, unsigned *tries, int64_t timeout_ms)
+{
+        int r;
+
+        if ((*tries)++ >= SPURIOUS_FREE) {
+                r = client_wait(c, -1, 0, SPURIOUS_PAUSE);
+                if (r != -ETIMEDOUT)
+                        return r;
+        }
+        return client_wait(c, fd, POLLIN, timeout_ms);
+}
+
 /* read() that waits in poll() with the client; without a client (NULL) it does not wait. timeout_ms
  * negative: none. */
-static ssize_t read_waiting(int fd, struct client *c, void *buf, size_t len, off_t offset,
-                            int64_t timeout_ms)
+static ssize_t read_waiting(int fd, struct client *c, void *buf, size_t len, int64_t timeout_ms)
 {
-        unsigned spurious = 0;
+        unsigned tries = 0;
 
         for (;;) {
-                ssize_t n = offset < 0 ? read(fd, buf, len) : pread(fd, buf, len, offset);
+                ssize_t n = read(fd, buf, len);
                 int r;
 
                 if (n >= 0)
@@ -163,13 +174,7 @@ static ssize_t read_waiting(int fd, struct client *c, void *buf, size_t len, off
                         continue;
                 if (errno != EAGAIN || !c)
                         return -errno;
-                if (spurious++ < SPURIOUS_FREE) {
-                        r = client_wait(c, fd, POLLIN, timeout_ms);
-                } else {
-                        r = client_wait(c, -1, 0, SPURIOUS_PAUSE);
-                        if (r == -ETIMEDOUT)
-                                r = client_wait(c, fd, POLLIN, timeout_ms);
-                }
+                r = mountpoint_file_wait(fd, c, &tries, timeout_ms);
                 if (r < 0)
                         return r;
         }
@@ -190,7 +195,7 @@ static int read_text(int fd, struct client *c, int64_t timeout_ms, char **ret)
                 r = buffer_grow(&text, &room, used + 2); /* a byte and the NUL */
                 if (r < 0)
                         return r;
-                n = read_waiting(fd, c, text + used, room - used - 1, -1, timeout_ms);
+                n = read_waiting(fd, c, text + used, room - used - 1, timeout_ms);
                 if (n < 0)
                         return (int)n;
                 if (n == 0)
@@ -371,7 +376,12 @@ int mountpoint_file_open(const struct mountpoint *m, const char *hash, const cha
         return open_data(m, hash, path, O_RDONLY | O_NONBLOCK, ret_fd);
 }
 
-ssize_t mountpoint_file_read(int fd, struct client *c, void *buf, size_t len, off_t offset)
+ssize_t mountpoint_file_try(int fd, void *buf, size_t len, off_t offset)
 {
-        return read_waiting(fd, c, buf, len, offset, -1);
+        ssize_t n;
+
+        do
+                n = pread(fd, buf, len, offset);
+        while (n < 0 && errno == EINTR);
+        return n < 0 ? -errno : n;
 }

@@ -84,9 +84,13 @@ uint64_t mountpoint_file_number(const struct stat *st);
 int mountpoint_file_open(const struct mountpoint *m, const char *hash, const char *path,
                          int *ret_fd);
 
-/* Reads up to len bytes at offset, waiting for the first while the client stays: at least one byte,
- * as far as they are there in a row. 0: end of the file. -EIO: time-out; -ENOSPC; -ENODEV; as
- * client_wait(). */
-ssize_t mountpoint_file_read(int fd, struct client *c, void *buf, size_t len, off_t offset);
+/* Reads up to len bytes at offset, at least one, as far as they are there in a row; waits for
+ * nothing. 0: end of the file. -EAGAIN: nothing is there yet, and it is asked for. -EIO: it was
+ * waited for in vain; -ENOSPC; -ENODEV. */
+ssize_t mountpoint_file_try(int fd, void *buf, size_t len, off_t offset);
+
+/* After -EAGAIN: waits until another try is worth it. *tries, 0 at first and again after each try
+ * that succeeded, counts those in between. As client_wait(). */
+int mountpoint_file_wait(int fd, struct client *c, unsigned *tries, int64_t timeout_ms);
 
 #endif

@@ -1,8 +1,21 @@
 /* SPDX-License-Identifier: MIT */
 #include "range.h"
 
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+
+#include "common/cleanup.h"
+
+/* One range as it was asked for, and where in the header. */
+struct spec {
+        struct range_part part;
+        size_t place;
+};
+
+enum spec_result { SPEC_MALFORMED, SPEC_UNSATISFIABLE, SPEC_PART };
 
 static const char *skip_space(const char *p)
 {
@@ -36,63 +49,46 @@ static const char *read_number(const char *p, uint64_t *ret)
         return p;
 }
 
-/* One range-spec (RFC 9110 §14.1.1): int-range or suffix-range, for a file of size bytes.
- * Returns what follows, NULL if it is malformed. */
-static const char *read_spec(const char *p, uint64_t size, struct range *ret)
+/* One range-spec (RFC 9110 §14.1.1): int-range or suffix-range, for a file of size bytes. *p goes
+ * on behind it. */
+static enum spec_result read_spec(const char **p, uint64_t size, struct range_part *ret)
 {
-        struct range r = {.kind = RANGE_UNSATISFIABLE};
-        uint64_t first, last = UINT64_MAX;
+        uint64_t first, last = UINT64_MAX, suffix;
 
-        if (*p == '-') {
-                uint64_t suffix;
-
-                p = read_number(p + 1, &suffix);
-                if (!p)
-                        return NULL;
-                if (suffix > 0 && size > 0) {
-                        r.kind = RANGE_PART;
-                        r.length = suffix < size ? suffix : size;
-                        r.first = size - r.length;
-                }
-                *ret = r;
-                return p;
+        if (**p == '-') {
+                *p = read_number(*p + 1, &suffix);
+                if (!*p)
+                        return SPEC_MALFORMED;
+                if (suffix == 0 || size == 0)
+                        return SPEC_UNSATISFIABLE;
+                ret->length = suffix < size ? suffix : size;
+                ret->first = size - ret->length;
+                return SPEC_PART;
         }
 
-        p = read_number(p, &first);
-        if (!p || *p != '-')
-                return NULL;
-        p++;
-        if (is_digit(*p))
-                p = read_number(p, &last);
+        *p = read_number(*p, &first);
+        if (!*p || **p != '-')
+                return SPEC_MALFORMED;
+        ++*p;
+        if (is_digit(**p))
+                *p = read_number(*p, &last);
         if (last < first)
-                return NULL;
-        if (first < size) {
-                if (last > size - 1)
-                        last = size - 1;
-                r.kind = RANGE_PART;
-                r.first = first;
-                r.length = last - first + 1;
-        }
-        *ret = r;
-        return p;
+                return SPEC_MALFORMED;
+        if (first >= size)
+                return SPEC_UNSATISFIABLE;
+        if (last > size - 1)
+                last = size - 1;
+        *ret = (struct range_part){.first = first, .length = last - first + 1};
+        return SPEC_PART;
 }
 
-struct range range_parse(const char *header, uint64_t size)
+/* Reads a list (§5.6.1), whose empty elements count for nothing. Writes those that are satisfiable
+ * to specs, which has room for one more than the commas. Returns how many there are in all, 0 if
+ * any is malformed. */
+static size_t read_set(const char *p, uint64_t size, struct spec *specs, size_t *ret_count)
 {
-        static const char unit[] = "bytes=";
-        const struct range whole = {.kind = RANGE_WHOLE, .length = size};
-        struct range found = whole;
-        unsigned count = 0;
-        const char *p;
+        size_t all = 0, count = 0;
 
-        if (!header)
-                return whole;
-        p = skip_space(header);
-        if (strncasecmp(p, unit, strlen(unit)) != 0) /* range units are case-insensitive, §14.1 */
-                return whole;
-        p += strlen(unit);
-
-        /* A list (§5.6.1): empty elements count for nothing. */
         for (;;) {
                 p = skip_space(p);
                 if (*p == '\0')
@@ -101,22 +97,93 @@ struct range range_parse(const char *header, uint64_t size)
                         p++;
                         continue;
                 }
-                p = read_spec(p, size, &found);
-                if (!p)
-                        return whole;
-                count++;
+                switch (read_spec(&p, size, &specs[count].part)) {
+                case SPEC_MALFORMED:
+                        return 0;
+                case SPEC_PART:
+                        specs[count].place = all;
+                        count++;
+                        break;
+                case SPEC_UNSATISFIABLE:
+                        break;
+                }
+                all++;
                 p = skip_space(p);
                 if (*p != ',' && *p != '\0')
-                        return whole;
+                        return 0;
         }
-        return count == 1 ? found : whole;
+        *ret_count = count;
+        return all;
 }
 
-bool range_if_range(const char *if_range, const char *etag, const char *last_modified)
+static int by_offset(const void *a, const void *b)
 {
-        if (!if_range)
-                return true;
-        if (if_range[0] == '"')
-                return strcmp(if_range, etag) == 0;
-        return strcmp(if_range, last_modified) == 0;
+        const struct spec *x = a, *y = b;
+
+        return (x->part.first > y->part.first) - (x->part.first < y->part.first);
+}
+
+static int by_place(const void *a, const void *b)
+{
+        const struct spec *x = a, *y = b;
+
+        return (x->place > y->place) - (x->place < y->place);
+}
+
+/* Makes one of those that overlap or touch; returns how many are left. Positions are less than the
+ * size, so no sum overflows. */
+static size_t merge(struct spec *specs, size_t count)
+{
+        size_t used = 0;
+
+        qsort(specs, count, sizeof *specs, by_offset);
+        for (size_t i = 0; i < count; i++) {
+                struct spec *last = used > 0 ? &specs[used - 1] : NULL;
+                uint64_t end = specs[i].part.first + specs[i].part.length;
+
+                if (!last || specs[i].part.first > last->part.first + last->part.length) {
+                        specs[used++] = specs[i];
+                        continue;
+                }
+                if (end > last->part.first + last->part.length)
+                        last->part.length = end - last->part.first;
+                if (specs[i].place < last->place)
+                        last->place = specs[i].place;
+        }
+        qsort(specs, used, sizeof *specs, by_place);
+        return used;
+}
+
+int range_parse(const char *header, uint64_t size, struct range *ret)
+{
+        static const char unit[] = "bytes=";
+        _cleanup_free_ struct spec *specs = NULL;
+        struct range range = {.kind = RANGE_WHOLE};
+        size_t room = 1, count;
+        const char *p = header ? skip_space(header) : "";
+
+        if (strncasecmp(p, unit, strlen(unit)) != 0) { /* units are case-insensitive, §14.1 */
+                *ret = range;
+                return 0;
+        }
+        p += strlen(unit);
+        for (const char *c = p; *c; c++)
+                room += *c == ',';
+        specs = calloc(room, sizeof *specs);
+        if (!specs)
+                return -ENOMEM;
+        if (read_set(p, size, specs, &count) == 0) {
+                *ret = range;
+                return 0;
+        }
+        range.kind = RANGE_UNSATISFIABLE;
+        count = merge(specs, count);
+        if (count > 0 && count <= RANGE_PARTS_MAX) {
+                range.kind = RANGE_PARTS;
+                range.count = (unsigned)count;
+                for (size_t i = 0; i < count; i++)
+                        range.parts[i] = specs[i].part;
+        }
+        *ret = range;
+        return 0;
 }

@@ -33,6 +33,26 @@ const char *request_header(const struct request *rq, const char *name, unsigned 
         return count == 1 ? value : NULL;
 }
 
+int request_list(const struct request *rq, const char *name, char **ret)
+{
+        _cleanup_free_ char *list = NULL;
+
+        for (unsigned i = 0; i < rq->field_count; i++) {
+                char *longer;
+
+                if (strcasecmp(rq->fields[i].name, name) != 0)
+                        continue;
+                if (asprintf(&longer, "%s%s%s", list ? list : "", list ? ", " : "",
+                             rq->fields[i].value) < 0)
+                        return -ENOMEM;
+                free(list);
+                list = longer;
+        }
+        *ret = list;
+        list = NULL;
+        return 0;
+}
+
 struct guard_request request_guard(const struct request *rq)
 {
         struct guard_request g = {
@@ -150,7 +170,7 @@ static char *make_head(const struct request *rq, int status, const char *headers
         if (type)
                 snprintf(content, sizeof content,
                          "Content-Type: %s\r\nContent-Length: %" PRIu64 "\r\n", type, length);
-        else if (status != 204) /* RFC 9110 §8.6 */
+        else if (status != 204 && status != 304) /* RFC 9110 §8.6 */
                 snprintf(content, sizeof content, "Content-Length: 0\r\n");
         /* RFC 9112 §9.6: keep-alive would let clients hold threads. */
         n = asprintf(&head,

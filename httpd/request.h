@@ -44,6 +44,10 @@ struct request {
  * more often. *ret_count (if not NULL) says how often it came. */
 const char *request_header(const struct request *rq, const char *name, unsigned *ret_count);
 
+/* The value of a field that is a list, of which there may be several lines: joined by ", " (RFC
+ * 9110 §5.3). *ret is NULL where there is none; the caller frees it. -ENOMEM. */
+int request_list(const struct request *rq, const char *name, char **ret);
+
 /* What the guard wants to know. Pointers live as long as the request. */
 struct guard_request request_guard(const struct request *rq);
 

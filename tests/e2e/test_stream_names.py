@@ -292,11 +292,13 @@ def test_types_and_dispositions(fs: Magnetfs, seeder: Seeder, maker: HostileMake
         assert reply.headers["Content-Type"] == shown["type"] == expected, extension
         assert reply.headers["X-Content-Type-Options"] == "nosniff", extension
         tags.add(reply.headers["ETag"])
-        if extension in ACTIVE:  # RFC 6266, RFC 8187
-            kind, _, encoded = reply.headers["Content-Disposition"].partition("; filename*=UTF-8''")
-            assert kind == "attachment" and unquote(encoded) == entry["name"], extension
-            assert re.fullmatch(r"(?:[A-Za-z0-9!#$&+.^_`|~-]|%[0-9A-F]{2})+", encoded), encoded
-            assert "sandbox" in reply.headers["Content-Security-Policy"], extension
-        else:
-            assert "Content-Disposition" not in reply.headers, extension
+        # RFC 6266, RFC 8187
+        named, _, encoded = reply.headers["Content-Disposition"].partition("; filename*=UTF-8''")
+        kind, _, fallback = named.partition("; filename=")
+        assert kind == ("attachment" if extension in ACTIVE else "inline"), extension
+        assert re.fullmatch(r'"[ -~]+"', fallback) and fallback.count('"') == 2, fallback
+        assert re.fullmatch(r"(?:[A-Za-z0-9!#$&+.^_`|~-]|%[0-9A-F]{2})+", encoded), encoded
+        assert unquote(encoded) == entry["name"], extension
+        policy = reply.headers.get("Content-Security-Policy", "")
+        assert ("sandbox" in policy) == (extension in ACTIVE), extension
     assert len(tags) == len(extensions)
