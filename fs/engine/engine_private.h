@@ -113,7 +113,8 @@ struct engine {
         uint32_t filled_number; /* of the last torrent that was woken to be completed */
         unsigned n_awake;       /* with metadata, as last counted */
         struct chores *evictor; /* NULL until there was something to evict */
-        uint64_t next_evict_ms;
+        uint64_t next_evict_ms; /* no sooner where somebody waits for room */
+        uint64_t next_spare_ms; /* nor where nobody does */
 
         /* under lock; a leaf: nothing is taken under it */
         pthread_mutex_t lock;

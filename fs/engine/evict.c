@@ -405,19 +405,20 @@ static void give_room(struct engine *e, uint64_t now)
         else if (e->starved_since_ms == 0)
                 e->starved_since_ms = now;
         /* Each try looks at all there is. */
-        e->next_evict_ms = !e->evict_vain ? (awaited ? now + IN_VAIN_MS : now)
-                           : awaited      ? now + IN_VAIN_MS
-                                          : now + IDLE_MS;
+        e->next_evict_ms = e->evict_vain || awaited ? now + IN_VAIN_MS : now;
+        e->next_spare_ms = e->evict_vain && !awaited ? now + IDLE_MS : e->next_evict_ms;
 }
 
 void evict_look(struct engine *e, uint64_t now)
 {
         if (atomic_exchange(&e->room_made, false))
                 give_room(e, now);
-        if (!e->room_asked || e->evicting || now < e->next_evict_ms)
+        /* Who has begun to wait meanwhile is told soon whether there will be room. */
+        if (!e->room_asked || e->evicting ||
+            now < (e->env.short_of_room ? e->next_evict_ms : e->next_spare_ms))
                 return;
         if (!e->evictor && chores_new("evictor", &e->evictor) < 0) {
-                e->next_evict_ms = now + IN_VAIN_MS; /* there is no room for a thread */
+                e->next_evict_ms = e->next_spare_ms = now + IN_VAIN_MS; /* no room for a thread */
                 return;
         }
         e->room_asked = false;
