@@ -29,7 +29,10 @@ char *disposition(const char *type, const char *name)
                 if ((*p & 0xc0) == 0x80) /* one '_' for each character of UTF-8 */
                         continue;
                 plain = plain && is_plain(*p);
-                fallback[used++] = is_plain(*p) ? *p : '_';
+                fallback[used] = '_';
+                if (is_plain(*p))
+                        fallback[used] = *p;
+                used++;
         }
         fallback[used] = '\0';
         if (plain) {

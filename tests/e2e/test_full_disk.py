@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+from http.client import IncompleteRead
 from pathlib import Path
 from typing import Callable, Iterator
 
@@ -14,6 +16,7 @@ from harness.mount import Magnetfs, errno_name
 from harness.reading import Parked, assert_part, assert_same
 from harness.seeder import Seeder
 from harness.torrents import KIB, MIB, Torrent, TorrentMaker
+from harness.web import stream_target
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small tmpfs: root only")
 
@@ -96,6 +99,33 @@ def test_a_write_that_fails_costs_no_room_and_its_piece_is_fetched_again(
     (disk / "filler").unlink()
     waiting.until("there is room again", lambda: reads(path, torrent))
     assert_same(path, torrent, "late.bin")
+
+
+def test_a_stream_of_what_has_no_room_says_so_in_its_head(
+    full: Magnetfs, disk: Path, seeder: Seeder, torrents: TorrentMaker
+) -> None:
+    """Not 200 and a body that ends at once, which players take for the end of the film."""
+    full.allow.append(re.compile("ended early"))
+    torrent = torrents.single("noroom.mkv", 3 * MIB, seed=173, piece_length=1 * MIB)
+    full.add_torrent(torrent, seeder.seed(torrent))
+    assert full.web
+    target = stream_target(torrent, torrent.name)
+    filler = disks.fill(disk)
+
+    def status() -> int:
+        assert full.web
+        try:
+            return full.web.get(target).status
+        except IncompleteRead:  # the disk was looked at before it was full, and the write failed
+            return 0
+
+    waiting.until("the disk is known to be full", lambda: status() == 507)
+    for fields in ({}, {"Range": "bytes=0-"}, {"Range": "bytes=5-9,2000000-"}):
+        full.web.request("GET", target, fields).problem(507)
+    assert full.web.request("HEAD", target).status == 200
+    filler.unlink()
+    waiting.until("there is room again", lambda: full.web and full.web.get(target).status == 200)
+    assert full.web.get(target).body == torrent.read(torrent.name)
 
 
 def reads(path: Path, torrent: Torrent) -> bool:

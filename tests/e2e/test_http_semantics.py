@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Callable, Iterable
 
 import pytest
@@ -16,6 +18,7 @@ from harness.web import stream_target
 
 N = 70_001  # bytes of film.mp4
 ALL = ((0, N - 1),)
+STREAMS = 250  # at a time; the sidecar has places for a few more
 Fields = tuple[tuple[str, str], ...]
 
 
@@ -504,6 +507,31 @@ def test_an_end_that_does_not_come_is_no_end(
         got += part_of_body(connection, film.length)
     assert MIB <= len(got) < film.length
     assert got == film.read(film.name, 0, len(got))
+
+
+def test_streams_that_wait_hold_no_memory_for_bytes(fs: Magnetfs, torrents: TorrentMaker) -> None:
+    lonely = torrents.single("lonely.mkv", 4 * MIB, seed=1111)
+    fs.add(lonely.metainfo)
+    assert fs.web
+    sidecar = fs.sidecar()
+    assert sidecar
+
+    def resident() -> int:
+        status = Path(f"/proc/{sidecar}/status").read_text()
+        return next(
+            int(line.split()[1]) * KIB for line in status.splitlines() if line.startswith("VmRSS:")
+        )
+
+    before = resident()
+    head = f"GET {stream_target(lonely, lonely.name)} HTTP/1.1\nHost: 127.0.0.1:{fs.web.port}\n\n"
+    with ExitStack() as stack:
+        clients = [stack.enter_context(fs.web.raw(head)) for _ in range(STREAMS)]
+        for client in clients:
+            client.settimeout(10)
+            assert head_of(client)[0] == 200
+        waiting.until("all wait", lambda: fs.torrent(lonely.info_hash)["readers"] == STREAMS)
+        grown = resident() - before
+        assert grown <= STREAMS * 64 * KIB, f"{grown / STREAMS / KIB:.0f} KiB for each"
 
 
 def test_names_are_given_to_what_saves_a_file(
