@@ -7,6 +7,7 @@ from typing import Callable
 
 from evicting import SEEDERS, TIMES, run_evict
 from faults import BAD_EACH, FAULT_LINK_MBIT, run_bad, run_frozen, run_gone
+from http_rates import MANY, ROUNDS, run_http
 from player import PLAYER_LINK_MBIT, PLAYER_RATE_MBIT, run_player
 from library import FEW, FILES, run_library, run_wake
 from scale import TORRENTS_LINK_MBIT, run_hot, run_parked, run_pieces, run_torrents
@@ -281,6 +282,23 @@ SCENARIOS = (
         ),
         lambda plan: 120 + plan.hot / 5e6,
         "file",
+    ),
+    Scenario(
+        "http",
+        f"A complete file over HTTP, by one client and by {MANY} at once: the sidecar, and nginx with"
+        f" sendfile that serves the same file of the same mount, {ROUNDS} times in turn. nginx has it in"
+        " the page cache. Clients read all that comes.",
+        run_http,
+        ("stream",),
+        (
+            Figure("one", "one client, MB/s", 0),
+            Figure("one_nginx", "nginx", 0),
+            Figure("one_share", "sidecar / nginx", 2, least=0.8),
+            Figure("many", f"{MANY} clients, MB/s", 0),
+            Figure("many_nginx", "nginx", 0),
+            Figure("many_share", "sidecar / nginx", 2, least=0.8),
+        ),
+        lambda plan: 120 + plan.hot * (MANY + 1) * 2 * ROUNDS / 100e6,
     ),
     Scenario(
         "library",
