@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-/* Of a thread that streams: 100 KiB of stack, a head of 64 KiB and a buffer of 512 KiB. */
+/* Of a thread that streams: its stack, a head of 64 KiB and a buffer of 512 KiB. */
 #define THREAD_BYTES (768u << 10)
 
 /* A thread that was joined counts for a moment yet: waits for that at most so long. */

@@ -1,26 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 #include "client.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <string.h>
 #include <sys/ioctl.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "common/clock.h"
 #include "common/log.h"
 
-/* Files open besides those of connections: stderr, listener, eventfds, what the mount is asked in
- * passing. */
-enum { FILES_BASE = 128 };
-/* A connection has its socket, a file of the mount, and for a moment a directory or two. */
-enum { FILES_EACH = 4 };
 /* What the kernel may hold for a client, which it counts twice: without a bound it grows to
  * megabytes, read from the swarm on behalf of a player that then jumps elsewhere. */
 enum { SEND_BUFFER = 256 << 10 };
@@ -34,25 +26,9 @@ enum { KEEP_IDLE_S = 20 };
 enum { KEEP_INTERVAL_S = 10 };
 enum { KEEP_COUNT = 3 };
 enum { FLUSH_STEP_MS = 10 };
-enum { DRAIN_MS = 2000 };
-
-int client_limit_files(unsigned connections)
-{
-        struct rlimit limit;
-        rlim_t need = FILES_BASE + (rlim_t)connections * FILES_EACH;
-
-        if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
-                return -errno;
-        if (limit.rlim_max != RLIM_INFINITY && need > limit.rlim_max) {
-                log_warning(
-                        "Only %llu of %llu files may be open; expect errors with many clients, or raise the "
-                        "hard limit (ulimit -Hn)",
-                        (unsigned long long)limit.rlim_max, (unsigned long long)need);
-                need = limit.rlim_max;
-        }
-        limit.rlim_cur = need;
-        return setrlimit(RLIMIT_NOFILE, &limit) < 0 ? -errno : 0;
-}
+/* A FIN that comes so soon after the request, and before anything was sent, belongs to it: the
+ * client ended its direction. If it has left instead, the first bytes sent will tell. */
+enum { HALF_CLOSE_MS = 250 };
 
 static void set_option(int fd, int level, int option, unsigned value)
 {
@@ -62,47 +38,25 @@ static void set_option(int fd, int level, int option, unsigned value)
                 log_debug_errno(-errno, "Socket option %d: %m", option);
 }
 
-static bool is_connection(int fd, const struct in_addr *addr, uint16_t remote_port,
-                          uint16_t local_port)
+void client_set_options(int listener)
 {
-        struct sockaddr_storage ss = {0};
-        const struct sockaddr_in *in = (const struct sockaddr_in *)&ss;
-        socklen_t len = sizeof ss;
-
-        if (getpeername(fd, (struct sockaddr *)&ss, &len) < 0 || ss.ss_family != AF_INET ||
-            in->sin_port != htons(remote_port) || in->sin_addr.s_addr != addr->s_addr)
-                return false;
-        len = sizeof ss;
-        return getsockname(fd, (struct sockaddr *)&ss, &len) == 0 && ss.ss_family == AF_INET &&
-               in->sin_port == htons(local_port);
+        /* The end of what is there goes out at once: more may take the swarm a while. */
+        set_option(listener, IPPROTO_TCP, TCP_NODELAY, 1);
+        set_option(listener, SOL_SOCKET, SO_SNDBUF, SEND_BUFFER);
+        set_option(listener, SOL_SOCKET, SO_KEEPALIVE, 1);
+        set_option(listener, IPPROTO_TCP, TCP_KEEPIDLE, KEEP_IDLE_S);
+        set_option(listener, IPPROTO_TCP, TCP_KEEPINTVL, KEEP_INTERVAL_S);
+        set_option(listener, IPPROTO_TCP, TCP_KEEPCNT, KEEP_COUNT);
+        set_option(listener, IPPROTO_TCP, TCP_USER_TIMEOUT, LEASE_MS);
 }
 
-int client_init(struct client *c, const char *remote_addr, uint16_t remote_port,
-                uint16_t local_port, int wake_fd, uint64_t stall_ms)
+void client_init(struct client *c, int fd, int wake_fd, uint64_t stall_ms, uint64_t began_ms)
 {
-        struct in_addr addr;
-        long limit = sysconf(_SC_OPEN_MAX);
-
-        if (inet_pton(AF_INET, remote_addr, &addr) != 1)
-                return -ENOTCONN;
-        /* Every descriptor is below the limit. Peer and own address together name one connection,
-         * and it stays open while its handler runs, so the first that matches is the one. */
-        for (int fd = STDERR_FILENO + 1; fd < limit; fd++) {
-                if (!is_connection(fd, &addr, remote_port, local_port))
-                        continue;
-                *c = (struct client){.fd = fd, .wake_fd = wake_fd, .stall_ms = stall_ms};
-                /* The end of what is there goes out at once: more may take the swarm a while. */
-                set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-                set_option(fd, SOL_SOCKET, SO_SNDBUF, SEND_BUFFER);
-                set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
-                set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, KEEP_IDLE_S);
-                set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, KEEP_INTERVAL_S);
-                set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, KEEP_COUNT);
-                set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, LEASE_MS);
-                c->lease_ms = LEASE_MS;
-                return 0;
-        }
-        return -ENOTCONN;
+        *c = (struct client){.fd = fd,
+                             .wake_fd = wake_fd,
+                             .stall_ms = stall_ms,
+                             .began_ms = began_ms,
+                             .lease_ms = LEASE_MS};
 }
 
 static void set_lease(struct client *c, uint64_t ms)
@@ -113,6 +67,11 @@ static void set_lease(struct client *c, uint64_t ms)
                 return;
         set_option(c->fd, IPPROTO_TCP, TCP_USER_TIMEOUT, lease);
         c->lease_ms = lease;
+}
+
+void client_done(struct client *c)
+{
+        set_lease(c, LEASE_MS);
 }
 
 /* Tells a paused player from a vanished one. Both leave bytes in our buffer, but the kernel of the
@@ -140,13 +99,48 @@ static void watch_peer(struct client *c)
                 set_lease(c, now - c->stuck_since_ms + LEASE_MS);
 }
 
+int client_send_some(struct client *c, const void *buf, size_t len, size_t *ret_sent)
+{
+        ssize_t n;
+
+        do
+                n = send(c->fd, buf, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+        while (n < 0 && errno == EINTR);
+        if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK)
+                return CLIENT_GONE;
+        *ret_sent = n > 0 ? (size_t)n : 0;
+        c->sent_bytes += *ret_sent;
+        return 0;
+}
+
+static int queued_bytes(const struct client *c)
+{
+        int queued = 0;
+
+        return ioctl(c->fd, SIOCOUTQ, &queued) < 0 ? 0 : queued;
+}
+
+/* Takes note of a FIN. False: with it the client has left. */
+static bool may_listen(struct client *c)
+{
+        size_t sent;
+
+        if (queued_bytes(c) > 0)
+                c->has_ended = true;
+        else if (c->probe)
+                c->has_ended = client_send_some(c, c->probe, strlen(c->probe), &sent) == 0;
+        else
+                c->has_ended = c->sent_bytes == 0 && clock_ms() - c->began_ms < HALF_CLOSE_MS;
+        return c->has_ended;
+}
+
 /* One poll of the client and of the end of the sidecar, with a third that may be the client too.
  * 1: fd has events, 0: nothing within timeout_ms, else as client_wait(). */
 static int watch(struct client *c, int fd, short events, int timeout_ms)
 {
         struct pollfd fds[] = {
                 {.fd = c->wake_fd, .events = POLLIN},
-                {.fd = c->fd, .events = POLLRDHUP},
+                {.fd = c->fd, .events = c->has_ended ? 0 : POLLRDHUP},
                 {.fd = fd, .events = events},
         };
 
@@ -154,7 +148,9 @@ static int watch(struct client *c, int fd, short events, int timeout_ms)
                 return errno == EINTR ? 0 : -errno;
         if (fds[0].revents)
                 return CLIENT_STOPPING;
-        if (fds[1].revents)
+        if (fds[1].revents & (POLLERR | POLLHUP | POLLNVAL))
+                return CLIENT_GONE;
+        if (fds[1].revents && !may_listen(c))
                 return CLIENT_GONE;
         if (fds[2].revents & POLLNVAL)
                 return -EBADF;
@@ -179,26 +175,35 @@ int client_wait(struct client *c, int fd, short events, int64_t timeout_ms)
         }
 }
 
+/* What follows tells whether a client that sent a FIN is still there; so a FIN before it is noted
+ * now. */
+static void note_end(struct client *c)
+{
+        struct pollfd fd = {.fd = c->fd, .events = POLLRDHUP};
+
+        if (!c->has_ended && poll(&fd, 1, 0) > 0 && fd.revents & POLLRDHUP)
+                c->has_ended = true;
+}
+
 int client_send(struct client *c, const void *buf, size_t len)
 {
         const char *p = buf;
         uint64_t since = clock_ms();
 
+        note_end(c);
         while (len > 0) {
-                ssize_t n = send(c->fd, p, len, MSG_NOSIGNAL | MSG_DONTWAIT);
-                int r;
+                size_t n;
+                int r = client_send_some(c, p, len, &n);
 
+                if (r < 0)
+                        return r;
                 if (n > 0) {
                         p += n;
-                        len -= (size_t)n;
+                        len -= n;
                         since = clock_ms();
                         set_lease(c, LEASE_MS);
                         continue;
                 }
-                if (n < 0 && errno == EINTR)
-                        continue;
-                if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK)
-                        return CLIENT_GONE;
                 r = watch(c, c->fd, POLLOUT, WATCH_MS);
                 if (r < 0)
                         return r;
@@ -237,27 +242,5 @@ int client_flush(struct client *c)
                         watch_peer(c);
                         watched = now;
                 }
-        }
-}
-
-void client_drain(struct client *c)
-{
-        uint64_t end = clock_ms() + DRAIN_MS;
-
-        shutdown(c->fd, SHUT_WR);
-        for (;;) {
-                struct pollfd fds[] = {
-                        {.fd = c->wake_fd, .events = POLLIN},
-                        {.fd = c->fd, .events = POLLIN},
-                };
-                uint64_t now = clock_ms();
-                char scrap[4096];
-                ssize_t n;
-
-                if (now >= end || poll(fds, 2, (int)(end - now)) <= 0 || fds[0].revents)
-                        return;
-                n = recv(c->fd, scrap, sizeof scrap, MSG_DONTWAIT);
-                if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
-                        return;
         }
 }

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* client.h: the socket of one client: finding it, waiting with an eye on it, sending. Knows no HTTP
- * and no civetweb.
+/* client.h: the socket of one client while its request is handled: waiting with an eye on it,
+ * sending. Knows no HTTP and no civetweb. No TLS here, so what is sent are plain bytes.
  *
- * civetweb hands out no descriptor and notices a client that left only when it writes. So a handler
- * finds the descriptor of its connection and from then on sends by itself; civetweb still owns and
- * closes it. No TLS here, so what is sent are plain bytes. */
+ * A client that leaves closes its socket, and one that just has nothing more to say may end its
+ * direction (nc): both send a FIN. The next bytes we send tell: they are acknowledged, or answered
+ * with a reset. Before the answer begins there is something that may always be sent, the probe. So
+ * a FIN means leaving only where nothing can tell: in the middle of an answer of which nothing is
+ * on its way, and for a client that takes no probe if the FIN did not come with the request. */
 #ifndef HTTPD_CLIENT_H
 #define HTTPD_CLIENT_H
 
@@ -19,26 +21,32 @@
 
 struct client {
         /* set once */
-        int fd;            /* civetweb's; never closed here */
+        int fd;            /* never closed here */
         int wake_fd;       /* readable once the sidecar ends; never read */
         uint64_t stall_ms; /* how long a send may stand still */
 
         /* by the handler's thread only */
         uint64_t stuck_since_ms; /* since when what is in the socket's buffer didn't change */
         int stuck_bytes;
-        unsigned lease_ms; /* TCP_USER_TIMEOUT as last set */
+        unsigned lease_ms;   /* TCP_USER_TIMEOUT as last set */
+        uint64_t began_ms;   /* when the request was there */
+        const char *probe;   /* what may be sent to see whether a client is there; NULL: nothing */
+        uint64_t sent_bytes; /* by client_send(), since then */
+        bool has_ended;      /* it sent a FIN, and yet listens as far as we know */
 };
 
-/* Raises (or lowers) the limit of open files to what connections clients need; client_init() looks
- * through so many. Call once at the start. -errno. */
-int client_limit_files(unsigned connections);
+/* Has the kernel watch all connections that a listening socket will have: a vanished peer is
+ * noticed within a minute. Any thread; never fails. */
+void client_set_options(int listener);
 
-/* Finds the descriptor of the connection between the peer remote_addr:remote_port and our
- * local_port, and has the kernel watch it: a vanished peer is noticed within a minute. Costs some
- * system calls for each open file below it. -ENOTCONN: there is none (any more). Any thread;
- * doesn't block. */
-int client_init(struct client *c, const char *remote_addr, uint16_t remote_port,
-                uint16_t local_port, int wake_fd, uint64_t stall_ms);
+/* Takes the socket of a request that was there at began_ms. */
+void client_init(struct client *c, int fd, int wake_fd, uint64_t stall_ms, uint64_t began_ms);
+
+/* Sends as much of buf as the client takes at once; *ret_sent says how much. 0 or CLIENT_GONE. */
+int client_send_some(struct client *c, const void *buf, size_t len, size_t *ret_sent);
+
+/* Leaves the socket as client_init() found it, for the next request. */
+void client_done(struct client *c);
 
 /* Waits until poll(fd) gives any of events, POLLERR or POLLHUP: 0. Else CLIENT_GONE,
  * CLIENT_STOPPING, or -ETIMEDOUT after timeout_ms (negative: none). fd may be negative: then only
@@ -53,9 +61,5 @@ int client_send(struct client *c, const void *buf, size_t len);
  * a file gets it all: a closed socket is not kept for long by the kernel. Errors as client_send().
  */
 int client_flush(struct client *c);
-
-/* Ends our direction and reads away what the client still sends, for a short time: closing a socket
- * with unread bytes resets it, and the answer would be lost on the way (RFC 9112 §9.6). */
-void client_drain(struct client *c);
 
 #endif

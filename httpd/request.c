@@ -8,15 +8,16 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/ioctl.h>
 #include <time.h>
 
 #include "common/cleanup.h"
-#include "common/clock.h"
+#include "body.h"
+#include "door.h"
 
-enum { BODY_CHUNK = 65536 };
-/* 32 MiB in this time is 1 MiB/s; from the same machine. */
-enum { BODY_MS = 30000 };
+/* Answers that wait for clients to take them. */
+#define RESTS_MAX (64u << 20)
+
+const char request_go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
 
 const char *request_header(const struct request *rq, const char *name, unsigned *ret_count)
 {
@@ -57,7 +58,7 @@ struct guard_request request_guard(const struct request *rq)
 {
         struct guard_request g = {
                 .header_count = rq->field_count,
-                .header_max = REQUEST_FIELDS_MAX,
+                .header_max = HEAD_FIELDS_MAX + 1, /* more are refused before */
                 .port = rq->port,
         };
 
@@ -81,70 +82,30 @@ bool request_is_type(const struct request *rq, const char *type)
         return len == strlen(type) && strncasecmp(value, type, len) == 0;
 }
 
-static int read_body(struct request *rq, char *body, size_t len)
-{
-        uint64_t end = clock_ms() + BODY_MS;
-        size_t used = 0;
-
-        while (used < len) {
-                int there = 0, n;
-                size_t want;
-
-                /* mg_read() waits until it has all it was asked for, each wait anew as long as
-                 * request_timeout_ms. So ask only for what has arrived, and one byte where nothing
-                 * has: it may be in civetweb's buffer. */
-                if (ioctl(rq->client.fd, FIONREAD, &there) < 0)
-                        return -errno;
-                want = there > 0 ? (size_t)there : 1;
-                if (want > len - used)
-                        want = len - used;
-                if (want > BODY_CHUNK)
-                        want = BODY_CHUNK;
-                n = mg_read(rq->connection, body + used, want);
-                if (n <= 0)
-                        return -EBADMSG;
-                used += (size_t)n;
-                if (clock_ms() >= end)
-                        return -ETIMEDOUT;
-        }
-        return 0;
-}
-
 int request_body(struct request *rq, size_t max, char **ret, size_t *ret_len)
 {
-        static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
-        _cleanup_free_ char *body = NULL;
-        const char *expect = request_header(rq, "Expect", NULL);
-        unsigned length_count, coding_count;
-        size_t len;
+        const struct head *head = &rq->head_facts;
         int r;
 
-        request_header(rq, "Content-Length", &length_count);
-        request_header(rq, "Transfer-Encoding", &coding_count);
-        /* RFC 9112 §6.3: a length may be insisted on, and one given twice or besides a coding is an
-         * attack. */
-        if (length_count != 1 || coding_count > 0 || rq->content_length < 0)
+        if (head->body == HEAD_NO_BODY)
                 return -ENODATA;
-        if ((unsigned long long)rq->content_length > max)
+        if (head->content_length > max)
                 return -EFBIG;
-        len = (size_t)rq->content_length;
-        body = malloc(len + 1);
-        if (!body)
-                return -ENOMEM;
-        if (len > 0 && expect && strcasecmp(expect, "100-continue") == 0 && rq->minor >= 1) {
-                r = client_send(&rq->client, go_on, strlen(go_on));
+        if (head->expects && !rq->body_read) {
+                r = client_send(&rq->client, request_go_on, strlen(request_go_on));
                 if (r < 0)
                         return r;
         }
-        r = read_body(rq, body, len);
-        if (r < 0)
-                return r;
-        rq->body_read = true;
-        body[len] = '\0';
-        *ret = body;
-        *ret_len = len;
-        body = NULL;
-        return 0;
+        r = body_read(&rq->client, head, max, ret, ret_len);
+        rq->body_read = r == 0;
+        return r;
+}
+
+/* What follows the head in the connection must be the next request, or the connection ends. */
+static void leave_body(struct request *rq)
+{
+        if (!rq->body_read && rq->persists)
+                rq->persists = rq->body_read = body_skip(&rq->client, &rq->head_facts);
 }
 
 /* Pages of other sites may not embed what is here, nor learn from whether they can which torrents
@@ -156,7 +117,7 @@ static const char *resource_policy(const struct request *rq)
         return guard_is_listed(&rq->server->guard, &g) ? "same-site" : "same-origin";
 }
 
-static char *make_head(const struct request *rq, int status, const char *headers, const char *type,
+static char *make_head(struct request *rq, int status, const char *headers, const char *type,
                        uint64_t length, size_t *ret_len)
 {
         char date[64] = "", content[256] = "";
@@ -165,29 +126,42 @@ static char *make_head(const struct request *rq, int status, const char *headers
         char *head;
         int n;
 
+        leave_body(rq);
+        if (length == REQUEST_UNBOUNDED || rq->answered || atomic_load(&rq->server->stopping))
+                rq->persists = false;
         if (gmtime_r(&now, &tm))
                 strftime(date, sizeof date, "Date: %a, %d %b %Y %H:%M:%S GMT\r\n", &tm);
-        if (type)
+        if (type && length == REQUEST_UNBOUNDED)
+                snprintf(content, sizeof content, "Content-Type: %s\r\n", type);
+        else if (type)
                 snprintf(content, sizeof content,
                          "Content-Type: %s\r\nContent-Length: %" PRIu64 "\r\n", type, length);
         else if (status != 204 && status != 304) /* RFC 9110 §8.6 */
                 snprintf(content, sizeof content, "Content-Length: 0\r\n");
-        /* RFC 9112 §9.6: keep-alive would let clients hold threads. */
         n = asprintf(&head,
                      "HTTP/1.1 %d %s\r\n"
                      "%s"
-                     "Connection: close\r\n"
+                     "Connection: %s\r\n"
                      "X-Content-Type-Options: nosniff\r\n"
                      "Cross-Origin-Resource-Policy: %s\r\n"
                      "%s"
                      "%s"
                      "\r\n",
-                     status, mg_get_response_code_text(NULL, status), date, resource_policy(rq),
+                     status, mg_get_response_code_text(NULL, status), date,
+                     rq->persists ? "keep-alive" : "close", resource_policy(rq),
                      headers ? headers : "", content);
         if (n < 0)
                 return NULL;
         *ret_len = (size_t)n;
         return head;
+}
+
+/* Takes note of what has to be sent for the answer to be whole. */
+static void promise(struct request *rq, uint64_t bytes)
+{
+        rq->answered = true;
+        rq->client.probe = NULL;
+        rq->answer_end = rq->client.sent_bytes + bytes;
 }
 
 int request_answer_head(struct request *rq, int status, const char *headers, const char *type,
@@ -199,30 +173,47 @@ int request_answer_head(struct request *rq, int status, const char *headers, con
         head = make_head(rq, status, headers, type, length, &len);
         if (!head)
                 return -ENOMEM;
+        promise(rq, len + (rq->head || !type || length == REQUEST_UNBOUNDED ? 0 : length));
         return client_send(&rq->client, head, len);
+}
+
+/* Sends an answer that is there as a whole; takes it over. */
+static void send_whole(struct request *rq, char *answer, size_t len)
+{
+        size_t sent = 0;
+
+        if (rq->aside) {
+                client_send(&rq->client, answer, len);
+        } else if (client_send_some(&rq->client, answer, len, &sent) == 0 && sent < len &&
+                   !rq->rest && door_rests(rq->server->door) + len - sent <= RESTS_MAX) {
+                rq->rest = answer;
+                rq->rest_at = sent;
+                rq->rest_bytes = len - sent;
+                return;
+        }
+        free(answer);
 }
 
 int request_answer(struct request *rq, int status, const char *headers, const char *type,
                    const char *body, size_t len)
 {
-        _cleanup_free_ char *answer = NULL;
         size_t head_len;
-        char *larger;
+        char *answer, *larger;
 
         answer = make_head(rq, status, headers, type, len, &head_len);
         if (!answer)
                 return status;
         if (type && !rq->head) {
                 larger = realloc(answer, head_len + len);
-                if (!larger)
+                if (!larger) {
+                        free(answer);
                         return status;
+                }
                 answer = larger;
                 memcpy(answer + head_len, body, len);
                 head_len += len;
         }
-        if (client_send(&rq->client, answer, head_len) == 0 && !rq->body_read &&
-            (request_header(rq, "Content-Length", NULL) ||
-             request_header(rq, "Transfer-Encoding", NULL)))
-                client_drain(&rq->client);
+        promise(rq, head_len);
+        send_whole(rq, answer, head_len);
         return status;
 }

@@ -9,12 +9,17 @@
 
 #include "client.h"
 #include "guard.h"
+#include "head.h"
 #include "server.h"
 
-struct mg_connection;
+struct conn;
 
-/* As many as civetweb keeps; it drops what comes after them. */
-enum { REQUEST_FIELDS_MAX = 64 };
+/* Of a request_answer_head(): the body ends with the connection (RFC 9112 §6.3). */
+#define REQUEST_UNBOUNDED UINT64_MAX
+
+/* What may be sent before each answer to HTTP/1.1: who does not wait for it passes it over (RFC
+ * 9110 §15.2). */
+extern const char request_go_on[];
 
 /* A header field: as it came, but for white space around its value. */
 struct request_field {
@@ -24,20 +29,27 @@ struct request_field {
 struct request {
         /* set once, before the handler is called */
         struct server *server;
-        struct mg_connection *connection; /* civetweb's; for the body only */
-        const char *method;               /* case-sensitive, RFC 9110 §9.1 */
-        unsigned minor;                   /* of HTTP/1.minor */
-        uint16_t port;                    /* of ours, at which it came in */
-        int64_t content_length;           /* -1: none, or malformed */
-        struct request_field fields[REQUEST_FIELDS_MAX];
+        struct conn *conn;  /* where it came in; NULL: it is none (server.c) */
+        char *text;         /* what the strings below point into */
+        const char *method; /* case-sensitive, RFC 9110 §9.1 */
+        unsigned minor;     /* of HTTP/1.minor */
+        uint16_t port;      /* of ours, at which it came in */
+        struct request_field fields[HEAD_FIELDS_MAX];
         unsigned field_count;
-        const char *path;  /* raw, begins with '/' */
+        const char *path;  /* raw, begins with '/'; or "*" */
         const char *query; /* raw, without '?'; NULL: none */
         bool head;         /* a HEAD: no body in the answer */
 
         /* by the handler */
         struct client client;
-        bool body_read; /* all of the request's body was read */
+        struct head head_facts; /* what the head says of the body */
+        bool aside;             /* its thread may wait (routes.c) */
+        bool body_read;         /* all of the request's body was read */
+        bool persists;          /* the connection may have another request */
+        bool answered;
+        uint64_t answer_end; /* what client.sent_bytes is after the whole answer */
+        char *rest;          /* of the answer: what the client did not take at once */
+        size_t rest_at, rest_bytes;
 };
 
 /* The value of a header, NULL if it is missing or (as far as this header may come only once) came
@@ -54,18 +66,20 @@ struct guard_request request_guard(const struct request *rq);
 /* Whether the Content-Type is type, whatever its parameters (RFC 9110 §8.3.1). */
 bool request_is_type(const struct request *rq, const char *type);
 
-/* Reads the body, at most max bytes; a NUL follows. The caller frees *ret.
- * -EFBIG: larger; -ENODATA: no length given (chunked bodies are refused); -EBADMSG: it ended early;
- * -ETIMEDOUT: it came too slowly; -ENOMEM. Blocks while the client sends. */
+/* Reads the body, of a length or in chunks, at most max bytes; a NUL follows. The caller frees
+ * *ret. -EFBIG: larger; -ENODATA: none announced; -EBADMSG: it ended early, or its chunks are
+ * malformed; -ETIMEDOUT: it came too slowly; -ENOMEM. Blocks while the client sends. */
 int request_body(struct request *rq, size_t max, char **ret, size_t *ret_len);
 
 /* Sends a whole answer: status, type and body, and more headers, each line ended by CR LF (NULL:
- * none); type NULL: no body and no type. Then reads away a body that nobody read. Returns status,
- * as civetweb wants it. A client that left meanwhile is nobody's concern any more. */
+ * none); type NULL: no body and no type. Returns status. A client that left meanwhile is nobody's
+ * concern any more. Blocks only in a thread that may wait: in others the door sends what the client
+ * does not take at once. */
 int request_answer(struct request *rq, int status, const char *headers, const char *type,
                    const char *body, size_t len);
 
-/* Sends only a head, for a body of length bytes that follows. As client_send(). */
+/* Sends only a head, for a body of length bytes (or REQUEST_UNBOUNDED) that follows: what was
+ * promised is counted, and the connection closed where it was not sent. As client_send(). */
 int request_answer_head(struct request *rq, int status, const char *headers, const char *type,
                         uint64_t length);
 

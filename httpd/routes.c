@@ -4,10 +4,12 @@
 #include <civetweb.h>
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/cleanup.h"
 #include "api.h"
+#include "body.h"
 #include "stream.h"
 #include "torrents.h"
 
@@ -172,12 +174,12 @@ static bool is_method(const struct request *rq, const struct route *route)
 }
 
 /* Adds a method to an Allow header's value, once. */
-static void allow(char list[static ALLOW_MAX], const char *method)
+static void allow(char *list, size_t size, const char *method)
 {
         size_t used = strlen(list);
 
         if (!strstr(list, method))
-                snprintf(list + used, ALLOW_MAX - used, "%s%s", used ? ", " : "", method);
+                snprintf(list + used, size - used, "%s%s", used ? ", " : "", method);
 }
 
 /* For a path that is known, but not for this method (RFC 9110 §15.5.6). */
@@ -191,35 +193,74 @@ static int wrong_method(struct request *rq, const char *allowed)
         return api_problem(rq, 405, header, "Only %s can be asked of this", allowed);
 }
 
+/* What the server as a whole can be asked: the methods of all routes. */
+static const char *allow_all(char header[static ALLOW_MAX])
+{
+        static const char prefix[] = "Allow: ";
+        char list[ALLOW_MAX - sizeof prefix - 2] = "";
+
+        for (size_t i = 0; i < ROUTE_COUNT; i++)
+                allow(list, sizeof list, routes[i].method);
+        allow(list, sizeof list, "HEAD");
+        allow(list, sizeof list, "OPTIONS");
+        snprintf(header, ALLOW_MAX, "%s%s\r\n", prefix, list);
+        return header;
+}
+
 /* Whose places a request takes; NULL: of none, it is soon done. A HEAD waits at most for metadata
- * and sends no file. */
+ * and sends no file. A body that has yet to come is waited for, too. */
 static struct slots *places(const struct request *rq, const struct route *route)
 {
         if (route->flags & ROUTE_STREAMS)
                 return rq->head ? &rq->server->waits : &rq->server->streams;
         if (route->flags & ROUTE_LISTENS)
                 return &rq->server->listeners;
-        return route->flags & ROUTE_WAITS ? &rq->server->waits : NULL;
+        if (route->flags & ROUTE_WAITS || !body_is_there(&rq->client, &rq->head_facts))
+                return &rq->server->waits;
+        return NULL;
 }
 
-static int run_in_place(struct request *rq, const struct route *route,
-                        const struct route_match *match)
-{
-        struct slots *slots = places(rq, route);
-        int status;
+/* A request that runs in a thread of its own. */
+struct visit {
+        struct request *rq;
+        const struct route *route;
+        struct route_match match;
+        struct slots *slots;
+};
 
-        if (slots && !slots_take(slots))
+static void run_visit(void *data)
+{
+        struct visit *v = data;
+
+        v->route->handler(v->rq, &v->match);
+        slots_give(v->slots);
+        server_end(v->rq);
+        free(v);
+}
+
+static int run_aside(struct request *rq, const struct route *route, const struct route_match *match,
+                     struct slots *slots)
+{
+        struct visit *v;
+
+        if (!slots_take(slots))
                 return api_problem(rq, 503, API_RETRY_SOON, "All %u places for %s are taken",
                                    slots->limit, slots->name);
-        status = route->handler(rq, match);
-        if (slots)
-                slots_give(slots);
-        return status;
+        v = malloc(sizeof *v);
+        if (v)
+                *v = (struct visit){rq, route, *match, slots};
+        if (v && server_aside(rq, run_visit, v) == 0)
+                return ROUTES_ASIDE;
+        free(v);
+        slots_give(slots);
+        return api_problem(rq, 503, API_RETRY_SOON, "There is no room for another thread");
 }
 
 static int run(struct request *rq, const struct route *route, enum match_result result,
                const struct route_match *match)
 {
+        struct slots *slots;
+
         if (route->flags & ROUTE_CHANGES) {
                 const struct guard_request g = request_guard(rq);
 
@@ -240,7 +281,8 @@ static int run(struct request *rq, const struct route *route, enum match_result 
                 return api_problem(rq, 404, NULL, "No files available: this is no info-hash");
         if (route->flags & ROUTE_MOUNT && health_is_stuck(rq->server->health))
                 return api_problem(rq, 503, API_RETRY_SOON, "The mount does not answer");
-        return run_in_place(rq, route, match);
+        slots = places(rq, route);
+        return slots ? run_aside(rq, route, match, slots) : route->handler(rq, match);
 }
 
 int routes_dispatch(struct request *rq)
@@ -252,14 +294,14 @@ int routes_dispatch(struct request *rq)
         case GUARD_ALLOW:
                 break;
         case GUARD_BAD_HEADERS:
-                return api_problem(rq, 400, NULL,
-                                   "The request needs one Host header and less than %d headers",
-                                   REQUEST_FIELDS_MAX);
+                return api_problem(rq, 400, NULL, "The request needs one Host header");
         default:
                 return api_problem(
                         rq, 421, NULL,
                         "This Host is not served here; allow it with --allowed-host if it should be");
         }
+        if (strcmp(rq->path, "*") == 0) /* RFC 9110 §9.3.7 */
+                return request_answer(rq, 204, allow_all(allowed), NULL, NULL, 0);
         for (size_t i = 0; i < ROUTE_COUNT; i++) {
                 struct route_match match;
                 enum match_result result = match_pattern(routes[i].pattern, rq->path, &match);
@@ -268,9 +310,9 @@ int routes_dispatch(struct request *rq)
                         continue;
                 if (is_method(rq, &routes[i]))
                         return run(rq, &routes[i], result, &match);
-                allow(allowed, routes[i].method);
+                allow(allowed, sizeof allowed, routes[i].method);
                 if (routes[i].flags & ROUTE_HEAD)
-                        allow(allowed, "HEAD");
+                        allow(allowed, sizeof allowed, "HEAD");
         }
         if (allowed[0])
                 return wrong_method(rq, allowed);

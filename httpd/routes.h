@@ -12,8 +12,11 @@ struct route_match {
         const char *rest;         /* *: raw, not empty; NULL if the pattern has none */
 };
 
-/* Judges (guard.h), finds the handler and runs it. Returns the status sent. The client of rq is
- * known. */
+/* Another thread goes on with the request, which is not to be touched any more. */
+enum { ROUTES_ASIDE = 0 };
+
+/* Judges (guard.h), finds the handler and runs it, or has another thread run it (server.h) if it
+ * may take long. Returns the status sent, or ROUTES_ASIDE. */
 int routes_dispatch(struct request *rq);
 
 #endif

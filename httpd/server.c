@@ -1,16 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 #include "server.h"
 
-#include <arpa/inet.h>
 #include <civetweb.h>
 #include <errno.h>
-#include <netinet/in.h>
-#include <pthread.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -18,29 +17,29 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "api.h"
+#include "aside.h"
 #include "capacity.h"
 #include "client.h"
+#include "door.h"
+#include "handover.h"
 #include "request.h"
 #include "routes.h"
 
-/* Accepted connections that may wait for a thread. */
-#define QUEUE_LENGTH "128"
-/* How long civetweb waits for a head, and for a next byte of a body. Each connection holds a thread
- * meanwhile. */
-#define REQUEST_TIMEOUT_MS "10000"
-/* civetweb's thread that accepts connections. */
-enum { MASTER_THREADS = 1 };
+/* civetweb's that hands requests to the others, and the door's. */
+enum { OTHER_THREADS = 2 };
 /* Threads that others of the same bound may want later: the session, --on-event. */
 enum { SPARE_THREADS = 8 };
 /* How long the answer to our own first request may take. */
-enum { ASK_S = 5 };
-/* The whole head: a magnet with a hundred trackers is in it. */
-#define HEAD_MAX "65536"
-
-/* What civetweb said first while it started: the only place where it tells why it could not. Under
- * the lock. */
-static pthread_mutex_t start_lock = PTHREAD_MUTEX_INITIALIZER;
-static char start_message[256];
+enum { ASK_MS = 5000 };
+/* Files open besides those of connections: stderr, sockets, eventfds, what the mount is asked in
+ * passing. */
+enum { FILES_BASE = 512 };
+/* What a request that waits or streams has open at most besides its connection: a file of the
+ * mount, and for a moment a directory or two. */
+enum { FILES_EACH = 3 };
+/* Connections, as far as there may be so many files. */
+enum { CONNECTIONS_MAX = 16384 };
+enum { CONNECTIONS_MIN = 64 };
 
 bool slots_take(struct slots *s)
 {
@@ -57,188 +56,236 @@ void slots_give(struct slots *s)
         atomic_fetch_sub(&s->used, 1);
 }
 
-static int init_request(struct request *rq, struct mg_connection *connection)
+/* Copies a string to the end of what is in rq->text. */
+static const char *keep_bytes(char **at, const char *s, size_t len)
 {
-        struct server *s = mg_get_user_data(mg_get_context(connection));
-        const struct mg_request_info *info = mg_get_request_info(connection);
+        char *kept = memcpy(*at, s, len);
 
+        kept[len] = '\0';
+        *at += len + 1;
+        return kept;
+}
+
+static const char *keep(char **at, const char *s)
+{
+        return keep_bytes(at, s, strlen(s));
+}
+
+/* How much keep() needs for all of a request. */
+static size_t text_bytes(const struct conn *c, const struct mg_request_info *info)
+{
+        size_t n = c->head.method.length + c->head.authority.length + 2 +
+                   strlen(info->local_uri_raw) + sizeof "*";
+
+        if (info->query_string)
+                n += strlen(info->query_string) + 1;
+        for (int i = 0; i < info->num_headers; i++)
+                n += strlen(info->http_headers[i].name) + strlen(info->http_headers[i].value) + 2;
+        return n;
+}
+
+/* A value without the white space behind it, which civetweb leaves there. */
+static const char *keep_value(char **at, const char *s)
+{
+        size_t len = strlen(s);
+
+        while (len > 0 && s[len - 1] == ' ')
+                len--;
+        return keep_bytes(at, s, len);
+}
+
+static void take_fields(struct request *rq, char **at, const struct mg_request_info *info,
+                        const char *authority)
+{
+        for (int i = 0; i < info->num_headers && i < HEAD_FIELDS_MAX; i++) {
+                const struct mg_header *h = &info->http_headers[i];
+                bool is_host = authority && strcasecmp(h->name, "Host") == 0;
+
+                rq->fields[rq->field_count++] = (struct request_field){
+                        .name = keep(at, h->name),
+                        .value = is_host ? authority : keep_value(at, h->value),
+                };
+        }
+}
+
+/* A request as civetweb has read it; nothing of it is civetweb's. NULL: there is no memory. */
+static struct request *new_request(struct server *s, struct conn *c,
+                                   const struct mg_request_info *info)
+{
+        const struct head_span *authority = &c->head.authority;
+        struct request *rq = calloc(1, sizeof *rq);
+        char *text = rq ? malloc(text_bytes(c, info)) : NULL, *at = text;
+        const char *host = NULL;
+
+        if (!text) {
+                free(rq);
+                return NULL;
+        }
+        if (authority->length > 0)
+                host = keep_bytes(&at, c->text + authority->at, authority->length);
         *rq = (struct request){
                 .server = s,
-                .connection = connection,
-                .method = info->request_method ? info->request_method : "-",
-                .minor = info->http_version && strcmp(info->http_version, "1.0") == 0 ? 0 : 1,
-                .port = (uint16_t)info->server_port,
-                .content_length = info->content_length,
-                .path = info->local_uri_raw ? info->local_uri_raw : "-",
-                .query = info->query_string,
+                .conn = c,
+                .text = text,
+                .method = keep_bytes(&at, c->text + c->head.method.at, c->head.method.length),
+                .minor = c->head.minor,
+                .port = s->port,
+                .path = keep(&at, c->head.asterisk ? "*" : info->local_uri_raw),
+                .query = info->query_string ? keep(&at, info->query_string) : NULL,
+                .head_facts = c->head,
+                .body_read = c->head.body == HEAD_NO_BODY ||
+                             (c->head.body == HEAD_LENGTH && c->head.content_length == 0),
+                .persists = c->head.persists,
         };
         rq->head = strcmp(rq->method, "HEAD") == 0;
-        for (int i = 0; i < info->num_headers && i < REQUEST_FIELDS_MAX; i++)
-                rq->fields[rq->field_count++] = (struct request_field){
-                        .name = info->http_headers[i].name, .value = info->http_headers[i].value};
-        return client_init(&rq->client, info->remote_addr, (uint16_t)info->remote_port,
-                           (uint16_t)info->server_port, s->wake_fd, s->client_timeout_ms);
+        take_fields(rq, &at, info, host);
+        client_init(&rq->client, c->fd, s->wake_fd, s->client_timeout_ms, c->whole_ms);
+        if (rq->minor > 0)
+                rq->client.probe = request_go_on;
+        return rq;
 }
 
-/* Called for every request that civetweb could read, before it looks at it itself. */
-static int handle(struct mg_connection *connection)
+/* Called by the door for what is no request. */
+static void refuse_request(void *data, struct conn *c, int status, const char *reason)
 {
-        struct request rq;
-        int r, status;
+        struct request rq = {.server = data, .conn = c, .method = "-", .path = "-"};
 
-        r = init_request(&rq, connection);
-        if (r < 0) {
-                log_debug_errno(r, "A client left before its request was handled: %m");
-                return 499; /* for civetweb's log only: nobody is there */
+        client_init(&rq.client, c->fd, rq.server->wake_fd, 0, clock_ms());
+        api_problem(&rq, status, status == 503 ? API_RETRY_SOON : NULL, "%s", reason);
+        free(rq.rest);
+}
+
+/* Called in a thread of civetweb's. */
+static void handle(void *data, struct conn *c, const struct mg_request_info *info)
+{
+        struct server *s = data;
+        struct request *rq = new_request(s, c, info);
+
+        if (!rq) {
+                refuse_request(s, c, 503, "There is not enough memory");
+                door_back(s->door, c, false, NULL, 0, 0);
+                return;
         }
-        atomic_fetch_add(&rq.server->active, 1);
-        status = routes_dispatch(&rq);
-        atomic_fetch_sub(&rq.server->active, 1);
-        return status;
+        atomic_fetch_add(&s->active, 1);
+        if (routes_dispatch(rq) != ROUTES_ASIDE)
+                server_end(rq);
 }
 
-/* Called for what civetweb refuses by itself: there is no request then, only a connection. */
-static int handle_error(struct mg_connection *connection, int status, const char *message)
+int server_aside(struct request *rq, void (*run)(void *data), void *data)
 {
-        struct request rq;
+        int r;
 
-        if (init_request(&rq, connection) < 0)
-                return 0;
-        rq.field_count = 0;
-        rq.method = rq.path = "-";
-        rq.head = false;
-        if (status == 413) /* it means the head; RFC 6585 §5 */
-                status = 431;
-        api_problem(&rq, status, NULL, "%s", message);
-        client_drain(&rq.client);
-        return 0;
+        rq->aside = true;
+        r = aside_run(run, data);
+        if (r < 0)
+                rq->aside = false;
+        return r;
 }
 
-static int handle_log(const struct mg_connection *connection, const char *message)
+void server_end(struct request *rq)
 {
-        (void)connection;
-        pthread_mutex_lock(&start_lock);
-        if (start_message[0] == '\0')
-                snprintf(start_message, sizeof start_message, "%s", message);
-        pthread_mutex_unlock(&start_lock);
-        log_debug("civetweb: %s", message);
-        return 1;
+        struct server *s = rq->server;
+        bool is_whole = rq->answered && rq->body_read &&
+                        rq->client.sent_bytes + rq->rest_bytes == rq->answer_end;
+
+        client_done(&rq->client);
+        door_back(s->door, rq->conn, rq->persists && is_whole, rq->rest, rq->rest_at,
+                  rq->rest_bytes);
+        free(rq->text);
+        free(rq);
+        atomic_fetch_sub(&s->active, 1);
 }
 
-static int start_civetweb(struct server *s, const char *port, const char *threads)
+static unsigned within(unsigned n, unsigned least, unsigned most)
 {
-        static const struct mg_callbacks callbacks = {
-                .begin_request = handle,
-                .http_error = handle_error,
-                .log_message = handle_log,
-        };
-        const char *options[] = {
-                "listening_ports",
-                port,
-                "num_threads",
-                threads,
-                "connection_queue",
-                QUEUE_LENGTH,
-                /* Percent-decoding is ours: civetweb's turns %2F into '/' and ends at %00. */
-                "decode_url",
-                "no",
-                "decode_query_string",
-                "no",
-                /* Else it answers preflights before we see them, and allows everybody. */
-                "access_control_allow_methods",
-                "",
-                "access_control_allow_origin",
-                "",
-                "enable_auth_domain_check",
-                "no",
-                "enable_directory_listing",
-                "no",
-                "enable_keep_alive",
-                "no",
-                "tcp_nodelay",
-                "1",
-                "request_timeout_ms",
-                REQUEST_TIMEOUT_MS,
-                "max_request_size",
-                HEAD_MAX,
-                NULL,
-        };
-        struct mg_server_port ports[1];
-
-        mg_init_library(MG_FEATURES_DEFAULT);
-        errno = 0;
-        /* Not mg_start2(): version 1.15 writes through the error code's pointer after nulling it.
-         */
-        s->civetweb = mg_start(&callbacks, s, options);
-        if (!s->civetweb)
-                return errno > 0 ? -errno : -EADDRINUSE;
-        if (mg_get_server_ports(s->civetweb, 1, ports) != 1)
-                return -EADDRNOTAVAIL;
-        s->port = (uint16_t)ports[0].port;
-        return 0;
+        return n < least ? least : n > most ? most : n;
 }
 
-/* Shares n threads out: some for the API, some for requests that wait, most for streams. */
-static void share_threads(struct server *s, unsigned n)
-{
-        unsigned api = n / 4, waits;
-
-        if (api < 1)
-                api = 1;
-        if (api > SERVER_API_THREADS)
-                api = SERVER_API_THREADS;
-        waits = (n - api) / 4;
-        if (waits < 1)
-                waits = 1;
-        if (waits > s->waits.limit)
-                waits = s->waits.limit;
-        s->waits.limit = waits;
-        s->streams.limit = n - api - waits;
-}
-
-/* How many threads civetweb may have; 0: too few to serve. Fewer than wanted are shared out anew.
+/* Shares n threads out: some for the API, some for requests that wait and for listeners, most for
+ * streams. With two there is one thread for what waits or streams. Returns how many are the API's.
  */
+static unsigned share_threads(struct server *s, unsigned n)
+{
+        unsigned api = within(n / 4, 1, SERVER_API_THREADS), left = n - api;
+
+        s->waits.limit = within(left / 4, 1, s->waits.limit);
+        s->listeners.limit = within(left / 8, 0, s->listeners.limit);
+        s->streams.limit = within(left - left / 4 - left / 8, 1, s->streams.limit);
+        return api;
+}
+
+/* How many threads civetweb may have; 0: too few to serve. What waits and streams has threads only
+ * when it is asked for, but there are no more slots than threads can be made. */
 static unsigned plan_threads(struct server *s)
 {
-        unsigned wanted = s->streams.limit + s->waits.limit + SERVER_API_THREADS;
-        unsigned there = capacity_threads(wanted + MASTER_THREADS + SPARE_THREADS), n;
+        unsigned wanted =
+                s->streams.limit + s->waits.limit + s->listeners.limit + SERVER_API_THREADS;
+        unsigned there = capacity_threads(wanted + OTHER_THREADS + SPARE_THREADS), n;
 
-        if (there >= wanted + MASTER_THREADS + SPARE_THREADS)
-                return wanted;
-        if (there < SERVER_THREADS_MIN + MASTER_THREADS)
+        if (there >= wanted + OTHER_THREADS + SPARE_THREADS)
+                return SERVER_API_THREADS;
+        if (there < SERVER_THREADS_MIN + OTHER_THREADS)
                 return 0;
-        n = there - MASTER_THREADS;
+        n = there - OTHER_THREADS;
         n = n < SERVER_THREADS_MIN + SPARE_THREADS ? SERVER_THREADS_MIN : n - SPARE_THREADS;
-        share_threads(s, n);
+        n = share_threads(s, n);
         log_warning("Only %u more threads can be made (pids.max, ulimit -u or ulimit -v); streams "
                     "at the same time: %u",
                     there, s->streams.limit);
         return n;
 }
 
-/* Sends ourselves a request: that the port takes connections does not say that a thread does. */
-static int ask_myself(const struct server *s)
+/* Raises the limit of open files to what clients need; returns how many connections there may be.
+ */
+static unsigned limit_files(const struct server *s)
+{
+        rlim_t taken =
+                FILES_BASE +
+                (rlim_t)(s->streams.limit + s->waits.limit + SERVER_API_THREADS) * FILES_EACH;
+        struct rlimit limit;
+
+        if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+                return CONNECTIONS_MIN;
+        limit.rlim_cur = taken + CONNECTIONS_MAX;
+        if (limit.rlim_max != RLIM_INFINITY && limit.rlim_cur > limit.rlim_max)
+                limit.rlim_cur = limit.rlim_max;
+        if (limit.rlim_cur < taken + s->streams.limit)
+                log_warning(
+                        "Only %llu files may be open; expect errors with many clients, or raise "
+                        "the hard limit (ulimit -Hn)",
+                        (unsigned long long)limit.rlim_max);
+        if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+                log_warning_errno(-errno, "Cannot set how many files may be open: %m");
+        return limit.rlim_cur > taken + CONNECTIONS_MIN ? (unsigned)(limit.rlim_cur - taken)
+                                                        : CONNECTIONS_MIN;
+}
+
+/* Has a request handled: that civetweb has started does not say that its threads have. */
+static int ask_myself(struct server *s)
 {
         static const char beginning[] = "HTTP/1.1 ";
-        const struct timeval limit = {.tv_sec = ASK_S};
-        const struct sockaddr_in to = {.sin_family = AF_INET,
-                                       .sin_port = htons(s->port),
-                                       .sin_addr.s_addr = htonl(s->address)};
         char request[96], answer[sizeof beginning - 1];
         _cleanup_close_ int fd = -1;
-        int n;
+        struct pollfd answered;
+        int ends[2], n, r;
 
-        n = snprintf(request, sizeof request, "HEAD / HTTP/1.1\r\nHost: localhost:%u\r\n\r\n",
-                     s->port);
-        fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit) < 0 ||
-            setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit) < 0 ||
-            connect(fd, (const struct sockaddr *)&to, sizeof to) < 0 ||
-            send(fd, request, (size_t)n, MSG_NOSIGNAL) != n)
+        n = snprintf(request, sizeof request,
+                     "HEAD / HTTP/1.1\r\nHost: localhost:%u\r\nConnection: close\r\n\r\n", s->port);
+        if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) < 0)
                 return -errno;
-        errno = ENODATA;
-        if (recv(fd, answer, sizeof answer, MSG_WAITALL) != (ssize_t)sizeof answer)
+        fd = ends[0];
+        r = door_put(s->door, ends[1]);
+        if (r < 0) {
+                close(ends[1]);
+                return r;
+        }
+        if (send(fd, request, (size_t)n, MSG_NOSIGNAL) != n)
                 return -errno;
+        answered = (struct pollfd){.fd = fd, .events = POLLIN};
+        if (poll(&answered, 1, ASK_MS) <= 0)
+                return -ETIMEDOUT;
+        if (recv(fd, answer, sizeof answer, 0) != (ssize_t)sizeof answer)
+                return -ENODATA;
         return memcmp(answer, beginning, sizeof answer) == 0 ? 0 : -EBADMSG;
 }
 
@@ -251,8 +298,6 @@ static int refuse(char **ret_reason, const char *reason)
 
 int server_start(struct server *s, char **ret_reason)
 {
-        struct in_addr address = {.s_addr = htonl(s->address)};
-        char text[INET_ADDRSTRLEN], port[INET_ADDRSTRLEN + 8], thread_count[16];
         unsigned threads = plan_threads(s);
         int r;
 
@@ -260,21 +305,14 @@ int server_start(struct server *s, char **ret_reason)
                 return refuse(ret_reason,
                               "there is no room for its threads; raise pids.max, ulimit -u or "
                               "ulimit -v, whichever is low");
-        r = client_limit_files(threads);
-        if (r < 0)
-                log_warning_errno(r, "Cannot set how many files may be open: %m");
-        inet_ntop(AF_INET, &address, text, sizeof text);
-        snprintf(port, sizeof port, "%s:%u", text, s->port);
-        snprintf(thread_count, sizeof thread_count, "%u", threads);
-        r = start_civetweb(s, port, thread_count);
-        if (r < 0 && ret_reason) {
-                pthread_mutex_lock(&start_lock);
-                *ret_reason = strdup(start_message);
-                pthread_mutex_unlock(&start_lock);
-        }
+        r = door_open((struct in_addr){htonl(s->address)}, &s->port, limit_files(s), &s->door);
         if (r < 0)
                 return r;
-        r = ask_myself(s);
+        r = door_start(s->door, refuse_request, s);
+        if (r == 0)
+                r = handover_start(s->door, threads, handle, refuse_request, s);
+        if (r == 0)
+                r = ask_myself(s);
         if (r < 0) {
                 log_debug_errno(r, "Asked myself: %m");
                 return refuse(ret_reason, "its threads don't answer; something else has taken the "

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* server.h: the civetweb server and what all requests share. civetweb is used to accept
- * connections, to read a request's head and body, and for its threads; every answer is sent by us
- * (client.h). */
+/* server.h: the server and what all requests share. The door (door.h) has the connections, civetweb
+ * (handover.h) reads heads and runs what is soon done, and what takes long runs in threads of its
+ * own (aside.h); every answer is sent by us (client.h). */
 #ifndef HTTPD_SERVER_H
 #define HTTPD_SERVER_H
 
@@ -17,10 +17,11 @@
 enum { SERVER_WAITS = 64 };
 /* Clients that listen to events. */
 enum { SERVER_LISTENERS = 32 };
-/* Threads besides those that wait or stream, so that the API always answers. */
-enum { SERVER_API_THREADS = 16 };
-/* With fewer threads than this, one for each kind, there is no use in serving. */
-enum { SERVER_THREADS_MIN = 3 };
+/* Threads of civetweb: for what is soon done, so that the API always answers. */
+enum { SERVER_API_THREADS = 8 };
+/* With fewer threads than this, one for the API and one for what takes long, there is no use in
+ * serving. */
+enum { SERVER_THREADS_MIN = 2 };
 
 /* A count of what may run at the same time. */
 struct slots {
@@ -33,7 +34,8 @@ struct slots {
 bool slots_take(struct slots *s);
 void slots_give(struct slots *s);
 
-struct mg_context;
+struct door;
+struct request;
 
 struct server {
         /* set once, before the server starts */
@@ -47,7 +49,7 @@ struct server {
         int wake_fd; /* eventfd: readable once the sidecar ends, never read */
 
         /* set by server_start() */
-        struct mg_context *civetweb;
+        struct door *door;
 
         /* atomic */
         struct slots streams, waits, listeners;
@@ -61,6 +63,13 @@ struct server {
  * *ret_reason (if not NULL; the caller frees it) says why. What was started stays: the process is
  * to end then. Blocking, seconds at most. */
 int server_start(struct server *s, char **ret_reason);
+
+/* Goes on with a request in a thread that may wait: run(data) ends it. -EAGAIN: there is no room
+ * for a thread. Any thread; doesn't block. */
+int server_aside(struct request *rq, void (*run)(void *data), void *data);
+
+/* Ends a request: gives its connection back and frees it. By the thread that handles it. */
+void server_end(struct request *rq);
 
 /* Wakes every request that waits, and waits at most timeout_ms for all to end. Connections are cut
  * when the process ends, which it should do at once: civetweb's own stop takes seconds. */

@@ -249,7 +249,7 @@ def test_no_page_of_another_site_may_embed_an_answer(served: Magnetfs, film: Tor
         ("/torrents", {"Host": "evil.example"}, 421),
         ("/nothing", {}, 404),
         ("/add/x", {"Origin": "http://evil.example"}, 403),
-        ("/" + "x" * 70_000, {}, 400),
+        ("/" + "x" * 70_000, {}, 431),
     ):
         answer = served.web.request("GET", target, headers)
         assert (answer.status, answer.headers[policy]) == (status, "same-origin"), target[:80]
