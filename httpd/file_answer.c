@@ -12,11 +12,11 @@
 
 #include "common/cleanup.h"
 #include "common/log.h"
+#include "common/media.h"
 #include "api.h"
 #include "disposition.h"
 #include "file_body.h"
 #include "http_date.h"
-#include "media.h"
 #include "multipart.h"
 #include "preconditions.h"
 #include "range.h"

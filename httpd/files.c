@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "media.h"
+#include "common/media.h"
 #include "uri.h"
 
 /* Doubles hold integers exactly up to here. */
@@ -126,18 +126,11 @@ size_t files_find(const struct file_list *list, const char *path, const struct f
 
 const struct file_entry *files_largest(const struct file_list *list)
 {
-        struct media_file *files;
-        size_t best;
+        const struct file_entry *largest = NULL;
+        struct media_best best = {0};
 
-        if (list->count == 0)
-                return NULL;
-        files = calloc(list->count, sizeof *files);
-        if (!files)
-                return NULL;
         for (size_t i = 0; i < list->count; i++)
-                files[i] = (struct media_file){.name = list->entries[i].name,
-                                               .length = list->entries[i].length};
-        best = media_largest(files, list->count);
-        free(files);
-        return &list->entries[best];
+                if (media_is_better(&best, list->entries[i].name, list->entries[i].length))
+                        largest = &list->entries[i];
+        return largest;
 }

@@ -9,9 +9,9 @@
 #include "common/cleanup.h"
 #include "common/intake.h"
 #include "common/limits.h"
+#include "common/media.h"
 #include "api.h"
 #include "files.h"
-#include "media.h"
 #include "uri.h"
 
 /* A magnet with a hundred trackers has some 10 KiB; civetweb's limit of a GET is 64 KiB. */

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "media.h"
+#include "common/media.h"
 
 struct type_case {
         const char *name, *type;
@@ -69,7 +69,10 @@ static void test_types(void **state)
 
 struct largest_case {
         const char *rule;
-        struct media_file files[4];
+        struct {
+                const char *name;
+                uint64_t length;
+        } files[4];
         size_t count, expected;
 };
 
@@ -81,6 +84,10 @@ static const struct largest_case largest_cases[] = {
         {"no media: the largest", {{"a.txt", 5}, {"b.pdf", 9}, {"c.txt", 7}}, 3, 1},
         {"the first of equals", {{"a.mkv", 5}, {"b.mkv", 5}}, 2, 0},
         {"an empty video is media", {{"a.txt", 5}, {"b.mkv", 0}}, 2, 1},
+        {"a larger archive after a video after an archive",
+         {{"a.rar", 7}, {"b.mp4", 9}, {"c.rar", 900}},
+         3,
+         1},
         {"no files", {{NULL, 0}}, 0, 0},
 };
 
@@ -89,7 +96,12 @@ static void test_largest(void **state)
         (void)state;
         for (size_t i = 0; i < sizeof(largest_cases) / sizeof(largest_cases[0]); i++) {
                 const struct largest_case *c = &largest_cases[i];
-                size_t got = media_largest(c->files, c->count);
+                struct media_best best = {0};
+                size_t got = c->count;
+
+                for (size_t k = 0; k < c->count; k++)
+                        if (media_is_better(&best, c->files[k].name, c->files[k].length))
+                                got = k;
 
                 if (got != c->expected)
                         fail_msg("%s: %zu", c->rule, got);

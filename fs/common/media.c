@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-#include "media.h"
+#include "common/media.h"
 
+#include <ctype.h>
 #include <string.h>
 #include <strings.h>
 
@@ -131,11 +132,13 @@ static const struct media_entry table[] = {
 static const struct media_entry *find(const char *name)
 {
         const char *dot = strrchr(name, '.');
+        char first;
 
         if (!dot || strchr(dot, '/'))
                 return NULL;
+        first = (char)tolower((unsigned char)dot[1]);
         for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)
-                if (strcasecmp(dot + 1, table[i].extension) == 0)
+                if (first == table[i].extension[0] && strcasecmp(dot + 1, table[i].extension) == 0)
                         return &table[i];
         return NULL;
 }
@@ -154,20 +157,18 @@ enum media_class media_class(const char *name)
         return entry ? entry->class : MEDIA_OTHER;
 }
 
-size_t media_largest(const struct media_file *files, size_t count)
+bool media_is_better(struct media_best *best, const char *name, uint64_t length)
 {
-        size_t best = count;
-        bool best_plays = false;
+        enum media_class class;
+        bool plays;
 
-        for (size_t i = 0; i < count; i++) {
-                enum media_class class = media_class(files[i].name);
-                bool plays = class == MEDIA_VIDEO || class == MEDIA_AUDIO;
-
-                if (best == count || (plays && !best_plays) ||
-                    (plays == best_plays && files[i].length > files[best].length)) {
-                        best = i;
-                        best_plays = plays;
-                }
-        }
-        return best;
+        if (best->any && best->plays && length <= best->length)
+                return false;
+        class = media_class(name);
+        plays = class == MEDIA_VIDEO || class == MEDIA_AUDIO;
+        if (best->any && !(plays && !best->plays) &&
+            (plays != best->plays || length <= best->length))
+                return false;
+        *best = (struct media_best){.any = true, .plays = plays, .length = length};
+        return true;
 }
