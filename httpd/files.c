@@ -109,21 +109,6 @@ void files_free(struct file_list *list)
         *list = (struct file_list){0};
 }
 
-size_t files_find(const struct file_list *list, const char *path, const struct file_entry **ret)
-{
-        size_t matches = 0;
-
-        for (size_t i = 0; i < list->count; i++)
-                if (strcmp(list->entries[i].path, path) == 0) {
-                        *ret = &list->entries[i];
-                        return 1;
-                }
-        for (size_t i = 0; i < list->count; i++)
-                if (strcmp(list->entries[i].name, path) == 0 && matches++ == 0)
-                        *ret = &list->entries[i];
-        return matches;
-}
-
 const struct file_entry *files_largest(const struct file_list *list)
 {
         const struct file_entry *largest = NULL;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* files.h: the list of a torrent's files, as the mount gives it, and finding one in it. No I/O. */
+/* files.h: the list of a torrent's files, as the mount gives it. No I/O. */
 #ifndef HTTPD_FILES_H
 #define HTTPD_FILES_H
 
@@ -23,10 +23,6 @@ struct file_list {
  * out. -ENOMEM. The caller frees with files_free(). */
 int files_parse(const char *json, struct file_list *ret);
 void files_free(struct file_list *list);
-
-/* Finds a file by its path, else by its bare name. Returns how many match: 1: *ret is it; 0: none;
- * more: a name that is not unique. */
-size_t files_find(const struct file_list *list, const char *path, const struct file_entry **ret);
 
 /* The largest media file (media.h); NULL: there are no files. */
 const struct file_entry *files_largest(const struct file_list *list);

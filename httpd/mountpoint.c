@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "mountpoint.h"
+#include "mountpoint_private.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -124,9 +124,7 @@ static int open_below(int dir, const char *path, int flags, int *ret_fd)
         return 0;
 }
 
-/* Opens a control file, its path below the mount given like for printf. */
-static int __attribute__((format(printf, 4, 5)))
-open_control(const struct mountpoint *m, int flags, int *ret_fd, const char *format, ...)
+int open_control(const struct mountpoint *m, int flags, int *ret_fd, const char *format, ...)
 {
         _cleanup_free_ char *path = NULL;
         _cleanup_close_ int root = -1;
@@ -320,8 +318,8 @@ int mountpoint_recall(const struct mountpoint *m, const char *hash)
 }
 
 /* A path in the torrent may be longer than one system call takes: then it goes there by stages. */
-static int open_data(const struct mountpoint *m, const char *hash, const char *path, int flags,
-                     int *ret_fd)
+int open_data(const struct mountpoint *m, const char *hash, const char *path, int flags,
+              int *ret_fd)
 {
         _cleanup_close_ int dir = -1;
         int r;

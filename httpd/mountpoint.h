@@ -70,6 +70,19 @@ int mountpoint_use(const struct mountpoint *m, const char *hash);
  * -ENOENT: it never was here, or was removed, or the mount is read-only. */
 int mountpoint_recall(const struct mountpoint *m, const char *hash);
 
+/* Waits until a torrent's files are known, while the client stays; that is a use of it. Reads no
+ * list. As mountpoint_torrent_files(). */
+int mountpoint_wait(const struct mountpoint *m, struct client *c, const char *hash);
+
+/* The path of a torrent's largest media file. The caller frees *ret. -ENOENT: it has no file, or
+ * none is known yet; -ENAMETOOLONG: the path is longer than a link can tell. */
+int mountpoint_largest(const struct mountpoint *m, const char *hash, char **ret);
+
+/* The paths of a torrent's files that have a bare name or, where none has it, an equivalent one
+ * (nfc.h): a line each, without a newline behind the last; of very many not all. The caller frees
+ * *ret. -ENOENT: there is none, or none is known yet. */
+int mountpoint_named(const struct mountpoint *m, const char *hash, const char *name, char **ret);
+
 /* What stat() says of a torrent's file; opens nothing. -ENOENT, also for what is not a regular
  * file. */
 int mountpoint_file_stat(const struct mountpoint *m, const char *hash, const char *path,

@@ -2,6 +2,7 @@
 #include "stream.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -15,27 +16,16 @@
 /* Of a name that is not unique, so many candidates are told. */
 enum { CANDIDATES_MAX = 100 };
 
-static int ambiguous(struct request *rq, const struct file_list *list, const char *name)
+/* candidates: paths, a line each. */
+static int ambiguous(struct request *rq, char *candidates)
 {
-        cJSON *candidates = cJSON_CreateArray();
-        int told = 0;
+        cJSON *list = cJSON_CreateArray();
+        char *path, *rest = candidates;
 
-        for (size_t i = 0; i < list->count && told < CANDIDATES_MAX; i++)
-                if (strcmp(list->entries[i].name, name) == 0) {
-                        cJSON_AddItemToArray(candidates, cJSON_CreateString(list->entries[i].path));
-                        told++;
-                }
-        return api_problem_with(rq, 409, "candidates", candidates,
+        for (int told = 0; told < CANDIDATES_MAX && (path = strsep(&rest, "\n")); told++)
+                cJSON_AddItemToArray(list, cJSON_CreateString(path));
+        return api_problem_with(rq, 409, "candidates", list,
                                 "Several files of the torrent have this name: ask by path");
-}
-
-/* A path needs no list of the files, which may be long. -ENOENT: it is none, but may be a name. */
-static int answer_path(struct request *rq, const char *hash, const char *path)
-{
-        struct stat st;
-        int r = mountpoint_file_stat(rq->server->mount, hash, path, &st);
-
-        return r < 0 ? r : file_answer(rq, hash, path);
 }
 
 /* The torrent stays while its client goes on, also with a HEAD or from one file to the next. One
@@ -48,39 +38,70 @@ static int find_torrent(struct request *rq, const char *hash)
         return r == -ENOENT ? mountpoint_recall(rq->server->mount, hash) : r;
 }
 
-/* path NULL: the largest media file. */
-static int answer(struct request *rq, const char *hash, char *path)
+/* A path that no link can tell is in the list of the files. */
+static int largest_in_list(const struct mountpoint *m, struct client *c, const char *hash,
+                           char **ret)
 {
-        const struct file_entry *file = NULL;
+        _cleanup_free_ char *text = NULL;
+        const struct file_entry *file;
         struct file_list list;
-        size_t matches;
-        int status = find_torrent(rq, hash);
+        char *path = NULL;
+        int r;
 
-        if (status < 0 && status != -ENOENT)
-                return api_problem_errno(rq, status, "Cannot find the torrent in the mount");
-        status = path && status == 0 ? answer_path(rq, hash, path) : -ENOENT;
-        if (status >= 0)
-                return status;
-        if (status != -ENOENT)
-                return api_problem_errno(rq, status, "Cannot find the file in the mount");
-        status = torrents_read_files(rq, hash, &list);
-        if (status != 0)
-                return status;
-        if (path) {
-                matches = files_find(&list, path, &file);
-        } else {
-                file = files_largest(&list);
-                matches = file ? 1 : 0;
-        }
-        if (matches == 0)
-                status = api_problem(rq, 404, NULL,
-                                     "No files available: the torrent has no such file");
-        else if (matches > 1)
-                status = ambiguous(rq, &list, path);
-        else
-                status = file_answer(rq, list.hash, file->path);
+        r = mountpoint_torrent_files(m, c, hash, &text);
+        if (r == 0)
+                r = files_parse(text, &list);
+        if (r < 0)
+                return r;
+        file = files_largest(&list);
+        if (file)
+                path = strdup(file->path);
         files_free(&list);
-        return status;
+        if (!path)
+                return file ? -ENOMEM : -ENOENT;
+        *ret = path;
+        return 0;
+}
+
+/* Finds the file that is meant by a path, else by a bare name; by neither (NULL): the largest media
+ * file. *ret are the paths of all that it may be, a line each. Reads no list of the files, which
+ * may be long. -ENOENT: there is none, or it is not known yet. */
+static int find(struct request *rq, const char *hash, const char *path, char **ret)
+{
+        const struct mountpoint *m = rq->server->mount;
+        struct stat st;
+        int r;
+
+        if (!path) {
+                r = mountpoint_largest(m, hash, ret);
+                return r == -ENAMETOOLONG ? largest_in_list(m, &rq->client, hash, ret) : r;
+        }
+        r = mountpoint_file_stat(m, hash, path, &st);
+        if (r != 0)
+                return r == -ENOENT || r == -ENOTDIR ? mountpoint_named(m, hash, path, ret) : r;
+        *ret = strdup(path);
+        return *ret ? 0 : -ENOMEM;
+}
+
+static int answer(struct request *rq, const char *hash, const char *path)
+{
+        _cleanup_free_ char *found = NULL;
+        int r = find_torrent(rq, hash), status;
+
+        if (r == 0)
+                r = find(rq, hash, path, &found);
+        if (r == -ENOENT) {
+                status = torrents_wait(rq, hash);
+                if (status != 0)
+                        return status;
+                r = find(rq, hash, path, &found);
+        }
+        if (r == -ENOENT)
+                return api_problem(rq, 404, NULL,
+                                   "No files available: the torrent has no such file");
+        if (!found)
+                return api_problem_errno(rq, r, "Cannot find the file in the mount");
+        return strchr(found, '\n') ? ambiguous(rq, found) : file_answer(rq, hash, found);
 }
 
 int stream_largest(struct request *rq, const struct route_match *match)

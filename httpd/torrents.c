@@ -35,17 +35,12 @@ static char *failure(struct request *rq, const char *hash)
         return copy;
 }
 
-int torrents_read_files(struct request *rq, const char *hash, struct file_list *ret)
+/* Why a torrent's files are not known. */
+static int no_files(struct request *rq, const char *hash, int error)
 {
-        _cleanup_free_ char *text = NULL, *why = NULL;
-        int r;
+        _cleanup_free_ char *why = NULL;
 
-        r = mountpoint_torrent_files(rq->server->mount, &rq->client, hash, &text);
-        if (r == 0)
-                r = files_parse(text, ret);
-        switch (r) {
-        case 0:
-                return 0;
+        switch (error) {
         case -ENOENT:
                 return api_problem(rq, 404, NULL,
                                    "No files available: no torrent %s is known here, add it first",
@@ -60,8 +55,26 @@ int torrents_read_files(struct request *rq, const char *hash, struct file_list *
                 return api_problem(rq, 502, NULL, "The torrent's metadata is refused%s%s",
                                    why ? ": " : "", why ? why : "");
         default:
-                return api_problem_errno(rq, r, "Cannot read the torrent's files");
+                return api_problem_errno(rq, error, "Cannot read the torrent's files");
         }
+}
+
+int torrents_read_files(struct request *rq, const char *hash, struct file_list *ret)
+{
+        _cleanup_free_ char *text = NULL;
+        int r;
+
+        r = mountpoint_torrent_files(rq->server->mount, &rq->client, hash, &text);
+        if (r == 0)
+                r = files_parse(text, ret);
+        return r < 0 ? no_files(rq, hash, r) : 0;
+}
+
+int torrents_wait(struct request *rq, const char *hash)
+{
+        int r = mountpoint_wait(rq->server->mount, &rq->client, hash);
+
+        return r < 0 ? no_files(rq, hash, r) : 0;
 }
 
 static cJSON *describe_file(const struct file_list *list, const struct file_entry *file)

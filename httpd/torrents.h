@@ -20,4 +20,7 @@ int torrents_unkeep(struct request *rq, const struct route_match *match);
 struct file_list;
 int torrents_read_files(struct request *rq, const char *hash, struct file_list *ret);
 
+/* Waits for a torrent's metadata while the client stays, and reads nothing of it. Likewise. */
+int torrents_wait(struct request *rq, const char *hash);
+
 #endif

@@ -5,7 +5,7 @@
 BUILD_PACKAGES=(
         fuse3 cmake ninja-build pkg-config gcc g++
         libfuse3-dev libtorrent-rasterbar-dev libcivetweb-dev libcjson-dev
-        libcurl4-openssl-dev libsqlite3-dev
+        libcurl4-openssl-dev libsqlite3-dev libutf8proc-dev
         uthash-dev
 )
 

@@ -23,5 +23,7 @@
 #define NAME_TORRENT "torrent"
 #define NAME_KEEP    "keep"
 #define NAME_DATA    "data"
+#define NAME_LARGEST "largest"
+#define NAME_BY_NAME "by-name"
 
 #endif

@@ -23,7 +23,7 @@ void control_free(struct control *c);
 bool doc_is(struct node n);
 bool doc_is_writable(struct node n);
 /* mute: opened for writing only, so that answers would pile up unread. -ESTALE: its torrent is
- * gone. */
+ * gone. -EAGAIN: of a name, as node_lookup. */
 int doc_open(struct control *c, struct node n, bool mute, struct doc **ret);
 void doc_close(struct doc *d);
 

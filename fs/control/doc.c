@@ -40,6 +40,10 @@ static void make_until(struct doc *d, uint64_t end)
                 document_cache(e, &d->made, end);
                 return;
         }
+        if (node_is_name(d->node)) {
+                document_name(&d->made, d->node, end);
+                return;
+        }
         if (d->node.number == 0) {
                 document_status(e, d->control->mountpoint, &d->made, end);
                 return;
@@ -69,7 +73,8 @@ bool doc_is(struct node n)
                 return n.kind == NODE_TREE &&
                        ((n.node >= FIXED_ADD && n.node <= FIXED_EVENTS) ||
                         n.node == FIXED_SESSION || n.node == FIXED_RECALL || n.node == FIXED_CACHE);
-        return n.kind == NODE_CONTROL && n.node >= CONTROL_STATUS && n.node <= CONTROL_TORRENT;
+        return node_is_name(n) ||
+               (n.kind == NODE_CONTROL && n.node >= CONTROL_STATUS && n.node <= CONTROL_TORRENT);
 }
 
 bool doc_is_writable(struct node n)
@@ -81,25 +86,43 @@ bool doc_is_writable(struct node n)
         return n.kind == NODE_CONTROL && n.node == CONTROL_KEEP;
 }
 
+/* Takes hold of the torrent it is of. */
+static int hold_torrent(struct doc *d)
+{
+        struct torrent *t = registry_by_number(engine_registry(d->control->engine), d->node.number);
+
+        if (!t)
+                return -ESTALE;
+        d->torrent = t;
+        t->load_error = 0;
+        if (node_is_name(d->node)) {
+                d->made.listing = torrent_listing(t);
+                if (!d->made.listing || !listing_alike(d->made.listing))
+                        return -EAGAIN;
+                return tree_node(d->made.listing->tree, d->node.node) ? 0 : -ENOENT;
+        }
+        /* Who asks for its files, a playlist of them for one, will want them. */
+        if (d->node.node == CONTROL_FILES)
+                engine_touch(t);
+        return 0;
+}
+
 int doc_open(struct control *c, struct node n, bool mute, struct doc **ret)
 {
         struct doc *d = calloc(1, sizeof *d);
+        int r;
 
         if (!d)
                 return -ENOMEM;
         d->control = c;
         d->node = n;
         d->mute = mute;
-        if (n.number != 0) {
-                d->torrent = registry_by_number(engine_registry(c->engine), n.number);
-                if (!d->torrent) {
-                        free(d);
-                        return -ESTALE;
-                }
-                d->torrent->load_error = 0;
-                /* Who asks for its files, a playlist of them for one, will want them. */
-                if (n.node == CONTROL_FILES)
-                        engine_touch(d->torrent);
+        r = n.number != 0 ? hold_torrent(d) : 0;
+        if (r < 0) {
+                torrent_unref(d->torrent);
+                listing_unref(d->made.listing);
+                free(d);
+                return r;
         }
         pthread_mutex_lock(&c->lock);
         DL_APPEND2(c->docs, d, prev, next_doc);
@@ -173,7 +196,7 @@ int doc_readable(struct doc *d)
                 return -ENODEV;
         if (doc_is_fixed(d, FIXED_EVENTS))
                 return d->given < d->made.text.len ? 0 : -EAGAIN;
-        return d->node.number != 0 ? hold_content(d) : 0;
+        return d->node.number != 0 && !node_is_name(d->node) ? hold_content(d) : 0;
 }
 
 int doc_take(struct doc *d, uint64_t off, size_t size, void **data, size_t *len)

@@ -203,6 +203,40 @@ static void begin_files(struct engine *e, struct torrent *torrent, struct text_c
         d->next = TREE_ROOT + 1;
 }
 
+/* Adds the path of a node and what is to stand behind it. */
+static void add_path(struct text *text, const struct tree *t, uint32_t node, const char *end)
+{
+        size_t len = tree_path(t, node, NULL, 0);
+        _cleanup_free_ char *path = malloc(len + 1);
+
+        if (!path) {
+                text->failed = true;
+                return;
+        }
+        tree_path(t, node, path, len + 1);
+        text_add(text, path, len);
+        text_adds(text, end);
+}
+
+void document_name(struct text_cursor *c, struct node n, uint64_t end)
+{
+        struct listing *l = c->listing;
+        const struct alike *a = listing_alike(l);
+        const char *name = tree_node(l->tree, n.node)->name;
+        uint32_t first;
+        int count = alike_find(a, name, &first);
+
+        c->text.failed = c->text.failed || count < 0;
+        for (; !c->text.failed && c->next < (uint32_t)count && c->text.len < end; c->next++) {
+                uint32_t node = alike_node(a, first + c->next);
+                const struct tree_node *k = tree_node(l->tree, node);
+
+                if (k->file != TREE_DIRECTORY &&
+                    (n.kind == NODE_ALIKE || strcmp(k->name, name) == 0))
+                        add_path(&c->text, l->tree, node, "\n");
+        }
+}
+
 /* Nodes are numbered in the torrent's order, so walking through them gives its files in that order.
  */
 static bool more_files(const struct listing *l, struct text_cursor *d)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* documents.h: the JSON texts of .magnetfs. Long ones are made piece by piece as they are read, so
- * that opening one is cheap however many torrents or files there are. Any thread. */
+/* documents.h: the texts of .magnetfs, most of them JSON. Long ones are made piece by piece as they
+ * are read, so that opening one is cheap however many torrents or files there are. Any thread. */
 #ifndef FS_DOCUMENTS_H
 #define FS_DOCUMENTS_H
 
@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "engine/engine.h"
+#include "nodes/nodes.h"
 
 /* A growing text. */
 struct text {
@@ -20,7 +21,7 @@ struct text {
 /* Where a long text goes on. */
 struct text_cursor {
         struct text text;
-        uint32_t next;           /* a file's node, or the number of the last torrent */
+        uint32_t next; /* a file's node, how many of a name, or the number of the last torrent */
         struct listing *listing; /* of the torrent whose files it names: a reference */
         bool begun, whole;
 };
@@ -32,6 +33,9 @@ void text_adds(struct text *t, const char *s);
  * listing must be in the cursor). */
 void document_status(struct engine *e, const char *mountpoint, struct text_cursor *c, uint64_t end);
 void document_files(struct engine *e, struct torrent *torrent, struct text_cursor *c, uint64_t end);
+/* The paths below data/ of the files that have the name a node of by-name/ stands for, a line each
+ * (no name has a newline); likewise, their listing, sorted by name, in the cursor. */
+void document_name(struct text_cursor *c, struct node n, uint64_t end);
 /* What is in the cache, and what would go first: of all torrents that have something there or are
  * pinned. */
 void document_cache(struct engine *e, struct text_cursor *c, uint64_t end);

@@ -104,8 +104,9 @@ static int load(struct engine *e, struct torrent *t)
                 return r == -EAGAIN ? -ENOENT : r;
         c.listing = torrent_listing(t);
         if (c.listing) {
+                r = listing_sort(c.listing);
                 listing_unref(c.listing);
-                return 0;
+                return r;
         }
         r = library_source(e, t->number, t->hex, &c.source);
         meta = r == 0 ? bt_source_meta(c.source) : NULL;

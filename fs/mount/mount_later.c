@@ -157,6 +157,9 @@ static void take_up(struct mount *m, struct later *l)
         case CALL_GETATTR:
                 op_getattr(l->req, c.ino, NULL);
                 break;
+        case CALL_READLINK:
+                op_readlink(l->req, c.ino);
+                break;
         case CALL_OPEN:
                 op_open(l->req, c.ino, &c.fi);
                 break;

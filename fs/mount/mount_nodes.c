@@ -130,10 +130,12 @@ void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
 
 void op_readlink(fuse_req_t req, fuse_ino_t ino)
 {
-        char target[NAME_BYTES_MAX + 16];
+        char target[NODE_TARGET_MAX];
         int r = node_readlink(&mount_of(req)->nodes, ino, target, sizeof target);
 
-        if (r < 0)
+        if (r == -EAGAIN)
+                mount_load_first(req, &(struct call){.type = CALL_READLINK, .ino = ino});
+        else if (r < 0)
                 fuse_reply_err(req, -r);
         else
                 fuse_reply_readlink(req, target);

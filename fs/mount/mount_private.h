@@ -64,6 +64,7 @@ void *mount_buffer(struct mount *m, size_t size);
 enum call_type {
         CALL_LOOKUP,
         CALL_GETATTR,
+        CALL_READLINK,
         CALL_OPEN,
         CALL_READDIR,
         CALL_READDIRPLUS,

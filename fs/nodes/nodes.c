@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "nodes/nodes.h"
+#include "nodes/nodes_private.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -12,16 +12,8 @@
 enum { KIND_SHIFT = 60, BLOCK_BYTES = 512 };
 /* What programs read at a time when they go by st_blksize. */
 enum { IO_BYTES = 128 * 1024 };
-/* Cookies of "." and "..": the entries follow. */
-enum { COOKIE_DOT = 1, COOKIE_DOT_DOT = 2 };
 
-struct fixed {
-        uint32_t node;
-        const char *name;
-        mode_t mode;
-};
-
-static const struct fixed magnetfs_entries[] = {
+static const struct node_fixed magnetfs_entries[] = {
         {FIXED_ADD, NAME_ADD, S_IFREG | 0600},
         {FIXED_ADD_TEMPORARY, NAME_ADD_TEMPORARY, S_IFREG | 0600},
         {FIXED_RECALL, NAME_RECALL, S_IFREG | 0600},
@@ -33,15 +25,21 @@ static const struct fixed magnetfs_entries[] = {
         {FIXED_TORRENTS, NAME_TORRENTS, S_IFDIR | 0700},
 };
 
-static const struct fixed control_entries[] = {
+static const struct node_fixed control_entries[] = {
         {CONTROL_STATUS, NAME_STATUS, S_IFREG | 0600},
         {CONTROL_FILES, NAME_FILES, S_IFREG | 0600},
         {CONTROL_MAGNET, NAME_MAGNET, S_IFREG | 0600},
         {CONTROL_KEEP, NAME_KEEP, S_IFREG | 0600},
         {CONTROL_TORRENT, NAME_TORRENT, S_IFREG | 0600},
+        {CONTROL_BY_NAME, NAME_BY_NAME, S_IFDIR | 0700},
 };
 
 #define N(a) (sizeof(a) / sizeof *(a))
+
+const struct node_table node_in_magnetfs = {magnetfs_entries, N(magnetfs_entries)};
+const struct node_table node_in_control = {control_entries, N(control_entries)};
+
+static const char data_prefix[] = NAME_DATA "/"; /* of the target of the largest */
 
 uint64_t node_ino(enum node_kind kind, uint32_t number, uint32_t node)
 {
@@ -60,11 +58,16 @@ bool node_is_content(struct node n)
         return n.number != 0 && (n.kind == NODE_TREE || n.kind == NODE_DATA);
 }
 
-static const struct fixed *find_name(const struct fixed *list, size_t n, const char *name)
+bool node_is_name(struct node n)
 {
-        for (size_t i = 0; i < n; i++)
-                if (strcmp(list[i].name, name) == 0)
-                        return &list[i];
+        return n.kind == NODE_NAMED || n.kind == NODE_ALIKE;
+}
+
+static const struct node_fixed *find_name(const struct node_table *t, const char *name)
+{
+        for (size_t i = 0; i < t->n; i++)
+                if (strcmp(t->list[i].name, name) == 0)
+                        return &t->list[i];
         return NULL;
 }
 
@@ -87,7 +90,7 @@ static int lookup_hash(const struct nodes *nodes, const char *hex, uint32_t *num
 static int lookup_fixed(const struct nodes *nodes, uint32_t directory, const char *name,
                         uint64_t *ret)
 {
-        const struct fixed *f;
+        const struct node_fixed *f;
         struct torrent *t;
         uint32_t number, which;
         int r;
@@ -105,7 +108,7 @@ static int lookup_fixed(const struct nodes *nodes, uint32_t directory, const cha
                 torrent_unref(t);
                 return 0;
         case FIXED_MAGNETFS:
-                f = find_name(magnetfs_entries, N(magnetfs_entries), name);
+                f = find_name(&node_in_magnetfs, name);
                 if (!f)
                         return -ENOENT;
                 *ret = f->node;
@@ -129,6 +132,24 @@ static int no_node(struct torrent *t, const struct listing *l)
         return !l && torrent_has_metadata(t) ? -EAGAIN : -ENOENT;
 }
 
+/* The child of a directory of data/ by a name that is equivalent to its own. */
+static int lookup_alike(struct listing *l, uint32_t directory, const char *name, uint32_t *ret)
+{
+        const struct alike *a = listing_alike(l);
+        uint32_t first;
+        int n = a ? alike_find(a, name, &first) : -EAGAIN;
+
+        for (int i = 0; i < n; i++) {
+                uint32_t node = alike_node(a, first + (uint32_t)i);
+
+                if (tree_node(l->tree, node)->parent == directory) {
+                        *ret = node;
+                        return 0;
+                }
+        }
+        return n < 0 ? n : -ENOENT;
+}
+
 static int lookup_tree(struct torrent *t, struct node parent, const char *name, uint64_t *ret)
 {
         struct listing *l = torrent_listing(t);
@@ -140,6 +161,8 @@ static int lookup_tree(struct torrent *t, struct node parent, const char *name, 
                 r = -ENOTDIR;
         else if (n)
                 child = tree_lookup(l->tree, parent.node, name);
+        if (r == -ENOENT && n && child == TREE_NONE && parent.kind == NODE_DATA)
+                r = lookup_alike(l, parent.node, name, &child);
         if (child != TREE_NONE) {
                 *ret = node_ino(parent.kind, parent.number, child);
                 r = 0;
@@ -148,10 +171,54 @@ static int lookup_tree(struct torrent *t, struct node parent, const char *name, 
         return r;
 }
 
+/* The files of a bare name, or else of equivalent ones. */
+static int lookup_by_name(struct torrent *t, const char *name, uint64_t *ret)
+{
+        struct listing *l = torrent_listing(t);
+        const struct alike *a = l ? listing_alike(l) : NULL;
+        uint32_t first, equivalent = TREE_NONE;
+        int n = a ? alike_find(a, name, &first) : l ? -EAGAIN : no_node(t, l);
+        int r = n < 0 ? n : -ENOENT;
+
+        for (int i = 0; i < n && r < 0; i++) {
+                uint32_t node = alike_node(a, first + (uint32_t)i);
+                const struct tree_node *k = tree_node(l->tree, node);
+
+                if (k->file == TREE_DIRECTORY)
+                        continue;
+                if (equivalent == TREE_NONE)
+                        equivalent = node;
+                if (strcmp(k->name, name) == 0) {
+                        *ret = node_ino(NODE_NAMED, t->number, node);
+                        r = 0;
+                }
+        }
+        if (r == -ENOENT && equivalent != TREE_NONE) {
+                *ret = node_ino(NODE_ALIKE, t->number, equivalent);
+                r = 0;
+        }
+        listing_unref(l);
+        return r;
+}
+
+static int lookup_control(struct torrent *t, const char *name, uint64_t *ret)
+{
+        const struct node_fixed *f = find_name(&node_in_control, name);
+
+        if (f)
+                *ret = node_ino(NODE_CONTROL, t->number, f->node);
+        else if (strcmp(name, NAME_DATA) == 0)
+                *ret = node_ino(NODE_DATA, t->number, TREE_ROOT);
+        else if (strcmp(name, NAME_LARGEST) == 0)
+                *ret = node_ino(NODE_CONTROL, t->number, CONTROL_LARGEST);
+        else
+                return -ENOENT;
+        return 0;
+}
+
 int node_lookup(const struct nodes *nodes, uint64_t parent, const char *name, uint64_t *ret)
 {
         struct node p = node_of(parent);
-        const struct fixed *f;
         struct torrent *t;
         int r = -ENOTDIR;
 
@@ -160,18 +227,12 @@ int node_lookup(const struct nodes *nodes, uint64_t parent, const char *name, ui
         t = registry_by_number(engine_registry(nodes->engine), p.number);
         if (!t)
                 return -ESTALE;
-        if (node_is_content(p)) {
+        if (node_is_content(p))
                 r = lookup_tree(t, p, name, ret);
-        } else if (p.kind == NODE_CONTROL && p.node == CONTROL_DIR) {
-                f = find_name(control_entries, N(control_entries), name);
-                r = 0;
-                if (f)
-                        *ret = node_ino(NODE_CONTROL, p.number, f->node);
-                else if (strcmp(name, NAME_DATA) == 0)
-                        *ret = node_ino(NODE_DATA, p.number, TREE_ROOT);
-                else
-                        r = -ENOENT;
-        }
+        else if (p.kind == NODE_CONTROL && p.node == CONTROL_DIR)
+                r = lookup_control(t, name, ret);
+        else if (p.kind == NODE_CONTROL && p.node == CONTROL_BY_NAME)
+                r = lookup_by_name(t, name, ret);
         torrent_unref(t);
         return r;
 }
@@ -222,6 +283,9 @@ int node_parent(const struct nodes *nodes, uint64_t ino, uint64_t *ret)
                 r = parent_in_tree(t, n, ret);
         } else if (n.kind == NODE_CONTROL && n.node == CONTROL_DIR) {
                 *ret = FIXED_TORRENTS;
+                r = 0;
+        } else if (n.kind == NODE_CONTROL && n.node == CONTROL_BY_NAME) {
+                *ret = node_ino(NODE_CONTROL, n.number, CONTROL_DIR);
                 r = 0;
         }
         torrent_unref(t);
@@ -318,12 +382,41 @@ static int stat_link(const struct nodes *nodes, struct torrent *t, struct stat *
         return 0;
 }
 
-static int stat_control(uint32_t node, struct stat *st)
+/* The length of the path of the largest file, and that in out as far as there is room. */
+static int largest_path(struct torrent *t, char *out, size_t size, size_t *ret)
 {
-        if (node == CONTROL_DIR) {
-                stat_directory(st, 0700, 1);
+        struct listing *l = torrent_listing(t);
+        int r = no_node(t, l);
+
+        if (l && l->largest != TREE_NONE) {
+                *ret = tree_path(l->tree, l->largest, out, size);
+                r = 0;
+        }
+        listing_unref(l);
+        return r;
+}
+
+static int stat_largest(struct torrent *t, struct stat *st)
+{
+        size_t len;
+        int r = largest_path(t, NULL, 0, &len);
+
+        if (r < 0)
+                return r;
+        st->st_mode = S_IFLNK | 0777;
+        st->st_nlink = 1;
+        st->st_size = (off_t)(strlen(data_prefix) + len);
+        return 0;
+}
+
+static int stat_control(struct torrent *t, uint32_t node, struct stat *st)
+{
+        if (node == CONTROL_DIR || node == CONTROL_BY_NAME) {
+                stat_directory(st, 0700, node == CONTROL_DIR ? 2 : 0);
                 return 0;
         }
+        if (node == CONTROL_LARGEST)
+                return stat_largest(t, st);
         for (size_t i = 0; i < N(control_entries); i++) {
                 if (control_entries[i].node == node) {
                         st->st_mode = control_entries[i].mode;
@@ -332,6 +425,14 @@ static int stat_control(uint32_t node, struct stat *st)
                 }
         }
         return -ENOENT;
+}
+
+/* What it says is made at the open, so it has no size yet, as all that is made. */
+static int stat_name(struct stat *st)
+{
+        st->st_mode = S_IFREG | 0600;
+        st->st_nlink = 1;
+        return 0;
 }
 
 int node_stat(const struct nodes *nodes, uint64_t ino, struct stat *ret)
@@ -351,7 +452,9 @@ int node_stat(const struct nodes *nodes, uint64_t ino, struct stat *ret)
         if (n.kind == NODE_LINK)
                 r = stat_link(nodes, t, ret);
         else if (n.kind == NODE_CONTROL)
-                r = stat_control(n.node, ret);
+                r = stat_control(t, n.node, ret);
+        else if (node_is_name(n))
+                r = stat_name(ret);
         else
                 r = stat_tree(t, n.node, ret);
         torrent_unref(t);
@@ -363,154 +466,36 @@ int node_stat(const struct nodes *nodes, uint64_t ino, struct stat *ret)
         return r;
 }
 
+static int readlink_hash(const struct nodes *nodes, struct torrent *t, char *out, size_t size)
+{
+        char name[NAME_BYTES_MAX + 1];
+
+        if (!registry_name(engine_registry(nodes->engine), t, name))
+                return -ENOENT;
+        return snprintf(out, size, "../../%s", name) < (int)size ? 0 : -ENAMETOOLONG;
+}
+
+static int readlink_largest(struct torrent *t, char *out, size_t size)
+{
+        size_t prefix = (size_t)snprintf(out, size, "%s", data_prefix), len;
+        int r = largest_path(t, out + prefix, size - prefix, &len);
+
+        return r == 0 && len >= size - prefix ? -ENAMETOOLONG : r;
+}
+
 int node_readlink(const struct nodes *nodes, uint64_t ino, char *out, size_t size)
 {
         struct node n = node_of(ino);
-        char name[NAME_BYTES_MAX + 1];
+        bool largest = n.kind == NODE_CONTROL && n.node == CONTROL_LARGEST;
         struct torrent *t;
-        bool found;
+        int r;
 
-        if (n.kind != NODE_LINK)
+        if (n.kind != NODE_LINK && !largest)
                 return -EINVAL;
         t = registry_by_number(engine_registry(nodes->engine), n.number);
         if (!t)
                 return -ESTALE;
-        found = registry_name(engine_registry(nodes->engine), t, name);
-        torrent_unref(t);
-        if (!found)
-                return -ENOENT;
-        snprintf(out, size, "../../%s", name);
-        return 0;
-}
-
-/* ---- listing ---- */
-
-typedef bool (*emit_fn)(void *arg, const char *name, uint64_t ino, mode_t type,
-                        uint64_t next_cookie);
-
-static bool list_fixed(const struct fixed *list, size_t n, enum node_kind kind, uint32_t number,
-                       uint64_t cookie, emit_fn emit, void *arg)
-{
-        for (uint64_t i = cookie - COOKIE_DOT_DOT; i < n; i++)
-                if (!emit(arg, list[i].name, node_ino(kind, number, list[i].node),
-                          list[i].mode & S_IFMT, i + 1 + COOKIE_DOT_DOT))
-                        return false;
-        return true;
-}
-
-/* Cookies are numbers of torrents, so a listing goes on rightly while torrents come and go. */
-static void list_torrents(const struct nodes *nodes, uint32_t directory, uint64_t cookie,
-                          emit_fn emit, void *arg)
-{
-        struct registry *reg = engine_registry(nodes->engine);
-        char name[NAME_BYTES_MAX + 1];
-        struct torrent *t;
-        bool more = true;
-
-        for (uint32_t n = (uint32_t)(cookie - COOKIE_DOT_DOT); more && (t = registry_next(reg, n));
-             torrent_unref(t)) {
-                n = t->number;
-                if (directory == FIXED_TORRENTS)
-                        more = emit(arg, t->hex, node_ino(NODE_CONTROL, n, CONTROL_DIR), S_IFDIR,
-                                    n + COOKIE_DOT_DOT);
-                else if (registry_name(reg, t, name))
-                        more = emit(arg, name, node_ino(NODE_TREE, n, TREE_ROOT), S_IFDIR,
-                                    n + COOKIE_DOT_DOT);
-        }
-}
-
-static void list_links(const struct nodes *nodes, uint64_t cookie, emit_fn emit, void *arg)
-{
-        struct registry *reg = engine_registry(nodes->engine);
-        uint64_t at = cookie - COOKIE_DOT_DOT; /* 2 × number + which of the last one */
-        char hex[BT_HEX_MAX];
-        struct torrent *t;
-        bool more = true;
-
-        for (uint32_t n = (uint32_t)(at / 2); more && (t = registry_next(reg, n ? n - 1 : 0));
-             torrent_unref(t)) {
-                for (unsigned i = 0; i < 2 && more; i++) {
-                        uint64_t here = 2ull * t->number + i;
-
-                        registry_alias(reg, t, i, hex);
-                        if (here > at && hex[0])
-                                more = emit(arg, hex, node_ino(NODE_LINK, t->number, i), S_IFLNK,
-                                            here + COOKIE_DOT_DOT);
-                }
-                n = t->number + 1;
-        }
-}
-
-static int list_tree(struct torrent *t, struct node n, uint64_t cookie, emit_fn emit, void *arg)
-{
-        struct listing *l = torrent_listing(t);
-        const struct tree_node *d = l ? tree_node(l->tree, n.node) : NULL;
-        int r = 0;
-
-        if (!l) /* pending: empty */
-                return torrent_has_metadata(t) ? -EAGAIN : 0;
-        if (!d)
-                r = -ENOENT;
-        else if (d->file != TREE_DIRECTORY)
-                r = -ENOTDIR;
-        for (uint64_t i = cookie - COOKIE_DOT_DOT; r == 0 && i < d->children; i++) {
-                uint32_t child = tree_child(l->tree, n.node, (uint32_t)i);
-                const struct tree_node *k = tree_node(l->tree, child);
-
-                if (!emit(arg, k->name, node_ino(n.kind, n.number, child),
-                          k->file == TREE_DIRECTORY ? S_IFDIR : S_IFREG, i + 1 + COOKIE_DOT_DOT))
-                        break;
-        }
-        listing_unref(l);
-        return r;
-}
-
-static int list_control(struct node n, uint64_t cookie, emit_fn emit, void *arg)
-{
-        if (n.node != CONTROL_DIR)
-                return -ENOTDIR;
-        if (list_fixed(control_entries, N(control_entries), NODE_CONTROL, n.number, cookie, emit,
-                       arg) &&
-            cookie <= COOKIE_DOT_DOT + N(control_entries))
-                (void)emit(arg, NAME_DATA, node_ino(NODE_DATA, n.number, TREE_ROOT), S_IFDIR,
-                           COOKIE_DOT_DOT + N(control_entries) + 1);
-        return 0;
-}
-
-int node_list(const struct nodes *nodes, uint64_t ino, uint64_t cookie, emit_fn emit, void *arg)
-{
-        struct node n = node_of(ino);
-        struct torrent *t;
-        uint64_t parent;
-        int r = node_parent(nodes, ino, &parent);
-
-        if (r < 0)
-                return r;
-        if (cookie < COOKIE_DOT && !emit(arg, ".", ino, S_IFDIR, COOKIE_DOT))
-                return 0;
-        if (cookie < COOKIE_DOT_DOT && !emit(arg, "..", parent, S_IFDIR, COOKIE_DOT_DOT))
-                return 0;
-        if (cookie < COOKIE_DOT_DOT)
-                cookie = COOKIE_DOT_DOT;
-        if (n.number == 0) {
-                if (n.node == FIXED_ROOT || n.node == FIXED_TORRENTS)
-                        list_torrents(nodes, n.node, cookie, emit, arg);
-                else if (n.node == FIXED_BY_HASH)
-                        list_links(nodes, cookie, emit, arg);
-                else if (n.node == FIXED_MAGNETFS)
-                        (void)list_fixed(magnetfs_entries, N(magnetfs_entries), NODE_TREE, 0,
-                                         cookie, emit, arg);
-                else
-                        r = -ENOTDIR;
-                return r;
-        }
-        t = registry_by_number(engine_registry(nodes->engine), n.number);
-        if (!t)
-                return -ESTALE;
-        if (node_is_content(n))
-                r = list_tree(t, n, cookie, emit, arg);
-        else
-                r = n.kind == NODE_CONTROL ? list_control(n, cookie, emit, arg) : -ENOTDIR;
+        r = largest ? readlink_largest(t, out, size) : readlink_hash(nodes, t, out, size);
         torrent_unref(t);
         return r;
 }

@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "common/media.h"
+
 /* Neither padding nor a symbolic link, which are not shown. */
 static bool is_shown(const struct bt_file *f)
 {
@@ -33,6 +35,20 @@ static int make_tree(struct listing *l)
         return r;
 }
 
+static uint32_t find_largest(const struct tree *t)
+{
+        struct media_best best = {0};
+        uint32_t largest = TREE_NONE;
+
+        for (uint32_t i = TREE_ROOT + 1; i < tree_nodes(t); i++) {
+                const struct tree_node *n = tree_node(t, i);
+
+                if (n->file != TREE_DIRECTORY && media_is_better(&best, n->name, n->size))
+                        largest = i;
+        }
+        return largest;
+}
+
 int listing_new(struct bt_meta *meta, struct listing **ret)
 {
         struct listing *l = calloc(1, sizeof *l);
@@ -50,6 +66,7 @@ int listing_new(struct bt_meta *meta, struct listing **ret)
                 listing_unref(l);
                 return r;
         }
+        l->largest = find_largest(l->tree);
         *ret = l;
         return 0;
 }
@@ -64,9 +81,32 @@ void listing_unref(struct listing *l)
 {
         if (!l || atomic_fetch_sub_explicit(&l->refs, 1, memory_order_acq_rel) != 1)
                 return;
+        alike_free(atomic_load(&l->alike));
         tree_free(l->tree);
         bt_meta_unref(l->meta);
         free(l);
+}
+
+const struct alike *listing_alike(struct listing *l)
+{
+        const struct alike *a = atomic_load(&l->alike);
+
+        if (!a)
+                atomic_store(&l->wants_alike, true);
+        return a;
+}
+
+int listing_sort(struct listing *l)
+{
+        struct alike *a, *none = NULL;
+        int r;
+
+        if (!atomic_load(&l->wants_alike) || atomic_load(&l->alike))
+                return 0;
+        r = alike_new(l->tree, &a);
+        if (r == 0 && !atomic_compare_exchange_strong(&l->alike, &none, a))
+                alike_free(a); /* another one was quicker */
+        return r;
 }
 
 /* The bytes that users do not see, so that the store does not count them. */

@@ -10,6 +10,7 @@
 
 #include "bt.h"
 #include "store/store.h"
+#include "torrent/alike.h"
 #include "torrent/tree.h"
 
 struct listing {
@@ -17,8 +18,13 @@ struct listing {
         struct bt_meta *meta; /* a reference */
         struct tree *tree;
         uint32_t piece_length, pieces;
-        uint64_t size;  /* of all pieces */
-        uint64_t shown; /* of the files: without padding */
+        uint64_t size;    /* of all pieces */
+        uint64_t shown;   /* of the files: without padding */
+        uint32_t largest; /* the node of the largest media file (media.h); TREE_NONE: no file */
+
+        /* atomic: made once somebody wants it, and then for good */
+        _Atomic(struct alike *) alike;
+        atomic_bool wants_alike;
 };
 
 /* Makes the listing of meta; *ret is the one reference to it. Takes long for a torrent of many
@@ -26,6 +32,12 @@ struct listing {
 int listing_new(struct bt_meta *meta, struct listing **ret);
 struct listing *listing_ref(struct listing *l);
 void listing_unref(struct listing *l); /* NULL is fine */
+
+/* The nodes by name. NULL: they are not sorted yet; whoever loads the torrent's content next does
+ * it by listing_sort(). */
+const struct alike *listing_alike(struct listing *l);
+/* Sorts them if listing_alike() was asked for them. Takes long for many. -ENOMEM. */
+int listing_sort(struct listing *l);
 
 /* Opens the store of the torrent's pieces, of that name and number; *ret is the one reference to
  * it. have: the pieces that are there, as a bitmap; NULL: it is new and empty. suspect:

@@ -48,7 +48,12 @@ def test_the_root_lists_torrents_only_and_the_control_directory_is_found_by_name
         "cache",
     }  # fmt: skip
     folder = fs.torrent_folder(album.info_hash)
-    assert set(os.listdir(folder)) == {"status", "files", "magnet", "torrent", "keep", "data"}
+    files = {"status", "files", "magnet", "torrent", "keep", "data", "by-name", "largest"}
+    assert set(os.listdir(folder)) == files
+    assert set(os.scandir(folder)) and {e.name for e in os.scandir(folder) if e.is_dir()} == {
+        "data",
+        "by-name",
+    }
     assert album.info_hash in os.listdir(fs.control / "torrents")
 
 
@@ -312,6 +317,97 @@ def test_a_torrent_named_like_the_control_directory_gets_another_name(
     assert answer["name"] != ".magnetfs"
     assert os.listdir(fs.mountpoint / answer["name"]) == ["x"]
     assert (fs.control / "status").is_file()
+
+
+# -- largest, by-name ------------------------------------------------------------------------------
+
+ONE, TWO = "\u00e9", "e\u0301"  # "é" as one character and taken apart
+
+
+@pytest.fixture(scope="module")
+def named(torrents: TorrentMaker) -> Torrent:
+    files = [
+        *(("a/same.srt", 100), ("same.srt/deep.iso", 9000), ("b/same.srt", 200), ("big.iso", 8000)),
+        *(("b/film.mkv", 3000), (f"{TWO}/{TWO}.srt", 40), (f"{ONE}/x.txt", 50), ("b/film 2.mkv", 1)),
+        *((f"b/{ONE}.srt", 70), (f"c{TWO}/{TWO}.vtt", 80)),
+    ]
+    return torrents.multi("named", files, seed=64, piece_length=16 * KIB)
+
+
+def test_the_largest_is_a_link_to_the_largest_media_file(
+    fs: Magnetfs, seeder: Seeder, named: Torrent
+) -> None:
+    fs.add(named.info_hash)
+    folder = fs.torrent_folder(named.info_hash)
+    assert "largest" not in os.listdir(folder), "nothing is known yet"
+    assert errno_name(errno_of(os.readlink, folder / "largest")) == "ENOENT"
+    with fs.events() as events:
+        fs.add(named.magnet(seeder.seed(named)))
+        events.wait("ready", named.info_hash)
+    assert os.readlink(folder / "largest") == "data/b/film.mkv"
+    info = os.lstat(folder / "largest")
+    assert stat.S_ISLNK(info.st_mode) and info.st_size == len("data/b/film.mkv")
+    assert "largest" in os.listdir(folder)
+    assert (folder / "largest").read_bytes() == named.read("b/film.mkv")
+    for name in ("largest", "by-name", "data"):
+        assert errno_name(errno_of(os.unlink, folder / name)) in ("EROFS", "EISDIR"), name
+
+
+def test_by_name_tells_the_paths_of_a_bare_name_and_lists_nothing(
+    fs: Magnetfs, named: Torrent
+) -> None:
+    fs.add(named.metainfo)
+    folder = fs.torrent_folder(named.info_hash) / "by-name"
+    assert os.listdir(folder) == []
+    for name, paths in {
+        "film.mkv": ["b/film.mkv"],
+        "same.srt": ["a/same.srt", "b/same.srt"],  # a folder is no file
+        "deep.iso": ["same.srt/deep.iso"],
+        "big.iso": ["big.iso"],
+        f"{ONE}.srt": [f"b/{ONE}.srt"],  # as it is goes before alike
+        f"{TWO}.srt": [f"{TWO}/{TWO}.srt"],
+        f"{ONE}.vtt": [f"c{TWO}/{TWO}.vtt"],
+    }.items():
+        text = (folder / name).read_text()
+        assert text.splitlines() == paths and text.endswith("\n"), name
+        info = os.lstat(folder / name)
+        assert stat.filemode(info.st_mode) == "-rw-------" and info.st_uid == os.getuid()
+        assert errno_name(errno_of((folder / name).write_text, "x")) == "EROFS", name
+    for none in ("film", "FILM.mkv", "b", "same.srt.", "nothing", "x" * 255):
+        assert errno_name(errno_of((folder / none).read_text)) == "ENOENT", none
+    assert errno_name(errno_of(os.listdir, folder / "film.mkv")) == "ENOTDIR"
+    assert errno_name(errno_of(os.mkdir, folder / "new")) == "EROFS"
+
+
+def test_data_finds_names_that_are_alike_and_the_torrents_own_directory_does_not(
+    fs: Magnetfs, named: Torrent
+) -> None:
+    """RFC 3629 text in any form of UAX #15: macOS sends other forms than all others."""
+    fs.add(named.metainfo)
+    data, directory = fs.torrent_folder(named.info_hash) / "data", fs.directory(named)
+    kept, asked = f"c{TWO}/{TWO}.vtt", f"c{ONE}/{ONE}.vtt"
+    assert os.stat(data / asked).st_ino == os.stat(data / kept).st_ino
+    assert os.stat(data / f"c{ONE}/{TWO}.vtt").st_ino == os.stat(data / kept).st_ino
+    assert os.stat(data / f"{ONE}").st_ino != os.stat(data / f"{TWO}").st_ino, "both are there"
+    assert errno_name(errno_of(os.stat, data / f"c{ONE}/{ONE}.srt")) == "ENOENT"
+    assert os.listdir(data / f"c{ONE}") == [f"{TWO}.vtt"], "as the torrent has it"
+    assert errno_name(errno_of(os.stat, directory / asked)) == "ENOENT"
+
+
+def test_names_are_found_of_a_torrent_that_is_asleep(fs: Magnetfs, named: Torrent) -> None:
+    """Its files are not in memory then."""
+    fs.add(named.metainfo)
+    fs.stop()
+    fs.start()
+    assert fs.torrent(named.info_hash)["state"] == "asleep"
+    folder = fs.torrent_folder(named.info_hash)
+    assert (folder / "by-name" / "film.mkv").read_text() == "b/film.mkv\n"
+    assert os.readlink(folder / "largest") == "data/b/film.mkv"
+    fs.stop()
+    fs.start()
+    assert os.readlink(folder / "largest") == "data/b/film.mkv"
+    assert {entry.name for entry in os.scandir(folder)} >= {"largest", "by-name"}
+    assert fs.torrent(named.info_hash)["state"] == "asleep"
 
 
 # -- status, events, by-hash, files ----------------------------------------------------------------

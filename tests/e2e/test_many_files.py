@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Callable
+from typing import Callable, Iterator
+from urllib.parse import quote
 
 import pytest
 
@@ -19,6 +22,9 @@ from harness.torrents import KIB, MIB, Torrent
 MANY = 100_000  # files
 LISTED_S = 2.0  # from the magnet's add to the whole tree of so many listed
 MORE_MIB = 100  # of magnetfs' memory for them
+HEADS = 32  # requests at once that name no path
+HEADS_S = 1.0  # for all of these
+HEADS_MIB = 20  # more memory of the sidecar meanwhile
 
 
 def memory_mib(fs: Magnetfs) -> float:
@@ -76,3 +82,59 @@ def test_100_000_files_are_listed_within_two_seconds_in_100_mib(
             for file in torrent.files[:: MANY // 10]:
                 assert_same(fs.directory(torrent) / file.path, torrent, file.path)
         fs.remove(torrent.info_hash)
+
+
+@contextmanager
+def sidecar_peak(fs: Magnetfs, most: float) -> Iterator[None]:
+    """Checks how much more memory the sidecar has at any moment."""
+    pid = fs.sidecar()
+
+    def kib(what: str) -> int:
+        return int(Path(f"/proc/{pid}/status").read_text().partition(what + ":")[2].split()[0])
+
+    before = kib("VmRSS")
+    Path(f"/proc/{pid}/clear_refs").write_text("5")  # the peak starts anew
+    yield
+    more = (kib("VmHWM") - before) / 1024
+    print(f"the sidecar took {more:.1f} MiB more")
+    assert fs.sidecar() == pid and more <= most
+
+
+def test_32_requests_that_name_no_path_cost_no_list_of_the_files(
+    fs: Magnetfs, run_folder: Path
+) -> None:
+    """The mount tells the largest file and what has a bare name."""
+    entries = [Entry(f"d{n % 97}/file number {n:06} of many.bin", 1 + n % 150) for n in range(MANY)]
+    entries[MANY // 2] = Entry("d5/film.mkv", 1000)
+    for n in range(2000):
+        entries[10 * n] = Entry(f"f{n}/cover.jpg", 10)
+    torrent = KindMaker(run_folder / "heads").multi(V1, "heads", entries, 16 * KIB, hollow=True)
+    fs.add(torrent.metainfo)
+    assert fs.web
+    base = f"/stream/{torrent.info_hash}"
+
+    def head(target: str) -> tuple[int, int]:
+        assert fs.web
+        answer = fs.web.request("HEAD", target)
+        return answer.status, int(answer.headers["Content-Length"])
+
+    assert head(f"{base}/{quote('d5/film.mkv')}") == (200, 1000)
+    for target in (base, f"{base}/film.mkv", f"{base}/cover.jpg", f"{base}/nothing.mkv"):
+        took = HEADS_S
+        with sidecar_peak(fs, HEADS_MIB), ThreadPoolExecutor(HEADS) as pool:
+            for _ in range(3):  # somebody else may have the processor
+                began = time.monotonic()
+                got = set(pool.map(head, [target] * HEADS))
+                took = min(took, time.monotonic() - began)
+                status, length = min(got)
+                assert len(got) == 1, got
+        print(f"{target}: {HEADS} HEADs took {took:.2f} s")
+        assert took < HEADS_S
+        if target.endswith("nothing.mkv"):
+            assert status == 404
+        else:
+            assert status == (409 if target.endswith("jpg") else 200)
+            assert status == 409 or length == 1000
+    problem = fs.web.get(f"{base}/cover.jpg").problem(409)
+    assert problem["candidates"][:2] == ["f0/cover.jpg", "f1/cover.jpg"]
+    assert len(problem["candidates"]) == 100

@@ -211,6 +211,38 @@ def test_a_bare_name_is_enough_where_it_is_unique_and_409_names_the_candidates(
     assert curl(fs, base + "episode%20%231%3F.mkv", method="HEAD")[0].status == 409
 
 
+def test_a_name_in_another_unicode_form_finds_the_file(
+    fs: Magnetfs, seeder: Seeder, torrents: TorrentMaker
+) -> None:
+    """UAX #15: macOS takes names apart (NFD), all others put them together (NFC)."""
+    one, two = "\u00e9\u1e69\ud55c", "e\u0301s\u0323\u0307\u1112\u1161\u11ab"
+    files = [(f"{two}/{two}.mkv", 100), (f"x/{one}.srt", 110), (f"y/{two}.vtt", 120)]
+    files += [(f"z/{one}.vtt", 130), (f"z/{two}.txt", 140), (f"y/{two}.txt", 150)]
+    torrent = torrents.multi("forms", files, seed=305)
+    fs.add_torrent(torrent, seeder.seed(torrent))
+    base = f"/stream/{torrent.info_hash}/"
+    for asked, path in (
+        (f"{one}/{one}.mkv", f"{two}/{two}.mkv"),
+        (f"{two}/{one}.mkv", f"{two}/{two}.mkv"),
+        (f"{one}.mkv", f"{two}/{two}.mkv"),
+        (f"x/{two}.srt", f"x/{one}.srt"),
+        (f"{two}.srt", f"x/{one}.srt"),
+        (f"{one}.vtt", f"z/{one}.vtt"),  # as it is goes before alike
+        (f"{two}.vtt", f"y/{two}.vtt"),
+        (f"y/{one}.vtt", f"y/{two}.vtt"),
+    ):
+        reply = get(fs, base + quote(asked))
+        assert (reply.status, reply.body) == (200, torrent.read(path)), (asked, path)
+        etags = {
+            curl(fs, base + quote(way), method="HEAD")[0].headers["ETag"] for way in (asked, path)
+        }
+        assert len(etags) == 1, "one file has one ETag"
+    reply = get(fs, base + quote(f"{one}.txt"))
+    assert reply.status == 409
+    assert json.loads(reply.body)["candidates"] == [f"z/{two}.txt", f"y/{two}.txt"]
+    assert get(fs, base + quote(f"x/{one}.mkv")).status == 404
+
+
 def test_a_path_longer_than_a_system_call_takes_is_streamed(
     fs: Magnetfs, seeder: Seeder, maker: HostileMaker
 ) -> None:
@@ -223,6 +255,8 @@ def test_a_path_longer_than_a_system_call_takes_is_streamed(
         for name in (entry["path"], entry["name"]):
             reply = get(fs, base + name)
             assert (reply.status, reply.body) == (200, content), len(name)
+    reply = get(fs, f"/stream/{torrent.info_hash}")
+    assert (reply.status, reply.body) == (200, torrent.contents[0]), "the largest of them"
     for missing in (entries[0]["path"][:-1], "D" * 5000, "D/" * 5000 + "x"):
         assert get(fs, base + missing).status == 404
 
