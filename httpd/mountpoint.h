@@ -17,6 +17,7 @@
 #include <sys/types.h>
 
 #include "client.h"
+#include "uri.h"
 
 struct mountpoint;
 
@@ -82,6 +83,23 @@ int mountpoint_largest(const struct mountpoint *m, const char *hash, char **ret)
  * (nfc.h): a line each, without a newline behind the last; of very many not all. The caller frees
  * *ret. -ENOENT: there is none, or none is known yet. */
 int mountpoint_named(const struct mountpoint *m, const char *hash, const char *name, char **ret);
+
+/* What stat() says of a torrent's file or directory, by its path; "": its own; hash NULL: of the
+ * mount's root, whatever the path. -ENOENT. */
+int mountpoint_stat(const struct mountpoint *m, const char *hash, const char *path,
+                    struct stat *ret);
+
+/* Calls each for one after the other of what is in a directory, named likewise, until it returns
+ * other than 0; returns that, else 0. In the root there are the torrents. One whose files are not
+ * known yet has none. -ENOENT; -ENOTDIR. */
+typedef int (*mountpoint_each_fn)(void *arg, const char *name, const struct stat *st);
+int mountpoint_list(const struct mountpoint *m, const char *hash, const char *path,
+                    mountpoint_each_fn each, void *arg);
+
+/* The info-hash of the torrent of that name in the mount, or of an equivalent one (nfc.h).
+ * -ENOENT. */
+int mountpoint_torrent_by_name(const struct mountpoint *m, const char *name,
+                               char ret[static INFO_HASH_MAX]);
 
 /* What stat() says of a torrent's file; opens nothing. -ENOENT, also for what is not a regular
  * file. */

@@ -10,6 +10,7 @@
 #include "common/cleanup.h"
 #include "api.h"
 #include "body.h"
+#include "dav.h"
 #include "stream.h"
 #include "torrents.h"
 
@@ -28,6 +29,7 @@ enum route_flags {
         ROUTE_WAITS = 1 << 3,   /* may wait for the swarm */
         ROUTE_STREAMS = 1 << 4, /* sends a file; a HEAD of it only waits */
         ROUTE_LISTENS = 1 << 5, /* goes on for as long as the client listens */
+        ROUTE_EMPTY = 1 << 6,   /* its last * may be nothing */
 };
 
 struct route {
@@ -61,6 +63,14 @@ static const struct route routes[] = {
          "The largest media file"},
         {"GET", "/stream/{hash}/*", ROUTE_MOUNT | ROUTE_HEAD | ROUTE_STREAMS, stream_file,
          "A file by its path, or by its bare name if that is unique"},
+        {"OPTIONS", "/dav", 0, dav_options, "Which WebDAV there is"},
+        {"PROPFIND", "/dav", ROUTE_MOUNT | ROUTE_WAITS, dav_propfind, "The torrents"},
+        {"GET", "/dav", ROUTE_MOUNT | ROUTE_HEAD | ROUTE_STREAMS, dav_get, "A page of them"},
+        {"OPTIONS", "/dav/*", ROUTE_EMPTY, dav_options, "The same"},
+        {"PROPFIND", "/dav/*", ROUTE_EMPTY | ROUTE_MOUNT | ROUTE_WAITS, dav_propfind,
+         "A torrent, directory or file by its path, and what is in it"},
+        {"GET", "/dav/*", ROUTE_EMPTY | ROUTE_MOUNT | ROUTE_HEAD | ROUTE_STREAMS, dav_get,
+         "A file, or a page of a directory"},
         {"GET", "/healthz", ROUTE_HEAD, show_health, "Whether the mount answers"},
 };
 
@@ -133,16 +143,17 @@ enum match_result {
         MATCH_BAD_HASH, /* all but the {hash} matches */
 };
 
-static enum match_result match_pattern(const char *pattern, const char *path,
-                                       struct route_match *ret)
+static enum match_result match_route(const struct route *route, const char *path,
+                                     struct route_match *ret)
 {
         static const char hash_mark[] = "{hash}";
         struct route_match m = {.rest = NULL};
         enum match_result result = MATCH_YES;
+        const char *pattern = route->pattern;
 
         while (*pattern) {
                 if (strcmp(pattern, "*") == 0) {
-                        if (*path == '\0')
+                        if (*path == '\0' && !(route->flags & ROUTE_EMPTY))
                                 return MATCH_NO;
                         m.rest = path;
                         *ret = m;
@@ -304,7 +315,7 @@ int routes_dispatch(struct request *rq)
                 return request_answer(rq, 204, allow_all(allowed), NULL, NULL, 0);
         for (size_t i = 0; i < ROUTE_COUNT; i++) {
                 struct route_match match;
-                enum match_result result = match_pattern(routes[i].pattern, rq->path, &match);
+                enum match_result result = match_route(&routes[i], rq->path, &match);
 
                 if (result == MATCH_NO)
                         continue;

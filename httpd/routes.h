@@ -9,7 +9,7 @@
 /* What a path's pattern matched. */
 struct route_match {
         char hash[INFO_HASH_MAX]; /* {hash}: lower-case hex; empty if the pattern has none */
-        const char *rest;         /* *: raw, not empty; NULL if the pattern has none */
+        const char *rest;         /* *: raw; NULL if the pattern has none */
 };
 
 /* Another thread goes on with the request, which is not to be touched any more. */

@@ -5,7 +5,7 @@
 BUILD_PACKAGES=(
         fuse3 cmake ninja-build pkg-config gcc g++
         libfuse3-dev libtorrent-rasterbar-dev libcivetweb-dev libcjson-dev
-        libcurl4-openssl-dev libsqlite3-dev libutf8proc-dev
+        libcurl4-openssl-dev libsqlite3-dev libexpat1-dev libutf8proc-dev
         uthash-dev
 )
 
@@ -13,6 +13,7 @@ BUILD_PACKAGES=(
 TEST_PACKAGES=(
         libcmocka-dev python3 python3-libtorrent python3-pytest
         transmission-daemon opentracker mpv ffmpeg curl busybox nginx-light
+        rclone cadaver
         inotify-tools procps iproute2 util-linux mandoc
         rsync exfat-fuse exfatprogs e2fsprogs btrfs-progs
         clang-format clang-tidy cppcheck shellcheck python3-pyflakes

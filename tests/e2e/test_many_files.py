@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Callable, Iterator
 from urllib.parse import quote
+from xml.etree import ElementTree
 
 import pytest
 
@@ -25,6 +26,7 @@ MORE_MIB = 100  # of magnetfs' memory for them
 HEADS = 32  # requests at once that name no path
 HEADS_S = 1.0  # for all of these
 HEADS_MIB = 20  # more memory of the sidecar meanwhile
+PAGE_MIB = 4  # more memory of the sidecar, at most, while it lists them
 
 
 def memory_mib(fs: Magnetfs) -> float:
@@ -138,3 +140,32 @@ def test_32_requests_that_name_no_path_cost_no_list_of_the_files(
     problem = fs.web.get(f"{base}/cover.jpg").problem(409)
     assert problem["candidates"][:2] == ["f0/cover.jpg", "f1/cover.jpg"]
     assert len(problem["candidates"]) == 100
+
+
+def test_webdav_lists_100_000_files_a_piece_at_a_time(fs: Magnetfs, run_folder: Path) -> None:
+    """One directory, and a client that reads slowly."""
+    entries = [Entry(f"file <{n:06}> & so on.mkv", 1 + n % 150) for n in range(MANY)]
+    torrent = KindMaker(run_folder / "dav").multi(V1, "listed", entries, 16 * KIB, hollow=True)
+    fs.add(torrent.metainfo)
+    assert fs.web
+    propfind = ElementTree.XMLPullParser(["end"])
+    count = 0
+    with sidecar_peak(fs, PAGE_MIB):
+        connection = fs.web.connection(60)
+        connection.request("PROPFIND", "/dav/listed/", headers={"Depth": "1"})
+        answer = connection.getresponse()
+        assert answer.status == 207 and answer.headers["Transfer-Encoding"] == "chunked"
+        while piece := answer.read(1 << 16):
+            propfind.feed(piece)
+            for _, element in propfind.read_events():
+                if element.tag == "{DAV:}response":
+                    count += 1
+                    element.clear()
+        propfind.close()
+        connection.close()
+        connection = fs.web.connection(60)
+        connection.request("GET", "/dav/listed/")
+        answer = connection.getresponse()
+        pages = sum(b"<tr>" in line for line in answer)
+        connection.close()
+    assert count == MANY + 1 and pages == MANY
