@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "common/media.h"
+#include "json.h"
 #include "uri.h"
 
 /* Doubles hold integers exactly up to here. */
@@ -82,7 +83,7 @@ static int parse_list(const cJSON *json, struct file_list *list)
 int files_parse(const char *json, struct file_list *ret)
 {
         struct file_list list = {0};
-        cJSON *parsed = cJSON_Parse(json);
+        cJSON *parsed = json_parse(json);
         int r;
 
         if (!parsed)

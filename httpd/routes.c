@@ -9,6 +9,7 @@
 
 #include "common/cleanup.h"
 #include "api.h"
+#include "json.h"
 #include "body.h"
 #include "dav.h"
 #include "stream.h"
@@ -134,7 +135,7 @@ static int show_health(struct request *rq, const struct route_match *match)
         if (r < 0)
                 return api_problem(rq, 503, API_RETRY_SOON, "The mount cannot be read: %s",
                                    strerrordesc_np(-r));
-        return answer_health(rq, cJSON_Parse(text));
+        return answer_health(rq, json_parse(text));
 }
 
 enum match_result {

@@ -7,15 +7,12 @@
 #include <string.h>
 
 #include "common/cleanup.h"
-#include "common/intake.h"
-#include "common/limits.h"
 #include "common/media.h"
 #include "api.h"
 #include "files.h"
+#include "json.h"
+#include "submission.h"
 #include "uri.h"
-
-/* A magnet with a hundred trackers has some 10 KiB; civetweb's limit of a GET is 64 KiB. */
-#define LINK_MAX (128u << 10)
 
 /* Why a torrent has no metadata, as its status tells it. NULL: unknown. The caller frees it. */
 static char *failure(struct request *rq, const char *hash)
@@ -27,7 +24,7 @@ static char *failure(struct request *rq, const char *hash)
 
         if (mountpoint_torrent_status(rq->server->mount, hash, &text) < 0)
                 return NULL;
-        json = cJSON_Parse(text);
+        json = json_parse(text);
         error = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "error"));
         if (error)
                 copy = strdup(error);
@@ -116,7 +113,7 @@ static int answer_files(struct request *rq, const char *hash)
  * (if not NULL; the caller frees it) says why. */
 static int parse_answer(const char *answer, char hash[static INFO_HASH_MAX], char **ret_why)
 {
-        cJSON *json = answer ? cJSON_Parse(answer) : NULL;
+        cJSON *json = answer ? json_parse(answer) : NULL;
         const char *given =
                 cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "infoHash"));
         const char *error = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "error"));
@@ -181,24 +178,6 @@ int torrents_add_link(struct request *rq, const struct route_match *match)
         return add_link(rq, keep, link);
 }
 
-static int add_json(struct request *rq, bool keep, const char *body)
-{
-        cJSON *json = cJSON_Parse(body);
-        const cJSON *keep_item = cJSON_GetObjectItemCaseSensitive(json, "keep");
-        const char *link = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "magnet"));
-        int status;
-
-        if (!link || (keep_item && !cJSON_IsBool(keep_item)))
-                status = api_problem(rq, 400, NULL,
-                                     "The body must be {\"magnet\": string, \"keep\": boolean}");
-        else if (!uri_is_line(link))
-                status = bad_link(rq);
-        else
-                status = add_link(rq, keep_item ? cJSON_IsTrue(keep_item) : keep, link);
-        cJSON_Delete(json);
-        return status;
-}
-
 static int body_problem(struct request *rq, int error, size_t max)
 {
         switch (error) {
@@ -217,36 +196,32 @@ static int body_problem(struct request *rq, int error, size_t max)
 
 int torrents_add_body(struct request *rq, const struct route_match *match)
 {
-        bool torrent = request_is_type(rq, "application/x-bittorrent");
-        bool json = request_is_type(rq, "application/json");
-        /* What curl -d calls its data, also if it is a magnet. */
-        bool text = request_is_type(rq, "text/plain") ||
-                    !request_header(rq, "Content-Type", NULL) ||
-                    request_is_type(rq, "application/x-www-form-urlencoded");
+        const char *type = request_header(rq, "Content-Type", NULL), *why;
         bool keep = uri_query_is(rq->query, "keep", "1");
-        size_t max = torrent ? TORRENT_BYTES_MAX : LINK_MAX, len;
+        size_t max = submission_max(type), len;
         _cleanup_free_ char *body = NULL;
+        struct submission s;
         int r;
 
         (void)match;
-        if (!torrent && !json && !text)
-                return api_problem(
-                        rq, 415, NULL,
-                        "Send a magnet as text/plain or application/json, or a .torrent as "
-                        "application/x-bittorrent");
+        if (max == 0)
+                return api_problem(rq, 415, NULL,
+                                   "Send a magnet as text/plain or application/json, a .torrent as "
+                                   "application/x-bittorrent, or either in a multipart/form-data");
         r = request_body(rq, max, &body, &len);
         if (r < 0)
                 return body_problem(rq, r, max);
-        if (torrent) {
-                if (!intake_begins_torrent(body, len))
-                        return api_problem(rq, 400, NULL, "The body is not a .torrent file");
-                return add(rq, keep, body, len, "torrent file, or it is incomplete");
-        }
-        if (strlen(body) != len)
-                return bad_link(rq);
-        if (json)
-                return add_json(rq, keep, body);
-        return uri_is_line(body) ? add_link(rq, keep, body) : bad_link(rq);
+        r = submission_read(type, body, len, &s, &why);
+        if (r == -ENOMEM)
+                return api_problem_errno(rq, r, "Cannot read the body");
+        if (r < 0)
+                return api_problem(rq, 400, NULL, "%s", why);
+        if (s.says_keep)
+                keep = s.keep;
+        r = s.is_torrent ? add(rq, keep, s.data, s.len, "torrent file, or it is incomplete")
+                         : add_link(rq, keep, s.data);
+        submission_free(&s);
+        return r;
 }
 
 int torrents_list(struct request *rq, const struct route_match *match)
@@ -259,7 +234,7 @@ int torrents_list(struct request *rq, const struct route_match *match)
         r = mountpoint_status(rq->server->mount, &text);
         if (r < 0)
                 return api_problem_errno(rq, r, "Cannot read the mount's status");
-        status = cJSON_Parse(text);
+        status = json_parse(text);
         torrents = cJSON_DetachItemFromObjectCaseSensitive(status, "torrents");
         cJSON_Delete(status);
         if (!cJSON_IsArray(torrents)) {
@@ -288,7 +263,7 @@ int torrents_show(struct request *rq, const struct route_match *match)
         r = mountpoint_torrent_status(rq->server->mount, match->hash, &text);
         if (r < 0)
                 return unknown(rq, r, match->hash, "look at");
-        json = cJSON_Parse(text);
+        json = json_parse(text);
         if (!json)
                 return api_problem(rq, 502, NULL, "The torrent's status is not understood");
         return api_json(rq, 200, json);
