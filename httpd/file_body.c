@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "common/clock.h"
 #include "common/log.h"
 
 /* The mount's direct_io reads cost a round trip each, so large; but of what is larger than a core's
@@ -26,6 +27,8 @@ struct file_body {
         uint64_t at;
         size_t got;
         unsigned tries; /* of mountpoint_file_wait() */
+        uint64_t opened_ms;
+        bool began; /* it had a byte */
 };
 
 int file_body_open(struct request *rq, const char *hash, const char *path, struct file_body **ret)
@@ -37,6 +40,7 @@ int file_body_open(struct request *rq, const char *hash, const char *path, struc
                 return -ENOMEM;
         b->rq = rq;
         b->fd = -1;
+        b->opened_ms = clock_ms();
         b->buffer =
                 mmap(NULL, BUFFER_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         r = b->buffer == MAP_FAILED ? -ENOMEM
@@ -92,12 +96,28 @@ int file_body_look(struct file_body *b, uint64_t first, uint64_t length)
         return r == -EAGAIN || r == -ETIMEDOUT ? 0 : r;
 }
 
+/* Counts how long the client waited for what is now in the buffer. */
+static void count_wait(struct file_body *b, uint64_t first, uint64_t since_ms)
+{
+        struct metrics *m = &b->rq->server->metrics;
+
+        if (b->began)
+                metrics_waited(m, clock_ms() - since_ms);
+        else
+                metrics_first_byte(m, first, clock_ms() - b->opened_ms);
+        b->began = true;
+}
+
 /* Waits until there are bytes at first in the buffer. */
 static int await(struct file_body *b, uint64_t first, uint64_t length)
 {
+        uint64_t since = clock_ms();
+
         for (;;) {
                 int r = fill(b, first, length);
 
+                if (r == 0)
+                        count_wait(b, first, since);
                 if (r != -EAGAIN)
                         return r;
                 r = mountpoint_file_wait(b->fd, &b->rq->client, &b->tries, -1);
@@ -115,6 +135,8 @@ int file_body_send(struct file_body *b, uint64_t first, uint64_t length)
                         return CLIENT_STOPPING;
                 if (b->got == 0 || b->at != first)
                         r = await(b, first, length);
+                else
+                        count_wait(b, first, b->opened_ms);
                 if (r < 0)
                         return r;
                 if (b->got > length) /* looked at for more */
@@ -122,6 +144,7 @@ int file_body_send(struct file_body *b, uint64_t first, uint64_t length)
                 r = client_send(&b->rq->client, b->buffer, b->got);
                 if (r < 0)
                         return r;
+                metrics_sent(&b->rq->server->metrics, b->got);
                 first += b->got;
                 length -= b->got;
                 b->got = 0;

@@ -127,6 +127,7 @@ static char *make_head(struct request *rq, int status, const char *headers, cons
         int n;
 
         leave_body(rq);
+        metrics_answer(&rq->server->metrics, rq->route - 1, status);
         if (length == REQUEST_UNBOUNDED || rq->answered || atomic_load(&rq->server->stopping))
                 rq->persists = false;
         if (gmtime_r(&now, &tm))

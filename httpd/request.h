@@ -39,6 +39,7 @@ struct request {
         const char *path;  /* raw, begins with '/'; or "*" */
         const char *query; /* raw, without '?'; NULL: none */
         bool head;         /* a HEAD: no body in the answer */
+        int route;         /* by routes.c: its place in the table plus 1; 0: none */
 
         /* by the handler */
         struct client client;

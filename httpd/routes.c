@@ -12,6 +12,8 @@
 #include "json.h"
 #include "body.h"
 #include "dav.h"
+#include "monitor.h"
+#include "playlist.h"
 #include "stream.h"
 #include "torrents.h"
 
@@ -72,6 +74,12 @@ static const struct route routes[] = {
          "A torrent, directory or file by its path, and what is in it"},
         {"GET", "/dav/*", ROUTE_EMPTY | ROUTE_MOUNT | ROUTE_HEAD | ROUTE_STREAMS, dav_get,
          "A file, or a page of a directory"},
+        {"GET", "/playlist/{hash}.m3u8", ROUTE_MOUNT | ROUTE_HEAD | ROUTE_WAITS, playlist_show,
+         "Video and audio of a torrent in natural order; ?all=1 lists all files"},
+        {"GET", "/playlist/{hash}.m3u", ROUTE_MOUNT | ROUTE_HEAD | ROUTE_WAITS, playlist_show,
+         "The same"},
+        {"GET", "/metrics", ROUTE_MOUNT | ROUTE_HEAD, monitor_show,
+         "Counters and gauges for Prometheus"},
         {"GET", "/healthz", ROUTE_HEAD, show_health, "Whether the mount answers"},
 };
 
@@ -161,7 +169,7 @@ static enum match_result match_route(const struct route *route, const char *path
                         return result;
                 }
                 if (strncmp(pattern, hash_mark, strlen(hash_mark)) == 0) {
-                        size_t len = strcspn(path, "/");
+                        size_t len = strcspn(path, "/.");
 
                         if (len == 0)
                                 return MATCH_NO;
@@ -320,8 +328,10 @@ int routes_dispatch(struct request *rq)
 
                 if (result == MATCH_NO)
                         continue;
-                if (is_method(rq, &routes[i]))
+                if (is_method(rq, &routes[i])) {
+                        rq->route = (int)i + 1;
                         return run(rq, &routes[i], result, &match);
+                }
                 allow(allowed, sizeof allowed, routes[i].method);
                 if (routes[i].flags & ROUTE_HEAD)
                         allow(allowed, sizeof allowed, "HEAD");
@@ -329,4 +339,12 @@ int routes_dispatch(struct request *rq)
         if (allowed[0])
                 return wrong_method(rq, allowed);
         return api_problem(rq, 404, NULL, "There is nothing here; / lists what there is");
+}
+
+const char *routes_name(int route, const char **ret_method)
+{
+        if (route < 0 || (size_t)route >= ROUTE_COUNT)
+                return NULL;
+        *ret_method = routes[route].method;
+        return routes[route].pattern;
 }

@@ -19,4 +19,7 @@ enum { ROUTES_ASIDE = 0 };
  * may take long. Returns the status sent, or ROUTES_ASIDE. */
 int routes_dispatch(struct request *rq);
 
+/* The pattern of a route, as "/stream/{hash}", and its method; NULL behind the last. Static. */
+const char *routes_name(int route, const char **ret_method);
+
 #endif

@@ -11,6 +11,7 @@
 
 #include "guard.h"
 #include "health.h"
+#include "metrics.h"
 #include "mountpoint.h"
 
 /* Requests that wait for metadata, and so hold a thread for minutes. */
@@ -52,6 +53,7 @@ struct server {
         struct door *door;
 
         /* atomic */
+        struct metrics metrics;
         struct slots streams, waits, listeners;
         _Atomic unsigned active; /* requests being handled */
         atomic_bool stopping;
