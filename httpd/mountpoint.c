@@ -26,6 +26,8 @@
 /* The mount answers an `add` at once; a .torrent that is cut short is never answered. */
 enum { ADD_ANSWER_MS = 5000 };
 enum { OPEN_TRIES = 32 };
+/* An event has a name, a hash and some numbers. */
+enum { EVENT_MAX = 16 << 10 };
 /* poll() may report bytes that are gone again (evicted) at the read: then wait a little, not spin.
  */
 enum { SPURIOUS_FREE = 8 };
@@ -267,6 +269,29 @@ int mountpoint_add(const struct mountpoint *m, struct client *c, bool keep, cons
         *ret = answer;
         answer = NULL;
         return refused;
+}
+
+int mountpoint_events_open(const struct mountpoint *m, int *ret_fd)
+{
+        return open_control(m, O_RDONLY | O_NONBLOCK, ret_fd, NAME_CONTROL "/" NAME_EVENTS);
+}
+
+int mountpoint_events_next(int fd, struct client *c, int64_t timeout_ms, char **ret)
+{
+        _cleanup_free_ char *line = malloc(EVENT_MAX + 1);
+        ssize_t n;
+
+        if (!line)
+                return -ENOMEM;
+        n = read_waiting(fd, c, line, EVENT_MAX, timeout_ms);
+        if (n < 0)
+                return (int)n;
+        if (n == 0 || line[n - 1] != '\n')
+                return -EBADMSG;
+        line[n] = '\0';
+        *ret = line;
+        line = NULL;
+        return 0;
 }
 
 int mountpoint_keep(const struct mountpoint *m, const char *hash, bool keep)

@@ -55,6 +55,14 @@ int mountpoint_add(const struct mountpoint *m, struct client *c, bool keep, cons
 int mountpoint_torrent_files(const struct mountpoint *m, struct client *c, const char *hash,
                              char **ret);
 
+/* Opens .magnetfs/events: from now on what happens is kept for this descriptor, as far as the mount
+ * has room for it. -errno. */
+int mountpoint_events_open(const struct mountpoint *m, int *ret_fd);
+
+/* Waits for the next event and gives it, a line of JSON; the caller frees *ret. -ETIMEDOUT: none
+ * came within timeout_ms; -EBADMSG: what came is no line; as client_wait(). */
+int mountpoint_events_next(int fd, struct client *c, int64_t timeout_ms, char **ret);
+
 /* Keeps a torrent or makes it temporary. -ENOENT: unknown. */
 int mountpoint_keep(const struct mountpoint *m, const char *hash, bool keep);
 

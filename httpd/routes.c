@@ -12,6 +12,7 @@
 #include "json.h"
 #include "body.h"
 #include "dav.h"
+#include "events.h"
 #include "monitor.h"
 #include "playlist.h"
 #include "stream.h"
@@ -78,6 +79,8 @@ static const struct route routes[] = {
          "Video and audio of a torrent in natural order; ?all=1 lists all files"},
         {"GET", "/playlist/{hash}.m3u", ROUTE_MOUNT | ROUTE_HEAD | ROUTE_WAITS, playlist_show,
          "The same"},
+        {"GET", "/events", ROUTE_MOUNT | ROUTE_HEAD | ROUTE_LISTENS, events_listen,
+         "What happens to torrents, as server-sent events"},
         {"GET", "/metrics", ROUTE_MOUNT | ROUTE_HEAD, monitor_show,
          "Counters and gauges for Prometheus"},
         {"GET", "/healthz", ROUTE_HEAD, show_health, "Whether the mount answers"},
