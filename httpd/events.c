@@ -47,6 +47,11 @@ static int send_event(struct request *rq, uint64_t id, const char *line)
         char *data = NULL;
         int n = -1;
 
+        /* It took too little for too long, and the mount has forgotten some. */
+        if (name && strcmp(name, "lost") == 0) {
+                cJSON_Delete(json);
+                return send_reset(rq, id);
+        }
         if (name && cJSON_IsNumber(length) && cJSON_IsNumber(have) && length->valuedouble > 0)
                 cJSON_AddNumberToObject(json, "progress", have->valuedouble / length->valuedouble);
         if (name)

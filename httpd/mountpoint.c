@@ -226,14 +226,25 @@ int mountpoint_session(const struct mountpoint *m, char **ret)
         return r < 0 ? r : read_text(fd, NULL, 0, ret);
 }
 
-int mountpoint_torrent_status(const struct mountpoint *m, const char *hash, char **ret)
+/* Reads a document of a torrent that is there at once. */
+static int read_document(const struct mountpoint *m, const char *hash, const char *name, char **ret)
 {
         _cleanup_close_ int fd = -1;
         int r;
 
-        r = open_control(m, O_RDONLY | O_NONBLOCK, &fd,
-                         NAME_CONTROL "/" NAME_TORRENTS "/%s/" NAME_STATUS, hash);
+        r = open_control(m, O_RDONLY | O_NONBLOCK, &fd, NAME_CONTROL "/" NAME_TORRENTS "/%s/%s",
+                         hash, name);
         return r < 0 ? r : read_text(fd, NULL, 0, ret);
+}
+
+int mountpoint_torrent_status(const struct mountpoint *m, const char *hash, char **ret)
+{
+        return read_document(m, hash, NAME_STATUS, ret);
+}
+
+int mountpoint_torrent_detail(const struct mountpoint *m, const char *hash, char **ret)
+{
+        return read_document(m, hash, NAME_DETAIL, ret);
 }
 
 int mountpoint_torrent_files(const struct mountpoint *m, struct client *c, const char *hash,

@@ -41,6 +41,9 @@ int mountpoint_session(const struct mountpoint *m, char **ret);
 
 /* Reads the status of one torrent (JSON). -ENOENT: unknown. */
 int mountpoint_torrent_status(const struct mountpoint *m, const char *hash, char **ret);
+/* Reads all there is to tell of one torrent (JSON): its status, its readers, and what of each file
+ * is there. As above. */
+int mountpoint_torrent_detail(const struct mountpoint *m, const char *hash, char **ret);
 
 /* Gives data (lines of magnets and hashes, or the bytes of one .torrent) to `add`, kept, or to
  * `add-temporary`, and reads the answer: JSON lines. Where data is refused, *ret is what the

@@ -257,16 +257,14 @@ static int unknown(struct request *rq, int error, const char *hash, const char *
 int torrents_show(struct request *rq, const struct route_match *match)
 {
         _cleanup_free_ char *text = NULL;
-        cJSON *json;
         int r;
 
-        r = mountpoint_torrent_status(rq->server->mount, match->hash, &text);
+        r = mountpoint_torrent_detail(rq->server->mount, match->hash, &text);
         if (r < 0)
                 return unknown(rq, r, match->hash, "look at");
-        json = json_parse(text);
-        if (!json)
-                return api_problem(rq, 502, NULL, "The torrent's status is not understood");
-        return api_json(rq, 200, json);
+        /* As the mount writes it, unparsed: it may be long. */
+        return request_answer(rq, 200, "Cache-Control: no-store\r\n", "application/json", text,
+                              strlen(text));
 }
 
 int torrents_remove(struct request *rq, const struct route_match *match)

@@ -22,6 +22,7 @@
 #define NAME_MAGNET  "magnet"
 #define NAME_TORRENT "torrent"
 #define NAME_KEEP    "keep"
+#define NAME_DETAIL  "detail"
 #define NAME_DATA    "data"
 #define NAME_LARGEST "largest"
 #define NAME_BY_NAME "by-name"

@@ -8,6 +8,8 @@
 
 #include <utlist.h>
 
+#include "control/detail.h"
+
 /* What one read has made of a long document, in the loop of the mount: a millisecond or two. */
 enum { MADE_BYTES_MAX = 64 * 1024 };
 
@@ -52,6 +54,10 @@ static void make_until(struct doc *d, uint64_t end)
                 document_files(e, d->torrent, &d->made, end);
                 return;
         }
+        if (d->node.node == CONTROL_DETAIL) {
+                document_detail(e, d->torrent, &d->made, end);
+                return;
+        }
         if (d->made.whole)
                 return;
         if (d->node.node == CONTROL_STATUS) {
@@ -74,7 +80,7 @@ bool doc_is(struct node n)
                        ((n.node >= FIXED_ADD && n.node <= FIXED_EVENTS) ||
                         n.node == FIXED_SESSION || n.node == FIXED_RECALL || n.node == FIXED_CACHE);
         return node_is_name(n) ||
-               (n.kind == NODE_CONTROL && n.node >= CONTROL_STATUS && n.node <= CONTROL_TORRENT);
+               (n.kind == NODE_CONTROL && n.node >= CONTROL_STATUS && n.node <= CONTROL_DETAIL);
 }
 
 bool doc_is_writable(struct node n)
@@ -170,6 +176,10 @@ static int hold_content(struct doc *d)
                 if (r == 0 && !d->made.listing)
                         d->made.listing = torrent_listing(t);
                 return r < 0 || d->made.listing ? r : t->load_error ? -t->load_error : -EAGAIN;
+        case CONTROL_DETAIL: /* it waits for nothing, and wakes nothing */
+                if (!d->made.begun && !d->made.listing)
+                        d->made.listing = torrent_listing(t);
+                return 0;
         case CONTROL_TORRENT:
                 if (!torrent_has_metadata(t))
                         return -ENODATA;

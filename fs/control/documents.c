@@ -28,8 +28,7 @@ void text_adds(struct text *t, const char *s)
         text_add(t, s, strlen(s));
 }
 
-/* Takes json over. */
-static void text_add_json(struct text *t, cJSON *json)
+void text_add_json(struct text *t, cJSON *json)
 {
         char *s = cJSON_PrintUnformatted(json);
 

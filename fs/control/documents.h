@@ -28,6 +28,9 @@ struct text_cursor {
 
 void text_add(struct text *t, const char *s, size_t len);
 void text_adds(struct text *t, const char *s);
+/* Takes json over; NULL stands for "no memory". */
+struct cJSON;
+void text_add_json(struct text *t, struct cJSON *json);
 
 /* Makes the text reach at least to end, or be whole: of all torrents, of one torrent's files (its
  * listing must be in the cursor). */

@@ -31,6 +31,7 @@ static const struct node_fixed control_entries[] = {
         {CONTROL_MAGNET, NAME_MAGNET, S_IFREG | 0600},
         {CONTROL_KEEP, NAME_KEEP, S_IFREG | 0600},
         {CONTROL_TORRENT, NAME_TORRENT, S_IFREG | 0600},
+        {CONTROL_DETAIL, NAME_DETAIL, S_IFREG | 0600},
         {CONTROL_BY_NAME, NAME_BY_NAME, S_IFDIR | 0700},
 };
 

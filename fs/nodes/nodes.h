@@ -44,6 +44,7 @@ enum {
         CONTROL_MAGNET,
         CONTROL_KEEP,
         CONTROL_TORRENT,
+        CONTROL_DETAIL,
         CONTROL_BY_NAME,
         CONTROL_LARGEST
 };

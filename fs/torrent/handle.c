@@ -419,3 +419,33 @@ void handle_flush(struct handle *h, pid_t tid)
                 }
         } while (n == ROUND);
 }
+
+static struct torrent_reader describe(const struct handle *h)
+{
+        uint64_t read_at = atomic_load(&h->read_at);
+        struct torrent_reader r = {.node = h->node, .position = read_at};
+        const struct parked *p;
+
+        if (h->reader.places > 0 && !atomic_load(&h->complete)) {
+                r.position = h->reader.place[0].position;
+                r.window_bytes = h->reader.window;
+                r.rate = h->reader.rate;
+                r.playing = h->reader.playing;
+        }
+        DL_FOREACH2 (h->parked, p, hnext)
+                r.parked++;
+        return r;
+}
+
+size_t torrent_readers(struct torrent *t, struct torrent_reader *ret, size_t max)
+{
+        const struct handle *h;
+        size_t n = 0;
+
+        pthread_mutex_lock(&t->lock);
+        DL_FOREACH (t->open, h)
+                if (n < max)
+                        ret[n++] = describe(h);
+        pthread_mutex_unlock(&t->lock);
+        return n;
+}

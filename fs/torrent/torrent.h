@@ -376,6 +376,18 @@ struct torrent_status {
 };
 /* As it is written for users: "pending", "awake", "asleep", "gone". */
 const char *torrent_state_name(enum torrent_state state);
+
+/* Where one open file is being read. */
+struct torrent_reader {
+        uint32_t node;         /* of the listing's tree */
+        uint64_t position;     /* where it would read on, in bytes of the file */
+        uint64_t window_bytes; /* how far ahead of that is wanted */
+        uint64_t rate;         /* bytes per second that it takes; 0: not known */
+        bool playing;          /* it reads on, in a row */
+        unsigned parked;       /* of its reads that wait */
+};
+/* Tells of at most max open files; returns how many it told of. */
+size_t torrent_readers(struct torrent *t, struct torrent_reader *ret, size_t max);
 void torrent_get_status(struct torrent *t, struct torrent_status *ret);
 
 /* Something of the torrent has to be looked after from here on: it is read, was written to in vain,

@@ -48,7 +48,7 @@ def test_the_root_lists_torrents_only_and_the_control_directory_is_found_by_name
         "cache",
     }  # fmt: skip
     folder = fs.torrent_folder(album.info_hash)
-    files = {"status", "files", "magnet", "torrent", "keep", "data", "by-name", "largest"}
+    files = {"status", "files", "magnet", "torrent", "keep", "detail", "data", "by-name", "largest"}
     assert set(os.listdir(folder)) == files
     assert set(os.scandir(folder)) and {e.name for e in os.scandir(folder) if e.is_dir()} == {
         "data",
@@ -713,3 +713,52 @@ def test_answers_that_nobody_can_read_are_not_kept(fs: Magnetfs) -> None:
         assert memory_kib() - before < 1024
     finally:
         os.close(fd)
+
+
+def test_detail_tells_what_of_each_file_is_there_and_who_reads_where(
+    fs: Magnetfs, seeder: Seeder, torrents: TorrentMaker
+) -> None:
+    files = [("a/first.bin", 300 * KIB), ("empty", 0), ("film.mkv", 900 * KIB + 5)]
+    album = torrents.multi("detail", files, seed=77, piece_length=64 * KIB)
+    root = fs.add_torrent(album, seeder.seed(album))
+    document = fs.torrent_folder(album.info_hash) / "detail"
+
+    def told() -> tuple[dict, dict[str, dict]]:
+        detail = json.loads(document.read_text())
+        return detail, {f["path"]: f for f in detail["files"]}
+
+    detail, by_path = told()
+    assert {**fs.torrent(album.info_hash), "open": [], "files": detail["files"]}.keys() == detail.keys()
+    assert [(f["path"], f["length"]) for f in detail["files"]] == files
+    assert all(f["have"] == [] and f["haveBytes"] == 0 for f in detail["files"]), detail
+    place = 500 * KIB
+    with open(root / "film.mkv", "rb", buffering=0) as film:
+        assert os.pread(film.fileno(), 10, place) == album.read("film.mkv", place, 10)
+        detail, by_path = told()
+        assert [o["path"] for o in detail["open"]] == ["film.mkv"]
+        assert detail["open"][0]["position"] == place + 10
+        assert detail["open"][0]["parkedReads"] == 0
+    have = by_path["film.mkv"]["have"]
+    assert any(first <= place and place + 9 <= last for first, last in have), have
+    assert sum(last - first + 1 for first, last in have) == by_path["film.mkv"]["haveBytes"]
+    # Stretches are apart, in order, and end where pieces do, or files.
+    offset = album.file("film.mkv").offset
+    for (_, last), (first, _) in zip(have, have[1:]):
+        assert last + 1 < first, have
+    for first, last in have:
+        assert first == 0 or (offset + first) % (64 * KIB) == 0, have
+        assert last + 1 == 900 * KIB + 5 or (offset + last + 1) % (64 * KIB) == 0, have
+    assert (root / "film.mkv").read_bytes() == album.read("film.mkv")
+    assert (root / "a/first.bin").read_bytes() == album.read("a/first.bin")
+    detail, by_path = told()
+    assert detail["open"] == []
+    assert by_path["film.mkv"]["have"] == [[0, 900 * KIB + 4]]
+    assert by_path["a/first.bin"]["have"] == [[0, 300 * KIB - 1]]
+    assert by_path["empty"]["have"] == []
+
+
+def test_detail_of_what_has_no_metadata_waits_for_nothing(fs: Magnetfs) -> None:
+    info_hash = "0123456789abcdef0123456789abcdef01234567"
+    fs.add(info_hash)
+    detail = json.loads((fs.torrent_folder(info_hash) / "detail").read_text())
+    assert (detail["state"], detail["open"], detail["files"]) == ("pending", [], None)

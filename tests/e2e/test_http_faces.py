@@ -11,6 +11,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from harness import media as media_files
+from harness import waiting
 from harness.mount import Magnetfs
 from harness.seeder import Seeder
 from harness.torrents import KIB, MIB, Torrent, TorrentMaker
@@ -163,7 +164,7 @@ def test_metrics_count_what_happens(fs: Magnetfs, seeder: Seeder, season: Torren
     assert after["magnetfs_http_slots_used", (("kind", "streams"),)] == 0
     assert after["magnetfs_cache_bytes", ()] > length
     assert after["magnetfs_cache_limit_bytes", ()] > 0
-    assert after["magnetfs_peers", ()] >= 1
+    waiting.until("the seeder is counted", lambda: metrics(fs)["magnetfs_peers", ()] >= 1)
 
 
 def test_metrics_tell_of_stalls(fs: Magnetfs, seeder: Seeder, torrents: TorrentMaker) -> None:
@@ -177,3 +178,23 @@ def test_metrics_tell_of_stalls(fs: Magnetfs, seeder: Seeder, torrents: TorrentM
     seconds = found["magnetfs_http_stream_stall_seconds_total", ()]
     assert stalls >= 1
     assert seconds >= 0.1 * stalls
+
+
+# -- one torrent -----------------------------------------------------------------------------------
+
+
+def test_one_torrent_is_told_with_its_files_and_readers(
+    fs: Magnetfs, seeder: Seeder, season: Torrent
+) -> None:
+    fs.add_torrent(season, seeder.seed(season))
+    assert fs.web
+    length = season.file("S01/E10.mkv").length
+    assert fs.web.range(stream_target(season, "S01/E10.mkv"), "bytes=0-99").status == 206
+    told = fs.web.get(f"/torrents/{season.info_hash}")
+    assert told.status == 200 and told.headers["Content-Type"] == "application/json"
+    assert told.json["infoHash"] == season.info_hash
+    assert {"state", "downloadRate", "uploadRate", "peers", "progress"} <= told.json.keys()
+    film = next(f for f in told.json["files"] if f["path"] == "S01/E10.mkv")
+    assert film["length"] == length and film["have"][0][0] == 0, film
+    assert isinstance(told.json["open"], list)
+    fs.web.get(f"/torrents/{'1' * 40}").problem(404)
