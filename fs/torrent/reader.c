@@ -101,6 +101,12 @@ static void add_range(struct plan *p, uint32_t first, uint32_t end, uint8_t prio
                 p->range[p->n++] = (struct plan_range){first, end, priority};
 }
 
+/* One behind the piece of the byte before `end` of the torrent. */
+static uint32_t piece_end(const struct layout *l, uint64_t end)
+{
+        return (uint32_t)((end - 1) / l->piece_length + 1);
+}
+
 /* Adds the pieces from `at` up to window bytes behind the byte `from`. Their priorities fall with
  * the distance, in six bands. Of a large window each band reaches twice as far as the one before,
  * so that a piece changes its priority at most five times on its way to the reader. A window of
@@ -112,23 +118,26 @@ static void add_range(struct plan *p, uint32_t first, uint32_t end, uint8_t prio
  *   raised              |        7        |    2    |       1        |
  *
  * Coarse leaves out every other band, for a reader that has several windows. Raised makes the
- * nearest four bands as urgent as what a read waits for. */
+ * nearest four bands as urgent as what a read waits for. A band in which no piece begins has the
+ * next one all the same: of two large pieces with one priority the farther comes first at times. A
+ * film in pieces of 4 MiB stood still for that, for up to 4 s. */
 static void plan_window(struct plan *p, const struct layout *l, uint32_t at, uint64_t from,
                         uint64_t window, bool coarse, bool raised)
 {
-        uint64_t file_end = l->offset + l->size;
-        uint32_t last = (uint32_t)((file_end - 1) / l->piece_length + 1);
+        uint64_t file_end = l->offset + l->size, begin = l->offset + from;
+        uint32_t last = piece_end(l, window < file_end - begin ? begin + window : file_end);
         bool even = window <= EVEN_BYTES;
 
-        for (unsigned band = coarse; band < BANDS && window > 0; band += 1 + coarse) {
+        for (unsigned band = coarse; band < BANDS && at < last; band += 1 + coarse) {
                 uint64_t len = even ? window * (band + 1) / BANDS : window >> (BANDS - 1 - band);
-                uint64_t to = l->offset + from + (len > 0 ? len : 1);
-                uint32_t end = to >= file_end ? last : (uint32_t)((to - 1) / l->piece_length + 1);
-                unsigned down = raised && band < RAISED_BANDS ? 0 : 1 + band;
+                uint64_t to = begin + (len > 0 ? len : 1);
+                uint32_t reach = to < file_end ? piece_end(l, to) : last;
+                uint32_t end = reach > at ? reach : at + 1;
+                bool urgent = raised && band < RAISED_BANDS;
 
-                if (end <= at)
+                if (urgent && reach <= at)
                         continue;
-                add_range(p, at, end, (uint8_t)(PRIORITY_BLOCKED - down));
+                add_range(p, at, end, (uint8_t)(PRIORITY_BLOCKED - (urgent ? 0 : 1 + band)));
                 at = end;
         }
 }

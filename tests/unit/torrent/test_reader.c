@@ -625,6 +625,14 @@ static void test_bands(void **state)
                 reader_touch(&s, &large, 0, 2 * MIB, 1, 0, WINDOW_MAX);
                 check_plan(&s, &large, 0, 2 * MIB, WINDOW_MAX, "large pieces");
                 assert_int_equal(plan_end(&s.plan), 3); /* the one that is read and two */
+                /* … and none has the rank of the one before it, wherever they are read */
+                for (uint64_t at = 2 * MIB; at < 16 * MIB; at += 64 * KIB) {
+                        reader_touch(&s, &large, at, 64 * KIB, 1 + at / 800, 50, WINDOW_MAX);
+                        for (uint32_t i = s.plan.range[0].end; i + 1 < plan_end(&s.plan); i++)
+                                assert_true(plan_priority(&s.plan, i) >
+                                            plan_priority(&s.plan, i + 1));
+                        assert_in_range(plan_end(&s.plan) - s.plan.range[0].end, 2, 4);
+                }
         }
 }
 

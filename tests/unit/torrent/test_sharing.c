@@ -175,9 +175,13 @@ static void test_greedy_and_modest(void **state)
                               piece_lengths[k] >> 10, (unsigned)w[0].longest_ms, kib_per_s(&w[0]),
                               kib_per_s(&w[1]), (unsigned)no[0].longest_ms, kib_per_s(&no[0]),
                               kib_per_s(&no[1]));
-                assert_true(w[0].longest_ms <= 200 && no[0].longest_ms > 300);
+                assert_true(w[0].longest_ms <= 200);
                 assert_true(w[0].got >= COUNTED_S * MIB * 98 / 100);
-                assert_true(no[0].got < COUNTED_S * MIB * 95 / 100);
+                /* Large pieces have a rank each, the film's next ones a high one without this. */
+                if (piece_lengths[k] < MIB) {
+                        assert_true(no[0].longest_ms > 300);
+                        assert_true(no[0].got < COUNTED_S * MIB * 95 / 100);
+                }
                 assert_true(w[1].got >= COUNTED_S * (4 - 1) * MIB * 95 / 100);
         }
 }
