@@ -13,6 +13,7 @@
 
 #include <boost/asio/post.hpp>
 
+#include <algorithm>
 #include <set>
 #include <string>
 #include <vector>
@@ -39,6 +40,24 @@ std::set<std::string> urls_of(std::vector<lt::announce_entry> const &list)
         return r;
 }
 
+// Whether a torrent that has reached nobody yet hears of somebody new.
+bool gains_peers(bt_torrent const &t, lt::add_torrent_params const &p)
+{
+        return t.wants_metadata && t.unmet && t.parts.boost &&
+               t.known_peers.size() < known_peers_max &&
+               std::any_of(p.peers.begin(), p.peers.end(),
+                           [&](auto const &e) { return t.known_peers.count(e) == 0; });
+}
+
+// libtorrent dials peers that it is told of in the next tick of a second, and some of them at once
+// when a torrent is resumed. Pausing gives up what is being dialled, so all are dialled.
+void dial_at_once(bt_torrent &t)
+{
+        t.handle.pause();
+        redial(t);
+        t.handle.resume();
+}
+
 } // namespace
 
 void merge(bt_torrent &t, lt::add_torrent_params const &p)
@@ -55,8 +74,11 @@ void merge(bt_torrent &t, lt::add_torrent_params const &p)
         for (auto const &a : trackers)
                 h.add_tracker(a);
         t.web->add(p.url_seeds);
+        bool const gains = gains_peers(t, p);
         for (auto const &e : p.peers)
                 h.connect_peer(e);
+        if (gains && !p.ti)
+                dial_at_once(t);
         if (p.ti)
                 take_metadata(t, p.ti->info_section());
 }

@@ -41,6 +41,9 @@ struct known_sources {
         bool loopback = false;
 };
 
+// Peers of a torrent without metadata that are remembered for being dialled again.
+constexpr std::size_t known_peers_max = 100;
+
 // One added torrent: what libtorrent's storage, plugin and alerts know it by. released() is called
 // when the last of them lets go.
 struct bt_torrent : std::enable_shared_from_this<bt_torrent> {

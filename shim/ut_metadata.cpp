@@ -37,9 +37,6 @@ constexpr std::size_t queued_max = 4096;
 // Bytes on their way to a peer: what it does not read it is not sent.
 constexpr int unsent_max = 10 * drafts::block_bytes;
 
-// Peers that are remembered for being dialled again.
-constexpr std::size_t known_peers_max = 100;
-
 // The only thing to be decoded is the small dictionary in front of a block.
 constexpr int dict_depth_max = 8;
 constexpr int dict_tokens_max = 200;

@@ -36,6 +36,8 @@ from harness.transmission import Transmission
 # Three seconds, where nothing arrives: two tries of one second and the pause between them.
 HASTY = ("--metadata-timeout", "1", "--retries", "1", "--retry-delay", "1")
 ONCE = ("--metadata-timeout", "1", "--retries", "0")
+# A tick of libtorrent's, after which it dials what it was told of, is 1 s.
+AT_ONCE_S = 0.5
 SANE_S = 10.0  # what one honest peer among others that lie or keep silent may cost
 
 
@@ -240,6 +242,42 @@ def test_a_peer_that_hangs_up_at_first_is_dialled_again_soon(
     fs.files(small.info_hash, 30)
     dials = busy.dials()
     assert dials[times] - dials[0] < 4.0 * times, [d - dials[0] for d in dials]
+
+
+@pytest.mark.parametrize("pending_s", [0.1, 0.6, 1.1, 2.3])
+def test_peers_that_a_second_add_brings_are_dialled_at_once(
+    fs: Magnetfs, seeder: Seeder, torrents: TorrentMaker, pending_s: float
+) -> None:
+    """A bare hash first, which nobody answers; whatever the phase of the session's ticks."""
+    assert fs.web
+    torrent = torrents.single(f"late {pending_s}.bin", 100_000, seed=310 + round(10 * pending_s))
+    seeder.seed(torrent)
+    fs.add(torrent.info_hash)
+    time.sleep(pending_s)
+    assert fs.torrent(torrent.info_hash)["state"] == "pending"
+    began = time.monotonic()
+    assert fs.web.add(torrent.magnet(seeder)).status == 200
+    took = time.monotonic() - began
+    assert took <= AT_ONCE_S, f"{took:.2f} s"
+
+
+def test_a_tracker_that_a_second_add_brings_is_asked_at_once(
+    fs: Magnetfs,
+    seeder: Seeder,
+    opentracker: Callable[[list[str]], OpenTracker],
+    torrents: TorrentMaker,
+) -> None:
+    torrent = torrents.single("told.bin", 100_000, seed=339)
+    tracker = opentracker([torrent.info_hash])
+    seeder.seed(torrent, announce=tracker.url)
+    tracker.wait_for_seed(torrent.info_hash, lambda: seeder.announce(torrent))
+    fs.add(torrent.info_hash)
+    time.sleep(1.2)
+    assert fs.web
+    began = time.monotonic()
+    assert fs.web.add(torrent.magnet(trackers=[tracker.url])).status == 200
+    took = time.monotonic() - began
+    assert took <= AT_ONCE_S, f"{took:.2f} s"
 
 
 def test_a_peer_that_comes_up_late_is_found_before_the_next_try(
