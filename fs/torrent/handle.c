@@ -265,14 +265,15 @@ static bool is_stalled(const struct torrent *t)
         return t->waiting.stalled_ms > 0 && clock_ms() < t->waiting.stalled_ms + STALL_MS;
 }
 
-/* Whether a read that misses a piece must fail at once. Under t->lock. */
-static int refusal(struct torrent *t)
+/* Whether a read that misses a piece must fail at once. One that would not wait costs its program
+ * no time. Under t->lock. */
+static int refusal(struct torrent *t, bool nonblock)
 {
         if (atomic_load(&t->env->stopping))
                 return -ENODEV;
         if (t->state == TORRENT_GONE)
                 return -EIO;
-        return is_stalled(t) ? -EIO : 0;
+        return !nonblock && is_stalled(t) ? -EIO : 0;
 }
 
 /* Under t->lock: what becomes of a read whose piece `missing` is not there. READ_AGAIN: it has just
@@ -291,9 +292,9 @@ static int read_missing(struct handle *h, uint64_t off, size_t len, uint32_t fir
                 *len_ret = (size_t)(at - start);
                 return READ_NOW;
         }
-        r = h->error ? -h->error : refusal(t);
+        r = h->error ? -h->error : refusal(t, nonblock);
         if (r < 0) {
-                if (t->state != TORRENT_GONE && is_stalled(t))
+                if (!nonblock && t->state != TORRENT_GONE && is_stalled(t))
                         linger_refused(t, missing);
                 return r;
         }
@@ -308,7 +309,12 @@ static int read_missing(struct handle *h, uint64_t off, size_t len, uint32_t fir
          * next pieces, so none is set for a piece that was asked for already. */
         if (!asked && !h->reader.yields)
                 wants_urgent(&t->wants, wants_find(&t->wants, missing), true);
-        if (nonblock)
+        /* The first read is to say whether there is room at all: a server tells its client at once.
+         */
+        if (nonblock && request && h->answered_ms == 0 &&
+            parked_lacks_room(t, wants_find(&t->wants, missing)))
+                parked_wait_for_room(p, request);
+        else if (nonblock)
                 return -EAGAIN;
         *id_ret = p->id;
         return READ_PARKED;

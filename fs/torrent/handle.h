@@ -18,14 +18,15 @@ bool handle_is_complete(const struct handle *h);
 struct torrent *handle_torrent(struct handle *h);
 
 enum {
-        READ_NONBLOCK = 1 << 0, /* it takes what there is, or -EAGAIN */
+        READ_NONBLOCK = 1 << 0, /* it takes what there is, or -EAGAIN; has no time-out */
         READ_WHOLE = 1 << 1,    /* it fills the page cache: all of it or an error */
 };
 
 /* Reads len bytes at off of the file; less only at its end. READ_NOW: *len_ret bytes (0: end of
  * file) can be taken with handle_fetch at once. READ_PARKED: request will be answered; *id_ret
  * names it for parked_arm, which must follow, and parked_interrupt. After -EAGAIN handle_poll
- * tells when to come back. -EIO: timed out a moment ago; -ENOSPC: the cache has no room for it;
+ * tells when to come back; the first one of a handle is parked for a moment where that is not sure
+ * of its room. -EIO: timed out a moment ago; -ENOSPC: the cache has no room for it;
  * -ENODEV: stopping. tid: the thread that asks, for FLUSH; 0: unknown. flags: READ_…. */
 int handle_read(struct handle *h, uint64_t off, size_t len, unsigned flags, void *request,
                 pid_t tid, size_t *len_ret, uint64_t *id_ret);

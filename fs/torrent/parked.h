@@ -20,6 +20,7 @@ struct parked {
         uint32_t wished;     /* the first of those it wants: it was missing then */
         bool whole;          /* it fills the page cache: all of it or an error */
         uint64_t asked_ms;   /* when it was parked */
+        bool for_room; /* it is to be told whether there is room: it does not wait for the piece */
 
         /* under torrent->lock */
         uint8_t priority; /* of what it wants; rises when it has yielded for long enough */
@@ -69,6 +70,13 @@ uint64_t handle_window_max(const struct handle *h);
  * -ENOSPC; -EAGAIN: that piece has just come. */
 int parked_add(struct handle *h, uint64_t off, size_t len, bool whole, uint32_t first, uint32_t end,
                uint32_t missing, void *request, pid_t tid, struct parked **ret);
+/* A poll's watch p, whose piece has no room yet, becomes a read that waits a moment for that: it
+ * ends in EAGAIN when there is room or nothing is known yet, in ENOSPC when there will be none. */
+void parked_wait_for_room(struct parked *p, void *request);
+/* Whether the piece, which is wanted, has no room so far. */
+bool parked_lacks_room(const struct torrent *t, const struct want *want);
+/* Those that wait for no more than room, and whose piece has it, are to ask again. */
+void parked_room_came(struct torrent *t, struct parked **answer);
 /* Whether h plays, paced, and some of the nearer half of its window from off on is missing: others
  * that do not play yield to it then. */
 bool parked_is_short(const struct handle *h, uint64_t off);

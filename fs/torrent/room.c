@@ -191,25 +191,20 @@ void room_drop_unfinished(struct torrent *t)
 
 /* ---- who waits for room ---- */
 
-static bool lacks_room(const struct torrent *t, const struct want *want)
-{
-        return !want->reserved && !store_has(t->content.store, want->piece) &&
-               !store_is_suspect(t->content.store, want->piece);
-}
-
 /* Those that a read waits for, or the others. */
 static void take_for(struct torrent *t, bool blocked)
 {
         struct want *want, *tmp;
 
         HASH_ITER (hh, t->wants.table, want, tmp) {
-                if ((wants_priority(want) == PRIORITY_BLOCKED) != blocked || !lacks_room(t, want))
+                if ((wants_priority(want) == PRIORITY_BLOCKED) != blocked ||
+                    !parked_lacks_room(t, want))
                         continue;
                 wishes_reserve(t, want);
                 if (!want->reserved)
                         t->waiting.lacks_room = true;
                 else if (want->parked)
-                        want->waited_ms = clock_ms(); /* its time begins now */
+                        want->waited_ms = want->bounded_ms = clock_ms(); /* its time begins now */
         }
 }
 
@@ -230,6 +225,7 @@ bool room_is_pending(struct torrent *t)
 
 bool room_take(struct torrent *t)
 {
+        struct parked *answer = NULL;
         bool awaited = false;
 
         pthread_mutex_lock(&t->lock);
@@ -238,9 +234,9 @@ bool room_take(struct torrent *t)
                 take_for(t, true);
                 awaited = t->waiting.lacks_room;
                 take_for(t, false);
-                wishes_tell(t);
+                parked_room_came(t, &answer);
         }
-        pthread_mutex_unlock(&t->lock);
+        parked_unlock_and_answer(t, answer);
         return awaited;
 }
 
@@ -253,7 +249,7 @@ void room_refuse(struct torrent *t)
                 DL_FOREACH_SAFE (t->waiting.list, p, tmp) {
                         const struct want *want = wants_find(&t->wants, p->waits_for);
 
-                        if (want && lacks_room(t, want))
+                        if (want && parked_lacks_room(t, want))
                                 parked_settle(t, p, ENOSPC, &answer);
                 }
         parked_unlock_and_answer(t, answer);

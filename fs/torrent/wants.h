@@ -27,7 +27,10 @@ struct want {
         uint64_t last_block_ms; /* when a block of it arrived; 0: none since it is wanted */
         uint64_t waited_ms;     /* since when reads wait for it; kept while they come back */
         uint64_t left_ms;       /* when the last of them left without it */
-        struct parked *parked;  /* reads whose first missing piece it is (utlist) */
+        unsigned bounded;       /* how many of those that wait are no poll's watch: they time out */
+        uint64_t bounded_ms;    /* as waited_ms, for those alone */
+        uint64_t bounded_left_ms;
+        struct parked *parked; /* reads whose first missing piece it is (utlist) */
         UT_hash_handle hh;
 };
 

@@ -559,21 +559,6 @@ def test_data_does_not_wait_with_o_nonblock_and_poll_tells(
         os.close(fd)
 
 
-def test_data_gives_an_error_through_poll_when_nothing_comes(
-    magnetfs: Callable[..., Magnetfs], second: Torrent
-) -> None:
-    fs = magnetfs("--read-timeout", "1")
-    fs.add(second.metainfo)
-    path = fs.torrent_folder(second.info_hash) / "data" / "second.bin"
-    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    try:
-        assert errno_name(errno_of(os.pread, fd, 4096, 0)) == "EAGAIN"
-        assert waiting.readable(fd, 10)
-        assert errno_name(errno_of(os.pread, fd, 4096, 0)) == "EIO"
-    finally:
-        os.close(fd)
-
-
 def test_user_paths_ignore_o_nonblock(fs: Magnetfs, seeder: Seeder, second: Torrent) -> None:
     path = fs.add_torrent(second, seeder.seed(second)) / "second.bin"
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)

@@ -3,6 +3,7 @@
  * written to the store here. */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>
@@ -402,6 +403,66 @@ static void test_time_outs_count_by_piece(void **state)
         end(&f);
 }
 
+static int read_nonblocking(struct handle *h, uint64_t off)
+{
+        size_t len;
+        uint64_t id;
+
+        return handle_read(h, off, 4096, READ_NONBLOCK, &requests[n_requests], 0, &len, &id);
+}
+
+/* Who polls waits for as long as it likes, also where reads have just timed out, and those that
+ * come to its piece later have all their time. */
+static void test_polls_have_no_time_out(void **state)
+{
+        enum { TIMEOUT_MS = 1000 };
+        struct fixture f;
+        struct handle *a, *b;
+        uint64_t began;
+
+        (void)state;
+        begin(&f);
+        f.env.read_timeout_ms = TIMEOUT_MS;
+        a = open_file(&f);
+        b = open_file(&f);
+        began = clock_ms();
+        assert_int_equal(read_nonblocking(a, 3 * PIECE), -EAGAIN);
+        parked_tick(f.torrent, began + 1000 * TIMEOUT_MS);
+        assert_int_equal(handle_poll(a, NULL), 0);
+        assert_int_equal(f.torrent->waiting.starved_ms,
+                         wants_find(&f.torrent->wants, 3)->waited_ms);
+
+        wants_find(&f.torrent->wants, 3)->waited_ms = began - TIMEOUT_MS; /* as time goes by */
+        read_at(b, 3 * PIECE, 4096);
+        parked_tick(f.torrent, began + TIMEOUT_MS - 1);
+        assert_int_equal(requests[0].answers, 0);
+        parked_tick(f.torrent, clock_ms() + TIMEOUT_MS);
+        assert_int_equal(requests[0].error, EIO);
+
+        /* From here on reads fail at once. */
+        assert_int_equal(handle_poll(a, NULL), 0);
+        assert_int_equal(read_nonblocking(a, 3 * PIECE), -EAGAIN);
+        assert_int_equal(read_nonblocking(a, 9 * PIECE), -EAGAIN);
+        assert_int_equal(handle_poll(a, NULL), 0);
+        {
+                size_t len;
+                uint64_t id;
+
+                assert_int_equal(handle_read(b, 9 * PIECE, 4096, 0, NULL, 0, &len, &id), -EIO);
+        }
+        handle_close(b);
+        parked_tick(f.torrent, clock_ms() + 10000);
+        assert_int_equal(handle_poll(a, NULL), 0);
+        arrive(&f, 9);
+        pass(&f, 9);
+        assert_int_equal(handle_poll(a, NULL), POLLIN);
+        assert_int_equal(read_nonblocking(a, 9 * PIECE), READ_NOW);
+        handle_close(a);
+        parked_tick(f.torrent, clock_ms() + 10000);
+        assert_over(&f);
+        end(&f);
+}
+
 /* A read that a signal has ended comes back at once: until then its piece keeps its rank, but not
  * for ever, and not when the file was closed. */
 static void test_a_piece_lingers_for_a_read_that_comes_back(void **state)
@@ -797,6 +858,62 @@ static void test_a_read_waits_for_room(void **state)
         assert_int_equal(handle_read(h, 12 * PIECE, 4096, 0, NULL, 0, &len, &id), -ENOSPC);
         handle_close(h);
         parked_tick(f.torrent, clock_ms() + 10000); /* nobody comes back to the file */
+        assert_over(&f);
+        end(&f);
+}
+
+/* The first read of a program that polls waits for its room to be known; later ones poll. */
+static void test_a_poll_hears_of_room(void **state)
+{
+        struct cache_stats stats;
+        struct fixture f;
+        struct handle *h;
+
+        (void)state;
+        begin(&f);
+        f.env.make_room = on_no_room;
+        f.env.read_timeout_ms = 1000;
+        arrive(&f, 0);
+        pass(&f, 0);
+        cache_stats(f.cache, &stats);
+        cache_set_limit(f.cache, stats.used_bytes + PIECE / 2);
+        for (unsigned tries = 0; tries < 3; tries++) {
+                struct request *r = &requests[n_requests];
+
+                h = open_file(&f);
+                read_with(h, 9 * PIECE + 4096, 2 * PIECE, READ_NONBLOCK);
+                assert_int_equal(n_requests, tries + 1);
+                (void)room_take(f.torrent);
+                parked_tick(f.torrent, clock_ms() + 400);
+                assert_int_equal(r->answers, 0);
+                if (tries == 0) {
+                        room_refuse(f.torrent);
+                        assert_int_equal(r->error, ENOSPC);
+                        assert_int_equal(handle_poll(h, NULL), POLLIN);
+                } else if (tries == 1) {
+                        /* Nothing is known: it polls, and has its time. */
+                        parked_tick(f.torrent, clock_ms() + 500);
+                        assert_int_equal(r->error, EAGAIN);
+                        assert_int_equal(handle_poll(h, NULL), POLLIN);
+                        assert_int_equal(read_nonblocking(h, 9 * PIECE), -EAGAIN);
+                        assert_int_equal(handle_poll(h, NULL), 0);
+                        room_refuse(f.torrent);
+                        assert_int_equal(handle_poll(h, NULL), POLLIN | POLLERR);
+                        assert_int_equal(read_nonblocking(h, 9 * PIECE), -ENOSPC);
+                        assert_int_equal(read_nonblocking(h, 9 * PIECE), -EAGAIN);
+                        parked_tick(f.torrent, clock_ms() + 1000);
+                        assert_int_equal(handle_poll(h, NULL), POLLIN | POLLERR);
+                } else {
+                        evict(&f, 0, 0);
+                        assert_false(room_take(f.torrent));
+                        assert_int_equal(r->error, EAGAIN);
+                        assert_int_equal(read_nonblocking(h, 9 * PIECE), -EAGAIN);
+                        arrive(&f, 9);
+                        pass(&f, 9);
+                        assert_int_equal(handle_poll(h, NULL), POLLIN);
+                }
+                handle_close(h);
+        }
         assert_over(&f);
         end(&f);
 }
@@ -1277,9 +1394,11 @@ int main(void)
                 cmocka_unit_test(test_reads_across_an_arrived_piece),
                 cmocka_unit_test(test_the_page_cache_gets_all_or_an_error),
                 cmocka_unit_test(test_time_outs_count_by_piece),
+                cmocka_unit_test(test_polls_have_no_time_out),
                 cmocka_unit_test(test_a_piece_lingers_for_a_read_that_comes_back),
                 cmocka_unit_test(test_a_refused_read_leaves_its_wish),
                 cmocka_unit_test(test_a_read_waits_for_room),
+                cmocka_unit_test(test_a_poll_hears_of_room),
                 cmocka_unit_test(test_what_is_in_use_stays),
                 cmocka_unit_test(test_a_reader_comes_back),
                 cmocka_unit_test(test_a_reader_comes_back_before_it_has_left),

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: MIT */
+/* parked_tick.c: what time does to reads that wait: they time out, become urgent, and hear that
+ * their thread is gone. */
+#define HASH_NONFATAL_OOM 1
+#include "torrent/parked.h"
+
+#include <errno.h>
+
+#include <utlist.h>
+
+#include "common/clock.h"
+#include "torrent/filling.h"
+#include "torrent/linger.h"
+#include "torrent/returning.h"
+#include "torrent/room.h"
+#include "torrent/wishes.h"
+
+/* A reader that asks ahead finds its pieces asked for; when it has waited so long its piece gets a
+ * deadline all the same. */
+enum { OVERDUE_MS = 400 };
+/* One that yields to those that play does so until they have enough in hand, or for so long. */
+enum { YIELD_MS = 30000 };
+/* A piece that is taken because it was offered is given up for another when nothing of it came for
+ * so long. */
+enum { OFFER_MS = 5000 };
+/* A read that would not wait is told for want of room where there will be none; it waits so long
+ * for that to be known. */
+enum { FOR_ROOM_MS = 500 };
+/* A read that fills the page cache for a thread of which nothing can be known, and which has a
+ * signal, is answered after this time: the signal may be a deadly one. */
+enum { UNSEEN_MS = 1500 };
+/* No word comes of the death of a thread that waits for a page which another read fills, or which
+ * the kernel reads ahead: so often it is looked for. */
+enum { CHECK_ALIVE_MS = 1000 };
+
+/* A look may take long where many wait, and /proc itself may make it wait: no other torrent does
+ * for that. */
+static void look_in_proc(struct chore *c)
+{
+        struct torrent *t = (struct torrent *)((char *)c - offsetof(struct torrent, waiting.look));
+
+        if (t->waiting.look_threads)
+                parked_check_threads(t, t->waiting.look_alive);
+        if (t->waiting.look_pages)
+                pages_check(t, clock_ms());
+        pthread_mutex_lock(&t->lock);
+        t->waiting.looks = false;
+        pthread_mutex_unlock(&t->lock);
+        torrent_unref(t);
+}
+
+/* What p waits for is to come before everything else. */
+static void hurry(struct torrent *t, struct parked *p, struct want *want)
+{
+        for (uint32_t i = p->wished; i < p->end && p->priority < PRIORITY_BLOCKED; i++)
+                (void)wishes_change(t, i, p->priority, PRIORITY_BLOCKED);
+        p->priority = PRIORITY_BLOCKED;
+        wants_urgent(&t->wants, want, true);
+}
+
+static bool is_overdue(const struct torrent *t, const struct parked *p, uint64_t now)
+{
+        uint64_t half = t->env->read_timeout_ms / 2;
+
+        if (p->priority == PRIORITY_BLOCKED || t->playing_short == 0)
+                return now >= p->since_ms + OVERDUE_MS;
+        return now >= p->asked_ms + (half > 0 && half < YIELD_MS ? half : YIELD_MS);
+}
+
+/* Nothing came of its piece for as long as it may wait. Where that is for want of room, which a
+ * poll hears of, too, it is no stall. */
+static bool check_time(struct torrent *t, struct parked *p, const struct want *want, uint64_t now,
+                       struct parked **answer)
+{
+        uint64_t since = p->request ? want->bounded_ms : want->waited_ms;
+        bool no_room;
+
+        if (want->last_block_ms > since)
+                since = want->last_block_ms;
+        if (t->env->read_timeout_ms == 0 || now < since + t->env->read_timeout_ms)
+                return false;
+        no_room = parked_lacks_room(t, want);
+        if (!no_room && !p->request)
+                return false;
+        if (!no_room)
+                t->waiting.stalled_ms = now;
+        parked_settle(t, p, no_room ? ENOSPC : EIO, answer);
+        return true;
+}
+
+bool parked_is_short(const struct handle *h, uint64_t off)
+{
+        uint64_t rest = h->layout.size > off ? h->layout.size - off : 0;
+        uint64_t half = h->reader.window / 2;
+        uint32_t first, end;
+
+        if (!reader_is_paced(&h->reader) || half == 0 || rest == 0)
+                return false;
+        layout_pieces(&h->layout, off, half < rest ? half : rest, &first, &end);
+        return store_first_missing(h->store, first, end) < end;
+}
+
+/* One that has paused may have got what it lacked. */
+static void check_short(struct torrent *t)
+{
+        struct handle *h;
+
+        DL_FOREACH (t->open, h) {
+                if (!h->is_short || parked_is_short(h, h->reader.place[0].position))
+                        continue;
+                h->is_short = false;
+                t->playing_short--;
+        }
+}
+
+/* A seed that shows one piece at a time tells of another when this one was taken: one of them is
+ * what somebody waits for. */
+static void take_offer(struct torrent *t, uint64_t now)
+{
+        uint32_t offered = atomic_exchange(&t->offered, 0), *taken = &t->waiting.taken;
+
+        if (*taken > 0) {
+                const struct want *want = wants_find(&t->wants, *taken - 1);
+                uint64_t since = want && want->last_block_ms > t->waiting.taken_ms
+                                         ? want->last_block_ms
+                                         : t->waiting.taken_ms;
+
+                if (!want || t->waiting.count == 0 || store_has(t->content.store, *taken - 1) ||
+                    now >= since + OFFER_MS) {
+                        (void)wishes_change(t, *taken - 1, PRIORITY_LEAST, PRIORITY_NONE);
+                        *taken = 0;
+                }
+        }
+        if (offered == 0 || *taken > 0 || t->waiting.count == 0)
+                return;
+        if (wishes_change(t, offered - 1, PRIORITY_NONE, PRIORITY_LEAST) == 0) {
+                *taken = offered;
+                t->waiting.taken_ms = now;
+        } else {
+                (void)wishes_change(t, offered - 1, PRIORITY_LEAST, PRIORITY_NONE);
+        }
+}
+
+void parked_tick(struct torrent *t, uint64_t now)
+{
+        struct parked *p, *tmp, *answer = NULL;
+        uint32_t forgotten = UINT32_MAX;
+        bool poked = false, whole = false, alive, look;
+
+        (void)room_take(t);
+        pthread_mutex_lock(&t->lock);
+        linger_tick(t, now);
+        returning_expire(t, now);
+        filling_run(t, false);
+        take_offer(t, now);
+        if (t->playing_short > 0 && t->waiting.count > 0)
+                check_short(t);
+        parked_room_came(t, &answer);
+        t->waiting.starved_ms = 0;
+        DL_FOREACH_SAFE (t->waiting.list, p, tmp) {
+                struct want *want = wants_find(&t->wants, p->waits_for);
+                uint64_t since;
+
+                poked |= p->poked;
+                whole |= p->whole;
+                if (!want)
+                        continue;
+                if (store_has(t->content.store, p->waits_for)) {
+                        forgotten = p->waits_for; /* its passing could not be queued, or is on its
+                                                     way */
+                        continue;
+                }
+                since = want->last_block_ms > want->waited_ms ? want->last_block_ms
+                                                              : want->waited_ms;
+                if (p->priority == PRIORITY_BLOCKED &&
+                    (t->waiting.starved_ms == 0 || since < t->waiting.starved_ms))
+                        t->waiting.starved_ms = since;
+                if (p->for_room && now >= p->asked_ms + FOR_ROOM_MS) {
+                        parked_settle(t, p, EAGAIN, &answer);
+                } else if (check_time(t, p, want, now, &answer)) {
+                        continue;
+                } else if (p->whole && p->poked && p->tid <= 0 && now >= p->asked_ms + UNSEEN_MS) {
+                        linger_read(t, p);
+                        parked_settle(t, p, EINTR, &answer);
+                } else if (!want->urgent && is_overdue(t, p, now)) {
+                        hurry(t, p, want);
+                }
+        }
+        alive = whole && !t->waiting.looks && now >= t->waiting.checked_alive_ms + CHECK_ALIVE_MS;
+        if (alive)
+                t->waiting.checked_alive_ms = now;
+        look = !t->waiting.looks && (poked || alive || whole);
+        if (look) {
+                t->waiting.looks = true;
+                t->waiting.look_threads = poked || alive;
+                t->waiting.look_alive = alive;
+                t->waiting.look_pages = whole;
+        }
+        parked_unlock_and_answer(t, answer);
+        if (forgotten != UINT32_MAX)
+                parked_piece_passed(t, forgotten);
+        if (!look)
+                return;
+        torrent_ref(t);
+        t->waiting.look.run = look_in_proc;
+        /* Where there is no room for a thread it is looked at here. */
+        if (t->env->looks_apart && !t->env->looks)
+                (void)chores_new("looks", &t->env->looks);
+        if (!t->env->looks || !chores_push(t->env->looks, &t->waiting.look))
+                look_in_proc(&t->waiting.look);
+}
