@@ -5,12 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Callable
 
+from harness.slicing import SLICINGS
+from harness.torrents import MIB
+
 from evicting import SEEDERS, TIMES, run_evict
 from faults import BAD_EACH, FAULT_LINK_MBIT, run_bad, run_frozen, run_gone
 from http_rates import MANY, ROUNDS, run_http
 from player import PLAYER_LINK_MBIT, PLAYER_RATE_MBIT, run_player
 from library import FEW, FILES, run_library, run_wake
 from scale import TORRENTS_LINK_MBIT, run_hot, run_parked, run_pieces, run_torrents
+from slices import SLICES_LINK_MBIT, SLICES_PIECES, SLICES_RATE, run_slices
 from step import Plan, Samples, Step
 from streaming import (
     JUMP_RATE,
@@ -148,6 +152,26 @@ SCENARIOS = (
             Figure("waste", "waste, %", 2),
         ),
         lambda plan: 200 + plan.player_s * 3,
+    ),
+    Scenario(
+        "slices",
+        f"A film of {SLICES_RATE * 8 / 1e6:g} Mbit/s over {SLICES_LINK_MBIT:g} Mbit/s, played with one"
+        " second in hand, asked for once (stream) and in many small requests; pieces of 1 and 4 MiB."
+        " Start: add to first second of data.",
+        run_slices,
+        ("stream", *SLICINGS),
+        tuple(
+            Figure(f"{key}{piece // MIB}", f"{piece // MIB} MiB: {head}", digits, ratio, limit=limit)
+            for piece in SLICES_PIECES
+            for key, head, digits, ratio, limit in (
+                ("start", "start, s", 2, True, None),
+                ("stalls", "stalls", 0, False, 0.0),
+                ("stalled", "stalled, s", 2, False, None),
+                ("waste", "waste, %", 2, False, 3.0),
+            )
+        ),
+        lambda plan: 240 + plan.slices_s * 4,
+        "stream",
     ),
     Scenario(
         "two-readers",

@@ -30,6 +30,7 @@ class Plan:
     jumps: int = 3
     play_s: float = 60.0
     player_s: float = 20.0
+    slices_s: float = 30.0
     two_s: float = 15.0
     freeze_after_s: float = 5.0
     freeze_s: float = 15.0
@@ -63,6 +64,7 @@ class Plan:
             jumps=1,
             play_s=5.0,
             player_s=5.0,
+            slices_s=6.0,
             two_s=4.0,
             freeze_after_s=2.0,
             freeze_s=5.0,

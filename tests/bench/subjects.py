@@ -15,6 +15,7 @@ from urllib.parse import quote
 from harness import processes, waiting
 from harness.mount import Magnetfs
 from harness.ports import free_port
+from harness.slicing import SLICINGS, SliceReader
 from harness.torrents import Torrent
 from harness.web import stream_target
 
@@ -34,6 +35,11 @@ EXPLAINED = {
     "plain": "plain libtorrent 2.0 (python3-libtorrent), the whole torrent to disk over TCP",
     "btfs": "btfs (FUSE)",
     "webtorrent": "webtorrent-cli, its HTTP server",
+    "fresh": "/stream in ranges of 64 KiB, each with a connection of its own",
+    "kept": "the same on one connection, as long as it is kept",
+    "two": "the same on two connections, a request on each at a time",
+    "looking": "each on a connection of its own, a HEAD of the range before it",
+    "proxy": "/stream in ranges of 1 MiB, three at a time, as proxies with slices ask",
     "file": "the same bytes in a plain file on the same disk, in the page cache",
 }
 
@@ -154,6 +160,16 @@ class Stream(Mount):
         found = super().processes()
         sidecar = self.fs.sidecar()
         return {**found, "magnetfs-httpd": sidecar} if sidecar else found
+
+
+class Sliced(Stream):
+    """The same by many requests."""
+
+    def reader(self, torrent: Torrent, path: str | None = None) -> Reader:
+        assert self.fs.web
+        file = torrent.file(path) if path else torrent.files[0]
+        target = stream_target(torrent, file.path)
+        return SliceReader(self.fs.web.port, target, file.length, SLICINGS[self.name], REQUEST_S)
 
 
 class Plain(Subject):
@@ -290,7 +306,8 @@ class Webtorrent(Subject):
 
 OURS = ("mount", "stream")
 KINDS: dict[str, type[Subject]] = {
-    kind.name: kind for kind in (Plain, Mount, Stream, Btfs, Webtorrent)
+    **{kind.name: kind for kind in (Plain, Mount, Stream, Btfs, Webtorrent)},
+    **{name: type(name.title(), (Sliced,), {"name": name}) for name in SLICINGS},
 }
 
 
