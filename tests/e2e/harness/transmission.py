@@ -165,4 +165,6 @@ class Transmission:
     def close(self) -> None:
         self._process.kill()
         self._process.wait()
+        # What it takes away itself when it is not killed.
+        Path(f"/tmp/tr_session_id_{self._session_id}").unlink(missing_ok=True)
         self._log.close()
