@@ -371,6 +371,20 @@ void anchor::passed(int piece)
         hold();
 }
 
+void anchor::lost(int piece)
+{
+        if (!m_disk || m_missing.has(piece))
+                return;
+        m_missing.insert(piece);
+        m_free.insert(piece);
+        if (m_piece >= 0)
+                return;
+        priorities changes;
+        drop(-1, changes);
+        m_handle.prioritize_pieces(changes);
+        hold();
+}
+
 void anchor::mute_peer(int change)
 {
         m_mute_peers += change;

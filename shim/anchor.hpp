@@ -44,6 +44,8 @@ class anchor
         void want(std::vector<bt_want> const &list, std::function<void()> const &first);
         // The piece came and its hash is right: it is there, and no longer wanted.
         void passed(int piece);
+        // The piece was there, and is not any more; nobody wants it.
+        void lost(int piece);
         // libtorrent counts the piece as missing again, because its hash was wrong or because it
         // was the anchor, and has asked nobody for it. If it is wanted it is asked for.
         void restored(int piece);

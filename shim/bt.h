@@ -192,6 +192,9 @@ struct bt_callbacks {
          * wrong. All of it will be written again, or nothing. From the disk threads, in order with
          * the piece's other calls. */
         void (*piece_cleared)(void *user, uint32_t piece);
+        /* What bt_torrent_lose said is in vain: the session counts the piece as there until it has
+         * the torrent anew. Network thread: must not block. May be NULL where nothing ever goes. */
+        void (*kept)(void *user, uint32_t piece);
         /* The last callback for user: nothing of the torrent is left. Any thread. */
         void (*released)(void *user);
 
@@ -292,6 +295,11 @@ struct bt_want {
 /* Changes what is wanted, in order. A piece that is no longer urgent loses its deadline first, as
  * libtorrent would otherwise leave it at priority 1. Asynchronous. */
 void bt_torrent_want(struct bt_torrent *t, const struct bt_want *want, size_t n);
+/* The piece is not in the store any more: from here on it is missing like any other, peers are told
+ * so (BEP 54), and what was wanted of it before is not. Of a torrent that is complete, and with
+ * another libtorrent than the one that was compiled against, the callback kept comes instead.
+ * Asynchronous, in order with bt_torrent_want. */
+void bt_torrent_lose(struct bt_torrent *t, uint32_t piece);
 /* Adds the trackers, web seeds and peers of src, which is of the same torrent, and its metadata
  * where t has none yet. Of a private torrent (BEP 27) the trackers of a .torrent take the place of
  * those before, and a magnet adds nothing. Asynchronous. */

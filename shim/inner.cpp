@@ -8,17 +8,19 @@
 
 #include <cstring>
 
+bool inner_is_known()
+{
+        static bool const as_compiled = std::strcmp(lt::version(), LIBTORRENT_VERSION) == 0;
+        return as_compiled;
+}
+
 namespace
 {
-
-// libtorrent keeps to itself what UBSan would compare the types of its objects with.
-#define WITHOUT_TYPEINFO __attribute__((no_sanitize("vptr")))
 
 // It is libtorrent's, and there only as long as the connection is. nullptr: it is not known.
 WITHOUT_TYPEINFO lt::torrent_peer *record_of(lt::peer_connection const *c)
 {
-        static bool const as_compiled = std::strcmp(lt::version(), LIBTORRENT_VERSION) == 0;
-        return c && as_compiled ? c->peer_info_struct() : nullptr;
+        return c && inner_is_known() ? c->peer_info_struct() : nullptr;
 }
 
 } // namespace

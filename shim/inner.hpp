@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // inner.hpp: what libtorrent keeps of a peer and shows to nobody: whether it trusts it, what its
-// protocol takes. Network thread only.
+// protocol takes. Network thread only. (What it keeps of pieces: unhave.hpp.)
 //
 // Its own headers say where that is, so this holds for the very version that was compiled against;
 // with another one nothing is known, and libtorrent trusts whom it likes.
@@ -9,6 +9,12 @@
 #include <libtorrent/peer_connection_handle.hpp>
 
 #include <cstdint>
+
+// libtorrent keeps to itself what UBSan would compare the types of its objects with.
+#define WITHOUT_TYPEINFO __attribute__((no_sanitize("vptr")))
+
+// It is the version that was compiled against. Any thread.
+bool inner_is_known();
 
 // libtorrent 2.0.8 counts an honest peer's right pieces up to 8 in a number that holds 7: it
 // becomes -8, and the next wrong piece that the peer gave something of has it banned. To forget is

@@ -38,6 +38,11 @@ lt::settings_pack default_settings()
         // long.)
         p.set_bool(sp::close_redundant_connections, false);
 
+        // A peer is not told of pieces that it has itself, and so a seed of none. Transmission
+        // takes whom it has seen to have all for a seed for good: of a film larger than the cache,
+        // played to its end, it would give nothing any more.
+        p.set_bool(sp::send_redundant_have, false);
+
         // With few pieces libtorrent picks at random, whatever the priorities say: first piece 4.0
         // s against 1.5 s. (Not where a reader waits, whose piece has a deadline.)
         p.set_int(sp::initial_picker_threshold, 0);

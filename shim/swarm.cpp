@@ -9,6 +9,7 @@
 
 #include "error.hpp"
 #include "torrent.hpp"
+#include "unhave.hpp"
 
 #include <libtorrent/peer_info.hpp>
 #include <libtorrent/torrent_flags.hpp>
@@ -119,6 +120,13 @@ void swarm::came(conduct &c, lt::tcp::endpoint const &remote, bool outgoing)
                 m_called.erase(worst == m_called.end() ? m_called.begin() : worst);
         }
         m_called.push_back({remote, false});
+}
+
+void swarm::lost(int piece)
+{
+        for (auto const &p : m_peers)
+                if (p.first->shook_hands && !p.first->peer().has_piece(lt::piece_index_t(piece)))
+                        say_dont_have(p.first->peer(), piece);
 }
 
 void swarm::shook_hands(conduct &c)

@@ -52,6 +52,8 @@ class swarm
         {
                 m_spares.forget(m_peers, piece);
         }
+        // The piece is not there any more: tells those that may ask for it.
+        void lost(int piece);
         void left(conduct &c) noexcept;
         // A client at that address answers no cancelled request: known when it comes again.
         void is_mute(lt::tcp::endpoint const &at, lt::peer_id const &id);

@@ -7,6 +7,7 @@
 #include "metadata.hpp"
 #include "session.hpp"
 #include "swarm.hpp"
+#include "unhave.hpp"
 #include "ut_metadata.hpp"
 #include "watch.hpp"
 #include "webseeds.hpp"
@@ -111,6 +112,20 @@ static void take_out(bt_torrent &t)
         met(t);
         if (!std::exchange(t.ended, true))
                 t.session->self.remove_torrent(t.handle);
+}
+
+// The piece is missing from here on. Network thread only.
+static void lose(bt_torrent &t, int piece)
+{
+        if (t.ended)
+                return;
+        if (!shielded_or(false, [&] { return unhave(t.handle, piece); })) {
+                if (t.callbacks->kept)
+                        t.callbacks->kept(t.user, uint32_t(piece));
+                return;
+        }
+        t.anchor.lost(piece);
+        t.peers->lost(piece);
 }
 
 void make_way_for(bt_torrent &t, lt::torrent_handle const &h, lt::bdecode_node const &info)
@@ -375,6 +390,19 @@ void bt_torrent_want(struct bt_torrent *t, const struct bt_want *want, size_t n)
                                                   return 0;
                                           });
                                   });
+                return 0;
+        });
+}
+
+void bt_torrent_lose(struct bt_torrent *t, uint32_t piece)
+{
+        (void)guarded(nullptr, [&] {
+                boost::asio::post(*t->session->io, [t = t->shared_from_this(), p = int(piece)] {
+                        (void)guarded(nullptr, [&] {
+                                lose(*t, p);
+                                return 0;
+                        });
+                });
                 return 0;
         });
 }

@@ -9,6 +9,7 @@
 #include "common/log.h"
 #include "engine/engine_private.h"
 #include "torrent/names.h"
+#include "torrent/room.h"
 
 /* ---- what the session calls; see bt.h for the threads ---- */
 
@@ -100,6 +101,11 @@ static void on_offered(void *user, uint32_t piece)
 static void on_piece_cleared(void *user, uint32_t piece)
 {
         torrent_piece_cleared(user, piece);
+}
+
+static void on_kept(void *user, uint32_t piece)
+{
+        room_kept(user, piece);
 }
 
 static void on_released(void *user)
@@ -292,6 +298,7 @@ const struct bt_callbacks engine_callbacks = {
         .piece_failed = on_piece_failed,
         .offered = on_offered,
         .piece_cleared = on_piece_cleared,
+        .kept = on_kept,
         .released = on_released,
         .metadata = on_metadata,
         .found = on_found,

@@ -6,8 +6,9 @@
  * requests are refused from then on (room_unset). Then the catalog says so, durably. Then they are
  * taken off the disk, and their room can be had. So no start finds a claim to what was taken away;
  * and should the catalog not be writable the pieces go all the same, as what it claims after such
- * an end is hashed before it is used. The session learns of it when it has the torrent anew: when
- * one of the pieces is wanted again (renew.c), or the torrent sleeps and wakes. */
+ * an end is hashed before it is used. The session learns of it at once (bt_torrent_lose); where it
+ * can't, when it has the torrent anew: when one of the pieces is wanted again (renew.c), or the
+ * torrent sleeps and wakes. */
 #include <errno.h>
 #include <pthread.h>
 #include <stddef.h>
@@ -444,6 +445,18 @@ void engine_set_cache_size(struct engine *e, uint64_t bytes)
         evict_ask(e);
 }
 
+/* Whether what is loaded is so by the thread that also runs what the caller asks for: it would wait
+ * for itself. */
+static bool loads_here(struct engine *e)
+{
+        bool here;
+
+        pthread_mutex_lock(&e->lock);
+        here = e->library && !e->own_library;
+        pthread_mutex_unlock(&e->lock);
+        return here;
+}
+
 int engine_evict(struct engine *e, struct torrent *t, uint64_t *ret)
 {
         struct evict_list l = {0};
@@ -451,9 +464,8 @@ int engine_evict(struct engine *e, struct torrent *t, uint64_t *ret)
         struct listing *listing = torrent_listing(t);
         int r = 0;
 
-        /* Where the thread that loads is the caller's it would wait for itself. */
         if (!listing && torrent_has_metadata(t))
-                r = e->library && !e->own_library ? -EAGAIN : load(e, t);
+                r = loads_here(e) ? -EAGAIN : load(e, t);
         listing_unref(listing);
         if (r == 0 && !cache_is_sparse(e->cache))
                 r = -EOPNOTSUPP;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* renew.c: the session gets a torrent anew, as libtorrent has no way to learn that a piece it has
- * is not there any more. All pieces that went since it last got it are wanted from peers again
- * then, and what was begun of pieces that nobody wants goes. Readers wait for as long as it takes
- * to connect again; the peers are those that it had. */
+/* renew.c: the session gets a torrent anew, where it could not learn otherwise that a piece it has
+ * is not there any more (bt_torrent_lose), or that what was begun of one is not. All pieces that
+ * went since it last got it are wanted from peers again then, and what was begun of pieces that
+ * nobody wants goes. Readers wait for as long as it takes to connect again; the peers are those
+ * that it had. */
 #include <errno.h>
 #include <stddef.h>
 #include <stdlib.h>

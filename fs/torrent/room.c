@@ -114,11 +114,26 @@ int room_unset(struct torrent *t, struct store *store, uint32_t piece, enum room
         if (r == 0)
                 r = store_unset(t->content.store, piece);
         if (r == 0) {
-                t->stale[piece / 64] |= 1ull << (piece % 64);
+                /* Who is about to enter the session tells it of the piece, perhaps. */
+                if (t->bt)
+                        bt_torrent_lose(t->bt, piece);
+                else
+                        t->stale[piece / 64] |= 1ull << (piece % 64);
                 filling_lost(t);
         }
         pthread_mutex_unlock(&t->lock);
         return r;
+}
+
+void room_kept(struct torrent *t, uint32_t piece)
+{
+        pthread_mutex_lock(&t->lock);
+        if (t->stale && t->content.store && !store_has(t->content.store, piece)) {
+                t->stale[piece / 64] |= 1ull << (piece % 64);
+                if (wants_find(&t->wants, piece))
+                        room_want(t, piece);
+        }
+        pthread_mutex_unlock(&t->lock);
 }
 
 int room_unclaim(struct torrent *t, uint32_t piece)

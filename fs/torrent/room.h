@@ -14,11 +14,14 @@ enum room_use { ROOM_UNUSED, ROOM_RESTING, ROOM_UNAWAITED };
  * off its disk. */
 struct store *room_begin(struct torrent *t);
 void room_end(struct torrent *t);
-/* A piece of that store goes: it is missing from here on, for readers and for peers, and who wants
- * it again waits until the session has the torrent anew. store_punch_run of its store must follow.
+/* A piece of that store goes: it is missing from here on, for readers and for peers, and for the
+ * session where it can learn that: else who wants it again waits until that has the torrent anew.
+ * store_punch_run of its store must follow.
  * -EBUSY: it is in use; -EPERM: it is pinned; -ENOENT: it is not there, or the torrent has no
  * store; -ENOMEM; else as store_unset. */
 int room_unset(struct torrent *t, struct store *store, uint32_t piece, enum room_use use);
+/* The session counts a piece as there that went, until it has the torrent anew. Any thread. */
+void room_kept(struct torrent *t, uint32_t piece);
 /* What was claimed, and nobody wants: taken off the disk, which blocks. As above. */
 int room_unclaim(struct torrent *t, uint32_t piece);
 /* Whether something was written of pieces that nobody wants any more: how much room they take. */

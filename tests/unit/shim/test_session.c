@@ -43,9 +43,10 @@ static const struct bt_setting offline[] = {
 struct user {
         pthread_t last; /* where released came; before it counts */
         atomic_int released;
-        atomic_int writes, reads, failed;
-        bool writable;  /* set before a peer is there */
-        int unreadable; /* so many reads fail; disk threads, one piece only */
+        atomic_int writes, reads, failed, kept;
+        uint32_t written; /* the piece written last */
+        bool writable;    /* set before a peer is there */
+        int unreadable;   /* so many reads fail; disk threads, one piece only */
         int problems;
         struct bt_hash hash;
 };
@@ -54,7 +55,8 @@ static int on_write(void *user, uint32_t piece, uint32_t offset, const void *dat
 {
         struct user *u = user;
 
-        (void)piece, (void)offset, (void)data, (void)len;
+        (void)offset, (void)data, (void)len;
+        u->written = piece;
         atomic_fetch_add(&u->writes, 1);
         return u->writable ? 0 : -EIO;
 }
@@ -79,6 +81,12 @@ static void on_failed(void *user, uint32_t piece)
 {
         (void)piece;
         atomic_fetch_add(&((struct user *)user)->failed, 1);
+}
+
+static void on_kept(void *user, uint32_t piece)
+{
+        (void)piece;
+        atomic_fetch_add(&((struct user *)user)->kept, 1);
 }
 
 static void on_released(void *user)
@@ -116,6 +124,7 @@ static const struct bt_callbacks callbacks = {
         .piece_passed = on_piece,
         .piece_failed = on_failed,
         .piece_cleared = on_piece,
+        .kept = on_kept,
         .released = on_released,
         .metadata = on_metadata,
         .stats = on_stats,
@@ -165,17 +174,22 @@ static struct bt_torrent *add_torrent(struct bt_session *s, const char *torrent,
         return t;
 }
 
-/* With metadata: four pieces, of which the first is there. */
-static struct bt_torrent *add_with_piece(struct bt_session *s, int number, struct user *u)
+/* With metadata: four pieces, of which these are there. */
+static struct bt_torrent *add_with_pieces(struct bt_session *s, int number, uint8_t have,
+                                          struct user *u)
 {
-        static const uint8_t have[] = {1};
         char torrent[256];
         int n = snprintf(torrent, sizeof torrent,
                          "d4:infod6:lengthi65536e4:name6:%06d12:piece lengthi16384e6:pieces80:"
                          "%080dee",
                          number, number);
 
-        return add_torrent(s, torrent, (size_t)n, have, u);
+        return add_torrent(s, torrent, (size_t)n, &have, u);
+}
+
+static struct bt_torrent *add_with_piece(struct bt_session *s, int number, struct user *u)
+{
+        return add_with_pieces(s, number, 1, u);
 }
 
 /* The same as version 2, none of it there: four files of a piece each. */
@@ -446,6 +460,74 @@ static void a_hash_is_tried_again_when_its_piece_could_not_be_read(void **state)
         assert_int_equal(bt_session_close(s, 10000), 0);
 }
 
+/* Reads messages up to one that begins so. */
+static bool hears(int fd, const void *message, size_t len)
+{
+        uint8_t head[4], body[1024];
+        size_t n;
+
+        do {
+                if (!receive(fd, head, 4))
+                        return false;
+                n = (size_t)head[2] << 8 | head[3];
+                assert_true(head[0] == 0 && head[1] == 0 && n <= sizeof body);
+                if (!receive(fd, body, n))
+                        return false;
+        } while (n < len || memcmp(body, message, len) != 0);
+        return true;
+}
+
+/* Peers are told so, and asked for it when it is wanted again. */
+static void a_piece_that_went_is_missing(void **state)
+{
+        enum { DONT_HAVE = 9, BEGINNING = 68, TRIES = 100 };
+        static const struct bt_want want = {.piece = 0, .priority = 7, .urgent = true};
+        static const uint8_t gone[] = {20, DONT_HAVE, 0, 0, 0, 0}; /* BEP 54 */
+        static const uint8_t answer[] = {20, 3}; /* of BEP 9, as dial() has said */
+        struct bt_session *s = session();
+        struct user u = {.writable = true};
+        struct bt_torrent *t = add_with_piece(s, 0, &u);
+        int fd = dial(s, &u);
+        char buf[128], beginning[BEGINNING];
+        size_t n = put_message(buf, 0, "d1:md11:lt_donthavei9e11:ut_metadatai3eee");
+        int tries = 0;
+
+        (void)state;
+        assert_true(receive(fd, beginning, sizeof beginning));
+        assert_true(hears(fd, (uint8_t[]){5, 0x80}, 2)); /* the bitfield */
+        /* The answer says that the handshake before it has been read. */
+        n += put_message(buf + n, THEIR_ID, "d8:msg_typei0e5:piecei0ee");
+        assert_int_equal(send(fd, buf, n, MSG_NOSIGNAL), n);
+        assert_true(hears(fd, answer, sizeof answer));
+        bt_torrent_lose(t, 0);
+        bt_torrent_lose(t, 0);
+        bt_torrent_lose(t, 3); /* was not there */
+        assert_true(hears(fd, gone, sizeof gone));
+        close(fd);
+        bt_torrent_want(t, &want, 1);
+        /* It may not have seen yet that the peer before has gone. */
+        while (!give(s, &u, 1) && ++tries < TRIES)
+                usleep(20000);
+        assert_int_equal(u.written, 0);
+        assert_true(u.writes > 0);
+        assert_int_equal(u.kept, 0);
+        assert_int_equal(bt_session_close(s, 10000), 0);
+}
+
+/* libtorrent has nothing by which it could be. */
+static void a_piece_of_what_is_complete_is_kept(void **state)
+{
+        struct bt_session *s = session();
+        struct user u = {0};
+        struct bt_torrent *t = add_with_pieces(s, 0, 0xf, &u);
+
+        (void)state;
+        bt_torrent_lose(t, 2);
+        await(s, &u.kept);
+        assert_int_equal(u.kept, 1);
+        assert_int_equal(bt_session_close(s, 10000), 0);
+}
+
 /* What a peer asks for and does not read takes no memory without end. */
 static void who_asks_for_blocks_and_reads_none_is_hung_up_on(void **state)
 {
@@ -522,6 +604,8 @@ int main(void)
                 cmocka_unit_test(the_network_thread_lets_go_last),
                 cmocka_unit_test(goes_on_after_a_failed_write),
                 cmocka_unit_test(a_hash_is_tried_again_when_its_piece_could_not_be_read),
+                cmocka_unit_test(a_piece_that_went_is_missing),
+                cmocka_unit_test(a_piece_of_what_is_complete_is_kept),
                 cmocka_unit_test(who_asks_for_blocks_and_reads_none_is_hung_up_on),
                 cmocka_unit_test(who_asks_for_many_blocks_at_once_is_answered),
                 cmocka_unit_test(complaints_of_one_torrent_take_no_memory_without_end),
