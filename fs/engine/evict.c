@@ -357,7 +357,8 @@ static void run(struct chore *c)
         lacks = cache_lacks(e->cache, goal_of(e));
         e->evict_vain = false;
         if (lacks > 0 && !e->env.stopping) {
-                bool hope = make_room(e, evict_batch(s.reach_bytes, lacks), starved);
+                uint64_t bytes = s.unsure ? 1 : evict_batch(s.reach_bytes, lacks);
+                bool hope = make_room(e, bytes, starved);
 
                 evict_sample(e);
                 if (!hope)

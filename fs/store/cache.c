@@ -204,11 +204,17 @@ void cache_stats(struct cache *c, struct cache_stats *ret)
         uint64_t disk;
 
         pthread_mutex_lock(&c->lock);
-        *ret = (struct cache_stats){c->reserved_bytes, c->limit_bytes, c->min_free_bytes,
-                                    less(c->limit_bytes, c->others_bytes)};
+        *ret = (struct cache_stats){.used_bytes = c->reserved_bytes,
+                                    .limit_bytes = c->limit_bytes,
+                                    .min_free_bytes = c->min_free_bytes,
+                                    .reach_bytes = less(c->limit_bytes, c->others_bytes)};
         disk = c->reserved_bytes + less(less(c->free_bytes, c->min_free_bytes), c->pending_bytes);
         if (disk < ret->reach_bytes)
                 ret->reach_bytes = disk;
+        if (cache_learned(c) < ret->reach_bytes) {
+                ret->reach_bytes = cache_learned(c);
+                ret->unsure = c->unsure;
+        }
         pthread_mutex_unlock(&c->lock);
 }
 
@@ -271,8 +277,10 @@ static uint64_t lacks(const struct cache *c, uint64_t bytes)
         uint64_t bound =
                 less(more(more(c->reserved_bytes, c->others_bytes), bytes), c->limit_bytes);
         uint64_t disk = less(more(more(c->pending_bytes, c->min_free_bytes), bytes), c->free_bytes);
+        uint64_t quota = less(more(c->reserved_bytes, bytes), cache_learned(c)), most;
 
-        return bound > disk ? bound : disk;
+        most = bound > disk ? bound : disk;
+        return most > quota ? most : quota;
 }
 
 uint64_t cache_lacks(struct cache *c, uint64_t bytes)

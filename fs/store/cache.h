@@ -26,6 +26,7 @@ bool cache_is_sparse(const struct cache *c);
 struct cache_stats {
         uint64_t used_bytes, limit_bytes, min_free_bytes;
         uint64_t reach_bytes; /* what all stores can take together, by the bound and by the disk */
+        bool unsure; /* that is what a quota leaves, perhaps: a first piece that goes will show */
 };
 void cache_stats(struct cache *c, struct cache_stats *ret);
 

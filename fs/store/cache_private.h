@@ -42,8 +42,11 @@ struct cache {
         uint64_t reserved_bytes, others_bytes;
         uint64_t pending_bytes; /* of these, not known to be on the disk yet */
         uint64_t free_bytes;    /* on the disk when it was last asked, less what came there since */
-        uint64_t settled_bytes; /* all that ever ceased to be pending by coming there */
-        struct statvfs said;    /* by the file system, then */
+        uint64_t learned_bytes, learned_until_ms; /* until then the stores shall take no more */
+        bool unsure;                              /* … and nothing has gone for that yet */
+        uint64_t learn_from_ms;                   /* nothing is learned before */
+        uint64_t settled_bytes;      /* all that ever ceased to be pending by coming there */
+        struct statvfs said;         /* by the file system, then */
         void (*on_short)(void *arg); /* NULL: nobody is told */
         void *short_arg;
         uint64_t low_bytes;
@@ -70,5 +73,17 @@ uint64_t cache_allocated(const struct cache *c, const struct stat *st);
 struct cache_file *cache_file(struct cache *c, const char *name);
 /* Nobody knows it any more; what it counted for is given back. */
 void cache_file_forget(struct cache *c, struct cache_file *f);
+
+/* ---- cache_quota.c ---- */
+
+/* What the stores may take together by what was learned. Under c->lock. */
+uint64_t cache_learned(const struct cache *c);
+/* A write failed with EDQUOT: all stores together shall take less than they do now, for a minute.
+ * Of a quota the file system says nothing else. Then they try again. false: nothing that goes
+ * helps, as cache_punched has said. A store's lock may be held. */
+bool cache_refused(struct cache *c);
+/* Blocks were taken off the disk, or not: 0 or -errno. Some file systems refuse that, too, where a
+ * quota is met (btrfs): then nothing is to go for it. */
+void cache_punched(struct cache *c, int r);
 
 #endif

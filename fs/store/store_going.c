@@ -214,6 +214,7 @@ int store_punch_run(struct store *s, uint32_t first, uint32_t end)
         if (!all_go)
                 return -EINVAL;
         r = store_punch_pieces(s, first, end);
+        cache_punched(s->cache, r);
         besides = taken_besides(s);
         pthread_mutex_lock(&s->lock);
         n_before = s->n_reserved;

@@ -220,6 +220,28 @@ void torrent_block_written(struct torrent *t, uint32_t piece)
         pthread_mutex_unlock(&t->lock);
 }
 
+/* For so long nobody hears that there is no room. */
+enum { REFUSED_MS = 3000 };
+
+/* Whether something goes so that what failed succeeds. */
+static bool makes_room(const struct torrent *t, int err)
+{
+        return t->env->make_room && (err == EDQUOT || err == ENOSPC);
+}
+
+/* That takes a moment; then the block is asked for again. So is one that was late, for which there
+ * was no room any more, and whose piece was wanted again and got some just now. */
+static bool is_refused_a_while(struct torrent *t)
+{
+        uint64_t now = clock_ms(), since = atomic_load(&t->refused_ms);
+
+        if (since == 0 || atomic_load(&t->last_block_ms) >= since) {
+                atomic_store(&t->refused_ms, now);
+                return false;
+        }
+        return now >= since + REFUSED_MS;
+}
+
 void torrent_write_failed(struct torrent *t, uint32_t piece, int err)
 {
         const struct want *want;
@@ -231,7 +253,7 @@ void torrent_write_failed(struct torrent *t, uint32_t piece, int err)
         want = wants_find(&t->wants, piece);
         had_room = want && want->reserved && t->state != TORRENT_GONE;
         pthread_mutex_unlock(&t->lock);
-        if (had_room)
+        if (had_room && (!makes_room(t, err) || is_refused_a_while(t)))
                 atomic_store(&t->write_error, err == ENOSPC || err == EDQUOT ? ENOSPC : EIO);
         atomic_store(&t->stopped, true);
 }

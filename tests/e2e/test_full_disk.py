@@ -12,7 +12,7 @@ import pytest
 
 from harness import disks, waiting
 from harness.allocation import Allocation
-from harness.mount import Magnetfs, errno_name
+from harness.mount import BIN, MAGNETFS, Magnetfs, errno_name
 from harness.reading import Parked, assert_part, assert_same
 from harness.seeder import Seeder
 from harness.torrents import KIB, MIB, Torrent, TorrentMaker
@@ -250,3 +250,31 @@ def test_a_quota_is_as_a_full_disk(
                 "it goes on", lambda at=offset: read_once(fd, film, film.name, at) == PART
             )
     assert_same(path, film, film.name)
+
+
+QUOTA = BIN.parent / "tests" / "libquota.so"
+
+
+@pytest.mark.skipif(not QUOTA.exists(), reason="nothing is preloaded with sanitizers")
+def test_what_is_read_makes_room_where_a_quota_is_met(
+    folder: Path, magnetfs: Callable[..., Magnetfs], seeder: Seeder, torrents: TorrentMaker
+) -> None:
+    """A player sees nothing of it, also when it is lowered. (By a library in front of the system's
+    calls: a quota that lets holes be punched, as most do but btrfs's.)"""
+    limit = folder / "limit"
+    limit.write_text(str(12 * MIB))
+    fs = magnetfs(*OPTIONS, allow=["could not be written"], start=False)
+    fs.program = ["env", f"LD_PRELOAD={QUOTA}", f"QUOTA_FILE={limit}", str(MAGNETFS)]
+    fs.start()
+    film = torrents.single("kept.bin", 40 * MIB, seed=177, piece_length=256 * KIB)
+    path = fs.add_torrent(film, seeder.seed(film)) / film.name
+    with open(path, "rb", buffering=0) as stream:
+        for offset in range(0, film.length, PART):
+            assert_part(stream.fileno(), film, film.name, offset, PART)
+        cache = fs.status()["cache"]
+        assert cache["evictedBytes"] >= film.length - 12 * MIB
+        assert 4 * MIB <= fs.torrent(film.info_hash)["haveBytes"] <= 12 * MIB
+        limit.write_text(str(6 * MIB))
+        for offset in reversed(range(0, film.length, PART)):
+            assert_part(stream.fileno(), film, film.name, offset, PART)
+    assert fs.torrent(film.info_hash)["haveBytes"] <= 6 * MIB

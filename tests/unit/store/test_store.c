@@ -256,6 +256,44 @@ static void test_bound(void **state)
         cache_free(c);
 }
 
+/* A write that meets a quota: less is taken from then on, once it is known that what goes helps. */
+static void test_quota(void **state)
+{
+        struct fixture *f = *state;
+        struct cache *c = new_cache(f, 64 << 20);
+        struct store *s = new_store(c, 16 * 65536, 65536);
+        char data[65536] = {1};
+        struct cache_stats st;
+
+        for (uint32_t i = 0; i < 8; i++) {
+                assert_int_equal(store_write(s, i, 0, data, sizeof data), 0);
+                store_set(s, i);
+        }
+        cache_sample(c);
+        assert_int_equal(cache_lacks(c, 0), 0);
+        cache_stats(c, &st);
+        assert_false(st.unsure);
+
+        assert_true(cache_refused(c));
+        cache_stats(c, &st);
+        assert_true(st.unsure);
+        assert_true(st.reach_bytes < 8 * 65536);
+        assert_true(cache_lacks(c, 0) > 0);
+        assert_int_equal(store_reserve(s, 8), -ENOSPC);
+        assert_int_equal(store_unset(s, 0), 0);
+        assert_int_equal(store_punch(s, 0), 0);
+        cache_stats(c, &st);
+        assert_false(st.unsure);
+
+        /* Where nothing can be taken off the disk nothing more is to go. */
+        cache_punched(c, -EDQUOT);
+        assert_int_equal(cache_lacks(c, 0), 0);
+        assert_false(cache_refused(c));
+        assert_int_equal(store_reserve(s, 8), 0);
+        drop(s);
+        cache_free(c);
+}
+
 /* A bound that is no multiple of a piece is not passed by one; one smaller than a piece holds none.
  */
 static void test_bound_between(void **state)
@@ -1291,6 +1329,7 @@ int main(void)
                 T(test_what_is_there_stays),
                 T(test_write_bounds),
                 T(test_bound),
+                T(test_quota),
                 T(test_bound_between),
                 T(test_blocks),
                 T(test_min_free),

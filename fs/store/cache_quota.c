@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT */
+/* cache_quota.c: what the stores may take where a quota leaves less than the disk has. It shows
+ * itself by writes that fail, and in no other way: statvfs(3) knows nothing of it. */
+#include "store/cache_private.h"
+
+#include <errno.h>
+
+#include "common/clock.h"
+
+/* When a quota is met: for so long this part of what is there is not taken again. */
+enum { LEARNED_MS = 60000, LEARNED_PART = 8 };
+
+uint64_t cache_learned(const struct cache *c)
+{
+        return c->learned_until_ms > 0 && clock_ms() < c->learned_until_ms ? c->learned_bytes
+                                                                           : UINT64_MAX;
+}
+
+bool cache_refused(struct cache *c)
+{
+        void (*on_short)(void *arg) = NULL;
+        uint64_t now = clock_ms(), there, least;
+        bool taken;
+        void *arg;
+
+        pthread_mutex_lock(&c->lock);
+        taken = now >= c->learn_from_ms;
+        if (taken) {
+                there = c->reserved_bytes - c->pending_bytes;
+                least = there - there / LEARNED_PART;
+                if (cache_learned(c) == UINT64_MAX)
+                        c->unsure = true;
+                c->learned_bytes = least < cache_learned(c) ? least : cache_learned(c);
+                c->learned_until_ms = now + LEARNED_MS;
+                on_short = c->on_short;
+        }
+        arg = c->short_arg;
+        pthread_mutex_unlock(&c->lock);
+        if (on_short)
+                on_short(arg);
+        return taken;
+}
+
+void cache_punched(struct cache *c, int r)
+{
+        pthread_mutex_lock(&c->lock);
+        if (r == 0) {
+                c->unsure = false;
+        } else if (r == -EDQUOT) {
+                c->learned_until_ms = 0;
+                c->learn_from_ms = clock_ms() + LEARNED_MS;
+        }
+        pthread_mutex_unlock(&c->lock);
+}
