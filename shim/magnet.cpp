@@ -303,14 +303,16 @@ int clean_magnet(string_view text, std::string &ret, bt_error *err)
         text = text.substr(0, fragment_at(text));
 
         std::string uri = "magnet:?";
+        bool first = true;
         for (auto &p : split(text)) {
                 int const r = clean_parameter(p, err);
                 if (r < 0)
                         return r;
                 if (p.value.empty())
                         continue;
-                if (uri.back() != '?')
+                if (!first)
                         uri += '&';
+                first = false;
                 uri.append(p.name).append("=").append(p.value);
         }
         ret = std::move(uri);

@@ -89,6 +89,7 @@ static const struct magnet_case magnet_cases[] = {
         {"… and with a '=' that is no parameter's", BTIH V1 "&dn=1 & 1 = 2", V1, "", "1 & 1 = 2"},
         {"… behind the hash", BTIH V1 "&x&dn=y", V1, "", "y"},
         {"'&' at the end", BTIH V1 "&dn=x&", V1, "", "x"},
+        {"'?' at a name's end", BTIH V1 "&dn=Who?&so=1", V1, "", "Who?"},
         {"HTML's &amp;", BTIH V1 "&amp;dn=x&amp;so=1", V1, "", "x"},
         {"a line break within", BTIH V1 "&dn=a\rb", V1, "", "a\rb"},
 };
@@ -105,6 +106,8 @@ static const struct tracker_case tracker_cases[] = {
         {"blanks around", BTIH V1 "&tr= http://t.org &dn=x", 1, "&tr=http%3a%2f%2ft.org"},
         {"numbered", BTIH V1 "&tr.1=http://a.org&tr.2=http://b.org", 2, "&tr=http%3a%2f%2fb.org"},
         {"a name that goes on before it", BTIH V1 "&dn=Tom&Jerry&tr=http://t.org", 1,
+         "&tr=http%3a%2f%2ft.org"},
+        {"a name that ends with '?' before it", BTIH V1 "&dn=Who?&tr=http://t.org", 1,
          "&tr=http%3a%2f%2ft.org"},
         {"a parameter without '=' before it", BTIH V1 "&x&tr=http://t.org", 1,
          "&tr=http%3a%2f%2ft.org"},
