@@ -9,14 +9,15 @@ BUILD_PACKAGES=(
         uthash-dev
 )
 
-# What the tests take besides: real peers, trackers and players, and the checks of the sources.
+# What the tests take besides: real peers, trackers, players and proxies, the fuzzer, and the checks
+# of the sources.
 TEST_PACKAGES=(
-        libcmocka-dev python3 python3-libtorrent python3-pytest
-        transmission-daemon opentracker mpv ffmpeg curl busybox nginx-light
-        rclone cadaver
-        inotify-tools procps iproute2 util-linux mandoc
-        rsync exfat-fuse exfatprogs e2fsprogs btrfs-progs
-        clang-format clang-tidy cppcheck shellcheck python3-pyflakes
+        aria2 btrfs-progs busybox cadaver caddy chromium clang clang-format clang-tidy cppcheck
+        curl e2fsprogs exfat-fuse exfatprogs ffmpeg haproxy inotify-tools iproute2
+        libclang-rt-14-dev libcmocka-dev llvm-14 mandoc mpv nginx-light opentracker procps python3
+        python3-jsonschema python3-libtorrent python3-prometheus-client python3-pyflakes
+        python3-pytest rclone rsync shellcheck transmission-daemon util-linux vlc-bin
+        vlc-plugin-base wget
 )
 
 say() {

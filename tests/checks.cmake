@@ -1,5 +1,5 @@
-# What ctest runs besides the tests of this build: all programs once more with sanitizers, and the
-# checks of the sources. The other builds are made when a test that takes them is to be run. All that
+# What ctest runs besides the tests of this build: all programs once more with sanitizers, the fuzz
+# targets, and the checks of the sources. The other builds are made when a test that takes them is to be run. All that
 # computes runs first, but gives way (nice) to the tests beside it.
 
 # sanitizer_build(NAME): the build of that preset, as a fixture; sanitizer_test() hangs a test on it.
@@ -18,6 +18,7 @@ endfunction()
 
 sanitizer_build(asan)
 sanitizer_build(tsan)
+sanitizer_build(fuzz)
 
 foreach(check format wings tidy cppcheck shell python)
         add_test(NAME check.${check} COMMAND nice ${CMAKE_SOURCE_DIR}/scripts/check ${check})
