@@ -21,6 +21,7 @@ struct guard_rules {
         const char *const
                 *origins; /* whose pages may change something, as "scheme://host[:port]" */
         size_t origin_count;
+        bool any_streams; /* any page may read files: --cors '*' (cors.h); nothing more */
 };
 
 /* What a request says of where it comes from: each value NULL if the header is missing, its count
@@ -28,28 +29,35 @@ struct guard_rules {
 struct guard_request {
         const char *host, *origin, *referer, *sec_fetch_site, *content_type, *requested_with;
         unsigned host_count, origin_count, referer_count, sec_fetch_site_count;
-        uint16_t port;                   /* of ours, at which it came in */
+        unsigned minor;                  /* of HTTP/1.minor */
+        bool trusted;                    /* it has the token, which no page of another site has */
+        uint32_t address;                /* of ours, at which it came in, host order; 0: loopback */
+        uint16_t port;                   /* … and the port */
         size_t header_count, header_max; /* with as many as max, civetweb may have dropped some */
 };
 
 enum guard_verdict {
         GUARD_ALLOW,
-        GUARD_BAD_HEADERS, /* 400: no Host, more than one (RFC 9112 §3.2), malformed, or too many
-                              headers to see all */
+        GUARD_BAD_HEADERS, /* 400: no Host where one is due, more than one (RFC 9112 §3.2),
+                              malformed, or too many headers to see all */
         GUARD_MISDIRECTED, /* 421: a Host that is not ours (RFC 9110 §15.5.20) */
         GUARD_CROSS_SITE,  /* 403: a change asked for by a page of another site */
         GUARD_UNKNOWN,     /* 403: a change asked for by nobody knows whom */
 };
 
-/* Judges where the request is addressed to; to be asked of every request. */
+/* Judges where the request is addressed to; to be asked of every request. Without a Host, which
+ * HTTP/1.1 asks for (RFC 9112 §3.2) and 1.0 does not, nothing can be judged: so it is served to
+ * what is no browser by all signs: health checks, old programs. */
 enum guard_verdict guard_addressed(const struct guard_rules *rules, const struct guard_request *rq);
 
 /* Judges whether a request that guard_addressed() allowed may change something. A browser's page
- * passes if it is our own or one of rules->origins. Programs (curl, mpv) send none of the three
- * headers. So do browsers for an image of a page without a referrer, where the Host is a plain-HTTP
- * name: Sec-Fetch-Site goes to HTTPS and loopback only. So silence is enough for a loopback Host;
- * for another one a program has to send what a page can't without asking first (Fetch standard,
- * CORS preflight): an X-Requested-With, or a Content-Type that no form has. */
+ * passes if it is our own or one of rules->origins. Our own is that of the Host by http, and of a
+ * host of rules->hosts by https, too: a proxy speaks TLS for us. Programs (curl, mpv) send none of
+ * the three headers. So do browsers for an image of a page without a referrer, where the Host is a
+ * plain-HTTP name: Sec-Fetch-Site goes to HTTPS and loopback only. So silence is enough for a
+ * loopback Host; for another one a program has to send what a page can't: the token, or what it
+ * must ask for first (Fetch standard, CORS preflight; only rules->origins get a yes): an
+ * X-Requested-With, or a Content-Type that no form has. */
 enum guard_verdict guard_change(const struct guard_rules *rules, const struct guard_request *rq);
 
 /* Whether a page of rules->origins asks, as far as the request says. */

@@ -24,6 +24,7 @@
 #include "common/cleanup.h"
 #include "common/log.h"
 #include "options.h"
+#include "sandbox.h"
 #include "server.h"
 
 enum { EXIT_USAGE = 2 };
@@ -69,6 +70,7 @@ static int serve(struct server *s, const struct options *o)
                           o->listen, reason && reason[0] ? reason : strerrordesc_np(-r));
                 return r;
         }
+        sandbox_close();
         log_info("Serving %s at http://%s:%u/", mountpoint_path(s->mount), text, s->port);
         if (o->ready_fd >= 0) {
                 if (write(o->ready_fd, "\n", 1) < 0)
@@ -140,7 +142,9 @@ int main(int argc, char **argv)
                 .host_count = o.host_count,
                 .origins = o.origins,
                 .origin_count = o.origin_count,
+                .any_streams = o.any_streams,
         };
+        s.token = o.token[0] ? o.token : NULL;
         s.address = o.address;
         s.port = o.port;
         s.client_timeout_ms = (uint64_t)o.client_timeout_s * 1000;
@@ -160,6 +164,8 @@ int main(int argc, char **argv)
                 return EXIT_FAILURE;
         }
         r = mountpoint_new(o.mount, &s.mount);
+        if (r == 0)
+                sandbox_enter(mountpoint_path(s.mount), s.port);
         if (r == 0)
                 r = health_start(s.mount, news, &s.health);
         if (r < 0) {

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "common/listen.h"
 #include "common/log.h"
@@ -19,6 +20,8 @@ enum { CLIENT_TIMEOUT_S = 600, STREAMS = 256, STREAMS_MAX = 4096 };
 enum option_key {
         KEY_MOUNT = 1000,
         KEY_LISTEN,
+        KEY_TOKEN_FILE,
+        KEY_TOKEN_FD,
         KEY_READY_FD,
         KEY_CLIENT_TIMEOUT,
         KEY_ALLOWED_HOST,
@@ -35,11 +38,15 @@ static const char usage[] =
         "Serves the files of a magnetfs mount over HTTP.\n"
         "\n"
         "  --mount DIR                  the mount point\n"
-        "  --listen ADDR:PORT           a loopback address and a port, as 127.0.0.1:3000\n"
+        "  --listen ADDR:PORT           an address and a port, as 127.0.0.1:3000; one that is not\n"
+        "                               of 127.0.0.0/8 needs a token\n"
+        "  --token-file FILE            who asks has to have the token that this file holds\n"
+        "  --token-fd N                 the token is read from descriptor N\n"
         "  --ready-fd N                 write a byte to descriptor N when it listens\n"
         "  --client-timeout SECONDS     end a stream whose client took nothing for so long (600)\n"
         "  --allowed-host NAME[:PORT]   a Host to accept besides localhost; no port: any\n"
-        "  --cors ORIGIN                a site whose pages may use the API, as https://example.org\n"
+        "  --cors ORIGIN                a site whose pages may use the API, as https://example.org;\n"
+        "                               '*': the pages of all sites may read files\n"
         "  --streams N                  how many streams at the same time (256)\n"
         "  --log-level LEVEL            error, warning, info or debug (info)\n"
         "  --help, --version\n"
@@ -65,7 +72,6 @@ static int bad_value(const char *option, const char *value, const char *expected
         return -EINVAL;
 }
 
-/* ADDR:PORT. Only loopback: whoever reaches the port may use it. */
 static int parse_listen(const char *text, struct options *o)
 {
         char host[LISTEN_ADDR_MAX];
@@ -81,21 +87,51 @@ static int parse_listen(const char *text, struct options *o)
         return 0;
 }
 
-static int parse_origin(const char *text, struct options *o)
+static int parse_token(const char *option, const char *value, int r, const char *why)
+{
+        if (r == -EINVAL && why)
+                log_error("--%s %s: %s", option, value, why);
+        else if (r < 0)
+                log_error_errno(r, "--%s %s: %m", option, value);
+        return r < 0 ? -EINVAL : 0;
+}
+
+/* Cuts a port off that a browser never says, as it is its scheme's (RFC 6454 §6.1). */
+static void cut_default_port(char *origin)
+{
+        static const char *const defaults[][2] = {{"http://", ":80"}, {"https://", ":443"}};
+
+        for (size_t i = 0; i < sizeof defaults / sizeof defaults[0]; i++) {
+                const char *scheme = defaults[i][0], *port = defaults[i][1];
+                size_t len = strlen(origin), port_len = strlen(port);
+
+                if (strncasecmp(origin, scheme, strlen(scheme)) == 0 && len > port_len &&
+                    strcmp(origin + len - port_len, port) == 0)
+                        origin[len - port_len] = '\0';
+        }
+}
+
+static int parse_origin(char *text, struct options *o)
 {
         const char *host = strstr(text, "://");
 
+        if (strcmp(text, "*") == 0) {
+                o->any_streams = true;
+                return 0;
+        }
         if (!host || host == text || host[3] == '\0' ||
             host[3 + strcspn(host + 3, "/?#@ ")] != '\0')
                 return bad_value("cors", text, "an origin without a path, as https://example.org");
         if (o->origin_count == OPTIONS_NAMES_MAX)
                 return bad_value("cors", text, "given at most 64 times");
+        cut_default_port(text);
         o->origins[o->origin_count++] = text;
         return 0;
 }
 
 static int parse_option(int key, char *value, struct options *o)
 {
+        const char *why = NULL;
         enum log_level level;
         long n;
 
@@ -106,6 +142,13 @@ static int parse_option(int key, char *value, struct options *o)
         case KEY_LISTEN:
                 o->listen = value;
                 return parse_listen(value, o);
+        case KEY_TOKEN_FILE:
+                return parse_token("token-file", value, token_read_file(value, o->token, &why),
+                                   why);
+        case KEY_TOKEN_FD:
+                if (parse_number(value, 0, INT32_MAX, &n) < 0)
+                        return bad_value("token-fd", value, "an open descriptor");
+                return parse_token("token-fd", value, token_read_fd((int)n, o->token, &why), why);
         case KEY_READY_FD:
                 if (parse_number(value, 0, INT32_MAX, &n) < 0 || fcntl((int)n, F_GETFD) < 0)
                         return bad_value("ready-fd", value, "an open descriptor");
@@ -146,6 +189,8 @@ int options_parse(int argc, char **argv, struct options *o)
         static const struct option table[] = {
                 {"mount", required_argument, NULL, KEY_MOUNT},
                 {"listen", required_argument, NULL, KEY_LISTEN},
+                {"token-file", required_argument, NULL, KEY_TOKEN_FILE},
+                {"token-fd", required_argument, NULL, KEY_TOKEN_FD},
                 {"ready-fd", required_argument, NULL, KEY_READY_FD},
                 {"client-timeout", required_argument, NULL, KEY_CLIENT_TIMEOUT},
                 {"allowed-host", required_argument, NULL, KEY_ALLOWED_HOST},
@@ -176,6 +221,10 @@ int options_parse(int argc, char **argv, struct options *o)
         }
         if (!o->mount || !o->listen) {
                 log_error("--mount DIR and --listen ADDR:PORT are needed; see --help");
+                return -EINVAL;
+        }
+        if (o->address >> 24 != IN_LOOPBACKNET && o->token[0] == '\0') {
+                log_error("--listen %s: %s", o->listen, LISTEN_NEEDS_TOKEN);
                 return -EINVAL;
         }
         return 0;

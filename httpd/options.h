@@ -3,21 +3,25 @@
 #ifndef HTTPD_OPTIONS_H
 #define HTTPD_OPTIONS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/token.h"
 #include "guard.h"
 
 enum { OPTIONS_NAMES_MAX = 64 };
 
 struct options {
         const char *mount, *listen;
+        char token[TOKEN_MAX + 1]; /* "": none */
         int ready_fd;
         unsigned client_timeout_s, streams;
         struct guard_host hosts[OPTIONS_NAMES_MAX];
         size_t host_count;
         const char *origins[OPTIONS_NAMES_MAX];
         size_t origin_count;
+        bool any_streams; /* --cors '*' */
         uint32_t address; /* host order */
         uint16_t port;
 };

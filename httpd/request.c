@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include "common/cleanup.h"
+#include "access.h"
 #include "body.h"
 #include "door.h"
 
@@ -59,6 +60,9 @@ struct guard_request request_guard(const struct request *rq)
         struct guard_request g = {
                 .header_count = rq->field_count,
                 .header_max = HEAD_FIELDS_MAX + 1, /* more are refused before */
+                .minor = rq->minor,
+                .trusted = rq->trusted,
+                .address = access_address(rq),
                 .port = rq->port,
         };
 
@@ -108,19 +112,10 @@ static void leave_body(struct request *rq)
                 rq->persists = rq->body_read = body_skip(&rq->client, &rq->head_facts);
 }
 
-/* Pages of other sites may not embed what is here, nor learn from whether they can which torrents
- * are (Fetch standard, Cross-Origin-Resource-Policy). */
-static const char *resource_policy(const struct request *rq)
-{
-        const struct guard_request g = request_guard(rq);
-
-        return guard_is_listed(&rq->server->guard, &g) ? "same-site" : "same-origin";
-}
-
 static char *make_head(struct request *rq, int status, const char *headers, const char *type,
                        uint64_t length, size_t *ret_len)
 {
-        char date[64] = "", content[256] = "";
+        char date[64] = "", content[256] = "", access[CORS_HEADERS_MAX];
         time_t now = time(NULL);
         struct tm tm;
         char *head;
@@ -139,17 +134,18 @@ static char *make_head(struct request *rq, int status, const char *headers, cons
                          "Content-Type: %s\r\nContent-Length: %" PRIu64 "\r\n", type, length);
         else if (status != 204 && status != 304) /* RFC 9110 §8.6 */
                 snprintf(content, sizeof content, "Content-Length: 0\r\n");
+        access_headers(rq, access);
         n = asprintf(&head,
                      "HTTP/1.1 %d %s\r\n"
                      "%s"
                      "Connection: %s\r\n"
                      "X-Content-Type-Options: nosniff\r\n"
-                     "Cross-Origin-Resource-Policy: %s\r\n"
+                     "%s"
                      "%s"
                      "%s"
                      "\r\n",
                      status, mg_get_response_code_text(NULL, status), date,
-                     rq->persists ? "keep-alive" : "close", resource_policy(rq),
+                     rq->persists ? "keep-alive" : "close", access,
                      headers ? headers : "", content);
         if (n < 0)
                 return NULL;

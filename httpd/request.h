@@ -13,6 +13,7 @@
 #include "server.h"
 
 struct conn;
+struct cors_preflight;
 
 /* Of a request_answer_head(): the body ends with the connection (RFC 9112 §6.3). */
 #define REQUEST_UNBOUNDED UINT64_MAX
@@ -40,6 +41,12 @@ struct request {
         const char *query; /* raw, without '?'; NULL: none */
         bool head;         /* a HEAD: no body in the answer */
         int route;         /* by routes.c: its place in the table plus 1; 0: none */
+
+        /* by access.c, before the handler is called */
+        bool trusted;        /* it came with the token */
+        bool token_in_query; /* … as ?token=, which was taken out of query */
+        bool is_file;        /* its answer is a file, or says why it is none (cors.h) */
+        const struct cors_preflight *preflight; /* what its answer says of a preflight, or NULL */
 
         /* by the handler */
         struct client client;

@@ -8,11 +8,12 @@
 #include <string.h>
 
 #include "common/cleanup.h"
+#include "access.h"
 #include "api.h"
-#include "json.h"
 #include "body.h"
 #include "dav.h"
 #include "events.h"
+#include "json.h"
 #include "monitor.h"
 #include "playlist.h"
 #include "stream.h"
@@ -34,6 +35,7 @@ enum route_flags {
         ROUTE_STREAMS = 1 << 4, /* sends a file; a HEAD of it only waits */
         ROUTE_LISTENS = 1 << 5, /* goes on for as long as the client listens */
         ROUTE_EMPTY = 1 << 6,   /* its last * may be nothing */
+        ROUTE_OPEN = 1 << 7,    /* needs no token */
 };
 
 struct route {
@@ -83,7 +85,7 @@ static const struct route routes[] = {
          "What happens to torrents, as server-sent events"},
         {"GET", "/metrics", ROUTE_MOUNT | ROUTE_HEAD, monitor_show,
          "Counters and gauges for Prometheus"},
-        {"GET", "/healthz", ROUTE_HEAD, show_health, "Whether the mount answers"},
+        {"GET", "/healthz", ROUTE_HEAD | ROUTE_OPEN, show_health, "Whether the mount answers"},
 };
 
 #define ROUTE_COUNT (sizeof routes / sizeof routes[0])
@@ -123,6 +125,10 @@ static int answer_health(struct request *rq, cJSON *session)
         }
         json = cJSON_CreateObject();
         cJSON_AddStringToObject(json, "status", "ok");
+        if (!access_is_granted(rq)) { /* a health check has no token, and needs no more */
+                cJSON_Delete(session);
+                return api_json(rq, 200, json);
+        }
         cJSON_AddNumberToObject(json, "torrents", cJSON_IsNumber(count) ? count->valuedouble : 0);
         for (size_t i = 0; i < sizeof told / sizeof told[0]; i++) {
                 cJSON *item = cJSON_DetachItemFromObjectCaseSensitive(session, told[i]);
@@ -284,6 +290,9 @@ static int run(struct request *rq, const struct route *route, enum match_result 
 {
         struct slots *slots;
 
+        rq->is_file = route->flags & ROUTE_STREAMS;
+        if (!(route->flags & ROUTE_OPEN) && !access_is_granted(rq))
+                return access_refuse(rq);
         if (route->flags & ROUTE_CHANGES) {
                 const struct guard_request g = request_guard(rq);
 
@@ -310,9 +319,12 @@ static int run(struct request *rq, const struct route *route, enum match_result 
 
 int routes_dispatch(struct request *rq)
 {
-        const struct guard_request g = request_guard(rq);
         char allowed[ALLOW_MAX] = "";
+        struct guard_request g;
+        bool is_file = false;
 
+        access_take_token(rq);
+        g = request_guard(rq);
         switch (guard_addressed(&rq->server->guard, &g)) {
         case GUARD_ALLOW:
                 break;
@@ -331,14 +343,17 @@ int routes_dispatch(struct request *rq)
 
                 if (result == MATCH_NO)
                         continue;
-                if (is_method(rq, &routes[i])) {
+                if (is_method(rq, &routes[i]) && !access_is_preflight(rq)) {
                         rq->route = (int)i + 1;
                         return run(rq, &routes[i], result, &match);
                 }
+                is_file = is_file || routes[i].flags & ROUTE_STREAMS;
                 allow(allowed, sizeof allowed, routes[i].method);
                 if (routes[i].flags & ROUTE_HEAD)
                         allow(allowed, sizeof allowed, "HEAD");
         }
+        if (allowed[0] && access_is_preflight(rq))
+                return access_preflight(rq, allowed, is_file);
         if (allowed[0])
                 return wrong_method(rq, allowed);
         return api_problem(rq, 404, NULL, "There is nothing here; / lists what there is");

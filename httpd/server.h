@@ -43,9 +43,10 @@ struct server {
         struct mountpoint *mount;
         struct health *health;
         struct guard_rules guard;
-        uint32_t address; /* host order */
-        uint16_t port;    /* 0: the kernel chooses; server_start() puts in which. By the starting
-                             thread only */
+        const char *token; /* whoever asks has to have it; NULL: nobody */
+        uint32_t address;  /* host order */
+        uint16_t port;     /* 0: the kernel chooses; server_start() puts in which. By the starting
+                              thread only */
         uint64_t client_timeout_ms;
         int wake_fd; /* eventfd: readable once the sidecar ends, never read */
 

@@ -6,7 +6,7 @@ BUILD_PACKAGES=(
         fuse3 cmake ninja-build pkg-config gcc g++
         libfuse3-dev libtorrent-rasterbar-dev libcivetweb-dev libcjson-dev
         libcurl4-openssl-dev libsqlite3-dev libexpat1-dev libutf8proc-dev
-        uthash-dev
+        libseccomp-dev uthash-dev
 )
 
 # What the tests take besides: real peers, trackers, players and proxies, the fuzzer, and the checks

@@ -35,9 +35,14 @@ const char *listen_parse(const char *text, char addr[LISTEN_ADDR_MAX], uint16_t 
         }
         if (inet_pton(AF_INET, host, &a) != 1)
                 return "the address is neither an IPv4 address nor localhost";
-        if (ntohl(a.s_addr) >> 24 != IN_LOOPBACKNET)
-                return "only loopback addresses (127.0.0.0/8) are served: anybody who reaches another one could use it; put a reverse proxy in front, and name its host with --allowed-host";
         memcpy(addr, host, sizeof host);
         *port = (uint16_t)n;
         return NULL;
+}
+
+bool listen_is_loopback(const char *addr)
+{
+        struct in_addr a;
+
+        return inet_pton(AF_INET, addr, &a) == 1 && ntohl(a.s_addr) >> 24 == IN_LOOPBACKNET;
 }

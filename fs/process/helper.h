@@ -21,6 +21,8 @@
 struct helper_options {
         const char *mountpoint;
         char *const *sidecar; /* argv of the sidecar, NULL: none; "--ready-fd N" is added */
+        const char *token;    /* who asks the sidecar has to have it, NULL: nobody; goes to it by
+                                 "--token-fd N", which is added */
         const char *on_event; /* a shell command, or NULL */
         bool detaches;        /* HELPER_DETACH will come: what the sidecar says goes through here */
 };

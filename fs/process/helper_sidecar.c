@@ -12,6 +12,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/token.h"
 
 /* A sidecar that dies is started again, not at once when it dies at once. */
 enum { RESTART_FIRST_MS = 100, RESTART_MOST_MS = 10000, RESTART_FORGET_MS = 60000 };
@@ -57,10 +58,24 @@ static void restart_later(struct sidecar *s)
                 s->restart_at_ms = s->not_before_ms;
 }
 
+/* The token goes by a descriptor: command lines and environments are for all to see. */
+static bool add_token(const char *token, char *argv[2], char number[16])
+{
+        int fd;
+
+        if (token_to_fd(token, &fd) < 0)
+                return false;
+        fcntl(fd, F_SETFD, 0);
+        snprintf(number, 16, "%d", fd);
+        argv[0] = (char *)"--token-fd";
+        argv[1] = number;
+        return true;
+}
+
 static _Noreturn void become_sidecar(const struct sidecar *s, int ready_fd, int said_fd)
 {
-        enum { ARGS_MAX = 256 };
-        char *argv[ARGS_MAX], number[16];
+        enum { ARGS_MAX = 512 };
+        char *argv[ARGS_MAX], number[16], token_number[16];
         int n = 0;
 
         helper_become_child();
@@ -69,13 +84,20 @@ static _Noreturn void become_sidecar(const struct sidecar *s, int ready_fd, int 
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         if (getppid() != s->self)
                 _exit(1);
-        while (n < ARGS_MAX - 3 && s->options->sidecar[n]) {
+        while (n < ARGS_MAX - 5 && s->options->sidecar[n]) {
                 argv[n] = s->options->sidecar[n];
                 n++;
         }
         snprintf(number, sizeof number, "%d", ready_fd);
         argv[n++] = (char *)"--ready-fd";
         argv[n++] = number;
+        if (s->options->token) {
+                if (!add_token(s->options->token, argv + n, token_number)) {
+                        log_error_errno(errno, "Cannot give the sidecar its token: %m");
+                        _exit(127);
+                }
+                n += 2;
+        }
         argv[n] = NULL;
         fcntl(ready_fd, F_SETFD, 0);
         if (said_fd >= 0)

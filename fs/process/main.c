@@ -19,6 +19,7 @@
 
 #include "common/listen.h"
 #include "common/log.h"
+#include "common/token.h"
 #include "engine/engine.h"
 #include "mount/mount.h"
 #include "process/helper.h"
@@ -42,7 +43,8 @@ struct program {
         int state_dir_fd, state_lock_fd, cache_dir_fd, cache_lock_fd;
         int done_fd; /* when daemonising: the first process waits at its other end for our exit code
                       */
-        char *sidecar_path, *sidecar_argv[128];
+        char *sidecar_path, *sidecar_argv[320]; /* two for each repeated option, and a few */
+        char token[TOKEN_MAX + 1];              /* "": none */
         int helper_fd;
         pid_t zygote; /* of the helper */
         struct engine *engine;
@@ -72,11 +74,45 @@ static int check_usage(struct program *p)
                 log_error("--http %s: %s", o->http, why);
                 return -EINVAL;
         }
+        if (!o->no_http && !o->token && !o->token_file && !listen_is_loopback(p->addr)) {
+                log_error("--http %s: %s", o->http, LISTEN_NEEDS_TOKEN);
+                return -EINVAL;
+        }
+        if (o->token && (o->token_file || strcmp(o->token, "auto") != 0)) {
+                log_error("--token is auto or nothing, and not beside --token-file; other tokens "
+                          "come from a file");
+                return -EINVAL;
+        }
         if (bt_settings_check(o->settings, o->n_settings, &err) < 0) {
                 log_error("--set: %s", err.text);
                 return -EINVAL;
         }
         return 0;
+}
+
+/* The token is printed where it was made: on stdout, of which a log takes no note. */
+static int take_token(struct program *p)
+{
+        const struct options *o = &p->options;
+        const char *why = NULL;
+        int r = 0;
+
+        if (o->no_http)
+                return 0;
+        if (o->token_file) {
+                r = token_read_file(o->token_file, p->token, &why);
+                if (why)
+                        log_error("--token-file %s: %s", o->token_file, why);
+                else if (r < 0)
+                        log_error_errno(r, "--token-file %s: %m", o->token_file);
+        } else if (o->token) {
+                r = token_make(p->token);
+                if (r < 0)
+                        return log_error_errno(r, "Cannot make a token: %m");
+                printf("http://%s/?token=%s\n", o->http, p->token);
+                (void)fflush(stdout);
+        }
+        return r;
 }
 
 static int check(struct program *p)
@@ -104,6 +140,8 @@ static int check(struct program *p)
                 r = startup_fuse();
         if (r == 0 && !o->no_http)
                 r = startup_port(p->addr, p->port);
+        if (r == 0)
+                r = take_token(p);
         return r;
 }
 
@@ -129,7 +167,7 @@ static int find_sidecar(struct program *p)
 
 static void make_sidecar_argv(struct program *p)
 {
-        static char seconds[24];
+        static char seconds[24], streams[24];
         struct options *o = &p->options;
         unsigned n = 0;
 
@@ -143,11 +181,16 @@ static void make_sidecar_argv(struct program *p)
         p->sidecar_argv[n++] = seconds;
         p->sidecar_argv[n++] = (char *)"--log-level";
         p->sidecar_argv[n++] = (char *)(uintptr_t)log_level_name(o->log_level);
-        for (unsigned i = 0;
-             i < o->n_allowed_hosts && n + 3 < sizeof p->sidecar_argv / sizeof *p->sidecar_argv;
-             i++) {
+        snprintf(streams, sizeof streams, "%llu", (unsigned long long)o->streams);
+        p->sidecar_argv[n++] = (char *)"--streams";
+        p->sidecar_argv[n++] = streams;
+        for (unsigned i = 0; i < o->n_allowed_hosts; i++) {
                 p->sidecar_argv[n++] = (char *)"--allowed-host";
                 p->sidecar_argv[n++] = o->allowed_hosts[i];
+        }
+        for (unsigned i = 0; i < o->n_origins; i++) {
+                p->sidecar_argv[n++] = (char *)"--cors";
+                p->sidecar_argv[n++] = o->origins[i];
         }
         p->sidecar_argv[n] = NULL;
 }
@@ -216,6 +259,7 @@ static int start_helper(struct program *p)
                         return r;
                 make_sidecar_argv(p);
                 h.sidecar = p->sidecar_argv;
+                h.token = p->token[0] ? p->token : NULL;
         }
         r = helper_start(&h, &p->helper_fd, &p->zygote);
         return r < 0 ? log_error_errno(r, "Cannot start the helper: %m") : 0;

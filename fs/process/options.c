@@ -23,6 +23,7 @@ enum type {
         TYPE_LEVEL,
         TYPE_SETTING,
         TYPE_HOST,
+        TYPE_ORIGIN,
         TYPE_FD
 };
 
@@ -38,6 +39,7 @@ struct option {
 #define F(field) offsetof(struct options, field)
 /* A day: longer waits are no waits. */
 #define SECONDS_MAX 86400
+#define STREAMS_MAX 4096 /* the sidecar's */
 
 static const struct option table[] = {
         {"foreground", TYPE_FLAG, F(foreground), 0, 0, NULL, NULL,
@@ -53,10 +55,18 @@ static const struct option table[] = {
         {"min-free", TYPE_SIZE, F(min_free), 0, UINT64_MAX, "1G", "SIZE",
          "what stays free on the disk"},
         {"http", TYPE_TEXT, F(http), 0, 0, "127.0.0.1:3000", "ADDR:PORT",
-         "where the sidecar listens; a loopback address"},
+         "where the sidecar listens; other addresses than 127.0.0.0/8 need a token"},
         {"no-http", TYPE_FLAG, F(no_http), 0, 0, NULL, NULL, "no sidecar"},
         {"allowed-host", TYPE_HOST, 0, 0, 0, NULL, "NAME[:PORT]",
          "a Host the sidecar answers to besides localhost and addresses; may be repeated"},
+        {"cors", TYPE_ORIGIN, 0, 0, 0, NULL, "ORIGIN",
+         "a site whose pages may use the sidecar, as https://example.org; may be repeated"},
+        {"token-file", TYPE_TEXT, F(token_file), 0, 0, NULL, "FILE",
+         "who asks the sidecar has to have the token that this file holds"},
+        {"token", TYPE_TEXT, F(token), 0, 0, NULL, "auto",
+         "make a token at each start, and print it"},
+        {"streams", TYPE_NUMBER, F(streams), 1, STREAMS_MAX, "256", "N",
+         "how many streams of the sidecar there are at the same time"},
         {"client-timeout", TYPE_NUMBER, F(client_timeout_s), 1, SECONDS_MAX, "600", "SECONDS",
          "a client that takes nothing for so long is dropped"},
         {"read-timeout", TYPE_NUMBER, F(read_timeout_s), 0, SECONDS_MAX, "60", "SECONDS",
@@ -161,14 +171,21 @@ static bool set_setting(struct options *o, const char *value)
         return true;
 }
 
-static bool set_host(struct options *o, const char *value)
+/* Adds to a list of what may be repeated, as often as the sidecar takes it. */
+static bool add_text(const struct option *opt, const char *value, char ***list, unsigned *n)
 {
-        char **grown = reallocarray(o->allowed_hosts, o->n_allowed_hosts + 1, sizeof *grown);
+        char **grown;
 
+        if (*n == OPTIONS_REPEATED_MAX)
+                return complain("--%s may be given %d times", opt->name, OPTIONS_REPEATED_MAX);
+        grown = reallocarray(*list, *n + 1, sizeof *grown);
         if (!grown)
                 return complain("out of memory");
-        o->allowed_hosts = grown;
-        o->allowed_hosts[o->n_allowed_hosts++] = strdup(value);
+        *list = grown;
+        grown[*n] = strdup(value);
+        if (!grown[*n])
+                return complain("out of memory");
+        ++*n;
         return true;
 }
 
@@ -226,7 +243,9 @@ static bool set(struct options *o, const struct option *opt, const char *value)
         case TYPE_SETTING:
                 return set_setting(o, value);
         case TYPE_HOST:
-                return set_host(o, value);
+                return add_text(opt, value, &o->allowed_hosts, &o->n_allowed_hosts);
+        case TYPE_ORIGIN:
+                return add_text(opt, value, &o->origins, &o->n_origins);
         }
         return false;
 }
@@ -445,6 +464,11 @@ void options_free(struct options *o)
         }
         for (unsigned i = 0; i < o->n_allowed_hosts; i++)
                 free(o->allowed_hosts[i]);
+        for (unsigned i = 0; i < o->n_origins; i++)
+                free(o->origins[i]);
+        free(o->origins);
+        free(o->token_file);
+        free(o->token);
         free(o->settings);
         free(o->allowed_hosts);
         free(o->mountpoint);

@@ -13,6 +13,9 @@
 #include "torrent/fill.h"
 #include "torrent/life.h"
 
+/* How often an option may be given that may be repeated, for the sidecar. */
+enum { OPTIONS_REPEATED_MAX = 64 };
+
 struct options {
         char *mountpoint; /* as given */
         char *source;     /* what stands before it, or NULL */
@@ -27,8 +30,10 @@ struct options {
         char *state_dir, *cache_dir;
         uint64_t cache_size, min_free;
         char *http; /* ADDR:PORT */
-        char **allowed_hosts;
-        unsigned n_allowed_hosts;
+        char **allowed_hosts, **origins;
+        unsigned n_allowed_hosts, n_origins;
+        char *token_file, *token; /* NULL or "auto" */
+        uint64_t streams;
         uint64_t client_timeout_s, read_timeout_s, metadata_timeout_s, retries, retry_delay_s,
                 idle_timeout_s;
         enum fill fill;

@@ -22,6 +22,7 @@ from harness.torrents import MIB, Torrent, TorrentMaker
 from harness.tracker import HangingTracker
 from harness.web import stream_target
 
+BACK_S = 1.0  # the sidecar, killed for the third time in a row at the latest
 ORPHAN_S = 5.0  # what helper and sidecar may take to notice that magnetfs was killed
 
 
@@ -190,6 +191,30 @@ def test_a_killed_sidecar_is_started_again_and_the_mount_does_not_notice(
         waiting.until("a new sidecar answers", again, timeout=10)
     assert_same(path, healthy, healthy.name)
     assert fs.web.get("/torrents").status == 200
+
+
+def test_a_sidecar_that_is_killed_thrice_is_back_within_a_second_each_time(
+    magnetfs: Callable[..., Magnetfs],
+) -> None:
+    fs = magnetfs(allow=[r"httpd|sidecar"])
+    assert fs.web
+    for kill in range(3):
+        before = fs.sidecar()
+        assert before
+        os.kill(before, signal.SIGKILL)
+        begin = time.monotonic()
+
+        def again() -> bool:
+            assert fs.web
+            try:
+                return fs.web.get("/healthz").status == 200
+            except OSError:
+                return False
+
+        waiting.until("a new sidecar answers", again, timeout=10)
+        took = time.monotonic() - begin
+        assert took <= BACK_S, f"kill {kill}: {took:.3f} s"
+        assert fs.sidecar() != before
 
 
 def test_in_the_background_the_parent_returns_when_it_is_ready(

@@ -257,8 +257,8 @@ def test_no_page_of_another_site_may_embed_an_answer(served: Magnetfs, film: Tor
     listen = ["--listen", f"127.0.0.1:{own.port}", "--cors", "http://localhost:5173"]
     with ready_process([BIN / "magnetfs-httpd", "--mount", served.mountpoint, *listen]):
         for headers, expected in (
-            ({"Origin": "http://localhost:5173"}, "same-site"),
-            ({"Referer": "http://localhost:5173/page"}, "same-site"),
+            ({"Origin": "http://localhost:5173"}, "cross-origin"),
+            ({"Referer": "http://localhost:5173/page"}, "cross-origin"),
             ({"Referer": "http://localhost:5174/page"}, "same-origin"),
             ({}, "same-origin"),
         ):

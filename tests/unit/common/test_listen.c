@@ -34,10 +34,9 @@ static const struct listen_case listen_cases[] = {
         {"a port alone", ":3000", NULL, 0},
         {"a number alone", "3000", NULL, 0},
         {"empty", "", NULL, 0},
-        {"all addresses", "0.0.0.0:3000", NULL, 0},
-        {"another host's", "192.168.1.2:3000", NULL, 0},
-        {"128 is no loopback", "128.0.0.1:3000", NULL, 0},
-        {"126 neither", "126.255.255.255:3000", NULL, 0},
+        {"all addresses", "0.0.0.0:3000", "0.0.0.0", 3000},
+        {"one of a network", "192.168.1.2:3000", "192.168.1.2", 3000},
+        {"the longest address", "255.255.255.255:3000", "255.255.255.255", 3000},
         {"the one name", "localhost:3000", "127.0.0.1", 3000},
         {"… and no longer one", "localhosts:3000", NULL, 0},
         {"… nor a shorter one", "local:3000", NULL, 0},
@@ -72,9 +71,28 @@ static void test_listen(void **state)
         assert_int_equal(wrong, 0);
 }
 
+static void test_loopback(void **state)
+{
+        static const struct {
+                const char *addr;
+                bool loopback;
+        } cases[] = {
+                {"127.0.0.1", true},   {"127.255.255.254", true},
+                {"128.0.0.1", false},  {"126.1.1.1", false},
+                {"0.0.0.0", false},    {"192.168.1.2", false},
+                {"10.127.0.1", false}, {"", false},
+        };
+
+        (void)state;
+        for (size_t i = 0; i < N(cases); i++)
+                if (listen_is_loopback(cases[i].addr) != cases[i].loopback)
+                        fail_msg("%s", cases[i].addr);
+}
+
 int main(void)
 {
-        const struct CMUnitTest tests[] = {cmocka_unit_test(test_listen)};
+        const struct CMUnitTest tests[] = {cmocka_unit_test(test_listen),
+                                           cmocka_unit_test(test_loopback)};
 
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

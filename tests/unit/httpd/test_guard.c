@@ -12,7 +12,8 @@
 
 #define OWN "127.0.0.1:3000"
 
-static const struct guard_host hosts[] = {{"media.lan", 0}, {"box.lan", 8080}};
+static const struct guard_host hosts[] = {
+        {"media.lan", 0}, {"box.lan", 8080}, {"tls.lan", 443}, {"plain.lan", 80}};
 static const char *const origins[] = {"https://app.example", "http://localhost:5173"};
 static const struct guard_rules rules = {
         .hosts = hosts,
@@ -51,6 +52,12 @@ static const struct host_case host_cases[] = {
         {"no port is 80, RFC 9110 §4.2.1", 3000, "127.0.0.1", 1, 5, GUARD_MISDIRECTED},
         {"no port is 80, and we are there", 80, "localhost", 1, 5, GUARD_ALLOW},
         {"no Host, RFC 9112 §3.2", 3000, NULL, 0, 5, GUARD_BAD_HEADERS},
+        {"allowed name with the port of https, as a proxy passes it on", 3000, "tls.lan", 1, 5,
+         GUARD_ALLOW},
+        {"… said", 3000, "tls.lan:443", 1, 5, GUARD_ALLOW},
+        {"… and another", 3000, "tls.lan:80", 1, 5, GUARD_MISDIRECTED},
+        {"allowed name with the port of http", 3000, "plain.lan", 1, 5, GUARD_ALLOW},
+        {"allowed name whose port is neither", 3000, "box.lan", 1, 5, GUARD_MISDIRECTED},
         {"two Hosts, RFC 9112 §3.2", 3000, NULL, 2, 5, GUARD_BAD_HEADERS},
         {"empty Host", 3000, "", 1, 5, GUARD_BAD_HEADERS},
         {"port that is none", 3000, "127.0.0.1:x", 1, 5, GUARD_BAD_HEADERS},
@@ -71,6 +78,7 @@ static void test_addressed(void **state)
                 const struct guard_request rq = {.host = c->host,
                                                  .host_count = c->count,
                                                  .port = c->port,
+                                                 .minor = 1,
                                                  .header_count = c->headers,
                                                  .header_max = 64};
                 enum guard_verdict got = guard_addressed(&rules, &rq);
@@ -78,6 +86,36 @@ static void test_addressed(void **state)
                 if (got != c->expected)
                         fail_msg("%s: %s: %d", c->rule, c->host ? c->host : "(none)", (int)got);
         }
+}
+
+/* HTTP/1.0, of which RFC 9112 §3.2 asks no Host; a browser always sends one. */
+static void test_no_host(void **state)
+{
+        static const struct {
+                const char *rule;
+                struct guard_request rq;
+                enum guard_verdict expected;
+        } cases[] = {
+                {"a health check", {.header_max = 64}, GUARD_ALLOW},
+                {"1.1 asks for it", {.minor = 1, .header_max = 64}, GUARD_BAD_HEADERS},
+                {"two", {.host_count = 2, .header_max = 64}, GUARD_BAD_HEADERS},
+                {"a foreign one",
+                 {.host = "evil.example:3000", .host_count = 1, .port = 3000, .header_max = 64},
+                 GUARD_MISDIRECTED},
+                {"headers may be lost", {.header_count = 64, .header_max = 64}, GUARD_BAD_HEADERS},
+                {"a page's request that lost it",
+                 {.origin = "http://evil.example", .origin_count = 1, .header_max = 64},
+                 GUARD_BAD_HEADERS},
+                {"… its Referer", {.referer_count = 1, .header_max = 64}, GUARD_BAD_HEADERS},
+                {"… its Sec-Fetch-Site",
+                 {.sec_fetch_site_count = 1, .header_max = 64},
+                 GUARD_BAD_HEADERS},
+        };
+
+        (void)state;
+        for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+                if (guard_addressed(&rules, &cases[i].rq) != cases[i].expected)
+                        fail_msg("%s", cases[i].rule);
 }
 
 static void test_long_host(void **state)
@@ -119,6 +157,28 @@ static const struct change_case change_cases[] = {
         {"old browser: Origin alone", OWN, NULL, "https://evil.example", NULL, GUARD_CROSS_SITE},
         {"old browser: Referer alone", OWN, NULL, NULL, "https://evil.example/", GUARD_CROSS_SITE},
         {"Origin null, RFC 6454 §7.1", OWN, NULL, "null", NULL, GUARD_CROSS_SITE},
+        {"by a proxy that speaks TLS, our own page", "media.lan", "same-origin",
+         "https://media.lan", NULL, GUARD_ALLOW},
+        {"… without Sec-Fetch-Site", "media.lan", NULL, "https://media.lan", NULL, GUARD_ALLOW},
+        {"… its Referer alone", "media.lan", NULL, NULL, "https://media.lan/x", GUARD_ALLOW},
+        {"… whose port is said", "media.lan:443", NULL, "https://media.lan", NULL, GUARD_ALLOW},
+        {"… on another port", "media.lan:8443", NULL, "https://media.lan:8443", NULL, GUARD_ALLOW},
+        {"… allowed for that port", "box.lan:8080", NULL, "https://box.lan:8080", NULL,
+         GUARD_ALLOW},
+        {"a page on another port of an allowed host", "media.lan", NULL, "https://media.lan:8443",
+         NULL, GUARD_CROSS_SITE},
+        {"a page on the port of https where we are on another", "media.lan:8443", NULL,
+         "https://media.lan", NULL, GUARD_CROSS_SITE},
+        {"another allowed host by https", "media.lan", NULL, "https://tls.lan", NULL,
+         GUARD_CROSS_SITE},
+        {"https does not outweigh Sec-Fetch-Site", "media.lan", "cross-site", "https://media.lan",
+         NULL, GUARD_CROSS_SITE},
+        {"another scheme of an allowed host", "media.lan", NULL, "ftp://media.lan", NULL,
+         GUARD_CROSS_SITE},
+        {"a host that begins like an allowed one", "media.lan", NULL, "https://media.lan.evil",
+         NULL, GUARD_CROSS_SITE},
+        {"no Host in 1.0 tells nothing", NULL, NULL, NULL, NULL, GUARD_UNKNOWN},
+        {"… a page's Origin neither", NULL, NULL, "http://127.0.0.1:3000", NULL, GUARD_CROSS_SITE},
         {"own host by https is another origin", OWN, NULL, "https://127.0.0.1:3000", NULL,
          GUARD_CROSS_SITE},
         {"another port is another origin", OWN, NULL, "http://127.0.0.1:3001", NULL,
@@ -185,6 +245,8 @@ static const struct program_case program_cases[] = {
          GUARD_CROSS_SITE},
         {"it does not outweigh Sec-Fetch-Site", OWN, "cross-site", NULL, "application/json", "x",
          GUARD_CROSS_SITE},
+        {"no Host in 1.0, a program", NULL, NULL, NULL, NULL, "x", GUARD_ALLOW},
+        {"no Host in 1.0, JSON", NULL, NULL, NULL, "application/json", NULL, GUARD_ALLOW},
         {"loopback needs none", OWN, NULL, NULL, "text/plain", NULL, GUARD_ALLOW},
 };
 
@@ -195,7 +257,7 @@ static void test_program(void **state)
                 const struct program_case *c = &program_cases[i];
                 const struct guard_request rq = {
                         .host = c->host,
-                        .host_count = 1,
+                        .host_count = c->host ? 1 : 0,
                         .sec_fetch_site = c->site,
                         .sec_fetch_site_count = c->site ? 1 : 0,
                         .origin = c->origin,
@@ -209,6 +271,64 @@ static void test_program(void **state)
                 if (got != c->expected)
                         fail_msg("%s: %d", c->rule, (int)got);
         }
+}
+
+/* An address of ours that is no loopback one: the token is what counts there. */
+static void test_own_address(void **state)
+{
+        static const struct {
+                const char *rule, *host;
+                uint32_t address;
+                bool trusted;
+                enum guard_verdict addressed, change;
+        } cases[] = {
+                {"the one that was connected to", "192.168.1.5:3000", 0xc0a80105, true, GUARD_ALLOW,
+                 GUARD_ALLOW},
+                {"… without the token silence is not enough", "192.168.1.5:3000", 0xc0a80105, false,
+                 GUARD_ALLOW, GUARD_UNKNOWN},
+                {"another one", "192.168.1.6:3000", 0xc0a80105, true, GUARD_MISDIRECTED,
+                 GUARD_ALLOW},
+                {"another port", "192.168.1.5:80", 0xc0a80105, true, GUARD_MISDIRECTED,
+                 GUARD_ALLOW},
+                {"a name that resolves to it", "evil.example:3000", 0xc0a80105, true,
+                 GUARD_MISDIRECTED, GUARD_ALLOW},
+                {"on loopback it is none of ours", "192.168.1.5:3000", 0, false, GUARD_MISDIRECTED,
+                 GUARD_UNKNOWN},
+                {"0.0.0.0 is nobody's", "0.0.0.0:3000", 0, false, GUARD_MISDIRECTED, GUARD_UNKNOWN},
+        };
+
+        (void)state;
+        for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+                const struct guard_request rq = {
+                        .host = cases[i].host,
+                        .host_count = 1,
+                        .minor = 1,
+                        .port = 3000,
+                        .address = cases[i].address,
+                        .trusted = cases[i].trusted,
+                        .header_max = 64,
+                };
+
+                if (guard_addressed(&rules, &rq) != cases[i].addressed ||
+                    guard_change(&rules, &rq) != cases[i].change)
+                        fail_msg("%s", cases[i].rule);
+        }
+}
+
+/* The token does not outweigh what a browser says of the page that asks. */
+static void test_trusted_cross_site(void **state)
+{
+        const struct guard_request rq = {
+                .host = OWN,
+                .host_count = 1,
+                .origin = "https://evil.example",
+                .origin_count = 1,
+                .trusted = true,
+                .header_max = 64,
+        };
+
+        (void)state;
+        assert_int_equal(guard_change(&rules, &rq), GUARD_CROSS_SITE);
 }
 
 /* Who may embed what is here: Cross-Origin-Resource-Policy follows this. */
@@ -244,7 +364,7 @@ static void test_change(void **state)
                 const struct change_case *c = &change_cases[i];
                 const struct guard_request rq = {
                         .host = c->host,
-                        .host_count = 1,
+                        .host_count = c->host ? 1 : 0,
                         .sec_fetch_site = c->site,
                         .sec_fetch_site_count = c->site ? 1 : 0,
                         .origin = c->origin,
@@ -277,9 +397,11 @@ static void test_duplicates(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_addressed), cmocka_unit_test(test_long_host),
-                cmocka_unit_test(test_change),    cmocka_unit_test(test_program),
-                cmocka_unit_test(test_listed),    cmocka_unit_test(test_duplicates),
+                cmocka_unit_test(test_addressed),   cmocka_unit_test(test_no_host),
+                cmocka_unit_test(test_long_host),   cmocka_unit_test(test_change),
+                cmocka_unit_test(test_program),     cmocka_unit_test(test_listed),
+                cmocka_unit_test(test_own_address), cmocka_unit_test(test_trusted_cross_site),
+                cmocka_unit_test(test_duplicates),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,177 @@
+"""Reverse proxies before the sidecar, as the README shows them: nginx, Caddy and HAProxy with their
+own health checks, ranges through each, and a slow client that must not make one fetch it all."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Callable, Iterator
+
+import pytest
+
+from harness import waiting
+from harness.mount import Magnetfs
+from harness.ports import free_port
+from harness.seeder import Seeder
+from harness.torrents import KIB, MIB, Torrent, TorrentMaker
+from harness.web import Web, stream_target
+
+NAME = "media.example"
+LENGTH = 96 * MIB
+
+NGINX = """
+daemon off;
+master_process off;
+pid {folder}/nginx.pid;
+error_log stderr warn;
+events {{}}
+http {{
+    access_log off;
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    server {{
+        listen 127.0.0.1:{port};
+        server_name media.example;
+        location / {{
+            proxy_pass http://127.0.0.1:{sidecar};
+            proxy_set_header Host $host;
+        }}
+    }}
+}}
+"""
+
+CADDY = """
+{{
+    admin off
+    auto_https off
+}}
+http://media.example:{port} {{
+    bind 127.0.0.1
+    reverse_proxy 127.0.0.1:{sidecar} {{
+        header_up Host media.example
+    }}
+}}
+"""
+
+# Both kinds of plain check: OPTIONS / HTTP/1.0 is option httpchk's own, without a Host.
+HAPROXY = """
+global
+    stats socket {folder}/admin mode 600 level admin
+defaults
+    mode http
+    timeout connect 5s
+    timeout client 60s
+    timeout server 60s
+frontend web
+    bind 127.0.0.1:{port}
+    default_backend plain
+backend plain
+    option httpchk
+    server sidecar 127.0.0.1:{sidecar} check inter 100ms fall 1 rise 1
+backend healthz
+    option httpchk GET /healthz
+    server sidecar 127.0.0.1:{sidecar} check inter 100ms fall 1 rise 1
+"""
+
+COMMANDS: dict[str, tuple[str, list[str]]] = {
+    "nginx": (NGINX, ["nginx", "-e", "stderr", "-p", "{folder}", "-c", "{config}"]),
+    "caddy": (CADDY, ["caddy", "run", "--adapter", "caddyfile", "--config", "{config}"]),
+    "haproxy": (HAPROXY, ["haproxy", "-db", "-q", "-f", "{config}"]),
+}
+
+
+@pytest.fixture(scope="module")
+def film(torrents: TorrentMaker) -> Torrent:
+    return torrents.single("film.mkv", LENGTH, seed=181, piece_length=256 * KIB)
+
+
+@pytest.fixture
+def served(magnetfs: Callable[..., Magnetfs], seeder: Seeder, film: Torrent) -> Magnetfs:
+    fs = magnetfs("--allowed-host", NAME, "--read-timeout", "20")
+    fs.add_torrent(film, seeder.seed(film))
+    return fs
+
+
+@contextmanager
+def proxy(kind: str, folder: Path, sidecar: int) -> Iterator[Web]:
+    """One of them, from when it takes connections on."""
+    web = Web(free_port())
+    place = folder / kind
+    place.mkdir()
+    config = place / "config"
+    text, command = COMMANDS[kind]
+    config.write_text(text.format(folder=place, port=web.port, sidecar=sidecar))
+    words = [word.format(folder=place, config=config) for word in command]
+    home = {"HOME": str(place), "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
+    with open(place / "log", "wb") as log:
+        process = subprocess.Popen(words, stdout=log, stderr=log, env=home)
+    try:
+
+        def listens() -> bool:
+            assert process.poll() is None, (place / "log").read_text()
+            with socket.socket() as probe:
+                return probe.connect_ex(("127.0.0.1", web.port)) == 0
+
+        waiting.until(f"{kind} listens", listens, timeout=15)
+        yield web
+    finally:
+        process.terminate()
+        process.wait(15)
+
+
+@pytest.mark.parametrize("kind", COMMANDS)
+def test_ranges_and_changes_go_through(
+    served: Magnetfs, film: Torrent, folder: Path, kind: str
+) -> None:
+    assert shutil.which(kind), f"{kind} is not installed"
+    assert served.web
+    stream = stream_target(film, "film.mkv")
+    with proxy(kind, folder, served.web.port) as web:
+        named = {"Host": NAME if kind != "caddy" else f"{NAME}:{web.port}"}
+        for first, last in ((0, 0), (0, 999), (5_000_000, 6_000_000), (LENGTH - 10, LENGTH - 1)):
+            headers = {**named, "Range": f"bytes={first}-{last}"}
+            answer = web.request("GET", stream, headers)
+            assert answer.status == 206, answer.body[:200]
+            assert answer.headers["Content-Range"] == f"bytes {first}-{last}/{LENGTH}"
+            assert answer.body == film.read("film.mkv", first, last - first + 1)
+        beyond = web.request("GET", stream, {**named, "Range": f"bytes={LENGTH}-"})
+        assert (beyond.status, beyond.headers["Content-Range"]) == (416, f"bytes */{LENGTH}")
+        head = web.request("HEAD", stream, named)
+        assert (head.status, head.headers["Content-Length"]) == (200, str(LENGTH))
+        # The page's own origin, as a browser names it for a proxy that speaks TLS.
+        keep = f"/torrents/{film.info_hash}/keep"
+        assert web.request("PUT", keep, {**named, "Origin": f"https://{NAME}"}).status == 204
+        evil = {**named, "Origin": "https://evil.example"}
+        assert web.request("PUT", keep, evil).status == 403
+        web.request("PUT", keep, named).problem(403)
+
+
+def test_haproxys_plain_checks_find_it_alive(served: Magnetfs, folder: Path) -> None:
+    assert served.web
+    with proxy("haproxy", folder, served.web.port):
+
+        def states() -> dict[str, tuple[str, str]]:
+            with socket.socket(socket.AF_UNIX) as admin:
+                admin.settimeout(5)
+                admin.connect(str(folder / "haproxy" / "admin"))
+                admin.sendall(b"show stat\n")
+                lines = admin.makefile().read().splitlines()
+            names = lines[0].lstrip("# ").split(",")
+            rows = [dict(zip(names, line.split(","))) for line in lines[1:] if line]
+            return {
+                row["pxname"]: (row["status"], row["check_status"])
+                for row in rows
+                if row["svname"] == "sidecar"
+            }
+
+        def checked() -> bool:
+            return all(check[1].startswith("L7") for check in states().values())
+
+        waiting.until("both checks were made", checked, timeout=10)
+        assert states() == {"plain": ("UP", "L7OK"), "healthz": ("UP", "L7OK")}
