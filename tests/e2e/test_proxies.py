@@ -3,9 +3,11 @@ own health checks, ranges through each, and a slow client that must not make one
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import socket
 import subprocess
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Callable, Iterator
@@ -175,3 +177,33 @@ def test_haproxys_plain_checks_find_it_alive(served: Magnetfs, folder: Path) -> 
 
         waiting.until("both checks were made", checked, timeout=10)
         assert states() == {"plain": ("UP", "L7OK"), "healthz": ("UP", "L7OK")}
+
+
+SLOW = 700_000  # bytes a second
+SLOW_S = 6.0
+AHEAD = 48 * MIB  # pieces that are fetched ahead of a reader, and what sockets hold
+
+
+def test_nginx_does_not_fetch_the_film_for_a_slow_client(
+    served: Magnetfs, film: Torrent, folder: Path
+) -> None:
+    """With proxy_buffering on, which it is by default, nginx would: the sidecar tells it not to."""
+    assert served.web
+    with proxy("nginx", folder, served.web.port) as web:
+        connection = web.connection()
+        connection.request("GET", stream_target(film, "film.mkv"), headers={"Host": NAME})
+        response = connection.getresponse()
+        begin = time.monotonic()
+        got = hashlib.sha256()
+        taken = 0
+        while (elapsed := time.monotonic() - begin) < SLOW_S:
+            if taken > elapsed * SLOW:
+                time.sleep(taken / SLOW - elapsed)
+                continue
+            data = response.read(64 * KIB)
+            got.update(data)
+            taken += len(data)
+        have = served.status()["torrents"][0]["haveBytes"]
+        connection.close()
+    assert got.hexdigest() == hashlib.sha256(film.read("film.mkv", 0, taken)).hexdigest()
+    assert have < AHEAD, f"{have} bytes fetched for {taken}"
