@@ -350,7 +350,8 @@ int mountpoint_recall(const struct mountpoint *m, const char *hash)
                 line = NULL;
                 return -ENOMEM;
         }
-        return buffer_write(fd, line, (size_t)n);
+        r = buffer_write(fd, line, (size_t)n);
+        return r == -EINVAL ? -ENOENT : r; /* no torrent can have this hash */
 }
 
 /* A path in the torrent may be longer than one system call takes: then it goes there by stages. */

@@ -145,31 +145,65 @@ static bool begins(const char *text, const char *with)
         return strncasecmp(text, with, strlen(with)) == 0;
 }
 
+/* Where the value of the first field of this name begins, as it was sent; NULL: there is none. */
+static const char *raw_value(const char *form, const char *name)
+{
+        size_t len = strlen(name);
+
+        for (const char *p = form; p; p = strchr(p, '&')) {
+                p += *p == '&';
+                if (strncmp(p, name, len) == 0 && p[len] == '=')
+                        return p + len + 1;
+        }
+        return NULL;
+}
+
+/* Takes the magnet of a form. One that nobody has encoded (`curl -d magnet=magnet:?xt=…&tr=…`) is
+ * all that follows: its own '&' do not end it, and a last keep=1 in it is the form's, as GET /add
+ * has it. */
+static int take_field(struct submission *s, const char *form, const char *name, const char *raw,
+                      const char **ret_why)
+{
+        static const char scheme[] = "magnet:";
+        _cleanup_free_ char *link = NULL;
+        bool keep = false;
+        int r;
+
+        if (begins(raw, scheme) && raw[strlen(scheme)] == '?')
+                r = uri_add_target(scheme, raw + strlen(scheme) + 1, &link, &keep);
+        else
+                r = form_urlencoded(form, name, &link);
+        if (r == -EINVAL)
+                return refuse(ret_why, r, "The form is not properly percent-encoded");
+        if (r < 0)
+                return r;
+        if (keep)
+                s->says_keep = s->keep = true;
+        return take_line(s, link, strlen(link), ret_why);
+}
+
 static int read_urlencoded(struct submission *s, const char *body, size_t len, const char **ret_why)
 {
-        _cleanup_free_ char *link = NULL, *keep = NULL;
+        _cleanup_free_ char *keep = NULL;
+        const char *magnet = raw_value(body, "magnet"), *torrent = raw_value(body, "torrent");
         int r;
 
         if (memchr(body, '\0', len))
                 return refuse(ret_why, -EINVAL, no_line);
         /* `curl -d magnet:?xt=…&tr=…` is no form, though it looks like one. */
-        if (!begins(body, "magnet=") && !begins(body, "keep="))
+        if (begins(body, "magnet:") || (!magnet && !torrent && !raw_value(body, "keep")))
                 return take_line(s, body, len, ret_why);
-        r = form_urlencoded(body, "magnet", &link);
-        if (r == 0)
-                r = form_urlencoded(body, "keep", &keep);
+        if (!magnet && !torrent)
+                return refuse(ret_why, -EINVAL, "The form has no magnet");
+        r = form_urlencoded(body, "keep", &keep);
         if (r == -EINVAL)
                 return refuse(ret_why, r, "The form is not properly percent-encoded");
+        if (r == 0 && keep)
+                r = read_keep(s, keep, strlen(keep), ret_why);
         if (r < 0)
                 return r;
-        if (!link)
-                return refuse(ret_why, -EINVAL, "The form has no magnet");
-        if (keep) {
-                r = read_keep(s, keep, strlen(keep), ret_why);
-                if (r < 0)
-                        return r;
-        }
-        return take_line(s, link, strlen(link), ret_why);
+        return magnet ? take_field(s, body, "magnet", magnet, ret_why)
+                      : take_field(s, body, "torrent", torrent, ret_why);
 }
 
 /* One field of a form: what is handed in, or a word about it. */
@@ -179,7 +213,8 @@ static int read_part(struct submission *s, const struct form_part *part, const c
 
         if (strcmp(part->name, "keep") == 0 && !part->is_file)
                 return read_keep(s, part->data, part->len, ret_why);
-        if (!part->is_file && !is_torrent && strcmp(part->name, "magnet") != 0)
+        if (!part->is_file && !is_torrent && strcmp(part->name, "magnet") != 0 &&
+            strcmp(part->name, "torrent") != 0)
                 return 0; /* a submit button's, say */
         if (part->len == 0)
                 return 0; /* a field that was left empty */

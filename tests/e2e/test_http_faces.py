@@ -83,6 +83,7 @@ def test_a_playlist_s_urls_are_where_the_client_came(
 def test_a_playlist_of_what_is_not_here(fs: Magnetfs) -> None:
     assert fs.web
     fs.web.get(f"/playlist/{'1' * 40}.m3u8").problem(404)
+    fs.web.get(f"/playlist/{'0' * 40}.m3u8").problem(404)
     fs.web.get("/playlist/nonsense.m3u8").problem(404)
     fs.web.get(f"/playlist/{'1' * 40}.pls").problem(404)
     fs.web.get(f"/playlist/{'1' * 40}").problem(404)
