@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "common/cleanup.h"
+#include "access.h"
 #include "api.h"
 #include "files.h"
 #include "common/media.h"
@@ -76,11 +77,13 @@ static int write_list(struct request *rq, const struct file_list *list, FILE *f)
 {
         _cleanup_free_ const struct file_entry **chosen = NULL;
         _cleanup_free_ char *base = base_of(rq);
+        char suffix[ACCESS_SUFFIX_MAX];
         size_t count;
         int r = base ? choose(list, uri_query_is(rq->query, "all", "1"), &chosen, &count) : -ENOMEM;
 
         if (r < 0)
                 return r;
+        access_link_suffix(rq, false, suffix);
         fputs("#EXTM3U\n", f);
         write_title(f, "#PLAYLIST:", list->name);
         for (size_t i = 0; i < count; i++) {
@@ -89,7 +92,7 @@ static int write_list(struct request *rq, const struct file_list *list, FILE *f)
                 if (!path)
                         return -ENOMEM;
                 write_title(f, "#EXTINF:-1,", chosen[i]->name);
-                fprintf(f, "%s/stream/%s/%s\n", base, list->hash, path);
+                fprintf(f, "%s/stream/%s/%s%s\n", base, list->hash, path, suffix);
         }
         return 0;
 }

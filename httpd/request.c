@@ -145,8 +145,8 @@ static char *make_head(struct request *rq, int status, const char *headers, cons
                      "%s"
                      "\r\n",
                      status, mg_get_response_code_text(NULL, status), date,
-                     rq->persists ? "keep-alive" : "close", access,
-                     headers ? headers : "", content);
+                     rq->persists ? "keep-alive" : "close", access, headers ? headers : "",
+                     content);
         if (n < 0)
                 return NULL;
         *ret_len = (size_t)n;

@@ -8,6 +8,7 @@
 
 #include "common/cleanup.h"
 #include "common/media.h"
+#include "access.h"
 #include "api.h"
 #include "files.h"
 #include "json.h"
@@ -74,12 +75,13 @@ int torrents_wait(struct request *rq, const char *hash)
         return r < 0 ? no_files(rq, hash, r) : 0;
 }
 
-static cJSON *describe_file(const struct file_list *list, const struct file_entry *file)
+static cJSON *describe_file(const struct file_list *list, const struct file_entry *file,
+                            const char *suffix)
 {
         _cleanup_free_ char *path = uri_encode_path(file->path), *stream = NULL;
         cJSON *json = cJSON_CreateObject();
 
-        if (!path || asprintf(&stream, "/stream/%s/%s", list->hash, path) < 0)
+        if (!path || asprintf(&stream, "/stream/%s/%s%s", list->hash, path, suffix) < 0)
                 stream = NULL;
         cJSON_AddStringToObject(json, "name", file->name);
         cJSON_AddItemToObject(json, "length", api_number(file->length));
@@ -93,18 +95,20 @@ static cJSON *describe_file(const struct file_list *list, const struct file_entr
 static int answer_files(struct request *rq, const char *hash)
 {
         struct file_list list = {0};
+        char suffix[ACCESS_SUFFIX_MAX];
         cJSON *json, *files;
         int status;
 
         status = torrents_read_files(rq, hash, &list);
         if (status != 0)
                 return status;
+        access_link_suffix(rq, false, suffix);
         json = cJSON_CreateObject();
         cJSON_AddStringToObject(json, "infoHash", list.hash);
         cJSON_AddStringToObject(json, "name", list.name);
         files = cJSON_AddArrayToObject(json, "files");
         for (size_t i = 0; i < list.count; i++)
-                cJSON_AddItemToArray(files, describe_file(&list, &list.entries[i]));
+                cJSON_AddItemToArray(files, describe_file(&list, &list.entries[i], suffix));
         files_free(&list);
         return api_json(rq, 200, json);
 }

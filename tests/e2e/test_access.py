@@ -341,6 +341,23 @@ def test_the_token_is_in_no_command_line_no_environment_and_no_log(
     assert seen >= 6, "magnetfs, its helpers and the sidecar"
 
 
+def test_links_lead_on_for_who_came_with_the_token_in_the_query(
+    magnetfs: Begin, film: Torrent, token_file: Path
+) -> None:
+    fs = magnetfs("--token-file", str(token_file))
+    assert fs.web
+    fs.add(film.metainfo)
+    for target in (f"/add/{film.info_hash}", f"/playlist/{film.info_hash}.m3u8"):
+        plain = fs.web.request("GET", target, with_token(TOKEN)).body.decode()
+        links = re.findall(r"/stream/[^\s\"]+", plain)
+        assert links and TOKEN not in plain, plain
+        text = fs.web.get(f"{target}?token={TOKEN}").body.decode()
+        assert re.findall(r"/stream/[^\s\"]+", text) == [f"{link}?token={TOKEN}" for link in links]
+        for link in links:
+            assert fs.web.request("HEAD", link).status == 401
+            assert fs.web.request("HEAD", f"{link}?token={TOKEN}").status == 200
+
+
 def test_token_auto_prints_one_that_works_and_a_new_one_each_time(magnetfs: Begin) -> None:
     tokens = set()
     for name in ("first", "second"):
