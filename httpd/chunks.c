@@ -10,6 +10,7 @@ enum { DIGITS_MAX = 15 };
 
 enum {
         IN_SIZE = 0,
+        BEHIND_SIZE, /* in blanks, which only an extension or the end of the line may follow */
         IN_EXTENSION,
         AT_SIZE_LF,
         IN_DATA,
@@ -48,7 +49,9 @@ static int read_size(struct chunks *c, char in)
                 return -EBADMSG;
         if (in == '\r')
                 return AT_SIZE_LF;
-        return in == ';' || in == ' ' || in == '\t' ? IN_EXTENSION : -EBADMSG;
+        if (in == ' ' || in == '\t')
+                return BEHIND_SIZE;
+        return in == ';' ? IN_EXTENSION : -EBADMSG;
 }
 
 /* Within a line that is passed over, up to its CR. */
@@ -65,6 +68,12 @@ static int read_byte(struct chunks *c, char in)
         switch (c->state) {
         case IN_SIZE:
                 return read_size(c, in);
+        case BEHIND_SIZE:
+                if (++c->extra_bytes > EXTRA_MAX)
+                        return -EBADMSG;
+                if (in == ' ' || in == '\t')
+                        return BEHIND_SIZE;
+                return in == ';' ? IN_EXTENSION : in == '\r' ? AT_SIZE_LF : -EBADMSG;
         case IN_EXTENSION:
                 return read_text(c, in, IN_EXTENSION, AT_SIZE_LF);
         case AT_SIZE_LF:

@@ -10,6 +10,7 @@
 
 #include "common/cleanup.h"
 #include "common/media.h"
+#include "access.h"
 #include "api.h"
 #include "dav_find.h"
 #include "dav_text.h"
@@ -105,7 +106,8 @@ struct making {
         struct piecemeal sent;
         const struct dav_find *find; /* NULL: a page */
         const struct place *place;
-        char *href; /* of the place; the caller frees it */
+        char *href;                     /* of the place; the caller frees it */
+        char suffix[ACCESS_SUFFIX_MAX]; /* of a page's links */
         struct dav_text text;
 };
 
@@ -143,7 +145,7 @@ static int describe(struct making *m, const char *name, const struct stat *st)
         if (m->find)
                 dav_text_add_response(&m->text, m->find, &r);
         else
-                dav_text_add_line(&m->text, &r);
+                dav_text_add_line(&m->text, &r, m->suffix);
         return m->text.failed ? -ENOMEM : piecemeal_give(&m->sent, m->text.data, &m->text.len);
 }
 
@@ -310,6 +312,7 @@ static int show_page(struct request *rq, const struct place *p)
         };
         int r = m.href ? 0 : -ENOMEM;
 
+        access_link_suffix(rq, false, m.suffix);
         dav_text_begin_page(&m.text, is_root(p) ? ROOT_NAME : p->decoded);
         if (r == 0)
                 r = describe_all(&m);

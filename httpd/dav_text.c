@@ -208,10 +208,11 @@ void dav_text_begin_page(struct dav_text *t, const char *title)
         dav_text_add(t, "</h1>\n<table>\n");
 }
 
-void dav_text_add_line(struct dav_text *t, const struct dav_resource *r)
+void dav_text_add_line(struct dav_text *t, const struct dav_resource *r, const char *suffix)
 {
         dav_text_add(t, "<tr><td><a href=\"");
         dav_text_add_escaped(t, r->href);
+        dav_text_add_escaped(t, suffix);
         dav_text_add(t, "\">");
         dav_text_add_escaped(t, r->name);
         dav_text_add(t, r->collection ? "/</a><td>" : "</a><td>");

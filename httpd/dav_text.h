@@ -45,8 +45,9 @@ void dav_text_add_response(struct dav_text *t, const struct dav_find *f,
 #define DAV_PAGE_TYPE "text/html; charset=utf-8"
 #define DAV_PAGE_END  "</table>\n</html>\n"
 
-/* Adds the beginning of the page of a directory, and one line of it. */
+/* Adds the beginning of the page of a directory, and one line of it, whose link ends with suffix.
+ */
 void dav_text_begin_page(struct dav_text *t, const char *title);
-void dav_text_add_line(struct dav_text *t, const struct dav_resource *r);
+void dav_text_add_line(struct dav_text *t, const struct dav_resource *r, const char *suffix);
 
 #endif

@@ -95,13 +95,15 @@ int request_body(struct request *rq, size_t max, char **ret, size_t *ret_len)
                 return -ENODATA;
         if (head->content_length > max)
                 return -EFBIG;
-        if (head->expects && !rq->body_read) {
+        r = 0;
+        if (head->expects && !rq->body_read)
                 r = client_send(&rq->client, request_go_on, strlen(request_go_on));
-                if (r < 0)
-                        return r;
-        }
-        r = body_read(&rq->client, head, max, ret, ret_len);
+        if (r == 0)
+                r = body_read(&rq->client, head, max, ret, ret_len);
         rq->body_read = r == 0;
+        /* Some of it may have been read: where the next request begins is not known any more. */
+        if (r < 0)
+                rq->persists = false;
         return r;
 }
 

@@ -35,7 +35,7 @@ struct request {
         const char *method; /* case-sensitive, RFC 9110 §9.1 */
         unsigned minor;     /* of HTTP/1.minor */
         uint16_t port;      /* of ours, at which it came in */
-        struct request_field fields[HEAD_FIELDS_MAX];
+        struct request_field fields[HEAD_FIELDS_MAX + 1]; /* one may be made of the target */
         unsigned field_count;
         const char *path;  /* raw, begins with '/'; or "*" */
         const char *query; /* raw, without '?'; NULL: none */

@@ -36,6 +36,7 @@ enum route_flags {
         ROUTE_LISTENS = 1 << 5, /* goes on for as long as the client listens */
         ROUTE_EMPTY = 1 << 6,   /* its last * may be nothing */
         ROUTE_OPEN = 1 << 7,    /* needs no token */
+        ROUTE_FILES = 1 << 8,   /* sends nothing but files: what --cors '*' opens to any page */
 };
 
 struct route {
@@ -65,10 +66,10 @@ static const struct route routes[] = {
          "Keep a torrent"},
         {"DELETE", "/torrents/{hash}/keep", ROUTE_CHANGES | ROUTE_MOUNT, torrents_unkeep,
          "Let a torrent go when it is idle"},
-        {"GET", "/stream/{hash}", ROUTE_MOUNT | ROUTE_HEAD | ROUTE_STREAMS, stream_largest,
-         "The largest media file"},
-        {"GET", "/stream/{hash}/*", ROUTE_MOUNT | ROUTE_HEAD | ROUTE_STREAMS, stream_file,
-         "A file by its path, or by its bare name if that is unique"},
+        {"GET", "/stream/{hash}", ROUTE_MOUNT | ROUTE_HEAD | ROUTE_STREAMS | ROUTE_FILES,
+         stream_largest, "The largest media file"},
+        {"GET", "/stream/{hash}/*", ROUTE_MOUNT | ROUTE_HEAD | ROUTE_STREAMS | ROUTE_FILES,
+         stream_file, "A file by its path, or by its bare name if that is unique"},
         {"OPTIONS", "/dav", 0, dav_options, "Which WebDAV there is"},
         {"PROPFIND", "/dav", ROUTE_MOUNT | ROUTE_WAITS, dav_propfind, "The torrents"},
         {"GET", "/dav", ROUTE_MOUNT | ROUTE_HEAD | ROUTE_STREAMS, dav_get, "A page of them"},
@@ -290,7 +291,7 @@ static int run(struct request *rq, const struct route *route, enum match_result 
 {
         struct slots *slots;
 
-        rq->is_file = route->flags & ROUTE_STREAMS;
+        rq->is_file = route->flags & ROUTE_FILES;
         if (!(route->flags & ROUTE_OPEN) && !access_is_granted(rq))
                 return access_refuse(rq);
         if (route->flags & ROUTE_CHANGES) {
@@ -347,7 +348,7 @@ int routes_dispatch(struct request *rq)
                         rq->route = (int)i + 1;
                         return run(rq, &routes[i], result, &match);
                 }
-                is_file = is_file || routes[i].flags & ROUTE_STREAMS;
+                is_file = is_file || routes[i].flags & ROUTE_FILES;
                 allow(allowed, sizeof allowed, routes[i].method);
                 if (routes[i].flags & ROUTE_HEAD)
                         allow(allowed, sizeof allowed, "HEAD");

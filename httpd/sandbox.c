@@ -11,6 +11,7 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
@@ -58,6 +59,7 @@ static bool has_capabilities(void)
  * is closed to others, or has -o uid= and umask=. Asked by a child, as it may hang there. */
 static bool is_closed(const char *mountpoint)
 {
+        static const struct timespec step = {.tv_nsec = 1000000};
         struct pollfd p = {.events = POLLIN};
         char answer = 0;
         int fds[2];
@@ -79,7 +81,9 @@ static bool is_closed(const char *mountpoint)
                 if (poll(&p, 1, LOOK_MS) <= 0 || read(fds[0], &answer, 1) != 1)
                         answer = 0;
                 kill(pid, SIGKILL);
-                waitpid(pid, NULL, 0);
+                /* Not to the end: a child whose call hangs in the mount dies when that answers. */
+                for (unsigned ms = 0; waitpid(pid, NULL, WNOHANG) == 0 && ms < LOOK_MS; ms++)
+                        nanosleep(&step, NULL);
         }
         close(fds[0]);
         return answer;

@@ -97,6 +97,8 @@ static const char *keep_value(char **at, const char *s)
 static void take_fields(struct request *rq, char **at, const struct mg_request_info *info,
                         const char *authority)
 {
+        bool has_host = false;
+
         for (int i = 0; i < info->num_headers && i < HEAD_FIELDS_MAX; i++) {
                 const struct mg_header *h = &info->http_headers[i];
                 bool is_host = authority && strcasecmp(h->name, "Host") == 0;
@@ -105,7 +107,12 @@ static void take_fields(struct request *rq, char **at, const struct mg_request_i
                         .name = keep(at, h->name),
                         .value = is_host ? authority : keep_value(at, h->value),
                 };
+                has_host = has_host || is_host;
         }
+        /* RFC 9112 §3.2.2; HTTP/1.0 may come without Host, and then has room for one. */
+        if (authority && !has_host)
+                rq->fields[rq->field_count++] =
+                        (struct request_field){.name = "Host", .value = authority};
 }
 
 /* A request as civetweb has read it; nothing of it is civetweb's. NULL: there is no memory. */

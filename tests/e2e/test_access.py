@@ -124,8 +124,9 @@ def test_cors_for_all_opens_files_and_nothing_else(
     part = fs.web.request("GET", stream, {**page, "Range": "bytes=0-9"})
     assert (part.status, part.headers[GRANT]) == (206, "*")
     assert part.headers["Cross-Origin-Resource-Policy"] == "cross-origin"
-    for target in ("/torrents", f"/torrents/{film.info_hash}", "/", "/healthz"):
-        answer = fs.web.request("GET", target, page)
+    lists = ("/dav/", "/dav/film/", f"/playlist/{film.info_hash}.m3u8", "/metrics", "/events")
+    for target in ("/torrents", f"/torrents/{film.info_hash}", "/", "/healthz", *lists):
+        answer = fs.web.request("HEAD", target, page)
         assert (answer.status, answer.headers[GRANT]) == (200, None), target
         assert answer.headers["Cross-Origin-Resource-Policy"] == "same-origin"
     fs.web.request("DELETE", f"/torrents/{film.info_hash}", page).problem(403)
@@ -134,6 +135,7 @@ def test_cors_for_all_opens_files_and_nothing_else(
     assert (asks.status, asks.headers[GRANT]) == (204, "*")
     assert "X-Requested-With" not in asks.headers["Access-Control-Allow-Headers"]
     fs.web.request("OPTIONS", "/torrents", {**page, PREFLIGHT: "POST"}).problem(403)
+    fs.web.request("OPTIONS", "/dav/", {**page, PREFLIGHT: "PROPFIND"}).problem(403)
     assert fs.known(film.info_hash)
 
 
@@ -356,6 +358,21 @@ def test_links_lead_on_for_who_came_with_the_token_in_the_query(
         for link in links:
             assert fs.web.request("HEAD", link).status == 401
             assert fs.web.request("HEAD", f"{link}?token={TOKEN}").status == 200
+
+
+def test_the_links_of_a_page_lead_on_with_the_token(
+    magnetfs: Begin, film: Torrent, token_file: Path
+) -> None:
+    fs = magnetfs("--token-file", str(token_file))
+    assert fs.web
+    fs.add(film.metainfo)
+    target = f"/dav/?token={TOKEN}"
+    for _ in range(2):
+        answer = fs.web.get(target)
+        assert answer.status == 200, (target, answer.body)
+        (target,) = set(re.findall(r'href="([^"]*film[^"]*)"', answer.body.decode()))
+        assert target.endswith(f"?token={TOKEN}"), target
+    assert fs.web.request("HEAD", target).status == 200
 
 
 def test_token_auto_prints_one_that_works_and_a_new_one_each_time(magnetfs: Begin) -> None:

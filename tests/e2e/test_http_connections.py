@@ -345,6 +345,10 @@ def test_options_of_the_server_as_a_whole(wire: Wire) -> None:
             assert answer.status == 204
             assert {"GET", "HEAD", "POST", "OPTIONS"} <= set(answer.headers["Allow"].split(", "))
         wire.ask("OPTIONS", "*", host="evil.example").problem(421)
+    for host in ("", None):  # also of HTTP/1.0, which needs no Host
+        with Wire(wire.port) as old:
+            old.ask("GET", "http://evil.example/", version="1.0", host=host).problem(421)
+    with Wire(wire.port) as wire:
         wire.ask("GET", "/*").problem(404)
         wire.ask("GET", "*").problem(400)
 

@@ -26,6 +26,8 @@ static const struct chunk_case cases[] = {
          "01234567890123456789", ""},
         {"§7.1: leading zeros", "005\r\nhello\r\n000\r\n\r\n", "hello", ""},
         {"§7.1.1: an extension", "5;a=b;c\r\nhello\r\n0;d=\"e\"\r\n\r\n", "hello", ""},
+        {"§7.1.1: white space and something else", "5 6\r\nhello\r\n0\r\n\r\n", NULL, ""},
+        {"§7.1.1: white space alone", "5 \t\r\nhello\r\n0\r\n\r\n", "hello", ""},
         {"§7.1.1: white space before it", "5 ;a\r\nhello\r\n0\r\n\r\n", "hello", ""},
         {"§7.1.2: trailers", "5\r\nhello\r\n0\r\nA: b\r\nC: d\r\n\r\nX", "hello", "X"},
         {"§7.1: no size", "\r\nhello\r\n0\r\n\r\n", NULL, ""},
