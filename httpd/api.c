@@ -24,7 +24,9 @@ cJSON *api_number(unsigned long long n)
 static int answer(struct request *rq, int status, const char *headers, const char *type,
                   cJSON *json)
 {
-        static const char no_memory[] = "{\"status\":500,\"error\":\"Out of memory\"}";
+        static const char no_memory[] =
+                "{\"type\":\"about:blank\",\"title\":\"Internal Server Error\",\"status\":500,"
+                "\"detail\":\"Out of memory\",\"error\":\"Out of memory\"}";
         _cleanup_free_ char *all = NULL;
         char *text = json ? cJSON_PrintUnformatted(json) : NULL;
 
@@ -34,7 +36,7 @@ static int answer(struct request *rq, int status, const char *headers, const cha
         if (text && all)
                 status = request_answer(rq, status, all, type, text, strlen(text));
         else
-                status = request_answer(rq, 500, NULL, "application/problem+json", no_memory,
+                status = request_answer(rq, 500, NO_STORE, "application/problem+json", no_memory,
                                         strlen(no_memory));
         cJSON_free(text);
         return status;

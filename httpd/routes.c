@@ -15,6 +15,7 @@
 #include "events.h"
 #include "json.h"
 #include "monitor.h"
+#include "openapi.h"
 #include "playlist.h"
 #include "stream.h"
 #include "torrents.h"
@@ -50,6 +51,7 @@ struct route {
 
 static int show_index(struct request *rq, const struct route_match *match);
 static int show_health(struct request *rq, const struct route_match *match);
+static int show_openapi(struct request *rq, const struct route_match *match);
 
 static const struct route routes[] = {
         {"GET", "/", ROUTE_HEAD, show_index, "This list"},
@@ -87,6 +89,7 @@ static const struct route routes[] = {
         {"GET", "/metrics", ROUTE_MOUNT | ROUTE_HEAD, monitor_show,
          "Counters and gauges for Prometheus"},
         {"GET", "/healthz", ROUTE_HEAD | ROUTE_OPEN, show_health, "Whether the mount answers"},
+        {"GET", "/openapi.json", ROUTE_HEAD, show_openapi, "The API in OpenAPI's terms"},
 };
 
 #define ROUTE_COUNT (sizeof routes / sizeof routes[0])
@@ -108,6 +111,23 @@ static int show_index(struct request *rq, const struct route_match *match)
                 cJSON_AddItemToArray(list, item);
         }
         return api_json(rq, 200, json);
+}
+
+static int show_openapi(struct request *rq, const struct route_match *match)
+{
+        struct openapi_route told[ROUTE_COUNT];
+
+        (void)match;
+        for (size_t i = 0; i < ROUTE_COUNT; i++)
+                told[i] = (struct openapi_route){
+                        .method = routes[i].method,
+                        .pattern = routes[i].pattern,
+                        .summary = routes[i].summary,
+                        .head = routes[i].flags & ROUTE_HEAD,
+                        .changes = routes[i].flags & ROUTE_CHANGES,
+                        .mount = routes[i].flags & ROUTE_MOUNT,
+                };
+        return api_json(rq, 200, openapi_make(told, ROUTE_COUNT, false));
 }
 
 /* What of the mount's session is told; takes it over. */

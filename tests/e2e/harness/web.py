@@ -12,6 +12,34 @@ from urllib.parse import quote
 from harness.torrents import Torrent
 
 
+# What "about:blank" promises for the title (RFC 9457 §4.2.1): the phrases of RFC 9110 §15, of RFC
+# 6585 §5 and of RFC 4918 §11.5.
+PHRASES = {
+    400: "Bad Request",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    408: "Request Timeout",
+    409: "Conflict",
+    411: "Length Required",
+    412: "Precondition Failed",
+    413: "Content Too Large",
+    415: "Unsupported Media Type",
+    416: "Range Not Satisfiable",
+    417: "Expectation Failed",
+    421: "Misdirected Request",
+    431: "Request Header Fields Too Large",
+    500: "Internal Server Error",
+    501: "Not Implemented",
+    502: "Bad Gateway",
+    503: "Service Unavailable",
+    504: "Gateway Timeout",
+    505: "HTTP Version Not Supported",
+    507: "Insufficient Storage",
+}
+
+
 @dataclass
 class Answer:
     status: int
@@ -25,10 +53,13 @@ class Answer:
     def problem(self, status: int) -> dict[str, Any]:
         """Checks that this is an error of that status in the one form errors have (RFC 9457)."""
         assert self.status == status, (self.status, self.body)
-        assert self.headers["Content-Type"].startswith("application/problem+json"), self.headers
+        assert self.headers["Content-Type"] == "application/problem+json", self.headers
+        assert self.headers["Cache-Control"] == "no-store", self.headers
         problem = self.json
         assert problem["status"] == status
-        assert problem["title"] and problem["error"]
+        assert problem["type"] == "about:blank"
+        assert problem["title"] == PHRASES[status]
+        assert problem["detail"] and problem["error"] == problem["detail"]
         return problem
 
 
