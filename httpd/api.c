@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "api.h"
 
-#include <civetweb.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -54,7 +53,7 @@ static int problem(struct request *rq, int status, const char *headers, const ch
 
         log_debug("%s %s: %d: %s", rq->method, rq->path, status, detail);
         cJSON_AddStringToObject(json, "type", "about:blank");
-        cJSON_AddStringToObject(json, "title", mg_get_response_code_text(NULL, status));
+        cJSON_AddStringToObject(json, "title", request_phrase(status));
         cJSON_AddNumberToObject(json, "status", status);
         cJSON_AddStringToObject(json, "detail", detail);
         cJSON_AddStringToObject(json, "error", detail);

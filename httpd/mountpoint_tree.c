@@ -17,6 +17,7 @@
 #include "common/control_names.h"
 #include "common/limits.h"
 #include "common/nfc.h"
+#include "common/utf8.h"
 #include "uri.h"
 
 #define HASH_XATTR    "user.magnetfs.infohash"
@@ -245,13 +246,6 @@ static int hash_of_alike(const struct mountpoint *m, const char *name,
         return r;
 }
 
-static bool is_ascii(const char *text)
-{
-        while (*text > 0)
-                text++;
-        return *text == '\0';
-}
-
 int mountpoint_torrent_by_name(const struct mountpoint *m, const char *name,
                                char ret[static INFO_HASH_MAX])
 {
@@ -262,5 +256,5 @@ int mountpoint_torrent_by_name(const struct mountpoint *m, const char *name,
                 return -ENOENT;
         r = hash_of(m, name, ret);
         /* Next to nothing is equivalent to a name in ASCII, and looking costs all names. */
-        return r == -ENOENT && !is_ascii(name) ? hash_of_alike(m, name, ret) : r;
+        return r == -ENOENT && !utf8_is_ascii(name) ? hash_of_alike(m, name, ret) : r;
 }

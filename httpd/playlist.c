@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "playlist.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <netinet/in.h>
 #include <string.h>
 
 #include "common/cleanup.h"
@@ -54,12 +56,17 @@ static char *base_of(const struct request *rq)
         const char *proto = request_header(rq, "X-Forwarded-Proto", NULL);
         const char *scheme = proto && strcmp(proto, "https") == 0 ? "https" : "http";
         char *base;
+        struct in_addr address = {htonl(access_address(rq))};
+        char text[INET_ADDRSTRLEN];
         int n;
 
+        if (address.s_addr == 0)
+                address.s_addr = htonl(INADDR_LOOPBACK);
+        inet_ntop(AF_INET, &address, text, sizeof text);
         if (host && host[0])
                 n = asprintf(&base, "%s://%s", scheme, host);
         else
-                n = asprintf(&base, "%s://127.0.0.1:%u", scheme, rq->port);
+                n = asprintf(&base, "%s://%s:%u", scheme, text, rq->port);
         return n < 0 ? NULL : base;
 }
 

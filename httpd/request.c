@@ -17,6 +17,13 @@
 
 /* Answers that wait for clients to take them. */
 #define RESTS_MAX (64u << 20)
+/* What a client's socket takes at once. */
+#define SMALL_BYTES (64u << 10)
+
+static const char no_room[] =
+        "{\"type\":\"about:blank\",\"title\":\"Service Unavailable\",\"status\":503,"
+        "\"detail\":\"Too much is on its way to slow clients\","
+        "\"error\":\"Too much is on its way to slow clients\"}";
 
 const char request_go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
 
@@ -114,6 +121,25 @@ static void leave_body(struct request *rq)
                 rq->persists = rq->body_read = body_skip(&rq->client, &rq->head_facts);
 }
 
+/* Some of civetweb's are those of RFC 2616. */
+const char *request_phrase(int status)
+{
+        switch (status) {
+        case 408:
+                return "Request Timeout";
+        case 413:
+                return "Content Too Large";
+        case 416:
+                return "Range Not Satisfiable";
+        case 504:
+                return "Gateway Timeout";
+        case 505:
+                return "HTTP Version Not Supported";
+        default:
+                return mg_get_response_code_text(NULL, status);
+        }
+}
+
 static char *make_head(struct request *rq, int status, const char *headers, const char *type,
                        uint64_t length, size_t *ret_len)
 {
@@ -146,9 +172,8 @@ static char *make_head(struct request *rq, int status, const char *headers, cons
                      "%s"
                      "%s"
                      "\r\n",
-                     status, mg_get_response_code_text(NULL, status), date,
-                     rq->persists ? "keep-alive" : "close", access, headers ? headers : "",
-                     content);
+                     status, request_phrase(status), date, rq->persists ? "keep-alive" : "close",
+                     access, headers ? headers : "", content);
         if (n < 0)
                 return NULL;
         *ret_len = (size_t)n;
@@ -176,6 +201,15 @@ int request_answer_head(struct request *rq, int status, const char *headers, con
         return client_send(&rq->client, head, len);
 }
 
+/* Whether the door may have the rest of an answer. A single one may be longer than that, else it
+ * could never be sent. */
+static bool has_room(const struct request *rq, size_t len)
+{
+        size_t rests = door_rests(rq->server->door);
+
+        return rests == 0 || (rests < RESTS_MAX && len <= RESTS_MAX - rests);
+}
+
 /* Sends an answer that is there as a whole; takes it over. */
 static void send_whole(struct request *rq, char *answer, size_t len)
 {
@@ -184,7 +218,7 @@ static void send_whole(struct request *rq, char *answer, size_t len)
         if (rq->aside) {
                 client_send(&rq->client, answer, len);
         } else if (client_send_some(&rq->client, answer, len, &sent) == 0 && sent < len &&
-                   !rq->rest && door_rests(rq->server->door) + len - sent <= RESTS_MAX) {
+                   !rq->rest && has_room(rq, len - sent)) {
                 rq->rest = answer;
                 rq->rest_at = sent;
                 rq->rest_bytes = len - sent;
@@ -199,6 +233,10 @@ int request_answer(struct request *rq, int status, const char *headers, const ch
         size_t head_len;
         char *answer, *larger;
 
+        /* Before the head says that all of it follows. */
+        if (!rq->aside && !rq->head && type && len > SMALL_BYTES && !has_room(rq, len))
+                return request_answer(rq, 503, "Retry-After: 2\r\n", "application/problem+json",
+                                      no_room, strlen(no_room));
         answer = make_head(rq, status, headers, type, len, &head_len);
         if (!answer)
                 return status;

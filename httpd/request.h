@@ -79,6 +79,9 @@ bool request_is_type(const struct request *rq, const char *type);
  * malformed; -ETIMEDOUT: it came too slowly; -ENOMEM. Blocks while the client sends. */
 int request_body(struct request *rq, size_t max, char **ret, size_t *ret_len);
 
+/* What a status is called (RFC 9110 §15). Static. */
+const char *request_phrase(int status);
+
 /* Sends a whole answer: status, type and body, and more headers, each line ended by CR LF (NULL:
  * none); type NULL: no body and no type. Returns status. A client that left meanwhile is nobody's
  * concern any more. Blocks only in a thread that may wait: in others the door sends what the client

@@ -250,6 +250,7 @@ static unsigned limit_files(const struct server *s)
                 FILES_BASE +
                 (rlim_t)(s->streams.limit + s->waits.limit + SERVER_API_THREADS) * FILES_EACH;
         struct rlimit limit;
+        rlim_t least;
 
         if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
                 return CONNECTIONS_MIN;
@@ -263,8 +264,10 @@ static unsigned limit_files(const struct server *s)
                         (unsigned long long)limit.rlim_max);
         if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
                 log_warning_errno(-errno, "Cannot set how many files may be open: %m");
-        return limit.rlim_cur > taken + CONNECTIONS_MIN ? (unsigned)(limit.rlim_cur - taken)
-                                                        : CONNECTIONS_MIN;
+        /* Where not all can be had, not all streams will be there at a time. */
+        least = limit.rlim_cur / 2 > CONNECTIONS_MIN ? limit.rlim_cur / 2 : CONNECTIONS_MIN;
+        return limit.rlim_cur > taken + least ? (unsigned)(limit.rlim_cur - taken)
+                                              : (unsigned)least;
 }
 
 /* Has a request handled: that civetweb has started does not say that its threads have. */

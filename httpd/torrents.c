@@ -142,8 +142,8 @@ static int add(struct request *rq, bool keep, const char *data, size_t len, cons
         if (r < 0 && r != -EINVAL && r != -E2BIG)
                 return api_problem_errno(rq, r, "Cannot add the %s", what);
         if (parse_answer(answer, hash, &why) < 0 || r < 0)
-                return api_problem(rq, 400, NULL, "%s%s", why ? why : "The mount refuses this ",
-                                   why ? "" : what);
+                return api_problem(rq, 400, NULL, "The mount refuses this %s%s%s", what,
+                                   why ? ": " : "", why ? why : "");
         return answer_files(rq, hash);
 }
 

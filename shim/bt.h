@@ -298,8 +298,8 @@ void bt_torrent_want(struct bt_torrent *t, const struct bt_want *want, size_t n)
 /* The piece is not in the store any more: from here on it is missing like any other, peers are told
  * so (BEP 54), and what was wanted of it before is not. Of a torrent that is complete, and with
  * another libtorrent than the one that was compiled against, the callback kept comes instead.
- * Asynchronous, in order with bt_torrent_want. */
-void bt_torrent_lose(struct bt_torrent *t, uint32_t piece);
+ * Asynchronous, in order with bt_torrent_want. -ENOMEM: the session was not told. */
+int bt_torrent_lose(struct bt_torrent *t, uint32_t piece);
 /* Adds the trackers, web seeds and peers of src, which is of the same torrent, and its metadata
  * where t has none yet. Of a private torrent (BEP 27) the trackers of a .torrent take the place of
  * those before, and a magnet adds nothing. Asynchronous. */

@@ -394,9 +394,9 @@ void bt_torrent_want(struct bt_torrent *t, const struct bt_want *want, size_t n)
         });
 }
 
-void bt_torrent_lose(struct bt_torrent *t, uint32_t piece)
+int bt_torrent_lose(struct bt_torrent *t, uint32_t piece)
 {
-        (void)guarded(nullptr, [&] {
+        return guarded(nullptr, [&] {
                 boost::asio::post(*t->session->io, [t = t->shared_from_this(), p = int(piece)] {
                         (void)guarded(nullptr, [&] {
                                 lose(*t, p);

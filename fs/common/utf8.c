@@ -64,3 +64,10 @@ size_t utf8_clean(char *text)
         text[used] = '\0';
         return used;
 }
+
+bool utf8_is_ascii(const char *text)
+{
+        while ((unsigned char)*text - 1u < 0x7f)
+                text++;
+        return *text == '\0';
+}

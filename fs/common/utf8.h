@@ -19,4 +19,7 @@ bool utf8_is_layout(uint32_t c);
  * that belongs to no character, becomes one '?'. Returns the new length, which is never more. */
 size_t utf8_clean(char *text);
 
+/* Whether all of it is ASCII. */
+bool utf8_is_ascii(const char *text);
+
 #endif

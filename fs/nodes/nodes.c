@@ -7,6 +7,7 @@
 
 #include "common/control_names.h"
 #include "common/limits.h"
+#include "common/utf8.h"
 #include "torrent/names.h"
 
 enum { KIND_SHIFT = 60, BLOCK_BYTES = 512 };
@@ -136,10 +137,14 @@ static int no_node(struct torrent *t, const struct listing *l)
 /* The child of a directory of data/ by a name that is equivalent to its own. */
 static int lookup_alike(struct listing *l, uint32_t directory, const char *name, uint32_t *ret)
 {
-        const struct alike *a = listing_alike(l);
+        const struct alike *a;
         uint32_t first;
-        int n = a ? alike_find(a, name, &first) : -EAGAIN;
+        int n;
 
+        if (utf8_is_ascii(name)) /* next to nothing else is equivalent to it */
+                return -ENOENT;
+        a = listing_alike(l);
+        n = a ? alike_find(a, name, &first) : -EAGAIN;
         for (int i = 0; i < n; i++) {
                 uint32_t node = alike_node(a, first + (uint32_t)i);
 

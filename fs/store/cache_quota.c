@@ -26,7 +26,8 @@ bool cache_refused(struct cache *c)
         pthread_mutex_lock(&c->lock);
         taken = now >= c->learn_from_ms;
         if (taken) {
-                there = c->reserved_bytes - c->pending_bytes;
+                there = c->reserved_bytes > c->pending_bytes ? c->reserved_bytes - c->pending_bytes
+                                                             : 0;
                 least = there - there / LEARNED_PART;
                 if (cache_learned(c) == UINT64_MAX)
                         c->unsure = true;

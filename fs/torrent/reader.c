@@ -128,6 +128,8 @@ static void plan_window(struct plan *p, const struct layout *l, uint32_t at, uin
         uint32_t last = piece_end(l, window < file_end - begin ? begin + window : file_end);
         bool even = window <= EVEN_BYTES;
 
+        if (window == 0)
+                return;
         for (unsigned band = coarse; band < BANDS && at < last; band += 1 + coarse) {
                 uint64_t len = even ? window * (band + 1) / BANDS : window >> (BANDS - 1 - band);
                 uint64_t to = begin + (len > 0 ? len : 1);

@@ -115,9 +115,7 @@ int room_unset(struct torrent *t, struct store *store, uint32_t piece, enum room
                 r = store_unset(t->content.store, piece);
         if (r == 0) {
                 /* Who is about to enter the session tells it of the piece, perhaps. */
-                if (t->bt)
-                        bt_torrent_lose(t->bt, piece);
-                else
+                if (!t->bt || bt_torrent_lose(t->bt, piece) < 0)
                         t->stale[piece / 64] |= 1ull << (piece % 64);
                 filling_lost(t);
         }

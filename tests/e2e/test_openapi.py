@@ -33,7 +33,7 @@ def season(torrents: TorrentMaker) -> Torrent:
 
 @pytest.fixture
 def served(magnetfs: Callable[..., Magnetfs], seeder: Seeder, season: Torrent) -> Magnetfs:
-    fs = magnetfs("--metadata-timeout", "1")
+    fs = magnetfs("--metadata-timeout", "1", "--retries", "0")
     fs.add_torrent(season, seeder.seed(season))
     return fs
 

@@ -562,6 +562,24 @@ static void test_two_places(void **state)
         assert_int_equal(r.plan.n, 1);
 }
 
+/* Little is read at two places in turn, in the middle of large pieces: what is read now is wanted,
+ * and nothing at the other place. */
+static void test_a_place_without_a_window_wants_nothing(void **state)
+{
+        static const struct layout l = {.size = 2 * GIB, .piece_length = 4 * MIB};
+        uint64_t at[2] = {MIB, GIB + MIB}, now = 1000;
+        struct reader r = {0};
+
+        (void)state;
+        for (unsigned i = 0; i < 16; i++) {
+                reader_touch(&r, &l, at[i % 2], 4 * KIB, now += 20, 0, WINDOW_MAX);
+                at[i % 2] += 4 * KIB;
+        }
+        assert_int_equal(r.places, 2);
+        assert_int_equal(r.plan.n, 1);
+        assert_int_equal(plan_priority(&r.plan, (uint32_t)(at[0] / l.piece_length)), PRIORITY_NONE);
+}
+
 /* Who gets less than its share has the nearest quarter of its read and window at the rank of what
  * others wait for, and no more; a probe has no window to raise. */
 static void test_behind_raises_a_quarter(void **state)
@@ -870,6 +888,7 @@ int main(void)
                 cmocka_unit_test(test_pause),
                 cmocka_unit_test(test_jump_drops_window),
                 cmocka_unit_test(test_two_places),
+                cmocka_unit_test(test_a_place_without_a_window_wants_nothing),
                 cmocka_unit_test(test_behind_raises_a_quarter),
                 cmocka_unit_test(test_share),
                 cmocka_unit_test(test_bands),
