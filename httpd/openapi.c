@@ -36,9 +36,10 @@ static const char *path_of(const cJSON *paths, const char *pattern)
 
         if (len == 0 || pattern[len - 1] != '*')
                 return pattern;
-        cJSON_ArrayForEach (item, paths)
+        cJSON_ArrayForEach (item, paths) {
                 if (strncmp(item->string, pattern, len - 1) == 0 && item->string[len - 1] == '{')
                         return item->string;
+        }
         return pattern;
 }
 
@@ -82,8 +83,9 @@ static cJSON *head_of(const cJSON *get)
                 cJSON_ReplaceItemInObjectCaseSensitive(head, "operationId",
                                                        cJSON_CreateString(name));
         }
-        cJSON_ArrayForEach (item, cJSON_GetObjectItemCaseSensitive(head, "responses"))
+        cJSON_ArrayForEach (item, cJSON_GetObjectItemCaseSensitive(head, "responses")) {
                 cJSON_DeleteItemFromObjectCaseSensitive(item, "content");
+        }
         return head;
 }
 
@@ -110,7 +112,9 @@ static void add_route(cJSON *document, const struct parts *p, const struct opena
                 add_answers(responses, p->answers, "changes");
         if (route->mount)
                 add_answers(responses, p->answers, "mount");
-        if (token)
+        if (token && route->open)
+                cJSON_AddArrayToObject(operation, "security");
+        else if (token)
                 add_answers(responses, p->answers, "token");
         if (!item)
                 item = cJSON_AddObjectToObject(all, path);

@@ -15,6 +15,7 @@ struct openapi_route {
         bool head;                              /* HEAD is answered as GET is */
         bool changes;                           /* refused to pages of other sites */
         bool mount;                             /* fails as the mount fails */
+        bool open;                              /* needs no token, where others need one */
 };
 
 /* The document. token: whoever asks needs one. A route that openapi.json has nothing of is there

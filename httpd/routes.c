@@ -126,8 +126,9 @@ static int show_openapi(struct request *rq, const struct route_match *match)
                         .head = routes[i].flags & ROUTE_HEAD,
                         .changes = routes[i].flags & ROUTE_CHANGES,
                         .mount = routes[i].flags & ROUTE_MOUNT,
+                        .open = routes[i].flags & ROUTE_OPEN,
                 };
-        return api_json(rq, 200, openapi_make(told, ROUTE_COUNT, false));
+        return api_json(rq, 200, openapi_make(told, ROUTE_COUNT, rq->server->token));
 }
 
 /* What of the mount's session is told; takes it over. */

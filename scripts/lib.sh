@@ -12,12 +12,12 @@ BUILD_PACKAGES=(
 # What the tests take besides: real peers, trackers, players and proxies, the fuzzer, and the checks
 # of the sources.
 TEST_PACKAGES=(
-        aria2 btrfs-progs busybox cadaver caddy chromium clang clang-format clang-tidy cppcheck
-        curl e2fsprogs exfat-fuse exfatprogs ffmpeg haproxy inotify-tools iproute2
-        libclang-rt-14-dev libcmocka-dev llvm-14 mandoc mpv nginx-light opentracker procps python3
-        python3-djangorestframework-spectacular python3-jsonschema python3-libtorrent python3-prometheus-client python3-pyflakes
-        python3-pytest rclone rsync shellcheck transmission-daemon util-linux vlc-bin
-        vlc-plugin-base wget
+        aria2 btrfs-progs busybox cadaver caddy chromium clang clang-format clang-tidy
+        cppcheck curl e2fsprogs exfat-fuse exfatprogs ffmpeg haproxy inotify-tools iproute2
+        libclang-rt-14-dev libcmocka-dev llvm-14 mandoc mpv nginx-light opentracker procps
+        python3 python3-djangorestframework-spectacular python3-jsonschema
+        python3-libtorrent python3-prometheus-client python3-pyflakes python3-pytest rclone
+        rsync shellcheck transmission-daemon util-linux vlc-bin vlc-plugin-base wget
 )
 
 say() {

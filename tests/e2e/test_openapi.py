@@ -44,9 +44,9 @@ def served(magnetfs: Callable[..., Magnetfs], seeder: Seeder, season: Torrent) -
 class Document:
     """What /openapi.json says."""
 
-    def __init__(self, fs: Magnetfs) -> None:
+    def __init__(self, fs: Magnetfs, token: str | None = None) -> None:
         assert fs.web
-        answer = fs.web.get("/openapi.json")
+        answer = fs.web.get("/openapi.json" + (f"?token={token}" if token else ""))
         assert (answer.status, answer.headers["Content-Type"]) == (200, "application/json")
         self.json = answer.json
         self.strict = closed(self.json)
@@ -69,7 +69,8 @@ class Document:
 
     def check(self, method: str, path: str, answer: Answer) -> None:
         """Whether an answer is one of those that the operation promises."""
-        responses = self.strict["paths"][path][method.lower()]["responses"]
+        name = method.lower() if method.lower() in METHODS else "x-" + method.lower()
+        responses = self.strict["paths"][path][name]["responses"]
         assert str(answer.status) in responses, (method, path, answer.status)
         response = self.deref(responses[str(answer.status)])
         for name, header in response.get("headers", {}).items():
@@ -268,12 +269,59 @@ def test_answers_are_what_the_document_says(
     ask("DELETE", path, f"/torrents/{other.info_hash}", 204)
     ask("DELETE", path, f"/torrents/{other.info_hash}", 404)
 
+    folder, here = "/dav/{path}", f"/dav/{name_of(served, one)}"
+    for path, target in (("/dav", "/dav"), (folder, here)):
+        ask("OPTIONS", path, target, 200)
+        ask("PROPFIND", path, target, 207, Depth="1")
+        ask("PROPFIND", path, target, 403, Depth="infinity")
+        ask("PROPFIND", path, target, 400, Depth="2")
+        ask("PROPFIND", path, target, 413, "x" * 200_000, Depth="0")
+        both(path, target, 200)
+    both(folder, here + "/b/film.mkv", 200)
+    ask("GET", folder, here + "/b/film.mkv", 206, Range="bytes=1-9")
+    both(folder, here + "/none", 404)
+    ask("PROPFIND", folder, here + "/none", 404, Depth="0")
+
     ask("HEAD", "/events", "/events", 200)
     document.check("GET", "/events", heard(served, document, "/events"))
     seen.add(("GET", "/events"))
 
     assert seen == document.operations()
     assert statuses >= {200, 204, 206, 304, 400, 403, 404, 409, 412, 413, 415, 416, 421, 504}
+
+
+def name_of(fs: Magnetfs, info_hash: str) -> str:
+    return str(fs.torrent(info_hash)["name"])
+
+
+def test_a_token_is_told_of_and_so_are_answers_without_it(
+    magnetfs: Callable[..., Magnetfs], tmp_path: Path
+) -> None:
+    """RFC 6750: what the document says of itself where a token is needed."""
+    secret = "s" * 43
+    token_file = tmp_path / "token"
+    token_file.write_text(secret)
+    token_file.chmod(0o600)
+    fs = magnetfs("--token-file", str(token_file))
+    assert fs.web
+    document = Document(fs, secret)
+    jsonschema.Draft4Validator(json.loads(SCHEMA.read_text())).validate(document.json)
+    schemes = document.json["components"]["securitySchemes"]
+    assert {name for either in document.json["security"] for name in either} == set(schemes)
+    header = {"Authorization": f"{schemes['bearer']['scheme'].title()} {secret}"}
+    query = f"?{schemes['query']['name']}={secret}"
+    for path in ("/", "/torrents", "/metrics", "/openapi.json"):
+        for answer in (fs.web.request("GET", path, header), fs.web.get(path + query)):
+            assert answer.status == 200, answer
+            document.check("GET", path, answer)
+        refused = fs.web.get(path)
+        refused.problem(401)
+        document.check("GET", path, refused)
+    open_to_all = document.json["paths"]["/healthz"]["get"]
+    assert open_to_all["security"] == []
+    answer = fs.web.get("/healthz")
+    assert answer.status == 200
+    document.check("GET", "/healthz", answer)
 
 
 def test_readers_are_as_the_document_says(
