@@ -186,20 +186,39 @@ bool conduct::has_room() const
 }
 
 // BEP 3.
-void conduct::say(char message, lt::peer_request const &r)
+void conduct::say(char message, std::initializer_list<int> numbers)
 {
-        std::array<char, 17> m{};
+        std::array<char, 17> m{}; // up to three
         char *p = m.data();
         auto const put = [&](std::uint32_t v) {
                 for (int shift = 24; shift >= 0; shift -= 8)
                         *p++ = char(v >> shift);
         };
-        put(m.size() - 4);
+        put(std::uint32_t(1 + 4 * numbers.size()));
         *p++ = message;
-        put(std::uint32_t(int(r.piece)));
-        put(std::uint32_t(r.start));
-        put(std::uint32_t(r.length));
-        m_peer.send_buffer(m.data(), int(m.size()));
+        for (int const n : numbers)
+                put(std::uint32_t(n));
+        m_peer.send_buffer(m.data(), int(p - m.data()));
+}
+
+// Transmission shows all that it has at once. It begins with nothing where it has nothing yet, and
+// takes whom it has seen to have all for a seed, for good: it is not told more than it has to be.
+bool conduct::shows_pieces() const
+{
+        if (!shook_hands || told < 0)
+                return false;
+        auto const id = m_peer.pid();
+        return id[0] != '-' || id[1] != 'T' || id[2] != 'R';
+}
+
+// libtorrent tells nobody of what he has himself (send_redundant_have), and the others before this
+// is called. Who has all has nothing left to show.
+void conduct::passed(int piece)
+{
+        if (shows_pieces() && heard != piece && m_peer.has_piece(lt::piece_index_t(piece)) &&
+            !m_peer.is_seed())
+                say(4, {piece});
+        heard = -1;
 }
 
 void conduct::ask_spare(lt::peer_request const &r, lt::time_point now)

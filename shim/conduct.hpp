@@ -9,6 +9,7 @@
 #include <array>
 #include <chrono>
 #include <cstdint>
+#include <initializer_list>
 #include <map>
 #include <utility>
 #include <vector>
@@ -109,12 +110,18 @@ class conduct
         // The messages of BEP 3, and nothing else: who is told of them is the caller's to see to.
         void say_request(lt::peer_request const &r)
         {
-                say(6, r);
+                say(6, {int(r.piece), r.start, r.length});
         }
         void say_cancel(lt::peer_request const &r)
         {
-                say(8, r);
+                say(8, {int(r.piece), r.start, r.length});
         }
+        // The piece has come, from whomever, and libtorrent has told whom it tells of that: tells
+        // the peer if it may show its pieces one by one and has this one.
+        void passed(int piece);
+        // It had no piece in the beginning and has told of each since. A seed may show them so, and
+        // shows another one when it hears that one has come (BEP 16).
+        bool shows_pieces() const;
 
         lt::peer_connection_handle &peer()
         {
@@ -132,7 +139,8 @@ class conduct
         }
 
         bool shook_hands = false;
-        int told = -1;                // the piece it told of last; -1: none
+        int told = -1;                // the piece it told of last, having begun with none; -1: none
+        int heard = -1;               // the piece it was told of last, by libtorrent
         bool answers_cancels = false; // BEP 6
         bool mute = false;            // it should, and does not
         // piece, start: what was asked for and taken back, and is not answered yet
@@ -141,7 +149,7 @@ class conduct
         lt::time_point const since = lt::clock_type::now(); // it exists, connected or not
 
       private:
-        void say(char message, lt::peer_request const &r);
+        void say(char message, std::initializer_list<int> numbers);
 
         lt::peer_connection_handle m_peer;
         std::map<std::pair<int, int>, lt::time_point> m_asked; // piece, start: not answered yet

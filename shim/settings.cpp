@@ -40,7 +40,8 @@ lt::settings_pack default_settings()
 
         // A peer is not told of pieces that it has itself, and so a seed of none. Transmission
         // takes whom it has seen to have all for a seed for good: of a film larger than the cache,
-        // played to its end, it would give nothing any more.
+        // played to its end, it would give nothing any more. (Who shows its pieces one by one waits
+        // to be told: conduct::passed.)
         p.set_bool(sp::send_redundant_have, false);
 
         // With few pieces libtorrent picks at random, whatever the priorities say: first piece 4.0

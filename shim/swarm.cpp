@@ -125,7 +125,8 @@ void swarm::came(conduct &c, lt::tcp::endpoint const &remote, bool outgoing)
 void swarm::lost(int piece)
 {
         for (auto const &p : m_peers)
-                if (p.first->shook_hands && !p.first->peer().has_piece(lt::piece_index_t(piece)))
+                if (p.first->shows_pieces() ||
+                    (p.first->shook_hands && !p.first->peer().has_piece(lt::piece_index_t(piece))))
                         say_dont_have(p.first->peer(), piece);
 }
 

@@ -52,7 +52,13 @@ class swarm
         {
                 m_spares.forget(m_peers, piece);
         }
-        // The piece is not there any more: tells those that may ask for it.
+        // The piece is there: tells those that wait for that.
+        void passed(int piece)
+        {
+                for (auto const &p : m_peers)
+                        p.first->passed(piece);
+        }
+        // The piece is not there any more: tells those that may ask for it, or were told of it.
         void lost(int piece);
         void left(conduct &c) noexcept;
         // A client at that address answers no cancelled request: known when it comes again.

@@ -249,8 +249,9 @@ struct peer_watch final : lt::peer_plugin {
                 return false;
         }
 
-        void sent_have(lt::piece_index_t) noexcept override
+        void sent_have(lt::piece_index_t p) noexcept override
         {
+                conduct.heard = int(p);
                 talk.sent(have_bytes);
         }
 
@@ -418,6 +419,7 @@ struct torrent_watch final : lt::torrent_plugin {
                 shielded([&] { t->blame.passed(int(p)); });
                 shielded([&] { t->anchor.passed(int(p)); });
                 shielded([&] { t->peers->forget(int(p)); });
+                shielded([&] { t->peers->passed(int(p)); });
                 shielded([&] { t->web->passed(int(p)); });
         }
 

@@ -43,7 +43,7 @@ static const struct bt_setting offline[] = {
 struct user {
         pthread_t last; /* where released came; before it counts */
         atomic_int released;
-        atomic_int writes, reads, failed, kept;
+        atomic_int writes, reads, passed, failed, kept;
         uint32_t written; /* the piece written last */
         bool writable;    /* set before a peer is there */
         int unreadable;   /* so many reads fail; disk threads, one piece only */
@@ -75,6 +75,14 @@ static int on_read(void *user, uint32_t piece, uint32_t offset, void *data, size
 static void on_piece(void *user, uint32_t piece)
 {
         (void)user, (void)piece;
+}
+
+static void on_passed(void *user, uint32_t piece)
+{
+        struct user *u = user;
+
+        (void)piece;
+        atomic_fetch_add(&u->passed, 1);
 }
 
 static void on_failed(void *user, uint32_t piece)
@@ -121,7 +129,7 @@ static void on_log(enum bt_log_level level, const char *text)
 static const struct bt_callbacks callbacks = {
         .write = on_write,
         .read = on_read,
-        .piece_passed = on_piece,
+        .piece_passed = on_passed,
         .piece_failed = on_failed,
         .piece_cleared = on_piece,
         .kept = on_kept,
@@ -132,14 +140,19 @@ static const struct bt_callbacks callbacks = {
         .log = on_log,
 };
 
-static struct bt_session *session(void)
+static struct bt_session *session_with(const struct bt_setting *settings, size_t n)
 {
         struct bt_session *s = NULL;
         struct bt_error err = {0};
 
-        if (bt_session_new(&callbacks, offline, N(offline), NULL, 0, &s, &err) != 0)
+        if (bt_session_new(&callbacks, settings, n, NULL, 0, &s, &err) != 0)
                 fail_msg("%s", err.text);
         return s;
+}
+
+static struct bt_session *session(void)
+{
+        return session_with(offline, N(offline));
 }
 
 static struct bt_torrent *add(struct bt_session *s, int number, struct user *u)
@@ -235,8 +248,8 @@ static size_t put_message(char *buf, int id, const char *body)
         return n + 4;
 }
 
-/* A connection to the session for the torrent, with the handshakes sent. */
-static int dial(struct bt_session *s, const struct user *u)
+/* A connection to the session for the torrent by that client (BEP 20), with the handshakes sent. */
+static int dial_as(const char *client, struct bt_session *s, const struct user *u)
 {
         static const char head[] = "\x13"
                                    "BitTorrent protocol\0\0\0\0\0\x10\0\0";
@@ -260,10 +273,16 @@ static int dial(struct bt_session *s, const struct user *u)
         assert_int_equal(connect(fd, (struct sockaddr *)&a, sizeof a), 0);
         memcpy(buf, head, 28);
         memcpy(buf + 28, u->hash.has_v1 ? u->hash.v1 : u->hash.v2, 20);
-        memcpy(buf + 48, "-SC0100-000000000000", 20);
+        memset(buf + 48, '0', 20);
+        memcpy(buf + 48, client, strlen(client));
         n += put_message(buf + n, 0, "d1:md11:ut_metadatai3eee");
         assert_int_equal(send(fd, buf, n, MSG_NOSIGNAL), n);
         return fd;
+}
+
+static int dial(struct bt_session *s, const struct user *u)
+{
+        return dial_as("-SC0100-", s, u);
 }
 
 /* The session is closed while its thread still takes torrents out. */
@@ -514,6 +533,124 @@ static void a_piece_that_went_is_missing(void **state)
         assert_int_equal(bt_session_close(s, 10000), 0);
 }
 
+/* What somebody says before the session wants something of him, and how often it tells him that it
+ * has the piece that he gives. */
+struct shower {
+        const char *client;
+        const char *says;
+        size_t len;
+        bool redundant; /* libtorrent is set so that it tells everybody */
+        int haves;
+};
+
+static const char of_it[] = "\0\0\0\5\4\0\0\0\1";
+static const char of_all[] = "\0\0\0\5\4\0\0\0\0\0\0\0\5\4\0\0\0\1"
+                             "\0\0\0\5\4\0\0\0\2\0\0\0\5\4\0\0\0\3";
+static const char none_but_it[] = "\0\0\0\2\5\0\0\0\0\5\4\0\0\0\1";
+static const char in_the_beginning[] = "\0\0\0\2\5\x40";
+static const char has_all[] = "\0\0\0\2\5\xf0";
+
+/* It has four pieces of zeros, and the first one is there. */
+static struct bt_torrent *add_zeros(struct bt_session *s, struct user *u)
+{
+        static const char sha1[] = "\x89\x72\x56\xb6\x70\x9e\x1a\x4d\xa9\xda"
+                                   "\xba\x92\xb6\xbd\xe3\x9c\xcf\xcc\xd8\xc1";
+        static const uint8_t have = 1;
+        char torrent[256];
+        int n = snprintf(torrent, sizeof torrent,
+                         "d4:infod6:lengthi65536e4:name5:zeros12:piece lengthi16384e6:pieces80:"
+                         "%s%s%s%see",
+                         sha1, sha1, sha1, sha1);
+
+        return add_torrent(s, torrent, (size_t)n, &have, u);
+}
+
+static void answer_request(int fd, const uint8_t *request)
+{
+        enum { BLOCK = 16384 };
+        static uint8_t buf[13 + BLOCK];
+
+        memcpy(buf, (uint8_t[]){0, 0, (9 + BLOCK) >> 8, (9 + BLOCK) & 255, 7}, 5);
+        memcpy(buf + 5, request + 1, 8);
+        assert_int_equal(send(fd, buf, sizeof buf, MSG_NOSIGNAL), sizeof buf);
+}
+
+/* Gives the piece that it is asked for, and counts what it is told of it up to the answer to what
+ * it asks after that. */
+static int haves_heard(struct bt_session *s, struct user *u, int fd)
+{
+        enum { REQUEST = 6, HAVE = 4, EXTENDED = 20, METADATA = 3 };
+        static const uint8_t have[] = {HAVE, 0, 0, 0, 1};
+        uint8_t head[4], message[512];
+        char buf[64];
+        int haves = 0;
+
+        for (;;) {
+                size_t n;
+
+                assert_true(receive(fd, head, 4));
+                n = (size_t)head[2] << 8 | head[3];
+                assert_true(head[0] == 0 && head[1] == 0 && n <= sizeof message);
+                assert_true(receive(fd, message, n));
+                if (n == sizeof have && memcmp(message, have, n) == 0)
+                        haves++;
+                if (n > 2 && message[0] == EXTENDED && message[1] == METADATA)
+                        return haves;
+                if (n != 13 || message[0] != REQUEST)
+                        continue;
+                answer_request(fd, message);
+                await(s, &u->passed);
+                n = put_message(buf, THEIR_ID, "d8:msg_typei0e5:piecei0ee");
+                assert_int_equal(send(fd, buf, n, MSG_NOSIGNAL), n);
+        }
+}
+
+/* BEP 16: else it would show no other one. A seed waits for nothing, and Transmission is not to see
+ * that all has been there at some time. */
+static void who_shows_its_pieces_one_by_one_is_told_that_they_came(void **state)
+{
+        enum { DONT_HAVE = 9, BEGINNING = 68 };
+        static const struct shower showers[] = {
+                {"-SC0100-", of_it, sizeof of_it - 1, false, 1},
+                {"-SC0100-", none_but_it, sizeof none_but_it - 1, false, 1},
+                {"-SC0100-", of_it, sizeof of_it - 1, true, 1},
+                {"-SC0100-", of_all, sizeof of_all - 1, false, 0},
+                {"-SC0100-", in_the_beginning, sizeof in_the_beginning - 1, false, 0},
+                {"-SC0100-", has_all, sizeof has_all - 1, false, 0},
+                {"-TR4060-", of_it, sizeof of_it - 1, false, 0},
+        };
+        static const uint8_t gone[] = {20, DONT_HAVE, 0, 0, 0, 1}; /* BEP 54 */
+        static const struct bt_want want = {.piece = 1, .priority = 7, .urgent = true};
+        struct bt_setting settings[N(offline) + 1];
+
+        (void)state;
+        memcpy(settings, offline, sizeof offline);
+        settings[N(offline)] = (struct bt_setting){"send_redundant_have", "1"};
+        for (const struct shower *a = showers; a < showers + N(showers); a++) {
+                struct bt_session *s = session_with(settings, N(offline) + a->redundant);
+                struct user u = {.writable = true};
+                struct bt_torrent *t = add_zeros(s, &u);
+                char buf[256], beginning[BEGINNING];
+                int fd = dial_as(a->client, s, &u);
+                size_t n = a->len;
+
+                assert_true(receive(fd, beginning, sizeof beginning));
+                memcpy(buf, a->says, n);
+                memcpy(buf + n, "\0\0\0\1\1", 5); /* unchoke */
+                n += 5;
+                n += put_message(buf + n, 0, "d1:md11:lt_donthavei9e11:ut_metadatai3eee");
+                assert_int_equal(send(fd, buf, n, MSG_NOSIGNAL), n);
+                bt_torrent_want(t, &want, 1);
+                assert_int_equal(haves_heard(s, &u, fd), a->haves);
+                if (a->haves > 0) {
+                        bt_torrent_lose(t, 1);
+                        assert_true(hears(fd, gone, sizeof gone));
+                }
+                close(fd);
+                assert_int_equal(bt_session_close(s, 10000), 0);
+        }
+}
+
 /* libtorrent has nothing by which it could be. */
 static void a_piece_of_what_is_complete_is_kept(void **state)
 {
@@ -605,6 +742,7 @@ int main(void)
                 cmocka_unit_test(goes_on_after_a_failed_write),
                 cmocka_unit_test(a_hash_is_tried_again_when_its_piece_could_not_be_read),
                 cmocka_unit_test(a_piece_that_went_is_missing),
+                cmocka_unit_test(who_shows_its_pieces_one_by_one_is_told_that_they_came),
                 cmocka_unit_test(a_piece_of_what_is_complete_is_kept),
                 cmocka_unit_test(who_asks_for_blocks_and_reads_none_is_hung_up_on),
                 cmocka_unit_test(who_asks_for_many_blocks_at_once_is_answered),
