@@ -143,10 +143,15 @@ bool spares::ask_one(conduct &c, int piece, lt::time_point now)
                 unsigned const state = q == queue.end() ? unsigned(lt::block_info::none)
                                                         : unsigned(q->blocks[i].state);
                 auto const r = request_of(piece, i);
-                if (state == lt::block_info::none)
-                        c.ask_spare(r, now);
-                else if (state == lt::block_info::requested && c.is_cancelled(r))
+                bool const requested = state == lt::block_info::requested;
+                // What libtorrent means to ask this peer for, once that has answered, counts as
+                // asked for already: after a seek that may be all of the piece.
+                bool const meant =
+                        requested && q->blocks[i].peer() == c.peer().remote() && !c.is_asked(r);
+                if (requested && c.is_cancelled(r))
                         c.ask_again(r);
+                else if (state == lt::block_info::none || meant)
+                        c.ask_spare(r, now);
                 else
                         continue;
                 return true;

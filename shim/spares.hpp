@@ -25,8 +25,8 @@ class spares
         void begin(bt_torrent &t, lt::torrent_handle const &h);
         // Asks for what would come much sooner from somebody else.
         void look(peers const &all, lt::time_point now);
-        // Asks that peer for a block of the piece that nobody was asked for, or for one that was
-        // taken back from it. False: there is none.
+        // Asks that peer for a block of the piece that nobody was asked for, for one that was taken
+        // back from it, or for one that libtorrent means to ask it for. False: there is none.
         bool ask_one(conduct &c, int piece, lt::time_point now);
         // What somebody was asked for as a spare has come; if nothing else of its piece is missing
         // the piece is whole.
