@@ -235,8 +235,8 @@ int request_answer(struct request *rq, int status, const char *headers, const ch
 
         /* Before the head says that all of it follows. */
         if (!rq->aside && !rq->head && type && len > SMALL_BYTES && !has_room(rq, len))
-                return request_answer(rq, 503, "Retry-After: 2\r\n", "application/problem+json",
-                                      no_room, strlen(no_room));
+                return request_answer(rq, 503, "Cache-Control: no-store\r\nRetry-After: 2\r\n",
+                                      "application/problem+json", no_room, strlen(no_room));
         answer = make_head(rq, status, headers, type, len, &head_len);
         if (!answer)
                 return status;

@@ -70,9 +70,10 @@ static int read_token(int fd, char ret[static TOKEN_MAX + 1], const char **ret_w
 
 int token_read_file(const char *path, char ret[static TOKEN_MAX + 1], const char **ret_why)
 {
-        _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+        _cleanup_close_ int fd = -1;
         struct stat st;
 
+        fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
         if (fd < 0 || fstat(fd, &st) < 0)
                 return -errno;
         if (!S_ISREG(st.st_mode)) {

@@ -21,6 +21,9 @@
 /* Nobody is looked for behind a read that is answered soon: its reader may be a mapping, which does
  * not get over an error. With the ticks of those that come back this makes two seconds at most. */
 enum { PATIENCE_MS = 800 };
+/* What a mapping asks for again, the one page that it needs, ended with what was read ahead of it:
+ * the next error is its SIGBUS. So that page has a time of its own. */
+enum { FAULT_BYTES = 4096, FAULT_MS = 500 };
 /* So long after somebody hung every read is looked at. */
 enum { CROWDED_MS = 1000 };
 /* Besides those who have opened the file, which each tick looks at, somebody may have got it from
@@ -75,6 +78,8 @@ static void end_reads_of(struct torrent *t, uint64_t inode, uint64_t now)
         t->waiting.crowded_ms = now;
         DL_FOREACH_SAFE (t->waiting.list, p, tmp) {
                 if (!p->whole || p->handle->inode != inode)
+                        continue;
+                if (p->len <= FAULT_BYTES && now < p->asked_ms + FAULT_MS)
                         continue;
                 linger_read(t, p);
                 parked_settle(t, p, EINTR, &answer);
