@@ -129,7 +129,8 @@ class SliceReader:
         range_ = f"bytes={one.offset}-{one.offset + one.length - 1}"
         connection.request(method, self._target, headers={"Range": range_})
         answer = connection.getresponse()
-        if answer.status != 206:
+        # Range is for GET alone (RFC 9110 section 14.2).
+        if answer.status != (206 if method == "GET" else 200):
             raise OSError(f"{method} {range_}: {answer.status}")
         return answer
 
