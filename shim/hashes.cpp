@@ -34,6 +34,9 @@ constexpr int request_bytes = 4 + 1 + 32 + 4 * 4;
 // else between them: hashes are more.
 constexpr int rejects_max = 64;
 constexpr int rejecting_max = 3;
+// Between two looks; libtorrent asks again at once, thousands of times a second. One look is enough
+// then.
+constexpr int rejects_flood = 512;
 // Both may differ by so much: answers are under way, and there was the beginning.
 constexpr int other_bytes = 10 * request_bytes;
 constexpr auto look_interval = std::chrono::milliseconds(100);
@@ -82,7 +85,10 @@ bool small_talk::only_rejects(lt::time_point now)
         m_known = {};
         bool const rejects = up >= rejects_max * request_bytes && down >= up - other_bytes &&
                              down <= 2 * up + other_bytes;
-        m_rejecting = rejects ? m_rejecting + 1 : 0;
+        if (rejects && up >= rejects_flood * request_bytes)
+                m_rejecting = rejecting_max;
+        else
+                m_rejecting = rejects ? m_rejecting + 1 : 0;
         return m_rejecting >= rejecting_max;
 }
 
