@@ -42,7 +42,7 @@ static void write_states(FILE *f, const char *status)
         enum { COUNT = sizeof names / sizeof names[0] };
         uint64_t counts[COUNT] = {0};
 
-        for (const char *p = strstr(status, key); p; p = strstr(p, key)) {
+        for (const char *p = status; p && (p = strstr(p, key)) != NULL;) {
                 p += strlen(key);
                 for (size_t i = 0; i < COUNT; i++)
                         if (strncmp(p, names[i], strlen(names[i])) == 0 &&
