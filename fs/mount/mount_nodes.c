@@ -37,6 +37,17 @@ static int fill_entry(struct mount *m, uint64_t parent, uint64_t ino, struct fus
         return node_stat(&m->nodes, ino, &e->attr);
 }
 
+/* What the helper is told of t's directory. The kernel must not go by that afterwards: names go to
+ * other torrents just while they are announced, and nobody who reads that a torrent is ready may
+ * find another below its name because the helper has asked. */
+static int fill_helper_entry(struct mount *m, const struct torrent *t, struct fuse_entry_param *e)
+{
+        int r = fill_entry(m, NODE_ROOT, node_ino(NODE_TREE, t->number, TREE_ROOT), e);
+
+        e->entry_timeout = 0;
+        return r;
+}
+
 /* What the helper looks up in the root, to announce or to tell of a removal: it must find the name
  * of a new torrent free, or inotify would not hear of its mkdir, and that of one that is gone
  * taken.
@@ -48,10 +59,7 @@ static int helper_lookup(struct mount *m, const char *name, struct fuse_entry_pa
         int r = 0;
 
         if (t) {
-                if (t->announcing)
-                        r = -ENOENT;
-                else
-                        r = fill_entry(m, NODE_ROOT, node_ino(NODE_TREE, t->number, TREE_ROOT), e);
+                r = t->announcing ? -ENOENT : fill_helper_entry(m, t, e);
                 torrent_unref(t);
                 return r;
         }
@@ -151,8 +159,7 @@ void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
         (void)mode;
         if (parent == NODE_ROOT && fuse_req_ctx(req)->pid == m->helper) {
                 t = registry_by_name(engine_registry(m->engine), name);
-                r = t ? fill_entry(m, parent, node_ino(NODE_TREE, t->number, TREE_ROOT), &e)
-                      : -ENOENT;
+                r = t ? fill_helper_entry(m, t, &e) : -ENOENT;
                 torrent_unref(t);
         }
         if (r < 0)

@@ -148,6 +148,21 @@ def test_a_stopped_helper_outlives_nobody(fs: Magnetfs, stopped: list[str], end:
     processes.unmount_lazily(str(fs.mountpoint))
 
 
+def test_what_it_has_announced_does_not_keep_a_name(fs: Magnetfs, torrents: TorrentMaker) -> None:
+    """The kernel would go by it for a moment, and lead to another torrent than events tell of."""
+    first = torrents.multi("One name", [("x", 10)], seed=311)
+    second = torrents.multi("One name", [("x", 20)], seed=312)
+    fs.add(first.magnet(name=False))
+    with fs.events() as events, Watch(fs.mountpoint) as watch:
+        fs.add(second.metainfo)
+        watch.wait("CREATE", "One name")
+        os.kill(by_name(fs, "helper"), signal.SIGSTOP)
+        fs.add(first.metainfo)
+        events.wait("ready", first.info_hash)
+        assert os.path.getsize(fs.mountpoint / "One name" / "x") == 10
+        os.kill(by_name(fs, "helper"), signal.SIGCONT)
+
+
 # -- commands of --on-event ------------------------------------------------------------------------
 
 HANGING = {
