@@ -90,6 +90,12 @@ static int check_usage(struct program *p)
         return 0;
 }
 
+/* By what name this machine's programs reach the sidecar: 0.0.0.0 is no place to go to. */
+static const char *http_host(const struct program *p)
+{
+        return strcmp(p->addr, "0.0.0.0") == 0 ? "localhost" : p->addr;
+}
+
 /* The token is printed where it was made: on stdout, of which a log takes no note. */
 static int take_token(struct program *p)
 {
@@ -109,7 +115,7 @@ static int take_token(struct program *p)
                 r = token_make(p->token);
                 if (r < 0)
                         return log_error_errno(r, "Cannot make a token: %m");
-                printf("http://%s/?token=%s\n", o->http, p->token);
+                printf("http://%s:%u/?token=%s\n", http_host(p), p->port, p->token);
                 (void)fflush(stdout);
         }
         return r;

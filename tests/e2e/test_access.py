@@ -388,6 +388,20 @@ def test_token_auto_prints_one_that_works_and_a_new_one_each_time(magnetfs: Begi
     assert len(tokens) == 2
 
 
+def test_on_all_addresses_the_printed_url_leads_to_localhost(
+    magnetfs: Begin, network: list[str]
+) -> None:
+    port = free_port()
+    fs = magnetfs(
+        *("--http", f"0.0.0.0:{port}", "--token", "auto"), program=[*network, MAGNETFS], http=True
+    )
+    found = re.findall(rf"http://localhost:{port}/\?token=[0-9a-f]{{32}}\n", fs.stderr())
+    assert len(found) == 1
+    curl = [*network, "curl", "-sSf", "--noproxy", "*", found[0].strip()]
+    done = subprocess.run(curl, capture_output=True, timeout=30, check=True)
+    assert b"/torrents" in done.stdout
+
+
 def test_a_token_outlives_the_sidecar(magnetfs: Begin, token_file: Path) -> None:
     fs = magnetfs("--token-file", str(token_file), allow=[r"httpd|sidecar"])
     assert fs.web
