@@ -2,7 +2,6 @@
 #include "dav.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -126,7 +125,7 @@ static int describe(struct making *m, const char *name, const struct stat *st)
         _cleanup_free_ char *encoded = name ? uri_encode_path(name) : NULL, *href = NULL;
         struct dav_resource r = {.collection = S_ISDIR(st->st_mode),
                                  .modified = st->st_mtim.tv_sec};
-        char etag[INFO_HASH_MAX + 32];
+        char etag[FILE_ETAG_MAX];
 
         if ((name && !encoded) || asprintf(&href, "%s%s%s", m->href, name ? encoded : "",
                                            name && r.collection ? "/" : "") < 0) {
@@ -138,8 +137,7 @@ static int describe(struct making *m, const char *name, const struct stat *st)
         r.type = r.collection ? DAV_PAGE_TYPE : media_type(r.name);
         if (!r.collection) {
                 r.length = (uint64_t)st->st_size;
-                snprintf(etag, sizeof etag, "\"%s-%" PRIu64 "\"", m->place->hash,
-                         mountpoint_file_number(st));
+                file_answer_etag(m->place->hash, st, etag);
                 r.etag = etag;
         }
         if (m->find)

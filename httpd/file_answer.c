@@ -29,12 +29,17 @@
 /* One file, ready to be answered. */
 struct subject {
         const char *hash, *path, *name, *type;
-        char etag[INFO_HASH_MAX + 32];
+        char etag[FILE_ETAG_MAX];
         time_t modified;
         uint64_t size;
         struct range range;
         char boundary[MULTIPART_BOUNDARY_MAX]; /* of several parts */
 };
+
+void file_answer_etag(const char *hash, const struct stat *st, char ret[static FILE_ETAG_MAX])
+{
+        snprintf(ret, FILE_ETAG_MAX, "\"%s-%" PRIu64 "\"", hash, mountpoint_file_number(st));
+}
 
 static int subject_init(struct request *rq, const char *hash, const char *path, struct subject *ret)
 {
@@ -48,7 +53,7 @@ static int subject_init(struct request *rq, const char *hash, const char *path, 
                 return r;
         s.size = (uint64_t)st.st_size;
         s.modified = st.st_mtim.tv_sec;
-        snprintf(s.etag, sizeof s.etag, "\"%s-%" PRIu64 "\"", hash, mountpoint_file_number(&st));
+        file_answer_etag(hash, &st, s.etag);
         *ret = s;
         return 0;
 }

@@ -71,14 +71,6 @@ int mountpoint_new(const char *path, struct mountpoint **ret)
         return 0;
 }
 
-void mountpoint_free(struct mountpoint *m)
-{
-        if (!m)
-                return;
-        free(m->path);
-        free(m);
-}
-
 const char *mountpoint_path(const struct mountpoint *m)
 {
         return m->path;
@@ -385,15 +377,12 @@ int open_data(const struct mountpoint *m, const char *hash, const char *path, in
 int mountpoint_file_stat(const struct mountpoint *m, const char *hash, const char *path,
                          struct stat *ret)
 {
-        _cleanup_close_ int fd = -1;
         struct stat st;
         int r;
 
-        r = open_data(m, hash, path, O_PATH, &fd);
+        r = mountpoint_stat(m, hash, path, &st);
         if (r < 0)
                 return r;
-        if (fstat(fd, &st) < 0)
-                return -errno;
         if (!S_ISREG(st.st_mode))
                 return -ENOENT;
         *ret = st;

@@ -21,10 +21,9 @@
 
 struct mountpoint;
 
-/* Takes the path of a mount; does not touch it. -ENOMEM, -errno where the path cannot be made
- * absolute. */
+/* Takes the path of a mount; does not touch it. *ret lives as long as the program. -ENOMEM, -errno
+ * where the path cannot be made absolute. */
 int mountpoint_new(const char *path, struct mountpoint **ret);
-void mountpoint_free(struct mountpoint *m);
 const char *mountpoint_path(const struct mountpoint *m);
 
 /* Looks whether the mount is still the one of the first call. -ENODEV, -ENOTCONN, -ECONNABORTED,

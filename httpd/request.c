@@ -82,17 +82,6 @@ struct guard_request request_guard(const struct request *rq)
         return g;
 }
 
-bool request_is_type(const struct request *rq, const char *type)
-{
-        const char *value = request_header(rq, "Content-Type", NULL);
-        size_t len;
-
-        if (!value)
-                return false;
-        len = strcspn(value, "; \t");
-        return len == strlen(type) && strncasecmp(value, type, len) == 0;
-}
-
 int request_body(struct request *rq, size_t max, char **ret, size_t *ret_len)
 {
         const struct head *head = &rq->head_facts;

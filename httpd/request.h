@@ -71,9 +71,6 @@ int request_list(const struct request *rq, const char *name, char **ret);
 /* What the guard wants to know. Pointers live as long as the request. */
 struct guard_request request_guard(const struct request *rq);
 
-/* Whether the Content-Type is type, whatever its parameters (RFC 9110 §8.3.1). */
-bool request_is_type(const struct request *rq, const char *type);
-
 /* Reads the body, of a length or in chunks, at most max bytes; a NUL follows. The caller frees
  * *ret. -EFBIG: larger; -ENODATA: none announced; -EBADMSG: it ended early, or its chunks are
  * malformed; -ETIMEDOUT: it came too slowly; -ENOMEM. Blocks while the client sends. */
