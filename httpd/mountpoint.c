@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <linux/openat2.h>
 #include <poll.h>
@@ -274,9 +275,26 @@ int mountpoint_add(const struct mountpoint *m, struct client *c, bool keep, cons
         return refused;
 }
 
-int mountpoint_events_open(const struct mountpoint *m, int *ret_fd)
+int mountpoint_events_open(const struct mountpoint *m, uint64_t after, int *ret_fd)
 {
-        return open_control(m, O_RDONLY | O_NONBLOCK, ret_fd, NAME_CONTROL "/" NAME_EVENTS);
+        static const char path[] = NAME_CONTROL "/" NAME_EVENTS;
+        _cleanup_close_ int fd = -1;
+        char id[24];
+        int r;
+
+        r = open_control(m, O_RDWR | O_NONBLOCK, &fd, path);
+        if (r == -EROFS) {
+                r = open_control(m, O_RDONLY | O_NONBLOCK, ret_fd, path);
+                return r < 0 ? r : 1;
+        }
+        if (r < 0)
+                return r;
+        r = buffer_write(fd, id, (size_t)snprintf(id, sizeof id, "%" PRIu64, after));
+        if (r < 0)
+                return r;
+        *ret_fd = fd;
+        fd = -1;
+        return 0;
 }
 
 int mountpoint_events_next(int fd, struct client *c, int64_t timeout_ms, char **ret)

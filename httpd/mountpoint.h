@@ -57,9 +57,11 @@ int mountpoint_add(const struct mountpoint *m, struct client *c, bool keep, cons
 int mountpoint_torrent_files(const struct mountpoint *m, struct client *c, const char *hash,
                              char **ret);
 
-/* Opens .magnetfs/events: from now on what happens is kept for this descriptor, as far as the mount
- * has room for it. -errno. */
-int mountpoint_events_open(const struct mountpoint *m, int *ret_fd);
+/* Opens .magnetfs/events: what happened after the event of that id, and from now on, is kept for
+ * this descriptor, as far as the mount has room for it. It begins with "lost" where the mount does
+ * not know all of that, as with 0. Returns 1 where the mount is read-only, which gives what comes
+ * from now on alone; -errno. */
+int mountpoint_events_open(const struct mountpoint *m, uint64_t after, int *ret_fd);
 
 /* Waits for the next event and gives it, a line of JSON; the caller frees *ret. -ETIMEDOUT: none
  * came within timeout_ms; -EBADMSG: what came is no line; as client_wait(). */

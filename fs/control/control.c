@@ -8,14 +8,11 @@
 
 #include <utlist.h>
 
-/* A reader of events that does not read loses the oldest. */
-enum { EVENTS_BYTES_MAX = 256 * 1024 };
-
 /* ---- news ---- */
 
-/* Settles the documents that were marked. The lock is given up for each answer and documents may be
- * closed meanwhile, so each round looks from the start. */
-static void settle_marked(struct control *c)
+/* The lock is given up for each answer and documents may be closed meanwhile, so each round looks
+ * from the start. */
+void control_settle_marked(struct control *c)
 {
         struct doc *d;
 
@@ -44,28 +41,7 @@ void control_changed(struct control *c, struct torrent *t)
                         d->marked = true;
         }
         pthread_mutex_unlock(&c->lock);
-        settle_marked(c);
-}
-
-void control_event(struct control *c, const char *json)
-{
-        size_t len = strlen(json);
-        struct doc *d;
-
-        pthread_mutex_lock(&c->lock);
-        DL_FOREACH2 (c->docs, d, next_doc) {
-                if (!doc_is_fixed(d, FIXED_EVENTS))
-                        continue;
-                if (d->made.text.len - d->given + len + 1 > EVENTS_BYTES_MAX) {
-                        d->made.text.len = d->given = 0;
-                        text_adds(&d->made.text, "{\"event\":\"lost\"}\n");
-                }
-                text_add(&d->made.text, json, len);
-                text_adds(&d->made.text, "\n");
-                d->marked = doc_waits(d);
-        }
-        pthread_mutex_unlock(&c->lock);
-        settle_marked(c);
+        control_settle_marked(c);
 }
 
 void control_release(struct control *c)
@@ -78,7 +54,7 @@ void control_release(struct control *c)
                 d->marked = doc_waits(d);
         }
         pthread_mutex_unlock(&c->lock);
-        settle_marked(c);
+        control_settle_marked(c);
 }
 
 /* ---- life ---- */
@@ -98,6 +74,7 @@ int control_new(struct engine *e, const char *mountpoint, const struct reply_ops
         c->engine = e;
         c->reply = *reply;
         c->next_id = 1;
+        events_init(&c->events);
         pthread_mutex_init(&c->lock, NULL);
         pthread_mutex_init(&c->answering, NULL);
         *ret = c;
@@ -110,6 +87,7 @@ void control_free(struct control *c)
                 return;
         pthread_mutex_destroy(&c->answering);
         pthread_mutex_destroy(&c->lock);
+        events_free(&c->events);
         free(c->mountpoint);
         free(c);
 }

@@ -376,6 +376,8 @@ static int write_later(struct doc *d, const void *data, size_t len, void *reques
 
 int doc_write(struct doc *d, const void *data, size_t len, void *request, pid_t tid, uint64_t *id)
 {
+        if (doc_is_fixed(d, FIXED_EVENTS))
+                return events_written(d, data, len);
         return doc_is_writable(d->node) ? write_later(d, data, len, request, tid, id) : -EROFS;
 }
 

@@ -63,6 +63,15 @@ struct doc {
 };
 enum { OUTCOME_LOOK = -1 };
 
+/* The last events, for who comes back. */
+enum { EVENTS_KEPT = 1024 };
+struct events_kept {
+        char *lines[EVENTS_KEPT]; /* that of id at id % EVENTS_KEPT */
+        uint64_t next_id;         /* each has the next one; microseconds since 1970 at the start, so
+                                     that they grow over restarts */
+        size_t n;                 /* those before next_id that are there */
+};
+
 struct control {
         /* set once */
         struct engine *engine;
@@ -74,6 +83,7 @@ struct control {
         struct doc *docs;
         struct writing *writings;
         uint64_t next_id;
+        struct events_kept events;
         bool released;
 
         /* held while a writing is answered; taken under no other lock */
@@ -98,6 +108,21 @@ static inline bool is_id(uint64_t id, uint64_t meant)
 {
         return (uint32_t)id == (uint32_t)meant;
 }
+
+/* ---- control.c ---- */
+
+/* Answers those of the documents that were marked which have something to say now. Takes
+ * control->lock. */
+void control_settle_marked(struct control *c);
+
+/* ---- control_events.c: control_event and these ---- */
+
+void events_init(struct events_kept *k);
+void events_free(struct events_kept *k);
+/* An id was written: what is read from here on begins behind the event of that id, or with
+ * "lost" where not all of these are known any more. -EINVAL: it is no number. Takes control->lock.
+ */
+int events_written(struct doc *d, const char *data, size_t len);
 
 /* ---- doc.c ---- */
 

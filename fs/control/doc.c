@@ -88,7 +88,7 @@ bool doc_is_writable(struct node n)
         if (n.number == 0)
                 return n.kind == NODE_TREE &&
                        (n.node == FIXED_ADD || n.node == FIXED_ADD_TEMPORARY ||
-                        n.node == FIXED_RECALL || n.node == FIXED_CACHE);
+                        n.node == FIXED_RECALL || n.node == FIXED_CACHE || n.node == FIXED_EVENTS);
         return n.kind == NODE_CONTROL && n.node == CONTROL_KEEP;
 }
 

@@ -487,6 +487,35 @@ def test_events_come_in_order(fs: Magnetfs, seeder: Seeder, album: Torrent) -> N
         assert names[:2] == ["added", "ready"] and names[-1] == "removed", names
 
 
+def test_a_reader_of_events_goes_on_behind_the_event_whose_id_it_writes(fs: Magnetfs) -> None:
+    with fs.events() as events:
+        fs.add("\n".join(f"{n:040x}" for n in range(1, 4)))
+        seen = [events.next(5) for _ in range(3)]
+    ids = [event["id"] for event in seen if event]
+    assert ids == [ids[0], ids[0] + 1, ids[0] + 2]
+    fd = os.open(fs.control / "events", os.O_RDWR | os.O_NONBLOCK)
+
+    def lines() -> list[dict[str, Any]]:
+        got = []
+        with pytest.raises(BlockingIOError):
+            while True:
+                got.append(json.loads(os.read(fd, 65536)))
+        return got
+
+    try:
+        assert lines() == []
+        for text, expected in ((f"{ids[0]}\n", seen[1:]), (f"{ids[1]}", seen[2:]), (f"{ids[2]}", [])):
+            assert os.write(fd, text.encode()) == len(text)
+            assert lines() == expected
+        for text in ("x", "-1", "1 2", "1\n2", "9" * 23, "9" * 4000, "\n"):
+            assert errno_name(errno_of(os.write, fd, text.encode())) == "EINVAL", text
+        for unknown in (0, ids[0] - 2, ids[2] + 1, 2**64 - 1):
+            os.write(fd, str(unknown).encode())
+            assert lines() == [{"event": "lost", "id": ids[2]}], unknown
+    finally:
+        os.close(fd)
+
+
 def test_a_blocking_read_of_events_waits_for_the_next_one(fs: Magnetfs) -> None:
     reader = subprocess.Popen(
         ["head", "-n", "1", fs.control / "events"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE

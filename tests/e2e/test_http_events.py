@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import time
-from typing import Any, Iterator
+from typing import Any, Callable, Iterator
 
 import pytest
 
@@ -124,13 +124,48 @@ def test_progress_comes_at_most_twice_a_second(
     assert 1 <= told.count("progress") <= 2 * took + 2, (told, took)
 
 
-def test_who_comes_back_is_told_to_look_anew(fs: Magnetfs) -> None:
+def hashes(first: int, count: int) -> list[str]:
+    return [f"{n:040x}" for n in range(first, first + count)]
+
+
+def added(events: list[dict[str, Any]]) -> list[str]:
+    assert {event["event"] for event in events} <= {"added"}, events
+    return [event["data"]["infoHash"] for event in events]
+
+
+def test_who_comes_back_gets_what_it_missed_and_what_comes(fs: Magnetfs) -> None:
     with Listener(fs) as first:
-        last = first.event()["id"]
-    with Listener(fs, f"Last-Event-ID: {last}") as again:
-        event = again.event()
-        assert event["data"] == {"event": "reset", "resumed": True}
-        assert event["id"] >= last
+        reset = first.event()
+        fs.add("\n".join(hashes(1, 3)))
+        seen = [first.event() for _ in range(2)]
+    fs.add("\n".join(hashes(4, 500)))
+    with Listener(fs, f"Last-Event-ID: {seen[-1]['id']}") as again:
+        missed = [again.event() for _ in range(501)]
+        fs.add("\n".join(hashes(504, 1)))
+        assert added([*seen, *missed, again.event()]) == hashes(1, 504)
+    ids = [event["id"] for event in [reset, *seen, *missed]]
+    assert ids == sorted(set(ids))
+    with Listener(fs, f"Last-Event-ID: {reset['id']}") as again:
+        assert added([again.event() for _ in range(504)]) == hashes(1, 504)
+
+
+def test_who_was_away_for_too_long_is_told_to_look_anew(fs: Magnetfs) -> None:
+    with Listener(fs) as first:
+        last = int(first.event()["id"])
+    fs.add("\n".join(hashes(1, 1100)))
+    for old in (last, 0, 1, last + 10_000, 2**64 - 1, 2**70, -1, "x", ""):
+        with Listener(fs, f"Last-Event-ID: {old}") as again:
+            event = again.event()
+            assert event["data"] == {"event": "reset", "resumed": True}, old
+            assert event["id"] > last, old
+
+
+def test_on_a_read_only_mount_all_look_anew(magnetfs: Callable[..., Magnetfs]) -> None:
+    fs = magnetfs("-o", "ro")
+    for fields in ((), ("Last-Event-ID: 5",)):
+        with Listener(fs, *fields) as listener:
+            lines = [line for line in (next(listener.lines) for _ in range(4)) if line]
+            assert lines[:2] == ["retry: 2000", "event: reset"]
 
 
 def test_there_are_places_for_so_many_and_each_is_free_once_it_left(fs: Magnetfs) -> None:
@@ -164,15 +199,14 @@ def test_who_takes_nothing_holds_nobody_up(fs: Magnetfs) -> None:
     with Listener(fs) as deaf, Listener(fs) as keen:
         deaf.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         assert keen.event()["event"] == "reset"
-        hashes = [f"{n:040x}" for n in range(1, count + 1)]
-        fs.add("\n".join(hashes))
+        fs.add("\n".join(hashes(1, count)))
         heard = set()
         while len(heard) < count:
             event = keen.event()
             assert event["event"] in ("added", "failed"), event
             heard.add(event["data"]["infoHash"])
         assert fs.web.get("/healthz", timeout=2).status == 200
-    assert heard == set(hashes)
+    assert heard == set(hashes(1, count))
 
 
 def test_head_of_events_does_not_wait(fs: Magnetfs) -> None:
