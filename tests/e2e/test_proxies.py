@@ -61,6 +61,20 @@ http://media.example:{port} {{
 }}
 """
 
+# As the README has it, with a certificate of its own.
+CADDY_TLS = """
+{{
+    admin off
+    skip_install_trust
+    auto_https disable_redirects
+}}
+https://media.example:{port} {{
+    bind 127.0.0.1
+    tls internal
+    reverse_proxy 127.0.0.1:{sidecar}
+}}
+"""
+
 # Both kinds of plain check: OPTIONS / HTTP/1.0 is option httpchk's own, without a Host.
 HAPROXY = """
 global
@@ -81,11 +95,14 @@ backend healthz
     server sidecar 127.0.0.1:{sidecar} check inter 100ms fall 1 rise 1
 """
 
+RUN_CADDY = ["caddy", "run", "--adapter", "caddyfile", "--config", "{config}"]
 COMMANDS: dict[str, tuple[str, list[str]]] = {
     "nginx": (NGINX, ["nginx", "-e", "stderr", "-p", "{folder}", "-c", "{config}"]),
-    "caddy": (CADDY, ["caddy", "run", "--adapter", "caddyfile", "--config", "{config}"]),
+    "caddy": (CADDY, RUN_CADDY),
     "haproxy": (HAPROXY, ["haproxy", "-db", "-q", "-f", "{config}"]),
+    "caddy with TLS": (CADDY_TLS, RUN_CADDY),
 }
+PLAIN = ["nginx", "caddy", "haproxy"]
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +144,7 @@ def proxy(kind: str, folder: Path, sidecar: int) -> Iterator[Web]:
         process.wait(15)
 
 
-@pytest.mark.parametrize("kind", COMMANDS)
+@pytest.mark.parametrize("kind", PLAIN)
 def test_ranges_and_changes_go_through(
     served: Magnetfs, film: Torrent, folder: Path, kind: str
 ) -> None:
@@ -152,6 +169,41 @@ def test_ranges_and_changes_go_through(
         evil = {**named, "Origin": "https://evil.example"}
         assert web.request("PUT", keep, evil).status == 403
         web.request("PUT", keep, named).problem(403)
+
+
+@pytest.mark.parametrize("version", ["1.1", "2"])
+def test_caddy_with_tls_as_curl_sees_it(
+    served: Magnetfs, film: Torrent, folder: Path, version: str
+) -> None:
+    assert served.web
+    with proxy("caddy with TLS", folder, served.web.port) as web:
+        place = f"{NAME}:{web.port}"
+        root = folder / "caddy with TLS/.local/share/caddy/pki/authorities/local/root.crt"
+        waiting.until("Caddy has its certificate", root.exists)
+
+        def ask(target: str, *options: str) -> tuple[str, bytes]:
+            """The version of HTTP with the status, and the body."""
+            done = subprocess.run(
+                ["curl", "-sS", "--noproxy", "*", f"--http{version}", "--cacert", str(root)]
+                + ["--resolve", f"{place}:127.0.0.1", "-w", "%{stderr}%{http_version} %{http_code}"]
+                + [*options, f"https://{place}{target}"],
+                capture_output=True,
+                timeout=60,
+                check=True,
+            )
+            return done.stderr.decode(), done.stdout
+
+        stream, keep = stream_target(film, "film.mkv"), f"/torrents/{film.info_hash}/keep"
+        first, last = 5_000_000, 6_000_000
+        got = ask(stream, "-r", f"{first}-{last}")
+        assert got == (f"{version} 206", film.read("film.mkv", first, last - first + 1))
+        several = ask(stream, "-r", "0-99,1000-1099")
+        assert several[0] == f"{version} 206" and film.read("film.mkv", 1000, 100) in several[1]
+        put = ["-X", "PUT", "-H"]
+        assert ask(keep, *put, f"Origin: https://{place}")[0] == f"{version} 204"
+        assert ask(keep, *put, "Origin: https://evil.example")[0] == f"{version} 403"
+        playlist = ask(f"/playlist/{film.info_hash}.m3u8")[1].decode()
+        assert stream in playlist and "http://" not in playlist
 
 
 def test_haproxys_plain_checks_find_it_alive(served: Magnetfs, folder: Path) -> None:
