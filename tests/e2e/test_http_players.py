@@ -1,20 +1,24 @@
 """Players, browsers and download programs as people use them, on /stream, while the film still
-downloads: they play, seek, and get every byte."""
+downloads: they play, seek, and get every byte.
+
+MAGNETFS_LONG=1: an outage of the swarm lasts longer than a minute."""
 
 from __future__ import annotations
 
 import concurrent.futures
 import hashlib
+import os
 import subprocess
 import threading
 from contextlib import closing
 from pathlib import Path
+from typing import Callable
 
 import pytest
 
 from harness import media as media_files
 from harness import waiting
-from harness.mount import Magnetfs
+from harness.mount import Magnetfs, errno_name, errno_of
 from harness.players import Chromium, Mpv, Vlc
 from harness.seeder import Seeder
 from harness.torrents import KIB, MIB, Torrent, TorrentMaker
@@ -104,6 +108,30 @@ def test_vlc_seeks_and_plays_to_the_end(
         for complaint in ("error:", "Early EOF", "HTTP 4", "HTTP 5"):
             lines = [line for line in log.splitlines() if complaint in line and "http" in line]
             assert not lines, lines
+
+
+LONG = os.environ.get("MAGNETFS_LONG") == "1"
+READ_TIMEOUT_S, OUTAGE_S = (10, 75) if LONG else (1, 5)
+
+
+@pytest.mark.deadline(180 if LONG else 60)
+def test_vlc_plays_on_after_an_outage(
+    magnetfs: Callable[..., Magnetfs], seeder: Seeder, mkv: Torrent, folder: Path
+) -> None:
+    """It takes a body that is cut for the film's end. A scanner on the mount is told meanwhile."""
+    fs = magnetfs("--read-timeout", str(READ_TIMEOUT_S))
+    with closing(Vlc(folder, url_of(fs, seeder, mkv, rate=700 * KIB))) as vlc:
+        vlc.wait_position(2, SECONDS)
+        seeder.freeze()
+        with open(fs.directory(mkv) / mkv.name, "rb") as file:
+            assert errno_name(errno_of(os.pread, file.fileno(), 1, 3 * mkv.length // 4)) == "EIO"
+        assert not vlc.has_ended(OUTAGE_S - READ_TIMEOUT_S)
+        stood = vlc.position()
+        assert 2 <= stood < SECONDS - 4
+        seeder.thaw()
+        vlc.wait_position(stood + 3, SECONDS)
+        vlc.tell(f"seek {SECONDS - 2}")
+        assert vlc.end() == 0
 
 
 def test_chromium_seeks_and_plays_to_the_end(

@@ -163,6 +163,13 @@ class Vlc:
             f"VLC at {first} to {last} s", lambda: first <= self.position() <= last, ANSWER_S
         )
 
+    def has_ended(self, within: float) -> bool:
+        try:
+            self._process.wait(within)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
     def end(self) -> int:
         return self._process.wait(ANSWER_S)
 
