@@ -36,12 +36,9 @@ static int choose(const struct file_list *list, bool all, const struct file_entr
 
         if (!chosen)
                 return -ENOMEM;
-        for (size_t i = 0; i < list->count; i++) {
-                enum media_class class = media_class(list->entries[i].name);
-
-                if (all || class == MEDIA_VIDEO || class == MEDIA_AUDIO)
+        for (size_t i = 0; i < list->count; i++)
+                if (all || media_plays(list->entries[i].name))
                         chosen[count++] = &list->entries[i];
-        }
         qsort(chosen, count, sizeof(void *), by_path);
         *ret = chosen;
         *ret_count = count;

@@ -157,15 +157,20 @@ enum media_class media_class(const char *name)
         return entry ? entry->class : MEDIA_OTHER;
 }
 
+bool media_plays(const char *name)
+{
+        enum media_class class = media_class(name);
+
+        return class == MEDIA_VIDEO || class == MEDIA_AUDIO;
+}
+
 bool media_is_better(struct media_best *best, const char *name, uint64_t length)
 {
-        enum media_class class;
         bool plays;
 
         if (best->any && best->plays && length <= best->length)
                 return false;
-        class = media_class(name);
-        plays = class == MEDIA_VIDEO || class == MEDIA_AUDIO;
+        plays = media_plays(name);
         if (best->any && !(plays && !best->plays) &&
             (plays != best->plays || length <= best->length))
                 return false;

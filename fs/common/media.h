@@ -20,6 +20,9 @@ const char *media_type(const char *name);
 /* Its class; MEDIA_OTHER if unknown. */
 enum media_class media_class(const char *name);
 
+/* Whether it is a video or audio. */
+bool media_plays(const char *name);
+
 /* The best of the files that were looked at; all zero: of none. */
 struct media_best {
         uint64_t length; /* bytes */

@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "common/clock.h"
+#include "common/media.h"
 #include "engine/engine_private.h"
 #include "engine/evicting.h"
 #include "torrent/room.h"
@@ -59,7 +60,8 @@ static uint32_t add_owner(struct evict_list *l, struct torrent *t)
         return (uint32_t)(l->n_owners - 1);
 }
 
-/* The first and the last piece of each file, as bits: what players and scanners ask for first. */
+/* The first and the last piece of each video and audio, as bits: what players and scanners ask for
+ * first. Of all files they would be all pieces where files are small. */
 static uint64_t *ends_of(const struct listing *l)
 {
         uint64_t *ends = calloc(l->pieces / 64 + 1, sizeof *ends);
@@ -68,7 +70,7 @@ static uint64_t *ends_of(const struct listing *l)
                 const struct tree_node *k = tree_node(l->tree, i);
                 uint32_t first, last;
 
-                if (k->file == TREE_DIRECTORY || k->size == 0)
+                if (k->file == TREE_DIRECTORY || k->size == 0 || !media_plays(k->name))
                         continue;
                 first = (uint32_t)(k->offset / l->piece_length);
                 last = (uint32_t)((k->offset + k->size - 1) / l->piece_length);

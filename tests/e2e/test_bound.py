@@ -207,9 +207,13 @@ def test_the_ends_of_a_film_stay_longest(
             assert_span(path, film, film.length - 4 * KIB, film.length)
 
     scan()
+    pack = torrents.single("pack.iso", 4 * MIB, seed=1566)
+    assert_span(fs.add_torrent(pack, seeder.seed(pack)) / pack.name, pack, 0, 4 * KIB)
+    assert have(fs, pack) > 0
     assert_same(fs.add_torrent(other, seeder.seed(other)) / other.name, other, other.name)
     seeder.kill()
     scan()
+    assert have(fs, pack) == 0, "what is no film has no ends"
 
 
 # -- --min-free ------------------------------------------------------------------------------------
