@@ -5,41 +5,60 @@
  * open with FOPEN_DIRECT_IO mmap(2) first drops the file's pages, and for that waits for each lock
  * where nothing, not even SIGKILL, ends it; it holds mmap_lock meanwhile, so that ps and whoever
  * else looks at that process waits as well. So when a process that has the file open is found in
- * mmap(2), the reads before it end in EINTR. The kernel by itself asks again for what it read
- * ahead; programs call sendfile and splice again; a mapping whose page still does not come has
- * SIGBUS. The next in the kernel's queue for a page's lock may be passed over some times, so for a
- * moment the reads that come back are looked at with each tick. */
+ * mmap(2), the reads before it end in EINTR: at once those that the kernel read ahead, for it asks
+ * again by itself; those for the one page of a mapping only when it can't wait longer, as the error
+ * is its SIGBUS, see crowd.h. Programs call sendfile and splice again. The next in the kernel's
+ * queue for a page's lock may be passed over some times, so for a moment the reads that come back
+ * are looked at with each tick. */
 #include "torrent/linger.h"
 #include "torrent/parked.h"
 
 #include <errno.h>
+#include <unistd.h>
 
 #include <utlist.h>
 
+#include "torrent/crowd.h"
 #include "torrent/threads.h"
 
-/* Nobody is looked for behind a read that is answered soon: its reader may be a mapping, which does
- * not get over an error. With the ticks of those that come back this makes two seconds at most. */
-enum { PATIENCE_MS = 800 };
-/* What a mapping asks for again, the one page that it needs, ended with what was read ahead of it:
- * the next error is its SIGBUS. So that page has a time of its own. */
-enum { FAULT_BYTES = 4096, FAULT_MS = 500 };
-/* So long after somebody hung every read is looked at. */
-enum { CROWDED_MS = 1000 };
+/* So long after it was parked nobody is looked for behind a read: most are answered sooner, and a
+ * look reads files in /proc for each thread of all who have the file open. Then it is looked with
+ * each tick; who was there before is taken to hang since the read was parked. */
+enum { PATIENCE_MS = 400 };
 /* Besides those who have opened the file, which each tick looks at, somebody may have got it from
  * them (fork, SCM_RIGHTS): all processes are looked at so often. */
 enum { LOOK_AT_ALL_MS = 1000 };
 /* Bounds on what one tick looks at. */
 enum { FILES_MAX = 16, PROCESSES_MAX = 64 };
 
-/* Chooses a file that has such reads, and tells who has it open. False: there is none left. */
-static bool next_file(struct torrent *t, uint64_t now, uint64_t *inode, pid_t *list, size_t *n)
+/* A file that has such reads. */
+struct crowded_file {
+        uint64_t inode;
+        uint64_t asked_ms; /* when the first of them was parked */
+        struct crowd crowd;
+        pid_t processes[PROCESSES_MAX]; /* that have it open */
+        size_t n;
+};
+
+static void add_process(struct crowded_file *f, pid_t process)
+{
+        size_t i = 0;
+
+        while (i < f->n && f->processes[i] != process)
+                i++;
+        if (i == f->n && i < PROCESSES_MAX && process > 0)
+                f->processes[f->n++] = process;
+}
+
+/* Chooses a file. False: there is none left. */
+static bool next_file(struct torrent *t, uint64_t now, struct crowded_file *ret)
 {
         const struct handle *h;
         struct parked *p;
         bool found = false;
 
-        *n = 0;
+        ret->n = 0;
+        ret->crowd = (struct crowd){0};
         pthread_mutex_lock(&t->lock);
         DL_FOREACH (t->waiting.list, p) {
                 bool due = now >= p->asked_ms + PATIENCE_MS ||
@@ -49,37 +68,40 @@ static bool next_file(struct torrent *t, uint64_t now, uint64_t *inode, pid_t *l
                         continue;
                 if (!found) {
                         found = true;
-                        *inode = p->handle->inode;
+                        ret->inode = p->handle->inode;
+                        ret->asked_ms = p->asked_ms;
                 }
-                if (p->handle->inode == *inode)
+                if (p->handle->inode == ret->inode)
                         p->crowd_ms = now;
         }
         DL_FOREACH (t->open, h) {
-                size_t i = 0;
-
-                if (!found || *n == PROCESSES_MAX)
-                        break;
-                if (h->inode != *inode || h->process <= 0)
+                if (!found || h->inode != ret->inode)
                         continue;
-                while (i < *n && list[i] != h->process)
-                        i++;
-                if (i == *n)
-                        list[(*n)++] = h->process;
+                /* One that was opened since the last look knows nothing yet. */
+                if (crowd_look_ms(&h->crowd) > crowd_look_ms(&ret->crowd))
+                        ret->crowd = h->crowd;
+                add_process(ret, h->process);
         }
         pthread_mutex_unlock(&t->lock);
         return found;
 }
 
-static void end_reads_of(struct torrent *t, uint64_t inode, uint64_t now)
+/* It was looked who hangs behind reads of the file. */
+static void end_reads_of(struct torrent *t, const struct crowded_file *f, uint64_t now)
 {
         struct parked *p, *tmp, *answer = NULL;
+        size_t page = (size_t)sysconf(_SC_PAGESIZE);
+        struct handle *h;
 
         pthread_mutex_lock(&t->lock);
-        t->waiting.crowded_ms = now;
+        DL_FOREACH (t->open, h)
+                if (h->inode == f->inode)
+                        h->crowd = f->crowd;
+        if (f->crowd.last_ms > 0)
+                t->waiting.crowded_ms = now;
         DL_FOREACH_SAFE (t->waiting.list, p, tmp) {
-                if (!p->whole || p->handle->inode != inode)
-                        continue;
-                if (p->len <= FAULT_BYTES && now < p->asked_ms + FAULT_MS)
+                if (!p->whole || p->handle->inode != f->inode ||
+                    !crowd_ends(&f->crowd, p->len <= page, p->asked_ms, now))
                         continue;
                 linger_read(t, p);
                 parked_settle(t, p, EINTR, &answer);
@@ -87,32 +109,41 @@ static void end_reads_of(struct torrent *t, uint64_t inode, uint64_t now)
         parked_unlock_and_answer(t, answer);
 }
 
-static bool somebody_hangs(uint64_t inode, const pid_t *processes, size_t n, bool look_at_all)
+/* all_ms: when all processes were last looked at before; UINT64_MAX: they are not now. */
+static void look(struct crowded_file *f, uint64_t all_ms, uint64_t now)
 {
-        for (size_t i = 0; i < n; i++)
-                if (process_waits_in_mmap(processes[i], inode))
-                        return true;
-        return look_at_all && anybody_waits_in_mmap(inode);
+        uint64_t earliest = f->asked_ms;
+        bool hangs = false;
+
+        for (size_t i = 0; i < f->n && !hangs; i++)
+                hangs = process_waits_in_mmap(f->processes[i], f->inode);
+        if (!hangs && all_ms < UINT64_MAX && anybody_waits_in_mmap(f->inode)) {
+                hangs = true;
+                f->crowd.alone_ms = 0; /* only those who opened it were looked at then */
+                if (all_ms > earliest)
+                        earliest = all_ms;
+        }
+        crowd_looked(&f->crowd, hangs, earliest, now);
 }
 
 void pages_check(struct torrent *t, uint64_t now)
 {
-        pid_t processes[PROCESSES_MAX];
-        uint64_t inode = 0;
+        struct crowded_file file;
+        uint64_t all_ms;
         bool look_at_all;
-        size_t n;
 
         pthread_mutex_lock(&t->lock);
-        look_at_all = now >= t->waiting.looked_at_all_ms + LOOK_AT_ALL_MS ||
+        all_ms = t->waiting.looked_at_all_ms;
+        look_at_all = now >= all_ms + LOOK_AT_ALL_MS ||
                       (t->waiting.crowded_ms > 0 && now < t->waiting.crowded_ms + CROWDED_MS);
         pthread_mutex_unlock(&t->lock);
-        for (int i = 0; i < FILES_MAX && next_file(t, now, &inode, processes, &n); i++) {
+        for (int i = 0; i < FILES_MAX && next_file(t, now, &file); i++) {
                 if (look_at_all) {
                         pthread_mutex_lock(&t->lock);
                         t->waiting.looked_at_all_ms = now;
                         pthread_mutex_unlock(&t->lock);
                 }
-                if (somebody_hangs(inode, processes, n, look_at_all))
-                        end_reads_of(t, inode, now);
+                look(&file, look_at_all ? all_ms : UINT64_MAX, now);
+                end_reads_of(t, &file, now);
         }
 }

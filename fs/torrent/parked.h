@@ -4,6 +4,7 @@
 #ifndef FS_PARKED_H
 #define FS_PARKED_H
 
+#include "torrent/crowd.h"
 #include "torrent/handle.h"
 #include "torrent/torrent.h"
 
@@ -60,6 +61,7 @@ struct handle {
         int error;            /* of the watch: > 0 */
         uint64_t answered_ms; /* when the last read had its answer; 0: none yet */
         bool followed;        /* since its last read another handle has begun where it was */
+        struct crowd crowd;   /* behind reads of its file, for pages.c */
         struct handle *prev, *next;
 };
 

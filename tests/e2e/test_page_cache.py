@@ -234,13 +234,14 @@ def in_mmap(pid: int) -> bool:
     return Path(f"/proc/{pid}/syscall").read_text().split()[0] in ("9", "222")
 
 
-def readable(process: subprocess.Popen[bytes]) -> bool:
+def readable(process: subprocess.Popen[bytes], timeout: float = 0) -> bool:
+    """It says something, or has ended."""
     assert process.stdout
-    return bool(waiting.readable(process.stdout.fileno(), 0))
+    return bool(waiting.readable(process.stdout.fileno(), timeout))
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="looks into other processes")
-@pytest.mark.parametrize("way", ["map", "sendfile"])
+@pytest.mark.parametrize("way", ["map", "map-random", "sendfile"])
 def test_nobody_else_waits_beside_a_parked_page_cache_read(
     magnetfs: Callable[..., Magnetfs],
     seeder: Seeder,
@@ -297,6 +298,42 @@ def test_nobody_else_waits_beside_a_parked_page_cache_read(
     finally:
         for process in (*others, reader):
             end(process)
+
+
+WAITED_S = 1.2  # by a mapping, before somebody else maps the file
+COMES_S = 1.0  # … after which its piece comes: before that one has waited for as long as it may
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="looks into other processes")
+@pytest.mark.parametrize("way", ["map", "map-random"])
+def test_a_mapping_beside_another_gets_what_comes_while_that_may_wait(
+    fs: Magnetfs, seeder: Seeder, torrents: TorrentMaker, way: str
+) -> None:
+    """How long it has waited before does not matter."""
+    torrent = torrents.single(f"late-{way}.bin", 2 * MIB, seed=145, piece_length=PIECE)
+    path = fetch_half(fs, seeder, torrent)
+    seeder.freeze()
+    reader = start(sys.executable, PROCESS, way, str(path))
+    mapper = None
+    try:
+        wait_any_parked(fs)
+        assert not readable(reader, WAITED_S), "it waits for its page"
+        mapper = start(sys.executable, PROCESS, "mapped", str(path))
+        waiting.until("the call of mmap", lambda: in_mmap(mapper.pid) or readable(mapper), 5)
+        begin = time.monotonic()
+        assert not readable(reader, COMES_S), "it has no SIGBUS"
+        seeder.thaw()
+        assert readable(mapper, 9)
+        took = time.monotonic() - begin
+        assert waiting.ended(reader.pid, 30)
+        said = reader.stdout.read().decode().strip() if reader.stdout else ""
+        assert (reader.wait(), said) == (0, hashlib.sha256(torrent.read(torrent.name)).hexdigest())
+        assert took <= 2.5
+    finally:
+        seeder.thaw()
+        for process in (mapper, reader):
+            if process:
+                end(process)
 
 
 @pytest.mark.parametrize("way", ["map", "sendfile"])

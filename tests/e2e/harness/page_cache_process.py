@@ -5,6 +5,7 @@
     map                                 print its SHA-256, read through a private mapping
     map-then-read                       the same in two steps: map it, say so, wait for a line on
                                         stdin, print its SHA-256
+    map-random, map-random-then-read    the same with MADV_RANDOM: nothing is read ahead
     mapped                              map it, say so, and wait for the end of stdin
     inherited                           the same with a descriptor, which FILE is; it ends then
 
@@ -39,8 +40,11 @@ def copy(way: str, source: int, target: int) -> None:
             return
 
 
-def mapping(fd: int) -> mmap.mmap:
-    return mmap.mmap(fd, 0, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ)
+def mapping(fd: int, random: bool = False) -> mmap.mmap:
+    held = mmap.mmap(fd, 0, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ)
+    if random:
+        held.madvise(mmap.MADV_RANDOM)
+    return held
 
 
 def main() -> None:
@@ -52,10 +56,11 @@ def main() -> None:
         print(len(mapping(int(name))), flush=True)
         return
     fd = os.open(name, os.O_RDONLY)
-    if way == "map":
-        print(hashlib.sha256(mapping(fd)).hexdigest(), flush=True)
-    elif way == "map-then-read":
-        held = mapping(fd)
+    random = way.startswith("map-random")
+    if way in ("map", "map-random"):
+        print(hashlib.sha256(mapping(fd, random)).hexdigest(), flush=True)
+    elif way in ("map-then-read", "map-random-then-read"):
+        held = mapping(fd, random)
         print(len(held), flush=True)
         sys.stdin.readline()
         print(hashlib.sha256(held).hexdigest(), flush=True)
