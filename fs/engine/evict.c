@@ -30,7 +30,8 @@ enum { IDLE_MS = 2000 };
 /* A read has waited for room for so long: what others want ahead may go for it. */
 enum { STARVED_MS = 1000 };
 /* Of the room that a piece takes, what the file system needs to find it is that share at most, and
- * so much. */
+ * so much, taken amply: a run that frees too little has its reader wait for another. (handle.c,
+ * which refuses by it, is strict.) */
 enum { MAP_SHARE = 256, MAP_BYTES = 128 << 10 };
 /* More of the cache than this share is not to be taken by what was begun and is not wanted. */
 enum { UNFINISHED_SHARE = 8 };

@@ -20,7 +20,8 @@
 /* After a time-out reads fail at once for so long, or until a block arrives: a scanner must not
  * wait anew for each read. */
 enum { STALL_MS = 10000 };
-/* Of the room that pieces take, the file system's map is that share at most, and so much. */
+/* Of the room that pieces take, the file system's map is that share at most, and so much. No more:
+ * a cache that could just do is not to be refused. (evict.c adds more, as it is to free enough.) */
 enum { MAP_SHARE = 256, MAP_BYTES = 16384 };
 /* What read_missing gives besides what handle_read does. */
 enum { READ_AGAIN = 2 };
