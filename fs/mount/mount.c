@@ -14,6 +14,7 @@
 
 #include "common/log.h"
 #include "torrent/parked.h"
+#include "torrent/threads.h"
 
 /* Cached reads that are parked count against this; at the kernel's default of 12 they would block
  * every other cached read. */
@@ -296,6 +297,7 @@ int mount_new(struct engine *e, const struct mount_options *o, struct mount **re
                         o->mountpoint);
                 return r;
         }
+        threads_know_mount(o->mountpoint);
         *ret = m;
         return 0;
 }

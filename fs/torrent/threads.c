@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -144,7 +145,39 @@ static bool is_mmap(long number)
         return number == MMAP2;
 }
 
-/* Whether the thread waits in mmap(2), and, as far as that can be told, of a file of that inode. */
+/* The device of the mount, of which there may be several on a machine with the same inode numbers;
+ * 0: not known. */
+static _Atomic uint64_t own_device;
+
+/* The device of what is at path, 0 where that can't be told. Asks no file system, which here would
+ * be this process. */
+static uint64_t device_of(const char *path)
+{
+        struct statx st;
+
+        if (statx(AT_FDCWD, path, AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT, STATX_INO, &st) < 0)
+                return 0;
+        return (uint64_t)st.stx_dev_major << 32 | st.stx_dev_minor;
+}
+
+void threads_know_mount(const char *mountpoint)
+{
+        own_device = device_of(mountpoint);
+}
+
+/* Whether the descriptor of the thread leads to another file system. */
+static bool is_elsewhere(pid_t tid, int fd)
+{
+        char path[48];
+        uint64_t device;
+
+        snprintf(path, sizeof path, "/proc/%d/fd/%d", tid, fd);
+        device = own_device ? device_of(path) : 0;
+        return device && device != own_device;
+}
+
+/* Whether the thread waits in mmap(2), and, as far as that can be told, of a file of that inode of
+ * the mount. */
 static bool maps_inode(pid_t tid, uint64_t inode)
 {
         static const char key[] = "\nino:";
@@ -167,7 +200,9 @@ static bool maps_inode(pid_t tid, uint64_t inode)
         if (fd < 0 || !read_proc(tid, what, text, sizeof text))
                 return true;
         p = strstr(text, key); /* since Linux 5.14 */
-        return !p || strtoull(p + sizeof key - 1, NULL, 10) == inode;
+        if (p && strtoull(p + sizeof key - 1, NULL, 10) != inode)
+                return false;
+        return !is_elsewhere(tid, fd);
 }
 
 /* Looks at threads of the process, at most *left, which becomes less by so many. */

@@ -25,8 +25,10 @@ bool thread_is_signalled(pid_t tid);
 
 /* The process (thread group) of a thread; 0: unknown. */
 pid_t thread_process(pid_t tid);
-/* A thread of the process waits within mmap(2) of a file with that inode number. Looks at a bounded
- * number of threads. False where that can't be told: it takes the same user, and what
+/* Where the mount is, whose files those below are of. Once, when it is there; asks nobody. */
+void threads_know_mount(const char *mountpoint);
+/* A thread of the process waits within mmap(2) of a file of the mount with that inode number. Looks
+ * at a bounded number of threads. False where that can't be told: it takes the same user, and what
  * kernel.yama.ptrace_scope allows. */
 bool process_waits_in_mmap(pid_t pid, uint64_t inode);
 /* The same of all processes. Some milliseconds where there are many. */

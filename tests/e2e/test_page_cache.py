@@ -67,7 +67,12 @@ def end(process: subprocess.Popen[bytes]) -> None:
 
 def fetch_half(fs: Magnetfs, seeder: Seeder, torrent: Torrent) -> Path:
     """Adds it, and reads its first pieces one by one. Nothing more is wanted then."""
-    path = fs.add_torrent(torrent, seeder.seed(torrent)) / torrent.name
+    return fetch_half_from(fs, seeder.seed(torrent), torrent)
+
+
+def fetch_half_from(fs: Magnetfs, seeder: Seeder, torrent: Torrent) -> Path:
+    """The same from one that seeds it already."""
+    path = fs.add_torrent(torrent, seeder) / torrent.name
     for begin in range(0, HALF, PIECE):
         fd = os.open(path, os.O_RDONLY)
         try:
@@ -334,6 +339,36 @@ def test_a_mapping_beside_another_gets_what_comes_while_that_may_wait(
         for process in (mapper, reader):
             if process:
                 end(process)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="looks into other processes")
+def test_who_hangs_on_another_mount_ends_no_read_here(
+    magnetfs: Callable[..., Magnetfs], seeder: Seeder, torrents: TorrentMaker
+) -> None:
+    """Its file has the same inode number."""
+    torrent = torrents.single("twice.bin", 2 * MIB, seed=146, piece_length=PIECE)
+    mounts = [magnetfs("--read-timeout", "20", name=name, http=False) for name in ("a", "b")]
+    seeder.seed(torrent)
+    here, there = (fetch_half_from(fs, seeder, torrent) for fs in mounts)
+    assert os.stat(here).st_ino == os.stat(there).st_ino
+    seeder.freeze()
+    readers = []
+    try:
+        for fs, path in zip(mounts, (here, there)):
+            readers.append(start(sys.executable, PROCESS, "map-random", str(path)))
+            wait_any_parked(fs)
+        readers.append(start(sys.executable, PROCESS, "mapped", str(there)))
+        assert readable(readers[2], 9)
+        assert waiting.ended(readers[1].pid, 5) and readers[1].wait() == -signal.SIGBUS
+        assert not readable(readers[0], 1), "it waits for its page"
+        seeder.thaw()
+        assert waiting.ended(readers[0].pid, 30)
+        said = readers[0].stdout.read().decode().strip() if readers[0].stdout else ""
+        assert said == hashlib.sha256(torrent.read(torrent.name)).hexdigest()
+    finally:
+        seeder.thaw()
+        for process in readers:
+            end(process)
 
 
 @pytest.mark.parametrize("way", ["map", "sendfile"])
