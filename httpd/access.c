@@ -7,10 +7,20 @@
 #include <strings.h>
 #include <sys/socket.h>
 
+#include "common/cleanup.h"
 #include "common/token.h"
 #include "api.h"
+#include "uri.h"
 
 static const char parameter[] = "token=";
+
+/* What of a query is escaped stands for the same (RFC 3986 §6.2.2.2). */
+static bool is_token(const char *token, const char *given, size_t len)
+{
+        _cleanup_free_ char *decoded = NULL;
+
+        return uri_decode(given, len, &decoded) == 0 && token_is(token, decoded, strlen(decoded));
+}
 
 /* Takes each token= out of a query; whether the last one is the token. */
 static bool take_from_query(const char *token, char *query)
@@ -23,7 +33,7 @@ static bool take_from_query(const char *token, char *query)
                 size_t len = strcspn(from, "&");
 
                 if (strncmp(from, parameter, name_len) == 0) {
-                        right = token_is(token, from + name_len, len - name_len);
+                        right = is_token(token, from + name_len, len - name_len);
                 } else {
                         if (to > query)
                                 *to++ = '&';

@@ -116,6 +116,7 @@ static const struct errno_answer errno_answers[] = {
         {ENODEV, 503, API_RETRY_SOON, "the mount is gone"},
         {ENOTCONN, 503, API_RETRY_SOON, "the mount is gone"},
         {ECONNABORTED, 503, API_RETRY_SOON, "the mount is gone"},
+        {EBUSY, 503, API_RETRY_SOON, "all places for it are taken"},
         {EMFILE, 503, API_RETRY_SOON, "too many files are open"},
         {ENFILE, 503, API_RETRY_SOON, "too many files are open"},
         {ENOMEM, 503, API_RETRY_SOON, "there is not enough memory"},

@@ -27,8 +27,9 @@ enum { KEEP_INTERVAL_S = 10 };
 enum { KEEP_COUNT = 3 };
 enum { FLUSH_STEP_MS = 10 };
 /* A FIN that comes so soon after the request, and before anything was sent, belongs to it: the
- * client ended its direction. If it has left instead, the first bytes sent will tell. */
-enum { HALF_CLOSE_MS = 250 };
+ * client ended its direction. If it has left instead, the first bytes sent will tell. Until
+ * then it has a place: so long after its FIN it is taken to have left if others want that. */
+enum { HALF_CLOSE_MS = 250, DOUBT_MS = 700 };
 
 static void set_option(int fd, int level, int option, unsigned value)
 {
@@ -131,7 +132,21 @@ static bool may_listen(struct client *c)
                 c->has_ended = client_send_some(c, c->probe, strlen(c->probe), &sent) == 0;
         else
                 c->has_ended = c->sent_bytes == 0 && clock_ms() - c->began_ms < HALF_CLOSE_MS;
+        if (c->has_ended && c->sent_bytes == 0)
+                c->doubt_ms = clock_ms() + DOUBT_MS;
         return c->has_ended;
+}
+
+/* Milliseconds until a client that has ended its direction is taken to have left; UINT64_MAX: it is
+ * not. */
+static uint64_t doubt_left(const struct client *c)
+{
+        uint64_t now = clock_ms();
+
+        if (c->doubt_ms == 0 || c->sent_bytes > 0 || !c->wanted_ms ||
+            atomic_load(c->wanted_ms) < c->began_ms)
+                return UINT64_MAX;
+        return c->doubt_ms > now ? c->doubt_ms - now : 0;
 }
 
 /* One poll of the client and of the end of the sidecar, with a third that may be the client too.
@@ -144,6 +159,12 @@ static int watch(struct client *c, int fd, short events, int timeout_ms)
                 {.fd = fd, .events = events},
         };
 
+        uint64_t doubt = doubt_left(c);
+
+        if (doubt == 0)
+                return CLIENT_GONE;
+        if (doubt < (uint64_t)timeout_ms)
+                timeout_ms = (int)doubt;
         if (poll(fds, 3, timeout_ms) < 0)
                 return errno == EINTR ? 0 : -errno;
         if (fds[0].revents)

@@ -6,10 +6,12 @@
  * direction (nc): both send a FIN. The next bytes we send tell: they are acknowledged, or answered
  * with a reset. Before the answer begins there is something that may always be sent, the probe. So
  * a FIN means leaving only where nothing can tell: in the middle of an answer of which nothing is
- * on its way, and for a client that takes no probe if the FIN did not come with the request. */
+ * on its way, and for a client that takes no probe if the FIN did not come with the request, or its
+ * place is wanted. */
 #ifndef HTTPD_CLIENT_H
 #define HTTPD_CLIENT_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -33,6 +35,9 @@ struct client {
         const char *probe;   /* what may be sent to see whether a client is there; NULL: nothing */
         uint64_t sent_bytes; /* by client_send(), since then */
         bool has_ended;      /* it sent a FIN, and yet listens as far as we know */
+        uint64_t doubt_ms;   /* from when on that is doubted if nothing was sent; 0: it is not */
+        const _Atomic uint64_t *wanted_ms; /* when others last wanted what it has a place of, and
+                                              few were left; NULL: nobody does */
 };
 
 /* Has the kernel watch all connections that a listening socket will have: a vanished peer is

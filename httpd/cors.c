@@ -12,7 +12,7 @@
 /* What a page may send besides the headers that need no asking. */
 #define LISTED_HEADERS                                                                             \
         "Range, If-Range, If-Match, If-None-Match, If-Modified-Since, If-Unmodified-Since, "       \
-        "Content-Type, Authorization, X-Requested-With, Last-Event-ID, Cache-Control"
+        "Content-Type, Authorization, X-Requested-With, Last-Event-ID, Cache-Control, Depth"
 /* For any page: nothing that the guard takes for a sign of a program. */
 #define ANY_HEADERS                                                                                \
         "Range, If-Range, If-Match, If-None-Match, If-Modified-Since, If-Unmodified-Since, "       \

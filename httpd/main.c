@@ -150,6 +150,7 @@ int main(int argc, char **argv)
         s.client_timeout_ms = (uint64_t)o.client_timeout_s * 1000;
         s.streams = (struct slots){.limit = o.streams, .name = "streams"};
         s.waits = (struct slots){.limit = SERVER_WAITS, .name = "requests that wait"};
+        s.bodies = (struct slots){.limit = SERVER_BODIES, .name = "bodies that come"};
         s.listeners = (struct slots){.limit = SERVER_LISTENERS, .name = "listeners"};
 
         r = open_signals(&signals);

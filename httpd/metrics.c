@@ -18,7 +18,7 @@ static void observe(struct metrics_histogram *h, uint64_t ms)
         atomic_fetch_add(&h->sum_ms, ms);
 }
 
-void metrics_answer(struct metrics *m, int route, int status)
+void metrics_answer(struct metrics *m, int route, bool head, int status)
 {
         int kind = status / 100 - 1;
 
@@ -26,7 +26,7 @@ void metrics_answer(struct metrics *m, int route, int status)
                 return;
         if (route < 0 || route >= METRICS_ROUTES)
                 route = METRICS_ROUTES;
-        atomic_fetch_add(&m->answers[route][kind], 1);
+        atomic_fetch_add(&m->answers[route][head][kind], 1);
 }
 
 void metrics_first_byte(struct metrics *m, uint64_t offset, uint64_t ms)
@@ -75,11 +75,11 @@ static void write_histogram(FILE *f, const char *name, const char *help,
 }
 
 /* Only what was answered at all: most pairs never are. */
-static void write_answers(struct metrics *m, FILE *f, int route, const char *method,
+static void write_answers(struct metrics *m, FILE *f, int route, bool head, const char *method,
                           const char *pattern)
 {
         for (int kind = 0; kind < METRICS_CLASSES; kind++) {
-                uint64_t n = atomic_load(&m->answers[route][kind]);
+                uint64_t n = atomic_load(&m->answers[route][head][kind]);
 
                 if (n > 0)
                         fprintf(f,
@@ -96,9 +96,12 @@ void metrics_write(struct metrics *m, FILE *f,
 
         metrics_head(f, "magnetfs_http_requests_total", "counter",
                      "Requests answered, by route and class of status.");
-        for (int i = 0; i < METRICS_ROUTES && (pattern = name(i, &method)) != NULL; i++)
-                write_answers(m, f, i, method, pattern);
-        write_answers(m, f, METRICS_ROUTES, "", "");
+        for (int i = 0; i < METRICS_ROUTES && (pattern = name(i, &method)) != NULL; i++) {
+                write_answers(m, f, i, false, method, pattern);
+                write_answers(m, f, i, true, "HEAD", pattern);
+        }
+        write_answers(m, f, METRICS_ROUTES, false, "", "");
+        write_answers(m, f, METRICS_ROUTES, true, "HEAD", "");
         metrics_head(f, "magnetfs_http_stream_bytes_total", "counter",
                      "Bytes of files that clients took.");
         fprintf(f, "magnetfs_http_stream_bytes_total %" PRIu64 "\n", atomic_load(&m->stream_bytes));

@@ -5,6 +5,7 @@
 #define HTTPD_METRICS_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -25,14 +26,14 @@ struct metrics_histogram {
 
 /* All zeros at the beginning. */
 struct metrics {
-        _Atomic uint64_t answers[METRICS_ROUTES + 1][METRICS_CLASSES];
+        _Atomic uint64_t answers[METRICS_ROUTES + 1][2][METRICS_CLASSES]; /* 1: of a HEAD */
         _Atomic uint64_t stream_bytes;
         _Atomic uint64_t stalls, stalled_ms;
         struct metrics_histogram first_byte, seek;
 };
 
-/* An answer with this status goes out; route -1: it was no route's. */
-void metrics_answer(struct metrics *m, int route, int status);
+/* An answer with this status goes out, to a HEAD or not; route -1: it was no route's. */
+void metrics_answer(struct metrics *m, int route, bool head, int status);
 
 /* A stream has its first byte from the mount ms after it was asked for; offset: of that byte, 0 or
  * a seek. */

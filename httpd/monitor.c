@@ -19,7 +19,10 @@ static void write_slots(FILE *f, struct server *s)
         const struct {
                 const char *name;
                 struct slots *slots;
-        } all[] = {{"streams", &s->streams}, {"waits", &s->waits}, {"listeners", &s->listeners}};
+        } all[] = {{"streams", &s->streams},
+                   {"waits", &s->waits},
+                   {"bodies", &s->bodies},
+                   {"listeners", &s->listeners}};
         enum { COUNT = sizeof all / sizeof all[0] };
 
         metrics_head(f, "magnetfs_http_slots_used", "gauge", "Places that are taken.");

@@ -134,6 +134,7 @@ static int parse_option(int key, char *value, struct options *o)
         const char *why = NULL;
         enum log_level level;
         long n;
+        int r;
 
         switch (key) {
         case KEY_MOUNT:
@@ -143,12 +144,13 @@ static int parse_option(int key, char *value, struct options *o)
                 o->listen = value;
                 return parse_listen(value, o);
         case KEY_TOKEN_FILE:
-                return parse_token("token-file", value, token_read_file(value, o->token, &why),
-                                   why);
+                r = token_read_file(value, o->token, &why);
+                return parse_token("token-file", value, r, why);
         case KEY_TOKEN_FD:
                 if (parse_number(value, 0, INT32_MAX, &n) < 0)
                         return bad_value("token-fd", value, "an open descriptor");
-                return parse_token("token-fd", value, token_read_fd((int)n, o->token, &why), why);
+                r = token_read_fd((int)n, o->token, &why);
+                return parse_token("token-fd", value, r, why);
         case KEY_READY_FD:
                 if (parse_number(value, 0, INT32_MAX, &n) < 0 || fcntl((int)n, F_GETFD) < 0)
                         return bad_value("ready-fd", value, "an open descriptor");

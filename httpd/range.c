@@ -59,7 +59,7 @@ static enum spec_result read_spec(const char **p, uint64_t size, struct range_pa
                 *p = read_number(*p + 1, &suffix);
                 if (!*p)
                         return SPEC_MALFORMED;
-                if (suffix == 0 || size == 0)
+                if (suffix == 0)
                         return SPEC_UNSATISFIABLE;
                 ret->length = suffix < size ? suffix : size;
                 ret->first = size - ret->length;
@@ -173,6 +173,11 @@ int range_parse(const char *header, uint64_t size, struct range *ret)
         if (!specs)
                 return -ENOMEM;
         if (read_set(p, size, specs, &count) == 0) {
+                *ret = range;
+                return 0;
+        }
+        /* The end of what is empty is all of it (§14.1.2), for which Content-Range has no words. */
+        if (size == 0 && count > 0) {
                 *ret = range;
                 return 0;
         }

@@ -97,6 +97,18 @@ int request_body(struct request *rq, size_t max, char **ret, size_t *ret_len)
         if (r == 0)
                 r = body_read(&rq->client, head, max, ret, ret_len);
         rq->body_read = r == 0;
+        if (r == 0 && rq->next) {
+                if (slots_take(rq->next)) {
+                        slots_give(rq->slots);
+                        rq->slots = rq->next;
+                        rq->client.wanted_ms = &rq->slots->wanted_ms;
+                        rq->next = NULL;
+                } else {
+                        free(*ret);
+                        *ret = NULL;
+                        r = -EBUSY;
+                }
+        }
         /* Some of it may have been read: where the next request begins is not known any more. */
         if (r < 0)
                 rq->persists = false;
@@ -139,7 +151,7 @@ static char *make_head(struct request *rq, int status, const char *headers, cons
         int n;
 
         leave_body(rq);
-        metrics_answer(&rq->server->metrics, rq->route - 1, status);
+        metrics_answer(&rq->server->metrics, rq->route - 1, rq->head, status);
         if (length == REQUEST_UNBOUNDED || rq->answered || atomic_load(&rq->server->stopping))
                 rq->persists = false;
         if (gmtime_r(&now, &tm))

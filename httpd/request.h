@@ -52,6 +52,8 @@ struct request {
         struct client client;
         struct head head_facts; /* what the head says of the body */
         bool aside;             /* its thread may wait (routes.c) */
+        struct slots *slots;    /* what it has a place of; NULL: of none */
+        struct slots *next;     /* … and takes one of once its body is read, instead; or NULL */
         bool body_read;         /* all of the request's body was read */
         bool persists;          /* the connection may have another request */
         bool answered;

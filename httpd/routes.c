@@ -236,9 +236,9 @@ static void allow(char *list, size_t size, const char *method)
 /* For a path that is known, but not for this method (RFC 9110 §15.5.6). */
 static int wrong_method(struct request *rq, const char *allowed)
 {
-        char header[ALLOW_MAX + 16];
+        char header[ALLOW_MAX + 32];
 
-        snprintf(header, sizeof header, "Allow: %s\r\n", allowed);
+        snprintf(header, sizeof header, "Allow: %s, OPTIONS\r\n", allowed);
         if (strcmp(rq->method, "OPTIONS") == 0)
                 return request_answer(rq, 204, header, NULL, NULL, 0);
         return api_problem(rq, 405, header, "Only %s can be asked of this", allowed);
@@ -259,16 +259,25 @@ static const char *allow_all(char header[static ALLOW_MAX])
 }
 
 /* Whose places a request takes; NULL: of none, it is soon done. A HEAD waits at most for metadata
- * and sends no file. A body that has yet to come is waited for, too. */
-static struct slots *places(const struct request *rq, const struct route *route)
+ * and sends no file. A body that has yet to come is waited for elsewhere, so that who sends it
+ * slowly is in nobody's way. */
+static void choose_slots(struct request *rq, const struct route *route)
 {
+        struct server *s = rq->server;
+
         if (route->flags & ROUTE_STREAMS)
-                return rq->head ? &rq->server->waits : &rq->server->streams;
-        if (route->flags & ROUTE_LISTENS)
-                return &rq->server->listeners;
-        if (route->flags & ROUTE_WAITS || !body_is_there(&rq->client, &rq->head_facts))
-                return &rq->server->waits;
-        return NULL;
+                rq->slots = rq->head ? &s->waits : &s->streams;
+        else if (route->flags & ROUTE_LISTENS)
+                rq->slots = &s->listeners;
+        else if (route->flags & ROUTE_WAITS)
+                rq->slots = &s->waits;
+        if ((!rq->slots || rq->slots == &s->waits) &&
+            !body_is_there(&rq->client, &rq->head_facts)) {
+                rq->next = rq->slots;
+                rq->slots = &s->bodies;
+        }
+        if (rq->slots)
+                rq->client.wanted_ms = &rq->slots->wanted_ms;
 }
 
 /* A request that runs in a thread of its own. */
@@ -276,7 +285,6 @@ struct visit {
         struct request *rq;
         const struct route *route;
         struct route_match match;
-        struct slots *slots;
 };
 
 static void run_visit(void *data)
@@ -284,34 +292,31 @@ static void run_visit(void *data)
         struct visit *v = data;
 
         v->route->handler(v->rq, &v->match);
-        slots_give(v->slots);
+        slots_give(v->rq->slots);
         server_end(v->rq);
         free(v);
 }
 
-static int run_aside(struct request *rq, const struct route *route, const struct route_match *match,
-                     struct slots *slots)
+static int run_aside(struct request *rq, const struct route *route, const struct route_match *match)
 {
         struct visit *v;
 
-        if (!slots_take(slots))
+        if (!slots_take(rq->slots))
                 return api_problem(rq, 503, API_RETRY_SOON, "All %u places for %s are taken",
-                                   slots->limit, slots->name);
+                                   rq->slots->limit, rq->slots->name);
         v = malloc(sizeof *v);
         if (v)
-                *v = (struct visit){rq, route, *match, slots};
+                *v = (struct visit){rq, route, *match};
         if (v && server_aside(rq, run_visit, v) == 0)
                 return ROUTES_ASIDE;
         free(v);
-        slots_give(slots);
+        slots_give(rq->slots);
         return api_problem(rq, 503, API_RETRY_SOON, "There is no room for another thread");
 }
 
 static int run(struct request *rq, const struct route *route, enum match_result result,
                const struct route_match *match)
 {
-        struct slots *slots;
-
         rq->is_file = route->flags & ROUTE_FILES;
         if (!(route->flags & ROUTE_OPEN) && !access_is_granted(rq))
                 return access_refuse(rq);
@@ -335,8 +340,8 @@ static int run(struct request *rq, const struct route *route, enum match_result 
                 return api_problem(rq, 404, NULL, "No files available: this is no info-hash");
         if (route->flags & ROUTE_MOUNT && health_is_stuck(rq->server->health))
                 return api_problem(rq, 503, API_RETRY_SOON, "The mount does not answer");
-        slots = places(rq, route);
-        return slots ? run_aside(rq, route, match, slots) : route->handler(rq, match);
+        choose_slots(rq, route);
+        return rq->slots ? run_aside(rq, route, match) : route->handler(rq, match);
 }
 
 int routes_dispatch(struct request *rq)

@@ -45,6 +45,8 @@ bool slots_take(struct slots *s)
 {
         unsigned used = atomic_load(&s->used);
 
+        if ((used + 1) * 2 > s->limit)
+                atomic_store(&s->wanted_ms, clock_ms());
         while (used < s->limit)
                 if (atomic_compare_exchange_weak(&s->used, &used, used + 1))
                         return true;
@@ -209,15 +211,17 @@ static unsigned within(unsigned n, unsigned least, unsigned most)
 }
 
 /* Shares n threads out: some for the API, some for requests that wait and for listeners, most for
- * streams. With two there is one thread for what waits or streams. Returns how many are the API's.
+ * streams. With two there is one thread for all that takes long. Returns how many are the API's.
  */
 static unsigned share_threads(struct server *s, unsigned n)
 {
-        unsigned api = within(n / 4, 1, SERVER_API_THREADS), left = n - api;
+        unsigned api = within(n / 4, 1, SERVER_API_THREADS), left = n - api, taken;
 
         s->waits.limit = within(left / 4, 1, s->waits.limit);
+        s->bodies.limit = within(left / 8, 1, s->bodies.limit);
         s->listeners.limit = within(left / 8, 0, s->listeners.limit);
-        s->streams.limit = within(left - left / 4 - left / 8, 1, s->streams.limit);
+        taken = s->waits.limit + s->bodies.limit + s->listeners.limit;
+        s->streams.limit = within(left > taken ? left - taken : 1, 1, s->streams.limit);
         return api;
 }
 
@@ -225,8 +229,8 @@ static unsigned share_threads(struct server *s, unsigned n)
  * when it is asked for, but there are no more slots than threads can be made. */
 static unsigned plan_threads(struct server *s)
 {
-        unsigned wanted =
-                s->streams.limit + s->waits.limit + s->listeners.limit + SERVER_API_THREADS;
+        unsigned wanted = s->streams.limit + s->waits.limit + s->bodies.limit + s->listeners.limit +
+                          SERVER_API_THREADS;
         unsigned there = capacity_threads(wanted + OTHER_THREADS + SPARE_THREADS), n;
 
         if (there >= wanted + OTHER_THREADS + SPARE_THREADS)
@@ -246,9 +250,9 @@ static unsigned plan_threads(struct server *s)
  */
 static unsigned limit_files(const struct server *s)
 {
-        rlim_t taken =
-                FILES_BASE +
-                (rlim_t)(s->streams.limit + s->waits.limit + SERVER_API_THREADS) * FILES_EACH;
+        rlim_t taken = FILES_BASE + (rlim_t)(s->streams.limit + s->waits.limit + s->bodies.limit +
+                                             SERVER_API_THREADS) *
+                                            FILES_EACH;
         struct rlimit limit;
         rlim_t least;
 

@@ -16,6 +16,8 @@
 
 /* Requests that wait for metadata, and so hold a thread for minutes. */
 enum { SERVER_WAITS = 64 };
+/* Requests whose body has yet to come; one that waits for metadata then waits among those. */
+enum { SERVER_BODIES = 32 };
 /* Clients that listen to events. */
 enum { SERVER_LISTENERS = 32 };
 /* Threads of civetweb: for what is soon done, so that the API always answers. */
@@ -27,8 +29,10 @@ enum { SERVER_THREADS_MIN = 2 };
 /* A count of what may run at the same time. */
 struct slots {
         _Atomic unsigned used;
-        unsigned limit;   /* set once */
-        const char *name; /* set once: what they are for, in the plural */
+        _Atomic uint64_t wanted_ms; /* when one was last asked for while more than half were taken;
+                                       0: never */
+        unsigned limit;             /* set once */
+        const char *name;           /* set once: what they are for, in the plural */
 };
 
 /* Takes one of the slots; false: none is left. Any thread; never blocks. */
@@ -55,7 +59,7 @@ struct server {
 
         /* atomic */
         struct metrics metrics;
-        struct slots streams, waits, listeners;
+        struct slots streams, waits, bodies, listeners;
         _Atomic unsigned active; /* requests being handled */
         atomic_bool stopping;
 };

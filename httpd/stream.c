@@ -30,12 +30,15 @@ static int ambiguous(struct request *rq, char *candidates)
 
 /* The torrent stays while its client goes on, also with a HEAD or from one file to the next. One
  * that nobody has used comes back: a player that paused, or a playlist, does not know that it went.
- */
+ * That adds it, which no page of another site may have done. */
 static int find_torrent(struct request *rq, const char *hash)
 {
         int r = mountpoint_use(rq->server->mount, hash);
+        const struct guard_request g = request_guard(rq);
 
-        return r == -ENOENT ? mountpoint_recall(rq->server->mount, hash) : r;
+        if (r != -ENOENT || guard_change(&rq->server->guard, &g) == GUARD_CROSS_SITE)
+                return r;
+        return mountpoint_recall(rq->server->mount, hash);
 }
 
 /* A path that no link can tell is in the list of the files. */

@@ -14,7 +14,7 @@ from urllib.parse import quote
 import pytest
 
 from harness import waiting
-from harness.mount import MAGNETFS, Magnetfs, StartFailed
+from harness.mount import BIN, MAGNETFS, Magnetfs, StartFailed
 from harness.ports import free_port
 from harness.seeder import Seeder
 from harness.torrents import KIB, Torrent, TorrentMaker
@@ -93,13 +93,14 @@ def test_preflights_of_listed_pages_alone_are_granted(magnetfs: Begin, film: Tor
         ("/torrents", "POST"),
         (f"/torrents/{film.info_hash}", "DELETE"),
         (f"/torrents/{film.info_hash}/keep", "PUT"),
+        ("/dav/film/", "PROPFIND"),
     ):
         asks = {PREFLIGHT: method, "Access-Control-Request-Headers": "range, x-requested-with"}
         answer = fs.web.request("OPTIONS", target, {"Origin": APP, **asks})
         assert (answer.status, answer.body) == (204, b""), target
         assert answer.headers[GRANT] == APP
         assert method in answer.headers["Access-Control-Allow-Methods"].split(", ")
-        for name in ("Range", "If-Range", "Content-Type", "Authorization", "X-Requested-With"):
+        for name in ("Range", "If-Range", "Content-Type", "Authorization", "X-Requested-With", "Depth"):
             assert name in answer.headers["Access-Control-Allow-Headers"].split(", ")
         assert answer.headers["Access-Control-Max-Age"] == "600"
         assert answer.headers["Access-Control-Allow-Private-Network"] is None
@@ -110,7 +111,8 @@ def test_preflights_of_listed_pages_alone_are_granted(magnetfs: Begin, film: Tor
             refused.problem(403)
             assert not [name for name in refused.headers if name.startswith("Access-Control")]
     # What is no preflight is an OPTIONS as before (RFC 9110 section 9.3.7).
-    assert fs.web.request("OPTIONS", "/torrents", {}).headers["Allow"]
+    allow = fs.web.request("OPTIONS", "/torrents", {}).headers["Allow"]
+    assert set(allow.split(", ")) == {"GET", "HEAD", "POST", "OPTIONS"}
 
 
 def test_cors_for_all_opens_files_and_nothing_else(
@@ -282,6 +284,7 @@ def test_with_a_token_nothing_is_answered_without_it(
             ({}, f"?token={TOKEN}"),
             ({}, f"?x=1&token={TOKEN}"),
             ({}, f"?token=wrong&token={TOKEN}"),
+            ({}, "?token=" + TOKEN.replace("~", "%7E").replace("a", "%61")),
             ({"Authorization": "Basic eA=="}, f"?token={TOKEN}"),
         ):
             answer = fs.web.request(method, target + query, headers)
@@ -440,6 +443,24 @@ def test_bad_tokens_and_open_addresses_are_refused_at_start(
         with pytest.raises(StartFailed) as failed:
             magnetfs(*options, name="x" + str(len(os.listdir(folder))))
         assert failed.value.code == code and why in failed.value.stderr, options
+
+
+def test_the_sidecar_alone_tells_what_is_wrong_with_a_token_file(folder: Path) -> None:
+    short = folder / "short"
+    short.write_text("too-short\n")
+    short.chmod(0o600)
+    open_to_all = folder / "open"
+    open_to_all.write_text(TOKEN)
+    open_to_all.chmod(0o644)
+    for path, why in ((short, "16 to 256"), (open_to_all, "chmod 600"), (folder / "none", "No such")):
+        done = subprocess.run(
+            [BIN / "magnetfs-httpd", "--mount", folder, "--listen", "127.0.0.1:1"]
+            + ["--token-file", path],
+            capture_output=True,
+            text=True,
+            timeout=10,
+        )
+        assert done.returncode == 2 and why in done.stderr, done.stderr
 
 
 # -- another address than loopback -----------------------------------------------------------------

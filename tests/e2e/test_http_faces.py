@@ -138,6 +138,7 @@ def test_metrics_count_what_happens(fs: Magnetfs, seeder: Seeder, season: Torren
     assert fs.web.get(target).status == 200
     assert fs.web.range(target, "bytes=1000-1999").status == 206
     assert fs.web.range(target, f"bytes={length}-").status == 416
+    assert fs.web.request("HEAD", target).status == 200
     assert fs.web.get("/nothing").status == 404
     after = metrics(fs)
 
@@ -148,6 +149,7 @@ def test_metrics_count_what_happens(fs: Magnetfs, seeder: Seeder, season: Torren
     route = {"method": "GET", "route": "/stream/{hash}/*"}
     assert more("magnetfs_http_requests_total", **route, status="2xx") == 2
     assert more("magnetfs_http_requests_total", **route, status="4xx") == 1
+    assert more("magnetfs_http_requests_total", **{**route, "method": "HEAD"}, status="2xx") == 1
     assert more("magnetfs_http_requests_total", method="", route="", status="4xx") == 1
     assert more("magnetfs_http_stream_bytes_total") == length + 1000
     assert more("magnetfs_http_stream_first_byte_seconds_count") == 1

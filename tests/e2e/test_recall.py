@@ -140,6 +140,20 @@ def test_to_look_at_it_keep_or_remove_it_brings_nothing_back(
     assert not went.known(show.info_hash)
 
 
+@pytest.mark.parametrize("who", ["Sec-Fetch-Site", "Origin", "Referer"])
+def test_a_page_of_another_site_brings_nothing_back(
+    went: Magnetfs, show: Torrent, who: str
+) -> None:
+    """That would add it, which such a page may not."""
+    assert went.web
+    field = {who: "cross-site" if who == "Sec-Fetch-Site" else "https://evil.example"}
+    for target in (stream_target(show, EPISODES[0]), f"/stream/{show.info_hash}"):
+        went.web.request("GET", target, field).problem(404)
+        assert went.web.request("HEAD", target, field).status == 404
+    assert not went.known(show.info_hash)
+    assert curl(went, target, "-r", "0-9") == show.read(EPISODES[0], 0, 10)
+
+
 def test_what_was_removed_stays_away(went: Magnetfs, show: Torrent) -> None:
     assert went.web
     target = stream_target(show, EPISODES[0])
