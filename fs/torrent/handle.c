@@ -238,10 +238,11 @@ static struct plan touch(struct handle *h, uint64_t off, size_t len)
         struct reader *r = &h->reader;
         struct plan before;
         unsigned playing;
+        bool begins = r->places == 0;
         uint64_t now = clock_ms();
         uint64_t rested = h->answered_ms > 0 && !h->parked ? now - h->answered_ms : 0;
 
-        if (r->places == 0 &&
+        if (begins &&
             (returning_take(t, &h->layout, off, now, r, &rested) || follow(h, off, now, &rested)))
                 count(h);
         h->followed = false;
@@ -252,6 +253,9 @@ static struct plan touch(struct handle *h, uint64_t off, size_t len)
         uncount(h);
         r->yields = !r->playing && t->playing_short > 0;
         reader_touch(r, &h->layout, off, len, now, rested, window_max(env, playing));
+        /* What was given to the one whose row it goes on with is not its own. */
+        if (begins && r->place[0].given > off)
+                r->place[0].given = off;
         h->is_short = parked_is_short(h, off);
         count(h);
         plan_diff(&before, &r->plan, plan_changed, t);
@@ -342,6 +346,7 @@ int handle_read(struct handle *h, uint64_t off, size_t len, unsigned flags, void
         store_touch(h->store, first, end, touch_time());
         if (h->complete) {
                 h->read_at = off;
+                h->read_end = off + len;
                 h->read_ms = clock_ms();
                 return READ_NOW;
         }
@@ -363,8 +368,10 @@ int handle_read(struct handle *h, uint64_t off, size_t len, unsigned flags, void
                         r = read_missing(h, off, len, first, end, missing, asked, flags, request,
                                          tid, len_ret, id_ret);
         } while (r == READ_AGAIN);
-        if (r == READ_NOW)
+        if (r == READ_NOW) {
                 h->answered_ms = clock_ms();
+                reader_gave(&h->reader, off, off + *len_ret);
+        }
         h->error = 0; /* also if the piece came after all */
         wishes_tell(t);
         pthread_mutex_unlock(&t->lock);
@@ -427,14 +434,36 @@ void handle_flush(struct handle *h, pid_t tid)
         } while (n == ROUND);
 }
 
+/* Where the row that is read now has got to: the first byte that is waited for, else the end of
+ * what was given. What was only asked for does not count. Under t->lock. */
+static uint64_t position_of(const struct handle *h)
+{
+        const struct place *place = &h->reader.place[0];
+        const struct parked *p = h->parked ? h->parked->hprev : NULL;
+        uint64_t at = place->position;
+        bool waits = h->watch;
+
+        if (waits)
+                at = h->watch->off;
+        /* From the last on: the kernel and a player ask for several pieces of a row at a time. */
+        for (; p; p = p == h->parked ? NULL : p->hprev) {
+                if (!reader_in_row(at, p->off, p->off + p->len))
+                        continue;
+                at = waits && at < p->off ? at : p->off;
+                waits = true;
+        }
+        return waits ? at : place->given;
+}
+
 static struct torrent_reader describe(const struct handle *h)
 {
-        uint64_t read_at = atomic_load(&h->read_at);
-        struct torrent_reader r = {.node = h->node, .position = read_at};
+        uint64_t read_end = atomic_load(&h->read_end);
+        struct torrent_reader r = {
+                .node = h->node, .position = read_end, .parked = h->watch ? 1 : 0};
         const struct parked *p;
 
         if (h->reader.places > 0 && !atomic_load(&h->complete)) {
-                r.position = h->reader.place[0].position;
+                r.position = position_of(h);
                 r.window_bytes = h->reader.window;
                 r.rate = h->reader.rate;
                 r.playing = h->reader.playing;

@@ -71,8 +71,7 @@ void parked_remove(struct torrent *t, struct parked *p)
                 DL_DELETE2(p->handle->parked, p, hprev, hnext);
         HASH_DELETE(hh, t->waiting.by_id, p);
         t->waiting.count--;
-        if (p->request)
-                atomic_fetch_sub(&t->env->parked_reads, 1);
+        atomic_fetch_sub(&t->env->parked_reads, 1);
 }
 
 void parked_settle(struct torrent *t, struct parked *p, int outcome, struct parked **answer)
@@ -88,6 +87,16 @@ void parked_settle(struct torrent *t, struct parked *p, int outcome, struct park
         p->handle->answered_ms = clock_ms();
         parked_remove(t, p);
         DL_APPEND2(*answer, p, pprev, pnext);
+}
+
+/* Before the answer: the program may look where it is at once, or close the file. */
+static void note_given(const struct parked *p, size_t n)
+{
+        struct handle *h = p->handle;
+
+        pthread_mutex_lock(&h->torrent->lock);
+        reader_gave(&h->reader, p->off, p->off + n);
+        pthread_mutex_unlock(&h->torrent->lock);
 }
 
 /* Whether p has had its answer; else a piece went meanwhile, and it is to wait again. */
@@ -110,10 +119,12 @@ static bool answer_read(struct torrent_env *env, struct parked *p)
                  : -ENOMEM;
         if (r == -EAGAIN && p->outcome != OUTCOME_DATA)
                 r = -p->outcome;
-        if (r == 0)
+        if (r == 0) {
+                note_given(p, n);
                 env->reply.data(p->request, data, n);
-        else if (r != -EAGAIN)
+        } else if (r != -EAGAIN) {
                 env->reply.error(p->request, r == -ESTALE ? EIO : -r);
+        }
         free(data);
         return r != -EAGAIN;
 }
@@ -230,12 +241,11 @@ static int enter(struct torrent *t, struct parked *p, uint32_t missing)
         else
                 DL_INSERT_INORDER(t->waiting.list, p, by_id);
         t->waiting.count++;
-        if (p->request) {
+        atomic_fetch_add(&t->env->parked_reads, 1);
+        if (p->request)
                 add_to_handle(p->handle, p);
-                atomic_fetch_add(&t->env->parked_reads, 1);
-        } else {
+        else
                 p->handle->watch = p;
-        }
         return 0;
 }
 
@@ -315,7 +325,6 @@ void parked_wait_for_room(struct parked *p, void *request)
         if (want->bounded++ == 0)
                 want->bounded_ms = clock_ms();
         add_to_handle(h, p);
-        atomic_fetch_add(&h->torrent->env->parked_reads, 1);
 }
 
 bool parked_lacks_room(const struct torrent *t, const struct want *want)

@@ -49,8 +49,8 @@ struct handle {
         pid_t process;  /* that opened it; 0: unknown, or not needed */
         /* Every piece was there when it was opened, and none was found missing since. */
         atomic_bool complete;
-        /* Where it was read last while that was so, and when; 0: it was not. */
-        _Atomic uint64_t read_at, read_ms;
+        /* Where it was read last while that was so, to where, and when; 0: it was not. */
+        _Atomic uint64_t read_at, read_end, read_ms;
 
         /* under torrent->lock */
         struct reader reader;

@@ -144,9 +144,14 @@ static void plan_window(struct plan *p, const struct layout *l, uint32_t at, uin
         }
 }
 
+bool reader_in_row(uint64_t position, uint64_t off, uint64_t end)
+{
+        return end + SLACK_BACK_BYTES >= position && off <= position + SLACK_FORWARD_BYTES;
+}
+
 static bool in_row(const struct place *p, uint64_t off)
 {
-        return off + SLACK_BACK_BYTES >= p->position && off <= p->position + SLACK_FORWARD_BYTES;
+        return reader_in_row(p->position, off, off);
 }
 
 static uint64_t distance(const struct place *p, uint64_t off)
@@ -175,7 +180,7 @@ static bool reads_at_several(const struct reader *r)
 /* Brings the place that a read at off goes on with to the front, or a new one. */
 static void find_place(struct reader *r, uint64_t off)
 {
-        struct place found = {.position = off};
+        struct place found = {.position = off, .given = off};
         unsigned i = 0;
 
         /* The one left longest ago is the last. */
@@ -190,7 +195,7 @@ static void find_place(struct reader *r, uint64_t off)
                 r->returns++;
                 /* A probe's row counts from the break: a scanner goes to the index and back. */
                 if (!found.playing && !reads_at_several(r))
-                        found = (struct place){.position = off, .rate = found.rate};
+                        found = (struct place){.position = off, .given = off, .rate = found.rate};
         } else {
                 /* It is the same player that will play there. */
                 if (r->places > 0)
@@ -308,6 +313,20 @@ void reader_touch(struct reader *r, const struct layout *l, uint64_t off, uint64
         for (unsigned i = 0; r->yields && i < r->plan.n; i++)
                 if (r->plan.range[i].priority > PRIORITY_YIELDS)
                         r->plan.range[i].priority = PRIORITY_YIELDS;
+}
+
+void reader_gave(struct reader *r, uint64_t off, uint64_t end)
+{
+        /* The answer to an earlier read may come when another place is read. */
+        for (unsigned i = 0; i < r->places; i++) {
+                struct place *p = &r->place[i];
+
+                if (!reader_in_row(p->position, off, end))
+                        continue;
+                if (end > p->given)
+                        p->given = end;
+                return;
+        }
 }
 
 bool reader_is_paced(const struct reader *r)

@@ -37,6 +37,7 @@ struct layout {
 /* Where in the file the handle reads on. */
 struct place {
         uint64_t position;     /* where the next read in a row would begin */
+        uint64_t given;        /* the end of what was given of the row; its begin before that */
         uint64_t run_bytes;    /* read in a row so far */
         uint64_t rested_ms;    /* what it took between the reads of its row */
         bool playing;          /* else a probe: wants what it touches, and in a row a little more */
@@ -89,6 +90,12 @@ void reader_touch(struct reader *r, const struct layout *l, uint64_t off, uint64
 
 /* Whether a read at off goes on in the row of one of its places: the nearest of them, else NULL. */
 const struct place *reader_goes_on(const struct reader *r, uint64_t off);
+
+/* Takes note that the bytes [off, end) were given, of a read that reader_touch was told of. */
+void reader_gave(struct reader *r, uint64_t off, uint64_t end);
+
+/* Whether a read of [off, end) belongs to a row that reads on at `position`. */
+bool reader_in_row(uint64_t position, uint64_t off, uint64_t end);
 
 /* Whether it plays as one that shows what it reads, by its rests: not one that takes all it gets.
  */

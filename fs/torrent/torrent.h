@@ -83,6 +83,7 @@ struct torrent_env {
         /* Pieces that reads wait for have no room: those that are wanted ahead get none. */
         atomic_bool short_of_room;
         atomic_bool stopping; /* reads end in ENODEV */
+        /* A poll's watch is one of the parked reads. */
         atomic_uint open_files, parked_reads, playing;
 };
 
@@ -381,11 +382,11 @@ const char *torrent_state_name(enum torrent_state state);
 /* Where one open file is being read. */
 struct torrent_reader {
         uint32_t node;         /* of the listing's tree */
-        uint64_t position;     /* where it would read on, in bytes of the file */
+        uint64_t position;     /* what it waits for, or where it would read on: in the file */
         uint64_t window_bytes; /* how far ahead of that is wanted */
         uint64_t rate;         /* bytes per second that it takes; 0: not known */
         bool playing;          /* it reads on, in a row */
-        unsigned parked;       /* of its reads that wait */
+        unsigned parked;       /* of its reads that wait, polls too */
 };
 /* Tells of at most max open files; returns how many it told of. */
 size_t torrent_readers(struct torrent *t, struct torrent_reader *ret, size_t max);

@@ -201,3 +201,68 @@ def test_one_torrent_is_told_with_its_files_and_readers(
     assert film["length"] == length and film["have"][0][0] == 0, film
     assert isinstance(told.json["open"], list)
     fs.web.get(f"/torrents/{'1' * 40}").problem(404)
+
+
+def wait_parked(fs: Magnetfs, torrent: Torrent, count: int) -> None:
+    waiting.until(
+        f"{count} parked reads", lambda: fs.torrent(torrent.info_hash)["parkedReads"] == count
+    )
+
+
+def test_a_stream_that_waits_is_told_where_it_waits_in_all_places(
+    fs: Magnetfs, torrents: TorrentMaker
+) -> None:
+    """It polls, and has been given nothing: it is where a plain read of the mount would be."""
+    lonely = torrents.single("lonely.mkv", 16 * MIB, seed=9, piece_length=256 * KIB)
+    fs.add(lonely.metainfo)
+    assert fs.web
+    host = f"Host: 127.0.0.1:{fs.web.port}"
+    target = stream_target(lonely, "lonely.mkv")
+
+    def told() -> list[tuple[int, int]]:
+        assert fs.web
+        readers = fs.web.get(f"/torrents/{lonely.info_hash}").json["open"]
+        return sorted((r["position"], r["parkedReads"]) for r in readers)
+
+    def counted() -> tuple[int, int, float, str]:
+        *_, wait, _error = fs.ctl("status", lonely.info_hash).stdout.split("\t")
+        return (
+            fs.status()["parkedReads"],
+            fs.torrent(lonely.info_hash)["parkedReads"],
+            metrics(fs)["magnetfs_parked_reads", ()],
+            wait,
+        )
+
+    places = [1_000_000, 5_000_001, 9_999_999]
+    clients = []
+    try:
+        for n, place in enumerate(places, start=1):
+            request = f"GET {target} HTTP/1.1\n{host}\nRange: bytes={place}-\n\n"
+            clients.append(fs.web.raw(request))
+            wait_parked(fs, lonely, n)
+            assert counted() == (n, n, n, str(n))
+            assert told() == [(at, 1) for at in places[:n]]
+    finally:
+        for client in clients:
+            client.close()
+    wait_parked(fs, lonely, 0)
+    assert counted() == (0, 0, 0, "0")
+
+
+def test_a_stream_that_was_given_a_part_is_told_behind_it(
+    fs: Magnetfs, seeder: Seeder, torrents: TorrentMaker
+) -> None:
+    """Its first piece is here, the rest nobody has any more."""
+    film = torrents.single("part.mkv", 4 * MIB, seed=10, piece_length=64 * KIB)
+    fs.add_torrent(film, seeder.seed(film))
+    assert fs.web
+    target = stream_target(film, "part.mkv")
+    assert fs.web.range(target, "bytes=0-65535").status == 206
+    seeder.kill()
+    waiting.until("no peer", lambda: fs.torrent(film.info_hash)["peers"] == 0)
+    first, last = fs.web.get(f"/torrents/{film.info_hash}").json["files"][0]["have"][0]
+    assert first == 0 and last < film.length - 1
+    with fs.web.raw(f"GET {target} HTTP/1.1\nHost: 127.0.0.1:{fs.web.port}\n\n"):
+        wait_parked(fs, film, 1)
+        [reader] = fs.web.get(f"/torrents/{film.info_hash}").json["open"]
+        assert (reader["position"], reader["parkedReads"]) == (last + 1, 1)

@@ -316,6 +316,100 @@ static void test_an_old_error_fails_no_later_read(void **state)
         end(&f);
 }
 
+/* What is told of the one open file, of its torrent and of all torrents. */
+static void assert_told(struct fixture *f, uint64_t position, unsigned parked)
+{
+        struct torrent_reader reader;
+        struct torrent_status status;
+
+        assert_int_equal(torrent_readers(f->torrent, &reader, 1), 1);
+        assert_int_equal(reader.position, position);
+        assert_int_equal(reader.parked, parked);
+        torrent_get_status(f->torrent, &status);
+        assert_int_equal(status.parked_reads, parked);
+        assert_int_equal(f->env.parked_reads, parked);
+}
+
+/* A reader is where it waits, or where what it was given ends: whether it polls or not, and however
+ * much it asked for. A poll is told as a read that waits. */
+static void test_a_reader_is_where_it_waits_or_was_given(void **state)
+{
+        uint64_t film = PIECES * PIECE;
+        struct fixture f;
+        struct handle *h;
+        size_t len;
+        uint64_t id;
+
+        (void)state;
+        begin(&f);
+        h = open_file(&f);
+        assert_told(&f, 0, 0);
+        assert_int_equal(
+                handle_read(h, 3 * PIECE + 5, 4 * PIECE, READ_NONBLOCK, NULL, 0, &len, &id),
+                -EAGAIN);
+        assert_told(&f, 3 * PIECE + 5, 1);
+        arrive(&f, 3);
+        pass(&f, 3);
+        assert_told(&f, 3 * PIECE + 5, 0);
+        assert_int_equal(
+                handle_read(h, 3 * PIECE + 5, 4 * PIECE, READ_NONBLOCK, NULL, 0, &len, &id),
+                READ_NOW);
+        assert_told(&f, 4 * PIECE, 0);
+        assert_int_equal(handle_read(h, 4 * PIECE, 4 * PIECE, READ_NONBLOCK, NULL, 0, &len, &id),
+                         -EAGAIN);
+        assert_told(&f, 4 * PIECE, 1);
+        parked_release_all(f.torrent, ENOSPC);
+        assert_int_equal(handle_read(h, 4 * PIECE, 4 * PIECE, READ_NONBLOCK, NULL, 0, &len, &id),
+                         -ENOSPC);
+        assert_told(&f, 4 * PIECE, 0);
+
+        /* Several reads of a row, whatever the order of their answers. */
+        read_at(h, 6 * PIECE, PIECE);
+        read_at(h, 5 * PIECE, PIECE);
+        read_at(h, 7 * PIECE, PIECE);
+        assert_told(&f, 5 * PIECE, 3);
+        arrive(&f, 7);
+        pass(&f, 7);
+        assert_told(&f, 5 * PIECE, 2);
+        arrive(&f, 5);
+        pass(&f, 5);
+        assert_told(&f, 6 * PIECE, 1);
+        arrive(&f, 6);
+        pass(&f, 6);
+        assert_told(&f, 8 * PIECE, 0);
+
+        /* A time-out gives the part that is there. */
+        f.env.read_timeout_ms = 1000;
+        read_at(h, 7 * PIECE, 3 * PIECE);
+        assert_told(&f, 7 * PIECE, 1);
+        arrive(&f, 8);
+        pass(&f, 8);
+        parked_tick(f.torrent, clock_ms() + 2000);
+        assert_told(&f, 9 * PIECE, 0);
+        handle_close(h);
+
+        /* Somebody comes back to what was read before, a little. */
+        h = open_file(&f);
+        read_at(h, 7 * PIECE, 100);
+        assert_told(&f, 7 * PIECE + 100, 0);
+        handle_close(h);
+
+        for (uint32_t piece = 0; piece < PIECES; piece++) {
+                arrive(&f, piece);
+                pass(&f, piece);
+        }
+        h = open_file(&f);
+        assert_true(handle_is_complete(h));
+        read_at(h, 2 * PIECE, PIECE);
+        assert_told(&f, 3 * PIECE, 0);
+        read_at(h, film - 10, PIECE);
+        assert_told(&f, film, 0);
+        handle_close(h);
+        parked_tick(f.torrent, clock_ms() + 20000);
+        assert_over(&f);
+        end(&f);
+}
+
 /* A deadline takes back what else was asked for: no such thing for pieces that the read before has
  * asked for already. */
 static void test_deadline_for_what_was_not_asked_for(void **state)
@@ -918,6 +1012,30 @@ static void test_a_poll_hears_of_room(void **state)
         end(&f);
 }
 
+/* Between first read and poll a program that polls is one that waits, not two. */
+static void test_a_poll_that_waits_for_room_is_counted_once(void **state)
+{
+        struct cache_stats stats;
+        struct fixture f;
+        struct handle *h;
+
+        (void)state;
+        begin(&f);
+        f.env.make_room = on_no_room;
+        arrive(&f, 0);
+        pass(&f, 0);
+        cache_stats(f.cache, &stats);
+        cache_set_limit(f.cache, stats.used_bytes + PIECE / 2);
+        h = open_file(&f);
+        read_with(h, 9 * PIECE + 4096, 2 * PIECE, READ_NONBLOCK);
+        assert_told(&f, 9 * PIECE + 4096, 1);
+        parked_tick(f.torrent, clock_ms() + 1000);
+        assert_told(&f, 9 * PIECE + 4096, 0);
+        handle_close(h);
+        assert_over(&f);
+        end(&f);
+}
+
 /* What a reader is about to read does not go, unless it rests while others wait for room, and then
  * what a read waits for still does not. */
 static void test_what_is_in_use_stays(void **state)
@@ -1405,6 +1523,8 @@ int main(void)
                 cmocka_unit_test(test_a_scan_yields_to_a_player_that_is_short),
                 cmocka_unit_test(test_what_happens_before_a_read_is_armed),
                 cmocka_unit_test(test_an_old_error_fails_no_later_read),
+                cmocka_unit_test(test_a_reader_is_where_it_waits_or_was_given),
+                cmocka_unit_test(test_a_poll_that_waits_for_room_is_counted_once),
                 cmocka_unit_test(test_deadline_for_what_was_not_asked_for),
                 cmocka_unit_test(test_a_complete_file_loses_a_piece),
                 cmocka_unit_test(test_what_is_read_does_not_go),
