@@ -1,31 +1,29 @@
 /* SPDX-License-Identifier: MIT */
 #include "files.h"
 
-#include <cjson/cJSON.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/media.h"
+#include "common/buffer.h"
 #include "json.h"
 #include "uri.h"
 
 /* Doubles hold integers exactly up to here. */
 #define EXACT_MAX 9007199254740992.0
+/* The beginning, or a file: a path of 32 MiB (the mount takes no more of all paths together) has a
+ * name as long, and each byte may be escaped. */
+#define ITEM_MAX (256u << 20)
 
-static int get_string(const cJSON *object, const char *name, char **ret)
-{
-        const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(object, name));
-        char *copy;
-
-        if (!text)
-                return -EBADMSG;
-        copy = strdup(text);
-        if (!copy)
-                return -ENOMEM;
-        *ret = copy;
-        return 0;
-}
+enum {
+        IN_BEGINNING = 0, /* up to the bracket of "files" */
+        AT_FIRST,         /* at a file, or the end of the array */
+        AT_FILE,          /* behind a comma */
+        IN_FILE,
+        BEHIND_FILE, /* at a comma, or the end of the array */
+        AT_END,      /* of all */
+        BEHIND_END,
+};
 
 static int get_number(const cJSON *object, const char *name, uint64_t *ret)
 {
@@ -37,86 +35,162 @@ static int get_number(const cJSON *object, const char *name, uint64_t *ret)
         return 0;
 }
 
-static int parse_entry(const cJSON *item, struct file_entry *entry)
+static const char *get_string(const cJSON *object, const char *name)
 {
-        int r;
-
-        r = get_string(item, "path", &entry->path);
-        if (r == 0)
-                r = get_string(item, "name", &entry->name);
-        if (r == 0)
-                r = get_number(item, "index", &entry->index);
-        if (r == 0)
-                r = get_number(item, "length", &entry->length);
-        if (r == 0 && !uri_path_is_clean(entry->path))
-                r = -EBADMSG;
-        return r;
+        return cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(object, name));
 }
 
-static int parse_list(const cJSON *json, struct file_list *list)
+static int take_file(struct files_reader *r, const cJSON *json)
 {
-        const cJSON *array = cJSON_GetObjectItemCaseSensitive(json, "files"), *item;
-        char hash[INFO_HASH_MAX];
-        int r, count;
+        struct file_entry file = {.name = get_string(json, "name"),
+                                  .path = get_string(json, "path")};
 
-        r = get_string(json, "infoHash", &list->hash);
-        if (r == 0)
-                r = get_string(json, "name", &list->name);
-        if (r < 0)
-                return r;
-        if (!cJSON_IsArray(array) || uri_info_hash(list->hash, strlen(list->hash), hash) < 0)
+        if (!file.name || !file.path || !uri_path_is_clean(file.path) ||
+            get_number(json, "index", &file.index) < 0 ||
+            get_number(json, "length", &file.length) < 0)
                 return -EBADMSG;
-        count = cJSON_GetArraySize(array);
-        if (count <= 0)
-                return 0;
-        list->entries = calloc((size_t)count, sizeof *list->entries);
-        if (!list->entries)
+        return r->taker.file(r->taker.arg, &file);
+}
+
+static int take_beginning(struct files_reader *r, const cJSON *json)
+{
+        const cJSON *files = cJSON_GetObjectItemCaseSensitive(json, "files");
+        const char *hash = get_string(json, "infoHash"), *name = get_string(json, "name");
+        char checked[INFO_HASH_MAX];
+
+        if (!hash || !name || !cJSON_IsArray(files) || cJSON_GetArraySize(files) > 0 ||
+            uri_info_hash(hash, strlen(hash), checked) < 0)
+                return -EBADMSG;
+        return r->taker.begin ? r->taker.begin(r->taker.arg, hash, name) : 0;
+}
+
+/* Adds to what is read of an item. */
+static int keep(struct files_reader *r, const char *data, size_t len)
+{
+        if (r->len + len > ITEM_MAX)
+                return -EBADMSG;
+        if (buffer_grow(&r->text, &r->room, r->len + len + 1) < 0)
                 return -ENOMEM;
-        cJSON_ArrayForEach (item, array) {
-                r = parse_entry(item, &list->entries[list->count++]);
-                if (r < 0)
-                        return r;
+        memcpy(r->text + r->len, data, len);
+        r->len += len;
+        r->text[r->len] = '\0';
+        return 0;
+}
+
+/* An item is whole, up to what end adds to make it JSON. */
+static int take_item(struct files_reader *r, const char *end,
+                     int (*take)(struct files_reader *r, const cJSON *json))
+{
+        int error = keep(r, end, strlen(end));
+        cJSON *json;
+
+        if (error < 0)
+                return error;
+        json = strlen(r->text) == r->len ? json_parse(r->text) : NULL;
+        error = json ? take(r, json) : -EBADMSG;
+        cJSON_Delete(json);
+        r->len = 0;
+        return error;
+}
+
+static bool is_blank(char c)
+{
+        return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
+/* Takes note of a byte of an item. */
+static void follow(struct files_reader *r, char c)
+{
+        if (r->escaped)
+                r->escaped = false;
+        else if (r->in_string && c == '\\')
+                r->escaped = true;
+        else if (c == '"')
+                r->in_string = !r->in_string;
+        else if (r->in_string)
+                return;
+        else if (c == '{' || c == '[')
+                r->depth++;
+        else if ((c == '}' || c == ']') && r->depth > 0)
+                r->depth--;
+}
+
+/* Reads up to the end of the item, or of data: how many bytes. The list of files is the last member
+ * of the whole, and the only one that is no plain value. */
+static size_t scan_item(struct files_reader *r, const char *data, size_t len, bool *ret_ends)
+{
+        size_t n = 0;
+
+        *ret_ends = false;
+        while (n < len && !*ret_ends) {
+                follow(r, data[n++]);
+                if (!r->in_string)
+                        *ret_ends = r->state == IN_BEGINNING ? r->depth == 2 : r->depth == 0;
+        }
+        return n;
+}
+
+/* A byte between two items. The next state or -EBADMSG. */
+static int step(int state, char c)
+{
+        if (is_blank(c))
+                return state;
+        if (c == '{' && (state == AT_FIRST || state == AT_FILE))
+                return IN_FILE;
+        if (c == ']' && (state == AT_FIRST || state == BEHIND_FILE))
+                return AT_END;
+        if (c == ',' && state == BEHIND_FILE)
+                return AT_FILE;
+        return c == '}' && state == AT_END ? BEHIND_END : -EBADMSG;
+}
+
+static int read_item(struct files_reader *r, const char *data, size_t len, size_t *ret_used)
+{
+        bool is_beginning = r->state == IN_BEGINNING, ends;
+        int error;
+
+        *ret_used = scan_item(r, data, len, &ends);
+        error = keep(r, data, *ret_used);
+        if (error < 0 || !ends)
+                return error;
+        r->depth = 0;
+        r->state = is_beginning ? AT_FIRST : BEHIND_FILE;
+        return is_beginning ? take_item(r, "]}", take_beginning) : take_item(r, "", take_file);
+}
+
+int files_read(struct files_reader *r, const char *data, size_t len)
+{
+        size_t at = 0;
+
+        while (at < len) {
+                size_t used = 0;
+                int error = 0;
+
+                if (r->state != IN_BEGINNING && r->state != IN_FILE) {
+                        int state = step(r->state, data[at]);
+
+                        if (state < 0)
+                                return state;
+                        r->state = state;
+                        used = state != IN_FILE; /* the item has its first byte, too */
+                }
+                if (used == 0)
+                        error = read_item(r, data + at, len - at, &used);
+                if (error != 0)
+                        return error;
+                at += used;
         }
         return 0;
 }
 
-int files_parse(const char *json, struct file_list *ret)
+int files_end(const struct files_reader *r)
 {
-        struct file_list list = {0};
-        cJSON *parsed = json_parse(json);
-        int r;
-
-        if (!parsed)
-                return -EBADMSG;
-        r = parse_list(parsed, &list);
-        cJSON_Delete(parsed);
-        if (r < 0) {
-                files_free(&list);
-                return r;
-        }
-        *ret = list;
-        return 0;
+        return r->state == BEHIND_END ? 0 : -EBADMSG;
 }
 
-void files_free(struct file_list *list)
+void files_clear(struct files_reader *r)
 {
-        for (size_t i = 0; i < list->count; i++) {
-                free(list->entries[i].name);
-                free(list->entries[i].path);
-        }
-        free(list->entries);
-        free(list->hash);
-        free(list->name);
-        *list = (struct file_list){0};
-}
-
-const struct file_entry *files_largest(const struct file_list *list)
-{
-        const struct file_entry *largest = NULL;
-        struct media_best best = {0};
-
-        for (size_t i = 0; i < list->count; i++)
-                if (media_is_better(&best, list->entries[i].name, list->entries[i].length))
-                        largest = &list->entries[i];
-        return largest;
+        free(r->text);
+        r->text = NULL;
+        r->len = r->room = 0;
 }

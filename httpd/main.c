@@ -9,6 +9,7 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,6 +29,9 @@
 #include "server.h"
 
 enum { EXIT_USAGE = 2 };
+/* What malloc() gives back to the kernel as soon as it is freed: a piece of a long answer, for one.
+ */
+enum { LARGE_BYTES = 64 << 10 };
 /* Requests that wait are woken; what still runs then is cut off. */
 enum { STOP_MS = 400 };
 
@@ -137,6 +141,8 @@ int main(int argc, char **argv)
         /* An arena of malloc() takes 64 MiB of addresses; with one for each few threads nothing is
          * left of ulimit -v for the threads themselves. */
         mallopt(M_ARENA_MAX, 1);
+        /* Large buffers go back at once, whatever was freed before. */
+        mallopt(M_MMAP_THRESHOLD, LARGE_BYTES);
         s.guard = (struct guard_rules){
                 .hosts = o.hosts,
                 .host_count = o.host_count,
@@ -152,6 +158,10 @@ int main(int argc, char **argv)
         s.waits = (struct slots){.limit = SERVER_WAITS, .name = "requests that wait"};
         s.bodies = (struct slots){.limit = SERVER_BODIES, .name = "bodies that come"};
         s.listeners = (struct slots){.limit = SERVER_LISTENERS, .name = "listeners"};
+        s.lists = (struct slots){.limit = SERVER_LISTS, .name = "lists of files"};
+        s.long_lists = (struct slots){.limit = SERVER_LONG_LISTS, .name = "long lists"};
+
+        sem_init(&s.reads, 0, SERVER_READS);
 
         r = open_signals(&signals);
         if (r < 0) {

@@ -21,8 +21,7 @@
 #include "common/control_names.h"
 #include "common/limits.h"
 
-/* The longest text is a list of half a million files whose paths have 32 MiB, the most that the
- * mount takes: each byte may be escaped, and each name is there twice. */
+/* The longest text is the status of all torrents. */
 #define TEXT_MAX (256u << 20)
 /* The mount answers an `add` at once; a .torrent that is cut short is never answered. */
 enum { ADD_ANSWER_MS = 5000 };
@@ -219,36 +218,35 @@ int mountpoint_session(const struct mountpoint *m, char **ret)
         return r < 0 ? r : read_text(fd, NULL, 0, ret);
 }
 
-/* Reads a document of a torrent that is there at once. */
-static int read_document(const struct mountpoint *m, const char *hash, const char *name, char **ret)
+static int open_document(const struct mountpoint *m, const char *hash, const char *name,
+                         int *ret_fd)
 {
-        _cleanup_close_ int fd = -1;
-        int r;
-
-        r = open_control(m, O_RDONLY | O_NONBLOCK, &fd, NAME_CONTROL "/" NAME_TORRENTS "/%s/%s",
-                         hash, name);
-        return r < 0 ? r : read_text(fd, NULL, 0, ret);
+        return open_control(m, O_RDONLY | O_NONBLOCK, ret_fd,
+                            NAME_CONTROL "/" NAME_TORRENTS "/%s/%s", hash, name);
 }
 
 int mountpoint_torrent_status(const struct mountpoint *m, const char *hash, char **ret)
 {
-        return read_document(m, hash, NAME_STATUS, ret);
-}
-
-int mountpoint_torrent_detail(const struct mountpoint *m, const char *hash, char **ret)
-{
-        return read_document(m, hash, NAME_DETAIL, ret);
-}
-
-int mountpoint_torrent_files(const struct mountpoint *m, struct client *c, const char *hash,
-                             char **ret)
-{
         _cleanup_close_ int fd = -1;
         int r;
 
-        r = open_control(m, O_RDONLY | O_NONBLOCK, &fd,
-                         NAME_CONTROL "/" NAME_TORRENTS "/%s/" NAME_FILES, hash);
-        return r < 0 ? r : read_text(fd, c, -1, ret);
+        r = open_document(m, hash, NAME_STATUS, &fd);
+        return r < 0 ? r : read_text(fd, NULL, 0, ret);
+}
+
+int mountpoint_detail_open(const struct mountpoint *m, const char *hash, int *ret_fd)
+{
+        return open_document(m, hash, NAME_DETAIL, ret_fd);
+}
+
+int mountpoint_files_open(const struct mountpoint *m, const char *hash, int *ret_fd)
+{
+        return open_document(m, hash, NAME_FILES, ret_fd);
+}
+
+ssize_t mountpoint_document_read(int fd, char *buf, size_t len)
+{
+        return read_waiting(fd, NULL, buf, len, 0);
 }
 
 int mountpoint_add(const struct mountpoint *m, struct client *c, bool keep, const void *data,

@@ -40,9 +40,9 @@ int mountpoint_session(const struct mountpoint *m, char **ret);
 
 /* Reads the status of one torrent (JSON). -ENOENT: unknown. */
 int mountpoint_torrent_status(const struct mountpoint *m, const char *hash, char **ret);
-/* Reads all there is to tell of one torrent (JSON): its status, its readers, and what of each file
- * is there. As above. */
-int mountpoint_torrent_detail(const struct mountpoint *m, const char *hash, char **ret);
+/* Opens all there is to tell of one torrent (JSON): its status, its readers, and what of each file
+ * is there. It may be long. -ENOENT: unknown. */
+int mountpoint_detail_open(const struct mountpoint *m, const char *hash, int *ret_fd);
 
 /* Gives data (lines of magnets and hashes, or the bytes of one .torrent) to `add`, kept, or to
  * `add-temporary`, and reads the answer: JSON lines. Where data is refused, *ret is what the
@@ -51,11 +51,13 @@ int mountpoint_torrent_detail(const struct mountpoint *m, const char *hash, char
 int mountpoint_add(const struct mountpoint *m, struct client *c, bool keep, const void *data,
                    size_t len, char **ret);
 
-/* Reads the list of a torrent's files (JSON); waits for its metadata while the client stays.
- * -ENOENT: unknown or removed; -ETIMEDOUT: nobody had the metadata in time; -EBADMSG: it is
- * refused; as client_wait(). */
-int mountpoint_torrent_files(const struct mountpoint *m, struct client *c, const char *hash,
-                             char **ret);
+/* Opens the list of a torrent's files (JSON), which may be long. -ENOENT: unknown. */
+int mountpoint_files_open(const struct mountpoint *m, const char *hash, int *ret_fd);
+
+/* Reads on in what was opened by one of these two. 0: its end. -EAGAIN: it has to wait for the
+ * torrent's metadata, as mountpoint_file_wait() does; -ENOENT: removed; -ETIMEDOUT: nobody had the
+ * metadata in time; -EBADMSG: it is refused. */
+ssize_t mountpoint_document_read(int fd, char *buf, size_t len);
 
 /* Opens .magnetfs/events: what happened after the event of that id, and from now on, is kept for
  * this descriptor, as far as the mount has room for it. It begins with "lost" where the mount does
@@ -84,7 +86,7 @@ int mountpoint_use(const struct mountpoint *m, const char *hash);
 int mountpoint_recall(const struct mountpoint *m, const char *hash);
 
 /* Waits until a torrent's files are known, while the client stays; that is a use of it. Reads no
- * list. As mountpoint_torrent_files(). */
+ * list. As mountpoint_document_read(), but -EAGAIN; as client_wait(). */
 int mountpoint_wait(const struct mountpoint *m, struct client *c, const char *hash);
 
 /* The path of a torrent's largest media file. The caller frees *ret. -ENOENT: it has no file, or

@@ -3,12 +3,11 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "common/buffer.h"
 #include "common/cleanup.h"
-
-/* Large enough that its frame is nothing, and most answers are shorter. */
-enum { CHUNK = 64 << 10 };
 
 static bool is_coded(const struct piecemeal *p)
 {
@@ -43,7 +42,7 @@ int piecemeal_give(struct piecemeal *p, const char *data, size_t *len)
 {
         int r = 0;
 
-        if (*len < CHUNK)
+        if (*len < PIECEMEAL_BYTES)
                 return 0;
         if (!p->begun)
                 r = begin(p);
@@ -67,4 +66,32 @@ int piecemeal_finish(struct piecemeal *p, const char *data, size_t len)
         if (r == 0 && is_coded(p))
                 (void)client_send(&p->rq->client, end, strlen(end));
         return p->status;
+}
+
+int piecemeal_add(struct piecemeal *p, const char *text)
+{
+        size_t len = strlen(text);
+
+        if (buffer_grow(&p->text, &p->room, p->len + len) < 0)
+                return -ENOMEM;
+        memcpy(p->text + p->len, text, len);
+        p->len += len;
+        return 0;
+}
+
+int piecemeal_send(struct piecemeal *p)
+{
+        return piecemeal_give(p, p->text, &p->len);
+}
+
+int piecemeal_end(struct piecemeal *p)
+{
+        return piecemeal_finish(p, p->text, p->len);
+}
+
+void piecemeal_clear(struct piecemeal *p)
+{
+        free(p->text);
+        p->text = NULL;
+        p->len = p->room = 0;
 }

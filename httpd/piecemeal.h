@@ -7,6 +7,9 @@
 
 #include "request.h"
 
+/* What is worth a chunk: large enough that its frame is nothing, and most answers are shorter. */
+enum { PIECEMEAL_BYTES = 64 << 10 };
+
 struct piecemeal {
         /* set once */
         struct request *rq;
@@ -14,6 +17,10 @@ struct piecemeal {
         const char *headers, *type; /* as for request_answer() */
 
         bool begun; /* something of it is sent */
+
+        /* of piecemeal_add(): what was added and is not sent yet; piecemeal_clear() frees it */
+        char *text;
+        size_t len, room;
 };
 
 /* Sends what was made since the last time if it is worth a chunk; *len is 0 then. -ENOMEM; as
@@ -23,5 +30,12 @@ int piecemeal_give(struct piecemeal *p, const char *data, size_t *len);
 /* Sends what is left, and the end. Returns the status. An answer that has begun and cannot be
  * finished is just left, so that the client sees it cut. */
 int piecemeal_finish(struct piecemeal *p, const char *data, size_t len);
+
+/* Adds to a text that is kept here, and sends it, if it is worth a chunk. piecemeal_end() finishes
+ * with what is left of it. -ENOMEM; piecemeal_send() as piecemeal_give(). */
+int piecemeal_add(struct piecemeal *p, const char *text);
+int piecemeal_send(struct piecemeal *p);
+int piecemeal_end(struct piecemeal *p);
+void piecemeal_clear(struct piecemeal *p);
 
 #endif

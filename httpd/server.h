@@ -5,6 +5,7 @@
 #ifndef HTTPD_SERVER_H
 #define HTTPD_SERVER_H
 
+#include <semaphore.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -20,6 +21,12 @@ enum { SERVER_WAITS = 64 };
 enum { SERVER_BODIES = 32 };
 /* Clients that listen to events. */
 enum { SERVER_LISTENERS = 32 };
+/* Memory for long lists of files that are sorted, in places of 1 MiB: the longest has half a
+ * million paths of 32 MiB in all, the most that the mount takes. They are read one at a time. */
+enum { SERVER_LISTS = 40, SERVER_LIST_SHIFT = 20, SERVER_LONG_LISTS = 1 };
+/* Reads of a torrent's files at a time, which the mount makes as they are read: others that ask it
+ * for something wait behind no more of them. */
+enum { SERVER_READS = 2 };
 /* Threads of civetweb: for what is soon done, so that the API always answers. */
 enum { SERVER_API_THREADS = 8 };
 /* With fewer threads than this, one for the API and one for what takes long, there is no use in
@@ -52,6 +59,7 @@ struct server {
         uint16_t port;     /* 0: the kernel chooses; server_start() puts in which. By the starting
                               thread only */
         uint64_t client_timeout_ms;
+        sem_t reads; /* SERVER_READS; held for milliseconds, while no client is waited for */
         int wake_fd; /* eventfd: readable once the sidecar ends, never read */
 
         /* set by server_start() */
@@ -60,7 +68,8 @@ struct server {
         /* atomic */
         struct metrics metrics;
         struct slots streams, waits, bodies, listeners;
-        _Atomic unsigned active; /* requests being handled */
+        struct slots lists, long_lists; /* of which no thread comes */
+        _Atomic unsigned active;        /* requests being handled */
         atomic_bool stopping;
 };
 

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "common/cleanup.h"
+#include "common/media.h"
 #include "api.h"
 #include "file_answer.h"
 #include "files.h"
@@ -41,28 +42,37 @@ static int find_torrent(struct request *rq, const char *hash)
         return mountpoint_recall(rq->server->mount, hash);
 }
 
-/* A path that no link can tell is in the list of the files. */
-static int largest_in_list(const struct mountpoint *m, struct client *c, const char *hash,
-                           char **ret)
-{
-        _cleanup_free_ char *text = NULL;
-        const struct file_entry *file;
-        struct file_list list;
-        char *path = NULL;
-        int r;
+/* The largest media file so far. */
+struct largest {
+        struct media_best best;
+        char *path; /* NULL: there is none; the caller frees it */
+};
 
-        r = mountpoint_torrent_files(m, c, hash, &text);
-        if (r == 0)
-                r = files_parse(text, &list);
-        if (r < 0)
+static int compare_file(void *arg, const struct file_entry *file)
+{
+        struct largest *l = arg;
+
+        if (!media_is_better(&l->best, file->name, file->length))
+                return 0;
+        free(l->path);
+        l->path = strdup(file->path);
+        return l->path ? 0 : -ENOMEM;
+}
+
+/* A path that no link can tell is in the list of the files. */
+static int largest_in_list(struct request *rq, const char *hash, char **ret)
+{
+        struct largest largest = {.path = NULL};
+        struct files_taker taker = {.file = compare_file, .arg = &largest};
+        int r = torrents_read_files(rq, hash, &taker);
+
+        if (r == 0 && !largest.path)
+                r = -ENOENT;
+        if (r < 0) {
+                free(largest.path);
                 return r;
-        file = files_largest(&list);
-        if (file)
-                path = strdup(file->path);
-        files_free(&list);
-        if (!path)
-                return file ? -ENOMEM : -ENOENT;
-        *ret = path;
+        }
+        *ret = largest.path;
         return 0;
 }
 
@@ -77,7 +87,7 @@ static int find(struct request *rq, const char *hash, const char *path, char **r
 
         if (!path) {
                 r = mountpoint_largest(m, hash, ret);
-                return r == -ENAMETOOLONG ? largest_in_list(m, &rq->client, hash, ret) : r;
+                return r == -ENAMETOOLONG ? largest_in_list(rq, hash, ret) : r;
         }
         r = mountpoint_file_stat(m, hash, path, &st);
         if (r != 0)

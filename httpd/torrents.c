@@ -2,16 +2,20 @@
 #include "torrents.h"
 
 #include <errno.h>
+#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/log.h"
 #include "common/media.h"
 #include "access.h"
 #include "api.h"
 #include "files.h"
 #include "json.h"
+#include "piecemeal.h"
 #include "submission.h"
 #include "uri.h"
 
@@ -33,8 +37,7 @@ static char *failure(struct request *rq, const char *hash)
         return copy;
 }
 
-/* Why a torrent's files are not known. */
-static int no_files(struct request *rq, const char *hash, int error)
+int torrents_no_files(struct request *rq, const char *hash, int error)
 {
         _cleanup_free_ char *why = NULL;
 
@@ -57,60 +60,140 @@ static int no_files(struct request *rq, const char *hash, int error)
         }
 }
 
-int torrents_read_files(struct request *rq, const char *hash, struct file_list *ret)
+/* Reads a piece of a long document; who waits here does not keep the mount from others. NULL: it is
+ * only read, else that is done with it. The bytes; 0: the end; -errno. Waits for no client. */
+static ssize_t read_piece(struct server *s, int fd, char *piece, size_t len,
+                          struct files_reader *reader)
 {
-        _cleanup_free_ char *text = NULL;
-        int r;
+        ssize_t n;
 
-        r = mountpoint_torrent_files(rq->server->mount, &rq->client, hash, &text);
-        if (r == 0)
-                r = files_parse(text, ret);
-        return r < 0 ? no_files(rq, hash, r) : 0;
+        while (sem_wait(&s->reads) < 0 && errno == EINTR)
+                ;
+        n = mountpoint_document_read(fd, piece, len);
+        if (n > 0 && reader) {
+                int r = files_read(reader, piece, (size_t)n);
+
+                n = r < 0 ? r : n;
+        }
+        sem_post(&s->reads);
+        return n;
+}
+
+int torrents_read_files(struct request *rq, const char *hash, const struct files_taker *taker)
+{
+        _cleanup_(files_clear) struct files_reader reader = {.taker = *taker};
+        _cleanup_free_ char *piece = malloc(PIECEMEAL_BYTES);
+        _cleanup_close_ int fd = -1;
+        unsigned tries = 0;
+        int r = piece ? mountpoint_files_open(rq->server->mount, hash, &fd) : -ENOMEM;
+
+        while (r == 0) {
+                ssize_t n = read_piece(rq->server, fd, piece, PIECEMEAL_BYTES, &reader);
+
+                if (n == 0)
+                        return files_end(&reader);
+                if (n == -EAGAIN)
+                        r = mountpoint_file_wait(fd, &rq->client, &tries, -1);
+                else if (n < 0)
+                        r = (int)n;
+                else if (taker->rest)
+                        r = taker->rest(taker->arg);
+        }
+        return r;
 }
 
 int torrents_wait(struct request *rq, const char *hash)
 {
         int r = mountpoint_wait(rq->server->mount, &rq->client, hash);
 
-        return r < 0 ? no_files(rq, hash, r) : 0;
+        return r < 0 ? torrents_no_files(rq, hash, r) : 0;
 }
 
-static cJSON *describe_file(const struct file_list *list, const struct file_entry *file,
-                            const char *suffix)
-{
-        _cleanup_free_ char *path = uri_encode_path(file->path), *stream = NULL;
-        cJSON *json = cJSON_CreateObject();
+/* A torrent's files while they are told. */
+struct telling {
+        struct piecemeal sent;
+        char hash[INFO_HASH_MAX];
+        char suffix[ACCESS_SUFFIX_MAX];
+        bool any; /* a file was told */
+};
 
-        if (!path || asprintf(&stream, "/stream/%s/%s%s", list->hash, path, suffix) < 0)
+/* Adds JSON, which is freed (NULL: no memory), up to its last bracket where more is to come. */
+static int add_json(struct telling *t, cJSON *json, bool more)
+{
+        char *text = cJSON_PrintUnformatted(json);
+        int r = -ENOMEM;
+
+        cJSON_Delete(json);
+        if (text) {
+                if (more)
+                        text[strlen(text) - 1] = '\0';
+                r = piecemeal_add(&t->sent, text);
+        }
+        cJSON_free(text);
+        return r;
+}
+
+static int tell_torrent(void *arg, const char *hash, const char *name)
+{
+        struct telling *t = arg;
+        cJSON *json = cJSON_CreateObject();
+        int r;
+
+        snprintf(t->hash, sizeof t->hash, "%s", hash);
+        cJSON_AddStringToObject(json, "infoHash", hash);
+        cJSON_AddStringToObject(json, "name", name);
+        r = add_json(t, json, true);
+        return r < 0 ? r : piecemeal_add(&t->sent, ",\"files\":[");
+}
+
+static int tell_file(void *arg, const struct file_entry *file)
+{
+        struct telling *t = arg;
+        _cleanup_free_ char *path = uri_encode_path(file->path), *stream = NULL;
+        cJSON *json;
+        int r = t->any ? piecemeal_add(&t->sent, ",") : 0;
+
+        if (r < 0)
+                return r;
+        if (!path || asprintf(&stream, "/stream/%s/%s%s", t->hash, path, t->suffix) < 0) {
                 stream = NULL;
+                return -ENOMEM;
+        }
+        t->any = true;
+        json = cJSON_CreateObject();
         cJSON_AddStringToObject(json, "name", file->name);
         cJSON_AddItemToObject(json, "length", api_number(file->length));
         cJSON_AddStringToObject(json, "path", file->path);
         cJSON_AddStringToObject(json, "type", media_type(file->name));
-        if (stream)
-                cJSON_AddStringToObject(json, "stream", stream);
-        return json;
+        cJSON_AddStringToObject(json, "stream", stream);
+        return add_json(t, json, false);
+}
+
+static int send_piece(void *arg)
+{
+        return piecemeal_send(&((struct telling *)arg)->sent);
 }
 
 static int answer_files(struct request *rq, const char *hash)
 {
-        struct file_list list = {0};
-        char suffix[ACCESS_SUFFIX_MAX];
-        cJSON *json, *files;
-        int status;
+        struct telling t = {.sent = {.rq = rq,
+                                     .status = 200,
+                                     .headers = "Cache-Control: no-store\r\n",
+                                     .type = "application/json"}};
+        struct files_taker taker = {
+                .begin = tell_torrent, .file = tell_file, .rest = send_piece, .arg = &t};
+        int r, status = t.sent.status;
 
-        status = torrents_read_files(rq, hash, &list);
-        if (status != 0)
-                return status;
-        access_link_suffix(rq, false, suffix);
-        json = cJSON_CreateObject();
-        cJSON_AddStringToObject(json, "infoHash", list.hash);
-        cJSON_AddStringToObject(json, "name", list.name);
-        files = cJSON_AddArrayToObject(json, "files");
-        for (size_t i = 0; i < list.count; i++)
-                cJSON_AddItemToArray(files, describe_file(&list, &list.entries[i], suffix));
-        files_free(&list);
-        return api_json(rq, 200, json);
+        access_link_suffix(rq, false, t.suffix);
+        r = torrents_read_files(rq, hash, &taker);
+        if (r == 0)
+                r = piecemeal_add(&t.sent, "]}");
+        if (r == 0)
+                status = piecemeal_end(&t.sent);
+        else if (!t.sent.begun) /* else it is left cut */
+                status = torrents_no_files(rq, hash, r);
+        piecemeal_clear(&t.sent);
+        return status;
 }
 
 /* Reads the first line of what `add` answered. 0: hash is the torrent; -EINVAL: refused, *ret_why
@@ -258,17 +341,111 @@ static int unknown(struct request *rq, int error, const char *hash, const char *
         return api_problem_errno(rq, error, "Cannot %s torrent %s", what, hash);
 }
 
+/* All there is to tell of a torrent, as the mount writes it: unparsed, as it may be long. */
+struct showing {
+        struct piecemeal sent;
+        int fd;
+        size_t len; /* of what is in piece and not sent */
+        char piece[];
+};
+
+static struct showing *showing_new(struct request *rq)
+{
+        struct showing *s = malloc(sizeof *s + PIECEMEAL_BYTES);
+
+        if (s)
+                *s = (struct showing){.sent = {.rq = rq,
+                                               .status = 200,
+                                               .headers = "Cache-Control: no-store\r\n",
+                                               .type = "application/json"},
+                                      .fd = -1};
+        return s;
+}
+
+static void showing_free(struct showing *s)
+{
+        if (s->fd >= 0)
+                close(s->fd);
+        free(s);
+}
+
+/* Fills the piece. 1: the document goes on behind it; 0: that is its end; -errno. */
+static int fill(struct showing *s)
+{
+        while (s->len < PIECEMEAL_BYTES) {
+                ssize_t n = read_piece(s->sent.rq->server, s->fd, s->piece + s->len,
+                                       PIECEMEAL_BYTES - s->len, NULL);
+
+                if (n <= 0)
+                        return (int)n;
+                s->len += (size_t)n;
+        }
+        return 1;
+}
+
+/* Sends all of it, of which a piece is there, and ends. Blocks while the client takes it. */
+static int show_all(struct showing *s)
+{
+        int status = s->sent.status, r;
+
+        do {
+                r = piecemeal_give(&s->sent, s->piece, &s->len);
+                if (r == 0)
+                        r = fill(s);
+        } while (r > 0);
+        if (r == 0)
+                status = piecemeal_finish(&s->sent, s->piece, s->len);
+        else
+                log_debug_errno(r, "The answer is cut: %m");
+        showing_free(s);
+        return status;
+}
+
+static void run_showing(void *data)
+{
+        struct showing *s = data;
+        struct request *rq = s->sent.rq;
+
+        show_all(s);
+        slots_give(&rq->server->waits);
+        server_end(rq);
+}
+
+/* A long one is sent piece by piece by a thread that may wait for the client. */
+static int show_aside(struct showing *s)
+{
+        struct request *rq = s->sent.rq;
+        struct slots *waits = &rq->server->waits;
+
+        if (rq->aside)
+                return show_all(s);
+        if (!slots_take(waits)) {
+                showing_free(s);
+                return api_problem(rq, 503, API_RETRY_SOON, "All %u places for %s are taken",
+                                   waits->limit, waits->name);
+        }
+        if (server_aside(rq, run_showing, s) == 0)
+                return ROUTES_ASIDE;
+        slots_give(waits);
+        showing_free(s);
+        return api_problem(rq, 503, API_RETRY_SOON, "There is no room for another thread");
+}
+
 int torrents_show(struct request *rq, const struct route_match *match)
 {
-        _cleanup_free_ char *text = NULL;
-        int r;
+        struct showing *s = showing_new(rq);
+        int r = s ? mountpoint_detail_open(rq->server->mount, match->hash, &s->fd) : -ENOMEM;
+        int status;
 
-        r = mountpoint_torrent_detail(rq->server->mount, match->hash, &text);
-        if (r < 0)
-                return unknown(rq, r, match->hash, "look at");
-        /* As the mount writes it, unparsed: it may be long. */
-        return request_answer(rq, 200, "Cache-Control: no-store\r\n", "application/json", text,
-                              strlen(text));
+        if (r == 0)
+                r = fill(s);
+        if (r > 0)
+                return show_aside(s);
+        status = r < 0 ? unknown(rq, r, match->hash, "look at")
+                       : piecemeal_finish(&s->sent, s->piece, s->len);
+        if (s)
+                showing_free(s);
+        return status;
 }
 
 int torrents_remove(struct request *rq, const struct route_match *match)

@@ -14,13 +14,16 @@ int torrents_remove(struct request *rq, const struct route_match *match);
 int torrents_keep(struct request *rq, const struct route_match *match);
 int torrents_unkeep(struct request *rq, const struct route_match *match);
 
-/* Reads the file list of a torrent, waiting for its metadata while the client stays. The caller
- * frees it with files_free(). On failure the error was already answered; then its status is
- * returned, else 0. */
-struct file_list;
-int torrents_read_files(struct request *rq, const char *hash, struct file_list *ret);
+/* Reads the file list of a torrent (files.h), waiting for its metadata while the client stays. As
+ * mountpoint_document_read() and files_read(). */
+struct files_taker;
+int torrents_read_files(struct request *rq, const char *hash, const struct files_taker *taker);
 
-/* Waits for a torrent's metadata while the client stays, and reads nothing of it. Likewise. */
+/* Answers why a torrent's files cannot be told, by an error of the above. Returns the status. */
+int torrents_no_files(struct request *rq, const char *hash, int error);
+
+/* Waits for a torrent's metadata while the client stays, and reads nothing of it. On failure the
+ * error was already answered; then its status is returned, else 0. */
 int torrents_wait(struct request *rq, const char *hash);
 
 #endif

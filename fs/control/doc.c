@@ -12,6 +12,9 @@
 
 /* What one read has made of a long document, in the loop of the mount: a millisecond or two. */
 enum { MADE_BYTES_MAX = 64 * 1024 };
+/* What is kept of a long document, at its end so far, once it has twice as much: who reads it
+ * slowly costs no more. */
+enum { KEPT_BYTES = 2 * MADE_BYTES_MAX };
 
 static void add_torrent(const struct bt_source *source, struct text *text)
 {
@@ -51,11 +54,11 @@ static void make_until(struct doc *d, uint64_t end)
                 return;
         }
         if (d->node.node == CONTROL_FILES) {
-                document_files(e, d->torrent, &d->made, end);
+                document_files(e, d->torrent, &d->made, end - d->made.dropped);
                 return;
         }
         if (d->node.node == CONTROL_DETAIL) {
-                document_detail(e, d->torrent, &d->made, end);
+                document_detail(e, d->torrent, &d->made, end - d->made.dropped);
                 return;
         }
         if (d->made.whole)
@@ -71,6 +74,37 @@ static void make_until(struct doc *d, uint64_t end)
                 text_adds(text, d->torrent->kept ? "1\n" : "0\n");
         }
         d->made.whole = true;
+}
+
+/* Whether it may be as long as a torrent has files. */
+static bool is_long(const struct doc *d)
+{
+        return d->node.kind == NODE_CONTROL && d->node.number != 0 &&
+               (d->node.node == CONTROL_FILES || d->node.node == CONTROL_DETAIL);
+}
+
+/* Who goes back behind what is kept has it made anew. */
+static void rewind_to(struct doc *d, uint64_t off)
+{
+        struct text_cursor *m = &d->made;
+
+        if (off >= m->dropped)
+                return;
+        m->text.len = 0;
+        m->dropped = 0;
+        m->begun = m->whole = false;
+}
+
+static void drop_given(struct doc *d)
+{
+        struct text *text = &d->made.text;
+        size_t gone = text->len - KEPT_BYTES;
+
+        if (!is_long(d) || text->len < (size_t)2 * KEPT_BYTES)
+                return;
+        memmove(text->data, text->data + gone, KEPT_BYTES);
+        text->len = KEPT_BYTES;
+        d->made.dropped += gone;
 }
 
 bool doc_is(struct node n)
@@ -220,7 +254,9 @@ int doc_take(struct doc *d, uint64_t off, size_t size, void **data, size_t *len)
                 /* A short read: whoever wants more reads on. */
                 if (size > MADE_BYTES_MAX)
                         size = MADE_BYTES_MAX;
+                rewind_to(d, off);
                 make_until(d, off + size);
+                off -= d->made.dropped;
         }
         if (d->made.text.failed)
                 return -ENOMEM;
@@ -243,6 +279,8 @@ int doc_take(struct doc *d, uint64_t off, size_t size, void **data, size_t *len)
                 d->given += n;
                 if (d->given == d->made.text.len)
                         d->given = d->made.text.len = 0;
+        } else {
+                drop_given(d);
         }
         return READ_NOW;
 }

@@ -21,7 +21,8 @@ struct text {
 /* Where a long text goes on. */
 struct text_cursor {
         struct text text;
-        uint32_t next; /* a file's node, how many of a name, or the number of the last torrent */
+        uint64_t dropped; /* bytes before text that were given, and are not kept */
+        uint32_t next;    /* a file's node, how many of a name, or the number of the last torrent */
         struct listing *listing; /* of the torrent whose files it names: a reference */
         bool begun, whole;
 };
