@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Callable, Iterator
 from urllib.parse import quote
@@ -27,6 +29,11 @@ HEADS = 32  # requests at once that name no path
 HEADS_S = 1.0  # for all of these
 HEADS_MIB = 20  # more memory of the sidecar meanwhile
 PAGE_MIB = 4  # more memory of the sidecar, at most, while it lists them
+CLIENTS = 60  # at once that ask for the whole list, and take it slowly; four places are left
+CLIENTS_MIB = 80  # more memory of the sidecar, at most, for all of them
+CLIENTS_MOUNT_MIB = 40  # and of magnetfs
+LEFT_MIB = 16  # more memory of the sidecar once they have gone
+OTHERS_S = 5.0  # for who asks for something else meanwhile, and somebody else has the processor
 
 
 def memory_mib(fs: Magnetfs) -> float:
@@ -174,3 +181,105 @@ def test_webdav_lists_100_000_files_a_piece_at_a_time(fs: Magnetfs, run_folder: 
         pages = sum(b"<tr>" in line for line in answer)
         connection.close()
     assert count == MANY + 1 and pages == MANY
+
+
+def ask(fs: Magnetfs, target: str) -> socket.socket:
+    assert fs.web
+    head = f"GET {target} HTTP/1.1\nHost: localhost:{fs.web.port}\nX-Requested-With: test\n\n"
+    return fs.web.raw(head)
+
+
+def begin_slowly(connection: socket.socket) -> tuple[int, bytes]:
+    """The status and what comes with the head; the rest is left where it is."""
+    connection.settimeout(40)
+    begun = b""
+    while b"\r\n\r\n" not in begun:
+        piece = connection.recv(4096)
+        assert piece, begun
+        begun += piece
+    return int(begun.split()[1]), begun
+
+
+@pytest.mark.deadline(110)
+def test_60_slow_clients_of_100_000_files_take_little_and_nobody_notices(
+    fs: Magnetfs, run_folder: Path
+) -> None:
+    """A piece of the list is in memory, and of a playlist, which is sorted, the paths of some."""
+    maker = KindMaker(run_folder / "clients")
+    entries = [Entry(f"d{n % 97}/file number {n:06} of many.mkv", 1 + n % 150) for n in range(MANY)]
+    torrent = maker.multi(V1, "clients", entries, 16 * KIB, hollow=True)
+    few = maker.multi(V1, "few", [Entry(f"{n}.mkv", 10) for n in range(3)], 16 * KIB, hollow=True)
+    for added in (torrent, few):
+        fs.add(added.metainfo)
+    assert fs.web
+    web, pid = fs.web, fs.sidecar()
+
+    def rss_mib() -> float:
+        status = Path(f"/proc/{pid}/status").read_text()
+        return int(status.partition("VmRSS:")[2].split()[0]) / 1024
+
+    def others() -> float:
+        """The longest of their answers."""
+        longest = 0.0
+        for target in ("/healthz", "/torrents", f"/playlist/{few.info_hash}.m3u8"):
+            began = time.monotonic()
+            assert web.get(target).status == 200, target
+            longest = max(longest, time.monotonic() - began)
+        return longest
+
+    others()
+    before, mount_before = rss_mib(), memory_mib(fs)
+    for target, all_at_once in (
+        (f"/playlist/{torrent.info_hash}.m3u8", False),
+        (f"/playlist/{torrent.info_hash}.m3u8?all=1", False),
+        (f"/add/{torrent.info_hash}", True),
+        (f"/torrents/{torrent.info_hash}", True),
+    ):
+        with ExitStack() as clients, sidecar_peak(fs, CLIENTS_MIB):
+            asked = [clients.enter_context(ask(fs, target)) for _ in range(CLIENTS)]
+            took = []
+            with ThreadPoolExecutor(CLIENTS) as pool:
+                begun = [pool.submit(begin_slowly, connection) for connection in asked]
+                while not all(one.done() for one in begun):
+                    took.append(others())
+            took.append(others())
+            answers = [one.result() for one in begun]
+            given = sum(status == 200 for status, _ in answers)
+            mount_more = memory_mib(fs) - mount_before
+            print(
+                f"{target}: {given} of {CLIENTS} begun, others within {max(took):.2f} s, "
+                f"magnetfs {mount_more:.1f} MiB more"
+            )
+            for status, head in answers:
+                assert status == 200 or (status == 503 and b"\r\nRetry-After: " in head), head
+            assert given == CLIENTS if all_at_once else given >= 4
+            assert max(took) < OTHERS_S
+            assert mount_more <= CLIENTS_MOUNT_MIB
+    answer = web.get(f"/playlist/{torrent.info_hash}.m3u8")
+    while answer.status == 503:  # until the last of them is noticed to be gone
+        answer = web.get(f"/playlist/{torrent.info_hash}.m3u8")
+    lines = answer.body.decode().splitlines()
+    assert len(lines) == 2 + 2 * MANY and "file%20number%20000000" in lines[3]
+    assert len(web.get(f"/add/{torrent.info_hash}").json["files"]) == MANY
+    assert len(web.get(f"/torrents/{torrent.info_hash}").json["files"]) == MANY
+    print(f"the sidecar kept {rss_mib() - before:.1f} MiB")
+    assert rss_mib() - before <= LEFT_MIB
+
+
+def test_who_goes_back_in_a_long_document_reads_the_same(fs: Magnetfs, run_folder: Path) -> None:
+    """The mount keeps only what was read last of it."""
+    entries = [Entry(f"d{n % 97}/{n:06}.bin", 1 + n % 150) for n in range(MANY // 5)]
+    torrent = KindMaker(run_folder / "back").multi(V1, "back", entries, 16 * KIB, hollow=True)
+    fs.add(torrent.metainfo)
+    for name in ("files", "detail"):
+        fd = os.open(fs.control / "torrents" / torrent.info_hash / name, os.O_RDONLY)
+        try:
+            whole = b""
+            while piece := os.read(fd, 50_000):
+                whole += piece
+            assert len(whole) > MIB and len(json.loads(whole)["files"]) == len(entries)
+            for at in (len(whole) - 5000, 0, 700_001, 699_999, MIB, 3, len(whole) - 100):
+                assert os.pread(fd, 5000, at) == whole[at : at + 5000], at
+            assert os.pread(fd, 10, len(whole)) == b""
+        finally:
+            os.close(fd)
