@@ -29,9 +29,9 @@
 #include "server.h"
 
 enum { EXIT_USAGE = 2 };
-/* What malloc() gives back to the kernel as soon as it is freed: a piece of a long answer, for one.
- */
-enum { LARGE_BYTES = 64 << 10 };
+/* What malloc() gives back to the kernel as soon as it is freed: its own beginning, which it raises
+ * to the largest that was freed, up to 32 MiB, unless it is set. */
+enum { LARGE_BYTES = 128 << 10 };
 /* Requests that wait are woken; what still runs then is cut off. */
 enum { STOP_MS = 400 };
 

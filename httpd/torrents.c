@@ -60,14 +60,16 @@ int torrents_no_files(struct request *rq, const char *hash, int error)
         }
 }
 
-/* Reads a piece of a long document; who waits here does not keep the mount from others. NULL: it is
- * only read, else that is done with it. The bytes; 0: the end; -errno. Waits for no client. */
-static ssize_t read_piece(struct server *s, int fd, char *piece, size_t len,
+/* Reads a piece of a long document, and has the reader (NULL: nobody) read it; waits for its turn,
+ * which is soon, but for no client. The bytes; 0: the end; -errno. The few threads that may not
+ * wait go before all others. */
+static ssize_t read_piece(struct request *rq, int fd, char *piece, size_t len,
                           struct files_reader *reader)
 {
+        sem_t *reads = rq->aside ? &rq->server->reads : NULL;
         ssize_t n;
 
-        while (sem_wait(&s->reads) < 0 && errno == EINTR)
+        while (reads && sem_wait(reads) < 0 && errno == EINTR)
                 ;
         n = mountpoint_document_read(fd, piece, len);
         if (n > 0 && reader) {
@@ -75,7 +77,8 @@ static ssize_t read_piece(struct server *s, int fd, char *piece, size_t len,
 
                 n = r < 0 ? r : n;
         }
-        sem_post(&s->reads);
+        if (reads)
+                sem_post(reads);
         return n;
 }
 
@@ -88,7 +91,7 @@ int torrents_read_files(struct request *rq, const char *hash, const struct files
         int r = piece ? mountpoint_files_open(rq->server->mount, hash, &fd) : -ENOMEM;
 
         while (r == 0) {
-                ssize_t n = read_piece(rq->server, fd, piece, PIECEMEAL_BYTES, &reader);
+                ssize_t n = read_piece(rq, fd, piece, PIECEMEAL_BYTES, &reader);
 
                 if (n == 0)
                         return files_end(&reader);
@@ -214,11 +217,11 @@ static int parse_answer(const char *answer, char hash[static INFO_HASH_MAX], cha
         return r;
 }
 
-/* Adds and answers with the files. */
-static int add(struct request *rq, bool keep, const char *data, size_t len, const char *what)
+/* Adds it. 0: hash is the torrent; else the error was answered, with this status. */
+static int add(struct request *rq, bool keep, const char *data, size_t len, const char *what,
+               char hash[static INFO_HASH_MAX])
 {
         _cleanup_free_ char *answer = NULL, *why = NULL;
-        char hash[INFO_HASH_MAX];
         int r;
 
         r = mountpoint_add(rq->server->mount, &rq->client, keep, data, len, &answer);
@@ -227,10 +230,11 @@ static int add(struct request *rq, bool keep, const char *data, size_t len, cons
         if (parse_answer(answer, hash, &why) < 0 || r < 0)
                 return api_problem(rq, 400, NULL, "The mount refuses this %s%s%s", what,
                                    why ? ": " : "", why ? why : "");
-        return answer_files(rq, hash);
+        return 0;
 }
 
-static int add_link(struct request *rq, bool keep, const char *link)
+static int add_link(struct request *rq, bool keep, const char *link,
+                    char hash[static INFO_HASH_MAX])
 {
         _cleanup_free_ char *line = NULL;
         int n;
@@ -240,7 +244,7 @@ static int add_link(struct request *rq, bool keep, const char *link)
                 line = NULL;
                 return api_problem_errno(rq, -ENOMEM, "Cannot add the magnet");
         }
-        return add(rq, keep, line, (size_t)n, "magnet");
+        return add(rq, keep, line, (size_t)n, "magnet", hash);
 }
 
 static int bad_link(struct request *rq)
@@ -254,6 +258,7 @@ static int bad_link(struct request *rq)
 int torrents_add_link(struct request *rq, const struct route_match *match)
 {
         _cleanup_free_ char *link = NULL;
+        char hash[INFO_HASH_MAX];
         bool keep;
         int r;
 
@@ -262,7 +267,8 @@ int torrents_add_link(struct request *rq, const struct route_match *match)
                 return bad_link(rq);
         if (r < 0)
                 return api_problem_errno(rq, r, "Cannot add the magnet");
-        return add_link(rq, keep, link);
+        r = add_link(rq, keep, link, hash);
+        return r != 0 ? r : answer_files(rq, hash);
 }
 
 static int body_problem(struct request *rq, int error, size_t max)
@@ -286,6 +292,7 @@ int torrents_add_body(struct request *rq, const struct route_match *match)
         const char *type = request_header(rq, "Content-Type", NULL), *why;
         bool keep = uri_query_is(rq->query, "keep", "1");
         size_t max = submission_max(type), len;
+        char hash[INFO_HASH_MAX];
         _cleanup_free_ char *body = NULL;
         struct submission s;
         int r;
@@ -305,10 +312,12 @@ int torrents_add_body(struct request *rq, const struct route_match *match)
                 return api_problem(rq, 400, NULL, "%s", why);
         if (s.says_keep)
                 keep = s.keep;
-        r = s.is_torrent ? add(rq, keep, s.data, s.len, "torrent file, or it is incomplete")
-                         : add_link(rq, keep, s.data);
+        r = s.is_torrent ? add(rq, keep, s.data, s.len, "torrent file, or it is incomplete", hash)
+                         : add_link(rq, keep, s.data, hash);
         submission_free(&s);
-        return r;
+        free(body); /* the answer may take long */
+        body = NULL;
+        return r != 0 ? r : answer_files(rq, hash);
 }
 
 int torrents_list(struct request *rq, const struct route_match *match)
@@ -373,7 +382,7 @@ static void showing_free(struct showing *s)
 static int fill(struct showing *s)
 {
         while (s->len < PIECEMEAL_BYTES) {
-                ssize_t n = read_piece(s->sent.rq->server, s->fd, s->piece + s->len,
+                ssize_t n = read_piece(s->sent.rq, s->fd, s->piece + s->len,
                                        PIECEMEAL_BYTES - s->len, NULL);
 
                 if (n <= 0)
