@@ -261,9 +261,7 @@ int playlist_show(struct request *rq, const struct route_match *match)
         };
         int r;
 
-        r = mountpoint_use(rq->server->mount, match->hash);
-        if (r == -ENOENT)
-                r = mountpoint_recall(rq->server->mount, match->hash);
+        r = torrents_use(rq, match->hash);
         if (r < 0 && r != -ENOENT)
                 return api_problem_errno(rq, r, "Cannot find the torrent in the mount");
         r = read_paths(&paths, match->hash);

@@ -29,19 +29,6 @@ static int ambiguous(struct request *rq, char *candidates)
                                 "Several files of the torrent have this name: ask by path");
 }
 
-/* The torrent stays while its client goes on, also with a HEAD or from one file to the next. One
- * that nobody has used comes back: a player that paused, or a playlist, does not know that it went.
- * That adds it, which no page of another site may have done. */
-static int find_torrent(struct request *rq, const char *hash)
-{
-        int r = mountpoint_use(rq->server->mount, hash);
-        const struct guard_request g = request_guard(rq);
-
-        if (r != -ENOENT || guard_change(&rq->server->guard, &g) == GUARD_CROSS_SITE)
-                return r;
-        return mountpoint_recall(rq->server->mount, hash);
-}
-
 /* The largest media file so far. */
 struct largest {
         struct media_best best;
@@ -99,7 +86,7 @@ static int find(struct request *rq, const char *hash, const char *path, char **r
 static int answer(struct request *rq, const char *hash, const char *path)
 {
         _cleanup_free_ char *found = NULL;
-        int r = find_torrent(rq, hash), status;
+        int r = torrents_use(rq, hash), status;
 
         if (r == 0)
                 r = find(rq, hash, path, &found);

@@ -105,6 +105,16 @@ int torrents_read_files(struct request *rq, const char *hash, const struct files
         return r;
 }
 
+int torrents_use(struct request *rq, const char *hash)
+{
+        int r = mountpoint_use(rq->server->mount, hash);
+        const struct guard_request g = request_guard(rq);
+
+        if (r != -ENOENT || guard_change(&rq->server->guard, &g) == GUARD_CROSS_SITE)
+                return r;
+        return mountpoint_recall(rq->server->mount, hash);
+}
+
 int torrents_wait(struct request *rq, const char *hash)
 {
         int r = mountpoint_wait(rq->server->mount, &rq->client, hash);

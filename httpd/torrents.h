@@ -22,6 +22,11 @@ int torrents_read_files(struct request *rq, const char *hash, const struct files
 /* Answers why a torrent's files cannot be told, by an error of the above. Returns the status. */
 int torrents_no_files(struct request *rq, const char *hash, int error);
 
+/* Takes a torrent as used: it stays for the idle time from now on. One that went as nobody used it
+ * comes back: a player that paused, or a playlist, does not know that. That adds it, which no page
+ * of another site may have done. -ENOENT: it is not here, and does not come back. */
+int torrents_use(struct request *rq, const char *hash);
+
 /* Waits for a torrent's metadata while the client stays, and reads nothing of it. On failure the
  * error was already answered; then its status is returned, else 0. */
 int torrents_wait(struct request *rq, const char *hash);

@@ -173,6 +173,7 @@ static void wake(struct torrent *t)
 int engine_new(const struct engine_options *o, struct engine **ret)
 {
         struct engine *e = calloc(1, sizeof *e);
+        struct cache_stats stats;
         int r;
 
         if (!e)
@@ -216,6 +217,10 @@ int engine_new(const struct engine_options *o, struct engine **ret)
         if (!cache_is_sparse(e->cache))
                 log_warning(
                         "The cache folder's file system has no sparse files: a torrent takes all room up to the furthest piece that was read; choose a folder on ext4, xfs or btrfs with --cache-dir");
+        cache_stats(e->cache, &stats);
+        if (cache_lacks(e->cache, 0) > stats.used_bytes)
+                log_warning(
+                        "The cache folder's disk has too little free for --min-free: nothing can be fetched, and what is there goes");
         evict_begin(e);
         *ret = e;
         return 0;

@@ -92,6 +92,7 @@ struct engine {
         atomic_bool room_made;     /* that was tried: who waits is to look */
         atomic_bool evict_vain;    /* … and nothing went */
         atomic_bool room_hopeless; /* and nothing can be done for them */
+        bool hopeless_told;        /* of the evictor's thread: the log knows */
         _Atomic uint64_t room_awaited, evicted_pieces, evicted_bytes, starved_since_ms;
 
         /* of who writes to the catalog, one at a time */

@@ -362,8 +362,14 @@ static void run(struct chore *c)
                 bool hope = make_room(e, bytes, starved);
 
                 evict_sample(e);
-                if (!hope)
-                        e->room_hopeless = true;
+                if (!hope) {
+                        if (!e->hopeless_told)
+                                log_info(
+                                        "The cache has no room, and nothing that could go: reads of what is missing fail until there is some (--cache-size, --min-free, pins)");
+                        e->room_hopeless = e->hopeless_told = true;
+                }
+        } else {
+                e->hopeless_told = false;
         }
         e->room_made = true;
         e->evicting = false;

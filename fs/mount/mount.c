@@ -292,9 +292,7 @@ int mount_new(struct engine *e, const struct mount_options *o, struct mount **re
         }
         if (r < 0) {
                 mount_free(m);
-                log_error(
-                        "Cannot mount at %s: see the line above; is fuse3 installed, may this user use /dev/fuse?",
-                        o->mountpoint);
+                log_error("Cannot mount at %s, as the line above says", o->mountpoint);
                 return r;
         }
         threads_know_mount(o->mountpoint);

@@ -27,6 +27,7 @@
 enum { PORT_WAIT_MS = 3000, PORT_PAUSE_MS = 20 };
 /* A magnetfs that was unmounted needs one to end. */
 enum { MOUNTPOINT_WAIT_MS = 3000, MOUNTPOINT_PAUSE_MS = 20 };
+enum { FOLDER_WAIT_MS = 2000, FOLDER_PAUSE_MS = 20 };
 
 /* The default of many systems is 1024, for the sake of programs that use select(2). */
 enum { DESCRIPTORS_MAX = 65536 };
@@ -52,24 +53,39 @@ static int make_folders(const char *path)
         return r;
 }
 
+/* Waits for one that is about to end, as scripts unmount and mount again. */
+static int lock_patiently(int fd)
+{
+        const struct timespec pause = {.tv_nsec = FOLDER_PAUSE_MS * 1000000L};
+
+        for (int waited = 0; flock(fd, LOCK_EX | LOCK_NB) < 0; waited += FOLDER_PAUSE_MS) {
+                if (errno != EWOULDBLOCK && errno != EINTR)
+                        return -errno;
+                if (waited >= FOLDER_WAIT_MS)
+                        return -EWOULDBLOCK;
+                (void)nanosleep(&pause, NULL);
+        }
+        return 0;
+}
+
 static int lock_folder(const char *path, const char *what, int dir_fd, int *lock_fd)
 {
         char owner[32] = "";
         int fd = openat(dir_fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
         ssize_t n;
+        int r;
 
         if (fd < 0)
                 return log_error_errno(
                         errno, "Cannot write to the %s folder %s: %m; choose another with --%s-dir",
                         what, path, what);
-        if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-                int r = errno;
-
+        r = lock_patiently(fd);
+        if (r < 0) {
                 n = pread(fd, owner, sizeof owner - 1, 0);
                 owner[n > 0 ? n : 0] = '\0';
                 owner[strcspn(owner, "\n")] = '\0';
                 close(fd);
-                if (r != EWOULDBLOCK)
+                if (r != -EWOULDBLOCK)
                         return log_error_errno(r, "Cannot lock the %s folder %s: %m", what, path);
                 log_error(
                         "Another magnetfs (process %s) uses the %s folder %s; end it, or choose another folder with --%s-dir",

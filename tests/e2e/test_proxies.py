@@ -42,7 +42,8 @@ http {{
         server_name media.example;
         location / {{
             proxy_pass http://127.0.0.1:{sidecar};
-            proxy_set_header Host $host;
+            proxy_set_header Host $http_host;
+            proxy_set_header X-Forwarded-Proto $scheme;
         }}
     }}
 }}
@@ -55,9 +56,7 @@ CADDY = """
 }}
 http://media.example:{port} {{
     bind 127.0.0.1
-    reverse_proxy 127.0.0.1:{sidecar} {{
-        header_up Host media.example
-    }}
+    reverse_proxy 127.0.0.1:{sidecar}
 }}
 """
 
@@ -152,7 +151,7 @@ def test_ranges_and_changes_go_through(
     assert served.web
     stream = stream_target(film, "film.mkv")
     with proxy(kind, folder, served.web.port) as web:
-        named = {"Host": NAME if kind != "caddy" else f"{NAME}:{web.port}"}
+        named = {"Host": f"{NAME}:{web.port}"}
         for first, last in ((0, 0), (0, 999), (5_000_000, 6_000_000), (LENGTH - 10, LENGTH - 1)):
             headers = {**named, "Range": f"bytes={first}-{last}"}
             answer = web.request("GET", stream, headers)
@@ -161,11 +160,13 @@ def test_ranges_and_changes_go_through(
             assert answer.body == film.read("film.mkv", first, last - first + 1)
         beyond = web.request("GET", stream, {**named, "Range": f"bytes={LENGTH}-"})
         assert (beyond.status, beyond.headers["Content-Range"]) == (416, f"bytes */{LENGTH}")
+        links = web.request("GET", f"/playlist/{film.info_hash}.m3u8", named).body.decode()
+        assert f"http://{named['Host']}{stream}\n" in links
         head = web.request("HEAD", stream, named)
         assert (head.status, head.headers["Content-Length"]) == (200, str(LENGTH))
         # The page's own origin, as a browser names it for a proxy that speaks TLS.
         keep = f"/torrents/{film.info_hash}/keep"
-        assert web.request("PUT", keep, {**named, "Origin": f"https://{NAME}"}).status == 204
+        assert web.request("PUT", keep, {**named, "Origin": f"https://{named['Host']}"}).status == 204
         evil = {**named, "Origin": "https://evil.example"}
         assert web.request("PUT", keep, evil).status == 403
         web.request("PUT", keep, named).problem(403)

@@ -147,7 +147,8 @@ def test_a_page_of_another_site_brings_nothing_back(
     """That would add it, which such a page may not."""
     assert went.web
     field = {who: "cross-site" if who == "Sec-Fetch-Site" else "https://evil.example"}
-    for target in (stream_target(show, EPISODES[0]), f"/stream/{show.info_hash}"):
+    playlist = f"/playlist/{show.info_hash}.m3u8"
+    for target in (playlist, f"/stream/{show.info_hash}", stream_target(show, EPISODES[0])):
         went.web.request("GET", target, field).problem(404)
         assert went.web.request("HEAD", target, field).status == 404
     assert not went.known(show.info_hash)
