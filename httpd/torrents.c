@@ -453,17 +453,18 @@ static int show_aside(struct showing *s)
 int torrents_show(struct request *rq, const struct route_match *match)
 {
         struct showing *s = showing_new(rq);
-        int r = s ? mountpoint_detail_open(rq->server->mount, match->hash, &s->fd) : -ENOMEM;
-        int status;
+        int r, status;
 
+        if (!s)
+                return unknown(rq, -ENOMEM, match->hash, "look at");
+        r = mountpoint_detail_open(rq->server->mount, match->hash, &s->fd);
         if (r == 0)
                 r = fill(s);
         if (r > 0)
                 return show_aside(s);
         status = r < 0 ? unknown(rq, r, match->hash, "look at")
                        : piecemeal_finish(&s->sent, s->piece, s->len);
-        if (s)
-                showing_free(s);
+        showing_free(s);
         return status;
 }
 

@@ -234,7 +234,9 @@ def test_haproxys_plain_checks_find_it_alive(served: Magnetfs, folder: Path) -> 
 
 SLOW = 700_000  # bytes a second
 SLOW_S = 6.0
-AHEAD = 48 * MIB  # pieces that are fetched ahead of a reader, and what sockets hold
+# The window ahead of a reader is 32 MiB. What sockets hold on the way depends on how nginx and this
+# test get the processor: 4 to 13 MiB were seen, and there may be more. All would be 96.
+AHEAD = 64 * MIB
 
 
 def test_nginx_does_not_fetch_the_film_for_a_slow_client(
