@@ -228,6 +228,8 @@ def test_haproxys_plain_checks_find_it_alive(served: Magnetfs, folder: Path) -> 
         def checked() -> bool:
             return all(check[1].startswith("L7") for check in states().values())
 
+        # It gets its name after the port is open.
+        waiting.until("its admin socket", (folder / "haproxy" / "admin").exists, timeout=10)
         waiting.until("both checks were made", checked, timeout=10)
         assert states() == {"plain": ("UP", "L7OK"), "healthz": ("UP", "L7OK")}
 
