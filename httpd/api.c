@@ -95,6 +95,12 @@ int api_problem_with(struct request *rq, int status, const char *member, cJSON *
         return status;
 }
 
+int api_no_place(struct request *rq, const struct slots *slots)
+{
+        return api_problem(rq, 503, API_RETRY_SOON, "All %u places for %s are taken", slots->limit,
+                           slots->name);
+}
+
 struct errno_answer {
         int error, status;
         const char *headers, *reason;

@@ -24,6 +24,9 @@ int api_problem(struct request *rq, int status, const char *headers, const char 
 int api_problem_with(struct request *rq, int status, const char *member, cJSON *value,
                      const char *format, ...) __attribute__((format(printf, 5, 6)));
 
+/* Answers that all slots of a kind are taken, 503. */
+int api_no_place(struct request *rq, const struct slots *slots);
+
 /* Answers with the error that fits a -errno of the mount or of a wait; format says what was tried
  * or is missing. */
 int api_problem_errno(struct request *rq, int error, const char *format, ...)

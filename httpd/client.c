@@ -27,8 +27,8 @@ enum { KEEP_INTERVAL_S = 10 };
 enum { KEEP_COUNT = 3 };
 enum { FLUSH_STEP_MS = 10 };
 /* A FIN that comes so soon after the request, and before anything was sent, belongs to it: the
- * client ended its direction. If it has left instead, the first bytes sent will tell. Until
- * then it has a place: so long after its FIN it is taken to have left if others want that. */
+ * client ended its direction. If it has left instead, the first bytes sent will tell. Until then
+ * it has a place: so long after its FIN it is taken to have left if others want that. */
 enum { HALF_CLOSE_MS = 250, DOUBT_MS = 700 };
 
 static void set_option(int fd, int level, int option, unsigned value)
@@ -158,7 +158,6 @@ static int watch(struct client *c, int fd, short events, int timeout_ms)
                 {.fd = c->fd, .events = c->has_ended ? 0 : POLLRDHUP},
                 {.fd = fd, .events = events},
         };
-
         uint64_t doubt = doubt_left(c);
 
         if (doubt == 0)

@@ -302,8 +302,7 @@ static int run_aside(struct request *rq, const struct route *route, const struct
         struct visit *v;
 
         if (!slots_take(rq->slots))
-                return api_problem(rq, 503, API_RETRY_SOON, "All %u places for %s are taken",
-                                   rq->slots->limit, rq->slots->name);
+                return api_no_place(rq, rq->slots);
         v = malloc(sizeof *v);
         if (v)
                 *v = (struct visit){rq, route, *match};

@@ -440,8 +440,7 @@ static int show_aside(struct showing *s)
                 return show_all(s);
         if (!slots_take(waits)) {
                 showing_free(s);
-                return api_problem(rq, 503, API_RETRY_SOON, "All %u places for %s are taken",
-                                   waits->limit, waits->name);
+                return api_no_place(rq, waits);
         }
         if (server_aside(rq, run_showing, s) == 0)
                 return ROUTES_ASIDE;
