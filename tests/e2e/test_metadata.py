@@ -374,10 +374,10 @@ def waits_for(fs: Magnetfs, pids: list[int], info_hash: str) -> int:
     wanted = str(fs.torrent_folder(info_hash) / "files")
     count = 0
     for pid in [*pids, *(child for pid in pids for child in processes.descendants(pid))]:
-        with contextlib.suppress(FileNotFoundError):  # it has just ended
-            for entry in os.scandir(f"/proc/{pid}/fd"):
-                with contextlib.suppress(FileNotFoundError):
-                    count += os.readlink(entry.path).endswith(wanted[len(str(fs.mountpoint)) :])
+        for entry in processes.listed(f"/proc/{pid}/fd"):
+            with contextlib.suppress(FileNotFoundError):
+                target = os.readlink(f"/proc/{pid}/fd/{entry}")
+                count += target.endswith(wanted[len(str(fs.mountpoint)) :])
     return count
 
 

@@ -39,16 +39,19 @@ WAYS = ("SIGINT", "SIGTERM", "SIGKILL", "unmount")
 
 def stuck_tasks(pids: list[int]) -> list[str]:
     """Those of the processes whose tasks wait in the kernel where nothing can end it."""
+    from harness import processes
+
     found = []
     for pid in pids:
-        for task in Path(f"/proc/{pid}/task").glob("*"):
+        for task in processes.listed(f"/proc/{pid}/task"):
+            folder = Path(f"/proc/{pid}/task/{task}")
             try:
-                state = (task / "stat").read_text(errors="replace").rpartition(")")[2].split()[0]
-                where = (task / "wchan").read_text()
+                state = (folder / "stat").read_text(errors="replace").rpartition(")")[2].split()[0]
+                where = (folder / "wchan").read_text()
             except OSError:
                 continue
             if state == "D":
-                found.append(f"{pid}/{task.name} in {where}")
+                found.append(f"{pid}/{task} in {where}")
     return found
 
 

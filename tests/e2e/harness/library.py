@@ -7,6 +7,7 @@ import random
 import subprocess
 from pathlib import Path
 
+from harness import processes
 from harness.kinds import KINDS, Entry, KindMaker
 from harness.mount import Magnetfs
 from harness.reading import read_exactly
@@ -101,9 +102,9 @@ def pieces_of(torrent: Torrent, file: TorrentFile) -> range:
 def open_stores(pid: int) -> list[str]:
     """The stores that the process has open."""
     found = []
-    for entry in Path(f"/proc/{pid}/fd").iterdir():
+    for entry in processes.listed(f"/proc/{pid}/fd"):
         try:
-            target = os.readlink(entry)
+            target = os.readlink(f"/proc/{pid}/fd/{entry}")
         except FileNotFoundError:
             continue
         if ".pieces" in target:

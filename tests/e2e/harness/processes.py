@@ -44,17 +44,26 @@ def tagged(variable: str, value: str) -> list[int]:
     return found
 
 
+def listed(folder: str) -> list[str]:
+    """What a folder of /proc holds; nothing where its process has ended meanwhile."""
+    try:
+        return os.listdir(folder)
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+
+
 def descendants(pid: int) -> list[int]:
     """The children of pid and theirs, as they are now."""
     found = []
     todo = [pid]
     while todo:
         parent = todo.pop()
-        for task in Path(f"/proc/{parent}/task").glob("*/children"):
+        for task in listed(f"/proc/{parent}/task"):
             try:
-                children = [int(word) for word in task.read_text().split()]
+                words = Path(f"/proc/{parent}/task/{task}/children").read_text().split()
             except OSError:
                 continue
+            children = [int(word) for word in words]
             found += children
             todo += children
     return found

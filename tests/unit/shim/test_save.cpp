@@ -634,6 +634,20 @@ void test_have_without_metadata(void **)
 
 // ---- to sleep and awake ----
 
+// Nobody gives its metadata: nothing listens at its peer's address.
+void test_kept_without_metadata(void **)
+{
+        auto const c = make_content(kind::v2, block, {9 * block});
+        auto const h = *bt_source_hash(source_from_torrent(c.torrent).get());
+        store u(c, false);
+        client b;
+        auto *const t =
+                b.add(source_from_magnet(magnet_of(h, 7) + "&ws=http://w.invalid/&so=1"), u);
+        auto const bytes = save(b.saved(t, u));
+        assert_true(has(bytes, "127.0.0.1:7") && has(bytes, "so=1") && has(bytes, "w.invalid"));
+        b.remove(t, u);
+}
+
 // A magnet that has come so far is added again, in another session, with what was kept of it; and
 // then by its peers' addresses alone.
 void test_wake(kind k)
@@ -654,10 +668,6 @@ void test_wake(kind k)
                                                          "&tr=http://127.0.0.1:1/announce"
                                                          "&ws=http://w.invalid/&so=1"),
                                       first);
-                // Before there is metadata: the magnet, as it was.
-                auto const early = save(b.saved(t, first));
-                assert_true(has(early, "127.0.0.1:" + std::to_string(port)) && has(early, "so=1") &&
-                            has(early, "w.invalid"));
                 b.until("metadata", [&] { return first.meta != nullptr; });
                 want(t, {0, 1});
                 b.until("pieces", [&] { return first.passes == 2; });
@@ -971,6 +981,7 @@ int main()
                 cmocka_unit_test(test_have_v2),
                 cmocka_unit_test(test_have_hybrid),
                 cmocka_unit_test(test_have_without_metadata),
+                cmocka_unit_test(test_kept_without_metadata),
                 cmocka_unit_test(test_wake_v1),
                 cmocka_unit_test(test_wake_v2),
                 cmocka_unit_test(test_wake_hybrid),
