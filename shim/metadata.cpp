@@ -149,6 +149,17 @@ lt::add_torrent_params load(lt::bdecode_node const &torrent, lt::bdecode_node co
         return lt::load_torrent_parsed(torrent, to_lt(limits));
 }
 
+// So much of a torrent's name as a directory can have. A magnet that is too long nobody takes back.
+std::string short_name(std::string const &name)
+{
+        constexpr std::size_t name_max = 255;
+        auto n = std::min(name.size(), name_max);
+        auto const is_inside = [](char c) { return (std::uint8_t(c) & 0xc0) == 0x80; }; // of UTF-8
+        while (n < name.size() && n > name_max - 4 && is_inside(name[n]))
+                n--;
+        return name.substr(0, n);
+}
+
 template <typename V> void keep_first(V &v)
 {
         if (v.size() > magnet_list_max)
@@ -238,6 +249,23 @@ std::string magnet_of(lt::add_torrent_params p, std::vector<bool> const &selecte
         return lt::make_magnet_uri(p);
 }
 
+void make_magnet(bt_source &s)
+{
+        lt::add_torrent_params p;
+        p.info_hashes = s.params.info_hashes;
+        if (s.meta)
+                p.name = short_name(s.meta->name);
+        else if (s.params.ti)
+                p.name = short_name(s.params.ti->name());
+        else
+                p.name = s.params.name;
+        p.trackers = s.params.trackers;
+        p.tracker_tiers = s.params.tracker_tiers;
+        p.url_seeds = s.params.url_seeds;
+        p.peers = s.named;
+        s.magnet = magnet_of(std::move(p), s.selected);
+}
+
 void sift_peers(std::vector<lt::tcp::endpoint> &peers, bool loopback)
 {
         if (!loopback)
@@ -277,7 +305,8 @@ int source_of_magnet(std::string_view text, bool loopback, bt_source **ret, bt_e
                 s->selected.push_back(priority != lt::dont_download);
         // `so` makes libtorrent set file priorities; here only pieces have priorities.
         p.file_priorities.clear();
-        s->magnet = magnet_of(p, s->selected);
+        s->named = p.peers;
+        make_magnet(*s);
         *ret = s.release();
         return 0;
 }
@@ -313,7 +342,7 @@ int source_of_torrent(lt::bdecode_node const &torrent, bt_limits const &limits, 
         sift_web_seeds(s->params.url_seeds, loopback);
         s->loopback = loopback;
         s->hash = s->meta->hash;
-        s->magnet = lt::make_magnet_uri(s->params);
+        make_magnet(*s);
         *ret = s.release();
         return 0;
 }
@@ -476,10 +505,11 @@ int bt_source_join(const struct bt_source *s, struct bt_meta *m, struct bt_sourc
                 j->params.ti = std::const_pointer_cast<lt::torrent_info>(m->info);
                 j->params.info_hashes = m->info->info_hashes();
                 j->hash = m->hash;
-                j->magnet = s->magnet;
                 j->selected = s->selected;
+                j->named = s->named;
                 j->loopback = s->loopback;
                 j->meta = bt_meta_ref(m);
+                make_magnet(*j);
                 *ret = j.release();
                 return 0;
         });

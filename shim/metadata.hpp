@@ -43,7 +43,8 @@ struct bt_source {
         lt::add_torrent_params params;
         bt_hash hash{};
         std::string magnet;
-        std::vector<bool> selected; // BEP 53: files by their numbers; empty: all of them
+        std::vector<bool> selected;           // BEP 53: files by their numbers; empty: all of them
+        std::vector<lt::tcp::endpoint> named; // the peers that its magnet names (x.pe)
         bt_meta *meta = nullptr;
         bool loopback = false; // its web seeds may be on this host
         ~bt_source();
@@ -68,6 +69,8 @@ int source_of_torrent(lt::bdecode_node const &torrent, bt_limits const &limits, 
 lt::bdecode_node decode(lt::span<char const> bytes, lt::error_code &ec);
 // The params as a magnet URI that asks for these files (BEP 53).
 std::string magnet_of(lt::add_torrent_params p, std::vector<bool> const &selected);
+// Makes the magnet that users pass on of what else s says: of the peers, those that were named.
+void make_magnet(bt_source &s);
 // Takes out whom the source may not name: beyond the first hundred, and on this host unless
 // loopback.
 void sift_peers(std::vector<lt::tcp::endpoint> &peers, bool loopback);

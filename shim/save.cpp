@@ -4,8 +4,9 @@
 // A magnet without metadata is kept as a magnet URI. Everything else is kept as a .torrent around
 // the info dictionary as it came, which other programs can read too. What a .torrent has no place
 // for is in a dictionary "magnetfs" of its own: the peers, the files that a magnet asked for
-// (BEP 53), and of each file the hashes that are known (BEP 52). These are not in "piece layers",
-// as that has all of them or is wrong, and those of a magnet come from peers as they are needed.
+// (BEP 53), the peers that it named, and of each file the hashes that are known (BEP 52). These are
+// not in "piece layers", as that has all of them or is wrong, and those of a magnet come from peers
+// as they are needed.
 //
 // libtorrent checks each hash against the file's root when the torrent is added, so a byte that has
 // changed on the disk costs no more than asking for the hashes again.
@@ -175,6 +176,22 @@ void read_hashes(lt::bdecode_node const &list, lt::add_torrent_params &p)
 
 // ---- peers ----
 
+void put_peers(std::string &to, std::vector<lt::tcp::endpoint> const &peers)
+{
+        to += 'l';
+        for (auto const &e : peers)
+                put(to, compact(e));
+        to += 'e';
+}
+
+void read_peers(lt::bdecode_node const &list, bool loopback, std::vector<lt::tcp::endpoint> &to)
+{
+        for (int i = 0; list && i < list.list_size(); i++)
+                if (lt::tcp::endpoint e; read_compact(list.list_string_value_at(i), e))
+                        to.push_back(e);
+        sift_peers(to, loopback);
+}
+
 // The most useful first: those of which the shim knows that they gave something, then as libtorrent
 // has them, which begins with those it was connected to.
 std::vector<lt::tcp::endpoint> in_order(std::vector<lt::tcp::endpoint> others,
@@ -233,16 +250,17 @@ std::string encode_tail(bt_source const &s)
         r += 'd';
         if (p.ti->v2())
                 put_hashes(r, p);
-        std::vector<std::string> peers;
-        for (auto const &e : p.peers)
-                peers.push_back(compact(e));
         put(r, "peers");
-        put(r, peers);
+        put_peers(r, p.peers);
         std::string selected;
         for (bool const is_selected : s.selected)
                 selected += is_selected ? '1' : '0';
         put(r, "selected");
         put(r, selected);
+        if (!s.named.empty()) {
+                put(r, "x.pe");
+                put_peers(r, s.named);
+        }
         r += 'e';
         if (!p.url_seeds.empty()) {
                 put(r, "url-list");
@@ -266,13 +284,11 @@ int decode_saved(std::string_view bytes, bool loopback, bt_source **ret, bt_erro
         auto const ours = torrent.dict_find_dict("magnetfs");
         if (ours) {
                 read_hashes(ours.dict_find_list("hashes"), s->params);
-                auto const peers = ours.dict_find_list("peers");
-                for (int i = 0; peers && i < peers.list_size(); i++)
-                        if (lt::tcp::endpoint e; read_compact(peers.list_string_value_at(i), e))
-                                s->params.peers.push_back(e);
-                sift_peers(s->params.peers, loopback);
+                read_peers(ours.dict_find_list("peers"), loopback, s->params.peers);
+                read_peers(ours.dict_find_list("x.pe"), loopback, s->named);
                 for (char const c : ours.dict_find_string_value("selected"))
                         s->selected.push_back(c == '1');
+                make_magnet(*s);
         }
         *ret = s.release();
         return 0;
@@ -282,7 +298,8 @@ int decode_saved(std::string_view bytes, bool loopback, bt_source **ret, bt_erro
 
 known_sources sources_of(bt_torrent &t)
 {
-        return {t.peers->useful(), t.blame.banned(), t.web->urls(), t.selected, t.loopback};
+        return {t.peers->useful(), t.blame.banned(), t.web->urls(),
+                t.selected,        t.named,          t.loopback};
 }
 
 std::unique_ptr<bt_source> source_of(lt::add_torrent_params &&resume, known_sources &&k)
@@ -300,11 +317,10 @@ std::unique_ptr<bt_source> source_of(lt::add_torrent_params &&resume, known_sour
         p.verified_leaf_hashes = std::move(resume.verified_leaf_hashes);
         p.url_seeds = std::move(k.web_seeds);
         s->selected = std::move(k.selected);
+        s->named = std::move(k.named);
         s->loopback = k.loopback;
         s->hash = to_hash(p.info_hashes);
-        auto shown = p;
-        shown.peers.clear(); // whom a magnet names is for everybody to see
-        s->magnet = magnet_of(std::move(shown), s->selected);
+        make_magnet(*s);
         return s;
 }
 

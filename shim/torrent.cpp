@@ -280,6 +280,7 @@ int bt_torrent_add(struct bt_session *s, const struct bt_source *src, const uint
                 t->parts = s->parts;
                 t->user = user;
                 t->selected = src->selected;
+                t->named = src->named;
                 t->loopback = src->loopback;
                 t->wants_metadata = !p.ti;
                 t->is_large = p.ti && is_large(*p.ti);

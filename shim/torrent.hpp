@@ -38,6 +38,7 @@ struct known_sources {
         std::set<std::pair<lt::address, int>> banned; // and port; 0: whatever its port
         std::vector<std::string> web_seeds;
         std::vector<bool> selected;
+        std::vector<lt::tcp::endpoint> named;
         bool loopback = false;
 };
 
@@ -53,8 +54,9 @@ struct bt_torrent : std::enable_shared_from_this<bt_torrent> {
         void *user = nullptr;
         uint64_t id = 0; // part of its save path, which is how new_torrent() finds it
         engine_parts parts;
-        std::vector<bool> selected; // BEP 53, as its source has it
-        bool loopback = false;      // its web seeds may be on this host
+        std::vector<bool> selected;           // BEP 53, as its source has it
+        std::vector<lt::tcp::endpoint> named; // so, too: x.pe
+        bool loopback = false;                // its web seeds may be on this host
 
         // Set by the network thread in bt_torrent_add's call, read by others after that returned.
         lt::torrent_handle handle;

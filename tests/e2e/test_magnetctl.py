@@ -515,6 +515,22 @@ def test_export_of_magnets_reads_back(magnetfs: Callable[..., Magnetfs], folder:
     assert numbered(2) not in (folder / "kept").read_text()
 
 
+def test_magnets_say_the_same_after_a_restart(
+    fs: Magnetfs, seeder: Seeder, album: Torrent, film: Torrent
+) -> None:
+    fs.add(f"{album.magnet(seeder.seed(album), name=False)}&so=0,2&x.pe=127.0.0.1:9\n")
+    fs.add(film.metainfo)
+    assert fs.ctl("wait", album.info_hash).returncode == DONE
+    before = fs.ctl("export", "-").stdout
+    named = f"x.pe={seeder.peer}"
+    for part in ("&dn=album", "&dn=film.mkv", named, "x.pe=127.0.0.1:9", "&so=0,2"):
+        assert before.count(part) == 1, (part, before)
+    for _ in range(2):
+        fs.stop()
+        fs.start()
+        assert fs.ctl("export", "-").stdout == before
+
+
 def test_export_replaces_nothing_but_an_ordinary_file(fs: Magnetfs, folder: Path) -> None:
     fs.add(NOBODY)
     os.mkfifo(folder / "fifo")

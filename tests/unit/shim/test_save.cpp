@@ -494,6 +494,26 @@ void test_sources_of_a_magnet(void **)
         assert_true(has(save(load(bytes, false)), "198.18.0.1"));
 }
 
+// A name of any length makes a magnet that is taken back.
+void test_a_magnet_has_the_name(void **)
+{
+        for (std::size_t const n : {1U, 254U, 255U, 256U, 257U, 70'000U}) {
+                std::string name(n % 2, 'b');
+                while (name.size() < n)
+                        name += "\u00fc"; // two bytes
+                std::string bytes = "d4:infod6:lengthi9e4:name";
+                bytes.append(std::to_string(n)).append(":").append(name);
+                bytes += "12:piece lengthi16384e6:pieces20:aaaaaaaaaaaaaaaaaaaaee";
+                auto const s = source_from_torrent(bytes);
+                auto const taken = source_from_magnet(bt_source_magnet(s.get()));
+                std::string const shown = bt_source_name(taken.get());
+                assert_int_equal(shown.size(), n <= 255 ? n : 254 + n % 2);
+                assert_true(name.compare(0, shown.size(), shown) == 0);
+                assert_string_equal(bt_source_magnet(load(save(s)).get()),
+                                    bt_source_magnet(s.get()));
+        }
+}
+
 // A .torrent as it is kept, with these entries of "magnetfs".
 std::string kept(std::string const &ours)
 {
@@ -682,6 +702,12 @@ void test_wake(kind k)
         auto const peer =
                 std::string("5:peersl6:\177\0\0\1", 14) + char(port >> 8) + char(port & 255);
         assert_true(has(bytes, peer));
+        // Who has it from here is told what its magnet said.
+        auto const told = std::string(bt_source_magnet(again.get()));
+        for (auto const &part : {"dn=" + std::string(bt_source_name(again.get())) + "&",
+                                 "x.pe=127.0.0.1:" + std::to_string(port), std::string("so=1")})
+                assert_true(has(told, part));
+        assert_false(has(bt_source_magnet(load(bytes, false).get()), "x.pe"));
         later.bytes = first.bytes;
         client d;
         auto *const t = d.add(again, later, bitmap(n, {0, 1}).get());
@@ -821,6 +847,9 @@ void test_a_magnet_is_joined_with_its_metadata(void **)
                 assert_true(has(bt_source_magnet(s->get()), "tracker.example"));
                 assert_false(bt_source_selects(s->get(), 0));
                 assert_true(bt_source_selects(s->get(), 1));
+                assert_string_equal(bt_source_magnet(s->get()), bt_source_magnet(whole.get()));
+                for (auto const *const part : {"dn=t&", "x.pe=127.0.0.1:7", "so=1"})
+                        assert_true(has(bt_source_magnet(s->get()), part));
                 assert_int_equal(
                         bt_source_check(s->get(), 0, c.bytes.data(), std::size_t(c.piece_length)),
                         1);
@@ -975,6 +1004,7 @@ int main()
                 cmocka_unit_test(test_metadata_of_all_kinds),
                 cmocka_unit_test(test_sources_of_a_torrent),
                 cmocka_unit_test(test_sources_of_a_magnet),
+                cmocka_unit_test(test_a_magnet_has_the_name),
                 cmocka_unit_test(test_peers_that_are_kept),
                 cmocka_unit_test(test_bad_bytes),
                 cmocka_unit_test(test_have_v1),
