@@ -30,6 +30,7 @@ struct ctl {
         struct ctl_style style; /* of stdout */
         char **args;
         size_t n_args;
+        bool of_torrents;     /* that is what the arguments name */
         bool told_of_mount;   /* that it is gone or not ours is said once */
         enum ctl_exit result; /* the worst so far */
 };

@@ -76,10 +76,10 @@ void ctl_cache(struct ctl *c)
 
 void ctl_evict(struct ctl *c)
 {
-        _cleanup_free_ struct ctl_target *targets = NULL;
+        _cleanup_targets_ struct ctl_target *targets = NULL;
         size_t n = 0;
 
-        if (ctl_find_targets(c, &targets, &n) < 0)
+        if (ctl_find_targets(c, CTL_NAMES_TORRENTS, &targets, &n) < 0)
                 return;
         for (size_t i = 0; i < n; i++) {
                 _cleanup_json_ cJSON *answer = NULL;
@@ -107,10 +107,10 @@ void ctl_evict(struct ctl *c)
 
 static void change_pins(struct ctl *c, const char *command)
 {
-        _cleanup_free_ struct ctl_target *targets = NULL;
+        _cleanup_targets_ struct ctl_target *targets = NULL;
         size_t n = 0;
 
-        if (ctl_find_files(c, &targets, &n) < 0)
+        if (ctl_find_targets(c, CTL_NAMES_FILES, &targets, &n) < 0)
                 return;
         for (size_t i = 0; i < n; i++) {
                 _cleanup_free_ char *line = NULL;

@@ -11,13 +11,13 @@
 
 void ctl_keep(struct ctl *c)
 {
-        _cleanup_free_ struct ctl_target *targets = NULL;
+        _cleanup_targets_ struct ctl_target *targets = NULL;
         const char *value = c->opt.off ? "0\n" : "1\n";
         size_t n = 0;
         char path[128];
         int r;
 
-        if (ctl_find_targets(c, &targets, &n) < 0)
+        if (ctl_find_targets(c, CTL_NAMES_TORRENTS, &targets, &n) < 0)
                 return;
         for (size_t i = 0; i < n; i++) {
                 snprintf(path, sizeof path, NAME_TORRENTS "/%s/" NAME_KEEP, targets[i].hash);
@@ -32,11 +32,11 @@ void ctl_keep(struct ctl *c)
 
 void ctl_remove(struct ctl *c)
 {
-        _cleanup_free_ struct ctl_target *targets = NULL;
+        _cleanup_targets_ struct ctl_target *targets = NULL;
         size_t n = 0;
         int r;
 
-        if (ctl_find_targets(c, &targets, &n) < 0)
+        if (ctl_find_targets(c, CTL_NAMES_WHOLE, &targets, &n) < 0)
                 return;
         for (size_t i = 0; i < n; i++) {
                 r = ctl_mount_remove(c->mount, targets[i].hash);

@@ -55,7 +55,8 @@ static enum ctl_exit run(struct ctl *c, void (*command)(struct ctl *))
                 ctl_complain("Cannot start a process: %s", strerror(-r));
                 return CTL_FAILED;
         }
-        if (ctl_mount_open(c->opt.mountpoint, &mount, &why) < 0) {
+        if (ctl_mount_open(c->opt.mountpoint, c->args, c->of_torrents ? c->n_args : 0, &mount,
+                           &why) < 0) {
                 ctl_complain("%s", why.text);
                 return CTL_FAILED;
         }

@@ -12,10 +12,11 @@
 
 #include "common/control_names.h"
 #include "ctl/ctl_mountinfo.h"
+#include "ctl/ctl_path.h"
 #include "ctl/ctl_watchdog.h"
 
 struct ctl_mount {
-        char *dir;
+        char *dir, *path;
         int root_fd, control_fd;
         char complaint[PATH_MAX + 256];
 };
@@ -33,9 +34,51 @@ static void name_them(char *const *dirs, struct ctl_reason *why)
         }
 }
 
-static int find_mount(char **ret, struct ctl_reason *why)
+/* The mount that path is in; NULL: none. One in another is longer. */
+static char *mount_of(char *const *dirs, const char *path)
 {
-        char **dirs = NULL;
+        char *found = NULL;
+
+        for (size_t i = 0; dirs[i]; i++)
+                if (ctl_path_below(path, dirs[i]) && (!found || strlen(dirs[i]) > strlen(found)))
+                        found = dirs[i];
+        return found;
+}
+
+/* Which of several is meant. *ret: one of dirs; NULL: nobody can tell. -ENOTUNIQ: more than one. */
+static int choose(char *const *dirs, char *const *paths, size_t n_paths, char **ret,
+                  struct ctl_reason *why)
+{
+        _cleanup_free_ char *here = NULL;
+        char *chosen = NULL;
+
+        for (size_t i = 0; i < n_paths; i++) {
+                _cleanup_free_ char *path = NULL;
+                bool there = false;
+                char *dir;
+
+                if (ctl_path_resolve(paths[i], &path, &there) < 0 ||
+                    (!there && !ctl_path_is_explicit(paths[i])))
+                        continue;
+                dir = mount_of(dirs, path);
+                if (chosen && dir && dir != chosen) {
+                        snprintf(why->text, sizeof why->text,
+                                 "The arguments are of several mounts, '%s' and '%s'; give each a "
+                                 "command of its own",
+                                 chosen, dir);
+                        return -ENOTUNIQ;
+                }
+                chosen = dir ? dir : chosen;
+        }
+        if (!chosen && (here = getcwd(NULL, 0)))
+                chosen = mount_of(dirs, here);
+        *ret = chosen;
+        return 0;
+}
+
+static int find_mount(char *const *paths, size_t n_paths, char **ret, struct ctl_reason *why)
+{
+        char **dirs = NULL, *one = NULL;
         size_t n = 0;
         int r;
 
@@ -48,13 +91,17 @@ static int find_mount(char **ret, struct ctl_reason *why)
                 snprintf(why->text, sizeof why->text,
                          "No magnetfs is mounted here; start one with: magnetfs MOUNTPOINT");
                 r = -ENOENT;
-        } else if (n > 1) {
-                name_them(dirs, why);
-                r = -ENOTUNIQ;
-        } else {
-                *ret = dirs[0];
-                dirs[0] = NULL;
+        } else if (n == 1)
+                one = dirs[0];
+        else {
+                r = choose(dirs, paths, n_paths, &one, why);
+                if (r == 0 && !one) {
+                        name_them(dirs, why);
+                        r = -ENOTUNIQ;
+                }
         }
+        if (one)
+                *ret = strdup(one);
         ctl_mountinfo_free(dirs);
         return r;
 }
@@ -62,6 +109,11 @@ static int find_mount(char **ret, struct ctl_reason *why)
 const char *ctl_mount_dir(const struct ctl_mount *m)
 {
         return m->dir;
+}
+
+const char *ctl_mount_path(const struct ctl_mount *m)
+{
+        return m->path;
 }
 
 int ctl_mount_control_fd(const struct ctl_mount *m)
@@ -89,6 +141,18 @@ const char *ctl_mount_complaint(struct ctl_mount *m, int r)
         default:
                 return NULL;
         }
+}
+
+/* What the kernel calls the root. */
+static int name_root(struct ctl_mount *m)
+{
+        char link[64], path[PATH_MAX];
+        ssize_t n;
+
+        snprintf(link, sizeof link, "/proc/self/fd/%d", m->root_fd);
+        n = readlink(link, path, sizeof path - 1);
+        m->path = n > 0 ? strndup(path, (size_t)n) : strdup(m->dir); /* without /proc */
+        return m->path ? 0 : -ENOMEM;
 }
 
 static int open_dirs(struct ctl_mount *m)
@@ -119,7 +183,8 @@ static void explain_open(struct ctl_mount *m, int r, struct ctl_reason *why)
                          m->dir, strerror(-r));
 }
 
-int ctl_mount_open(const char *dir, struct ctl_mount **ret, struct ctl_reason *why)
+int ctl_mount_open(const char *dir, char *const *paths, size_t n_paths, struct ctl_mount **ret,
+                   struct ctl_reason *why)
 {
         _cleanup_mount_ struct ctl_mount *m = calloc(1, sizeof *m);
         int r;
@@ -129,13 +194,13 @@ int ctl_mount_open(const char *dir, struct ctl_mount **ret, struct ctl_reason *w
                 return -ENOMEM;
         m->root_fd = m->control_fd = -1;
 
-        if (dir) {
+        if (dir)
                 m->dir = strdup(dir);
-                r = m->dir ? 0 : -ENOMEM;
-        } else
-                r = find_mount(&m->dir, why);
+        r = dir ? 0 : find_mount(paths, n_paths, &m->dir, why);
         if (r < 0)
                 return r;
+        if (!m->dir)
+                return -ENOMEM;
 
         ctl_guard(0);
         r = open_dirs(m);
@@ -144,6 +209,9 @@ int ctl_mount_open(const char *dir, struct ctl_mount **ret, struct ctl_reason *w
                 explain_open(m, r, why);
                 return r;
         }
+        r = name_root(m);
+        if (r < 0)
+                return r;
         *ret = m;
         m = NULL;
         return 0;
@@ -158,6 +226,7 @@ void ctl_mount_free(struct ctl_mount *m)
         if (m->root_fd >= 0)
                 close(m->root_fd);
         free(m->dir);
+        free(m->path);
         free(m);
 }
 

@@ -4,6 +4,8 @@
 #ifndef FS_CTL_MOUNT_H
 #define FS_CTL_MOUNT_H
 
+#include <stddef.h>
+
 #include "common/cleanup.h"
 
 /* Why something failed, a sentence for the user; not yet safe for a terminal. */
@@ -13,10 +15,12 @@ struct ctl_reason {
 
 struct ctl_mount; /* opaque */
 
-/* Opens the mount at dir, or with NULL the only one there is. 0, or -errno with the reason in why
- * and *ret untouched: -ENOENT: there is none; -ENOTUNIQ: several, the reason names them;
- * -EMEDIUMTYPE: no magnetfs; or what the mount gives. */
-int ctl_mount_open(const char *dir, struct ctl_mount **ret, struct ctl_reason *why);
+/* Opens the mount at dir, or with NULL the only one there is; of several, the one that the n_paths
+ * paths lead into, of which each may be none, or else that of the working directory. 0, or -errno
+ * with the reason in why and *ret untouched: -ENOENT: there is none; -ENOTUNIQ: several, the reason
+ * names them; -EMEDIUMTYPE: no magnetfs; or what the mount gives. */
+int ctl_mount_open(const char *dir, char *const *paths, size_t n_paths, struct ctl_mount **ret,
+                   struct ctl_reason *why);
 void ctl_mount_free(struct ctl_mount *m);
 static inline void ctl_mount_freep(struct ctl_mount **m)
 {
@@ -24,8 +28,10 @@ static inline void ctl_mount_freep(struct ctl_mount **m)
 }
 #define _cleanup_mount_ _cleanup_(ctl_mount_freep)
 
-/* Where it is mounted; lives as long as m. */
+/* Where it is mounted, as the user calls it, and as an absolute path without links; both live as
+ * long as m. */
 const char *ctl_mount_dir(const struct ctl_mount *m);
+const char *ctl_mount_path(const struct ctl_mount *m);
 
 /* The directory .magnetfs, for openat(); m's own. */
 int ctl_mount_control_fd(const struct ctl_mount *m);

@@ -29,10 +29,11 @@ enum command_bit {
         UNPIN = 2048
 };
 enum { ANY = 0 };
+enum { OF_TORRENTS = STATUS | KEEP | REMOVE | FILES | WAIT | EVICT | PIN | UNPIN };
 
 #define ABOUT_TORRENT                                                                              \
-        "TORRENT is an info-hash, at least 6 digits of its beginning, or the name of the\n"        \
-        "torrent's directory in the mount.\n"
+        "TORRENT is an info-hash, at least 6 digits of its beginning, the name of the\n"           \
+        "torrent's directory in the mount, or the path of that directory or of what is in it.\n"
 #define ABOUT_FILE "FILE is the path of a file or a folder in the mount, or TORRENT/PATH.\n"
 #define ABOUT_SOURCE                                                                               \
         "SOURCE is a magnet URI (quote it in a shell), an info-hash, the path of a .torrent\n"     \
@@ -81,8 +82,9 @@ static const struct command {
          ABOUT_TORRENT
          "A torrent that is not kept goes, with its data, when nobody has used it for a while.\n",
          1, SIZE_MAX, ctl_keep},
-        {REMOVE, "remove", "TORRENT...", "Remove a torrent and its data.", ABOUT_TORRENT, 1,
-         SIZE_MAX, ctl_remove},
+        {REMOVE, "remove", "TORRENT...", "Remove a torrent and its data.",
+         ABOUT_TORRENT "The path of what is only a part of the torrent is refused.\n", 1, SIZE_MAX,
+         ctl_remove},
         {FILES, "files", "TORRENT", "List the files; waits for the metadata.",
          ABOUT_TORRENT ABOUT_WAIT ABOUT_PIPE "  " FIELDS_FILES "\n", 1, 1, ctl_files},
         {WAIT, "wait", "TORRENT...", "Wait for metadata; prints hash and name as they come.",
@@ -131,7 +133,7 @@ static const struct option_row {
         const char *help;
 } option_rows[] = {
 #define FLAG(name) offsetof(struct ctl_options, name)
-        {'m', "mount", "DIR", ANY, 0, "the mount; default: the only magnetfs there is"},
+        {'m', "mount", "DIR", ANY, 0, "the mount; default: the only one, or that of a path"},
         {OPT_TEMPORARY, "temporary", NULL, ADD, FLAG(temporary),
          "gone when nobody has used it for a while (default: kept)"},
         {OPT_WAIT, "wait", NULL, ADD, FLAG(wait), "wait for the metadata, then print"},
@@ -405,6 +407,7 @@ enum ctl_parsed ctl_parse(int argc, char **argv, struct ctl *c, void (**ret)(str
         }
         c->args = argv + optind;
         c->n_args = n;
+        c->of_torrents = (command->bit & OF_TORRENTS) != 0;
         *ret = command->run;
         return CTL_PARSED_COMMAND;
 }

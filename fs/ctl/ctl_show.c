@@ -145,11 +145,11 @@ static void next_period(struct timespec *at)
 
 void ctl_status(struct ctl *c)
 {
-        _cleanup_free_ struct ctl_target *targets = NULL;
+        _cleanup_targets_ struct ctl_target *targets = NULL;
         struct timespec at;
         size_t n = 0, left;
 
-        if (c->n_args > 0 && (ctl_find_targets(c, &targets, &n) < 0 || n == 0))
+        if (c->n_args > 0 && (ctl_find_targets(c, CTL_NAMES_TORRENTS, &targets, &n) < 0 || n == 0))
                 return;
         clock_gettime(CLOCK_MONOTONIC, &at);
         for (;;) {
@@ -191,14 +191,14 @@ void ctl_list(struct ctl *c)
 
 void ctl_files(struct ctl *c)
 {
-        _cleanup_free_ struct ctl_target *targets = NULL;
+        _cleanup_targets_ struct ctl_target *targets = NULL;
         _cleanup_free_ char *text = NULL;
         _cleanup_json_ cJSON *files = NULL;
         char path[CTL_FILES_PATH_MAX];
         size_t n = 0, len = 0;
         int r;
 
-        if (ctl_find_targets(c, &targets, &n) < 0 || n == 0)
+        if (ctl_find_targets(c, CTL_NAMES_TORRENTS, &targets, &n) < 0 || n == 0)
                 return;
         ctl_files_path(path, targets[0].hash);
         r = ctl_file_read(c->mount, path, ctl_deadline(c), &text, &len);

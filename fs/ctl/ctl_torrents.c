@@ -8,6 +8,7 @@
 #include <strings.h>
 
 #include "ctl/ctl_file.h"
+#include "ctl/ctl_path.h"
 #include "ctl/ctl_suggest.h"
 
 /* Digits of a hash that may stand for all of it. */
@@ -58,29 +59,28 @@ static bool has_name(const cJSON *torrent, const char *name, size_t len)
         return s && strlen(s) == len && memcmp(s, name, len) == 0;
 }
 
-/* What a shell completes is a path: MOUNT/name/ is as good as name. */
-static const char *strip_mount(const struct ctl *c, const char *arg, size_t *ret_len)
+/* Without the slashes that a shell's completion puts behind it. */
+static size_t trimmed_length(const char *arg)
 {
-        const char *dir = ctl_mount_dir(c->mount);
-        size_t n = strlen(dir), len;
+        size_t len = strlen(arg);
 
-        while (n > 0 && dir[n - 1] == '/')
-                n--;
-        if (strncmp(arg, dir, n) == 0 && arg[n] == '/')
-                arg += n + strspn(arg + n, "/");
-        len = strlen(arg);
         while (len > 1 && arg[len - 1] == '/')
                 len--;
-        *ret_len = len;
-        return arg;
+        return len;
 }
 
 static void complain_of_none(struct ctl *c, const cJSON *list, const char *arg)
 {
         const char *dir = ctl_mount_dir(c->mount);
+        _cleanup_free_ char *trimmed = strndup(arg, trimmed_length(arg));
         struct ctl_suggest suggest;
+        const char *slash;
         const cJSON *t;
 
+        if (!trimmed) {
+                ctl_fail(c, CTL_FAILED, "Out of memory");
+                return;
+        }
         if (strncasecmp(arg, "magnet:", strlen("magnet:")) == 0) {
                 ctl_fail(c, CTL_FAILED,
                          "A torrent is called by its info-hash or its directory's name, not by a "
@@ -93,7 +93,8 @@ static void complain_of_none(struct ctl *c, const cJSON *list, const char *arg)
                          PREFIX_MIN);
                 return;
         }
-        ctl_suggest_init(&suggest, arg);
+        slash = strrchr(trimmed, '/');
+        ctl_suggest_init(&suggest, slash ? slash + 1 : trimmed);
         cJSON_ArrayForEach (t, list) {
                 const char *name = ctl_json_text(t, "name");
 
@@ -109,41 +110,149 @@ static void complain_of_none(struct ctl *c, const cJSON *list, const char *arg)
                          arg, dir);
 }
 
-/* The torrent that arg means: a whole hash before all, then a name or a prefix of a hash. A name is
- * a stranger's choice, so one that looks like another's prefix decides nothing. NULL: complained.
- */
-static const cJSON *find_torrent(struct ctl *c, const cJSON *status, const char *arg)
+/* The torrents that this name or hash means: a whole hash before all, then a name or a prefix of a
+ * hash. A name is a stranger's choice, so one that looks like another's prefix decides nothing.
+ * Returns how many; *ret: the last of them. */
+static size_t find_called(const cJSON *list, const char *name, const cJSON **ret)
 {
-        const cJSON *list = cJSON_GetObjectItemCaseSensitive(status, "torrents"), *t;
-        const cJSON *found = NULL;
-        size_t len, matches = 0;
-        const char *name = strip_mount(c, arg, &len);
-        bool prefix = ctl_is_hex(arg) && strlen(arg) >= PREFIX_MIN && strlen(arg) <= CTL_HASH_MAX;
+        bool prefix =
+                ctl_is_hex(name) && strlen(name) >= PREFIX_MIN && strlen(name) <= CTL_HASH_MAX;
+        size_t matches = 0;
+        const cJSON *t;
 
         cJSON_ArrayForEach (t, list) {
-                bool by_hash = prefix && ctl_has_hash(t, arg);
+                bool by_hash = prefix && ctl_has_hash(t, name);
 
                 if (!ctl_json_hash(t, "infoHash"))
                         continue;
-                if (by_hash && ctl_is_hash(arg) &&
-                    (strcasecmp(ctl_json_hash(t, "infoHash"), arg) == 0 ||
+                if (by_hash && ctl_is_hash(name) &&
+                    (strcasecmp(ctl_json_hash(t, "infoHash"), name) == 0 ||
                      (ctl_json_hash(t, "infoHashV2") &&
-                      strcasecmp(ctl_json_hash(t, "infoHashV2"), arg) == 0)))
-                        return t;
-                if (by_hash || has_name(t, name, len)) {
+                      strcasecmp(ctl_json_hash(t, "infoHashV2"), name) == 0))) {
+                        *ret = t;
+                        return 1;
+                }
+                if (by_hash || has_name(t, name, strlen(name))) {
                         matches++;
-                        found = t;
+                        *ret = t;
                 }
         }
-        if (matches == 1)
-                return found;
-        if (matches > 1)
+        return matches;
+}
+
+/* What an argument means. */
+struct meaning {
+        const cJSON *torrent; /* NULL: none */
+        char *path;           /* in it; the caller frees it */
+        bool of_mount;        /* the mount itself */
+};
+
+/* As a path in the mount. One that can be something else, too, is one only if it is there. */
+static int find_path(const struct ctl *c, const cJSON *list, const char *arg, enum ctl_named named,
+                     struct meaning *m)
+{
+        _cleanup_free_ char *path = NULL;
+        const char *below, *rest;
+        bool there = false;
+        const cJSON *t;
+        size_t n;
+        int r = ctl_path_resolve(arg, &path, &there);
+
+        if (r < 0)
+                return r == -ENOMEM ? r : 0;
+        below = ctl_path_below(path, ctl_mount_path(c->mount));
+        if (!below || (!there && !ctl_path_is_explicit(arg)))
+                return 0;
+        n = strcspn(below, "/");
+        rest = below + n + strspn(below + n, "/");
+        m->of_mount = n == 0;
+        /* Of a file it is said by name that it is not there. */
+        if (!there && *rest && named != CTL_NAMES_FILES)
+                return 0;
+        cJSON_ArrayForEach (t, list) {
+                if (!ctl_json_hash(t, "infoHash") || !has_name(t, below, n))
+                        continue;
+                m->path = strdup(rest);
+                if (!m->path)
+                        return -ENOMEM;
+                m->torrent = t;
+                break;
+        }
+        return 0;
+}
+
+/* As a name or a hash, with a path behind it where files are named. Complains of one that is not
+ * clear: -ENOTUNIQ. */
+static int find_name(struct ctl *c, const cJSON *list, const char *arg, enum ctl_named named,
+                     struct meaning *m)
+{
+        const char *slash = named == CTL_NAMES_FILES ? strchr(arg, '/') : NULL;
+        _cleanup_free_ char *name =
+                strndup(arg, slash ? (size_t)(slash - arg) : trimmed_length(arg));
+        const cJSON *t = NULL;
+        size_t matches;
+
+        if (!name)
+                return -ENOMEM;
+        matches = find_called(list, name, &t);
+        if (matches > 1) {
                 ctl_fail(c, CTL_FAILED,
                          "%s could be any of %zu torrents; give more of the hash (magnetctl list)",
                          arg, matches);
-        else
+                return -ENOTUNIQ;
+        }
+        if (matches == 0)
+                return 0;
+        m->path = strdup(slash ? slash + strspn(slash, "/") : "");
+        if (!m->path)
+                return -ENOMEM;
+        m->torrent = t;
+        return 0;
+}
+
+/* Sets target to what arg means. A name is one before it is a path from the working directory on;
+ * what has a slash is a path first, as a shell completes it. Returns whether there is such a thing;
+ * else complained. */
+static bool find(struct ctl *c, const cJSON *status, const char *arg, enum ctl_named named,
+                 struct ctl_target *target)
+{
+        const cJSON *list = cJSON_GetObjectItemCaseSensitive(status, "torrents");
+        bool is_path = ctl_path_is_explicit(arg), path_first = strchr(arg, '/') || is_path;
+        struct meaning m = {0};
+        int r = 0;
+
+        if (path_first)
+                r = find_path(c, list, arg, named, &m);
+        if (r == 0 && !m.torrent && !is_path)
+                r = find_name(c, list, arg, named, &m);
+        if (r == 0 && !m.torrent && !path_first)
+                r = find_path(c, list, arg, named, &m);
+        if (r == -ENOMEM)
+                ctl_fail(c, CTL_FAILED, "Out of memory");
+        else if (r == 0 && !m.torrent && m.of_mount)
+                ctl_fail(c, CTL_FAILED, "%s is all of the mount; magnetctl list shows its torrents",
+                         arg);
+        else if (r == 0 && !m.torrent && named == CTL_NAMES_FILES && !is_path && path_first) {
+                _cleanup_free_ char *name = strndup(arg, strcspn(arg, "/"));
+
+                complain_of_none(c, list, name ? name : arg);
+        } else if (r == 0 && !m.torrent)
                 complain_of_none(c, list, arg);
-        return NULL;
+        if (r < 0 || !m.torrent) {
+                free(m.path);
+                return false;
+        }
+        if (named == CTL_NAMES_WHOLE && *m.path) {
+                ctl_fail(c, CTL_FAILED,
+                         "%s is only a part of the torrent '%s'; name its directory, or its "
+                         "info-hash",
+                         arg, ctl_json_text(m.torrent, "name"));
+                free(m.path);
+                return false;
+        }
+        ctl_target_set(target, ctl_json_hash(m.torrent, "infoHash"), arg);
+        target->path = m.path;
+        return true;
 }
 
 void ctl_target_set(struct ctl_target *t, const char *hash, const char *arg)
@@ -153,9 +262,17 @@ void ctl_target_set(struct ctl_target *t, const char *hash, const char *arg)
                 if (*p >= 'A' && *p <= 'F')
                         *p = (char)(*p - 'A' + 'a');
         t->arg = arg;
+        t->path = NULL;
 }
 
-/* The status, and room for a target of each argument. */
+void ctl_targets_free(struct ctl_target *targets)
+{
+        for (size_t i = 0; targets && targets[i].path; i++)
+                free(targets[i].path);
+        free(targets);
+}
+
+/* The status, and room for a target of each argument and for one that is none. */
 static int begin(struct ctl *c, cJSON **status, struct ctl_target **targets)
 {
         int r = ctl_read_status(c, status);
@@ -169,55 +286,31 @@ static int begin(struct ctl *c, cJSON **status, struct ctl_target **targets)
         return -ENOMEM;
 }
 
-int ctl_find_files(struct ctl *c, struct ctl_target **ret, size_t *ret_n)
+int ctl_find_targets(struct ctl *c, enum ctl_named named, struct ctl_target **ret, size_t *ret_n)
 {
         _cleanup_json_ cJSON *status = NULL;
-        struct ctl_target *targets = NULL;
-        size_t n = 0, len;
-        int r = begin(c, &status, &targets);
-
-        if (r < 0)
-                return r;
-        for (size_t i = 0; i < c->n_args; i++) {
-                const char *path = strip_mount(c, c->args[i], &len), *slash = strchr(path, '/');
-                _cleanup_free_ char *name = NULL;
-                const cJSON *t;
-
-                /* What begins with one is elsewhere. */
-                name = slash > path ? strndup(path, (size_t)(slash - path)) : strdup(c->args[i]);
-                t = name ? find_torrent(c, status, name) : NULL;
-                if (!t)
-                        continue;
-                ctl_target_set(&targets[n], ctl_json_hash(t, "infoHash"), c->args[i]);
-                targets[n].path = slash ? slash + strspn(slash, "/") : "";
-                n++;
-        }
-        *ret = targets;
-        *ret_n = n;
-        return 0;
-}
-
-int ctl_find_targets(struct ctl *c, struct ctl_target **ret, size_t *ret_n)
-{
-        _cleanup_json_ cJSON *status = NULL;
-        struct ctl_target *targets = NULL;
+        _cleanup_targets_ struct ctl_target *targets = NULL;
         size_t n = 0;
         int r = begin(c, &status, &targets);
 
         if (r < 0)
                 return r;
         for (size_t i = 0; i < c->n_args; i++) {
-                const cJSON *t = find_torrent(c, status, c->args[i]);
                 size_t k = 0;
 
-                if (!t)
+                if (!find(c, status, c->args[i], named, &targets[n]))
                         continue;
-                ctl_target_set(&targets[n], ctl_json_hash(t, "infoHash"), c->args[i]);
                 while (strcmp(targets[k].hash, targets[n].hash) != 0)
                         k++;
-                n += k == n;
+                if (k == n || named == CTL_NAMES_FILES) {
+                        n++;
+                } else {
+                        free(targets[n].path);
+                        targets[n] = (struct ctl_target){.arg = NULL};
+                }
         }
         *ret = targets;
         *ret_n = n;
+        targets = NULL;
         return 0;
 }

@@ -115,9 +115,9 @@ void ctl_wait_for(struct ctl *c, const struct ctl_target *targets, size_t n)
 
 void ctl_wait(struct ctl *c)
 {
-        _cleanup_free_ struct ctl_target *targets = NULL;
+        _cleanup_targets_ struct ctl_target *targets = NULL;
         size_t n = 0;
 
-        if (ctl_find_targets(c, &targets, &n) == 0)
+        if (ctl_find_targets(c, CTL_NAMES_TORRENTS, &targets, &n) == 0)
                 ctl_wait_for(c, targets, n);
 }

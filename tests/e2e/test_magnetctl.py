@@ -721,6 +721,64 @@ def test_without_m_it_takes_the_only_mount(magnetfs: Callable[..., Magnetfs]) ->
     assert f"'{one.mountpoint}'" in several.stderr and f"'{two.mountpoint}'" in several.stderr
 
 
+def test_a_path_names_its_torrent_and_its_mount(
+    magnetfs: Callable[..., Magnetfs], film: Torrent, album: Torrent, folder: Path
+) -> None:
+    one, two = magnetfs(name="one"), magnetfs(name="two words")
+    one.add(album.metainfo)
+    for fs in (one, two):
+        fs.add(film.metainfo)
+    inside = one.directory(album)
+    (folder / "link").symlink_to(inside / "disc 1" / "01.flac")
+
+    def run(cwd: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [MAGNETCTL, *map(str, arguments)], cwd=cwd, capture_output=True, text=True, timeout=10
+        )
+
+    relative = inside.relative_to(folder)
+    by_hash = one.control / "by-hash" / album.info_hash
+    for cwd, arguments in (
+        (folder, (inside, relative, f"./{relative}/", relative / "cover.jpg", "link", by_hash)),
+        (one.mountpoint, ("album", "./album", "album/", "album/disc 1", album.info_hash[:8])),
+        (inside, (".", "./", "cover.jpg", "disc 1/", "../album", "album", "../../mnt/album")),
+        (inside / "disc 1", (".", "..", "01.flac", "../cover.jpg")),
+    ):
+        for argument in arguments:
+            done = run(cwd, "status", argument)
+            assert done.returncode == DONE, (cwd, argument, done.stderr)
+            assert hashes(done) == [album.info_hash], (cwd, argument)
+    assert len(run(folder, "files", relative).stdout.splitlines()) == len(album.files)
+    assert hashes(run(folder, "status", two.directory(film))) == [film.info_hash]
+    assert hashes(run(two.mountpoint, "status")) == [film.info_hash]
+
+    for cwd, said, *arguments in (
+        (folder, "choose one with -m", "album"),
+        (folder, "of several mounts", relative, two.directory(film)),
+        (folder, "no torrent '.*'.*did you mean 'album'", inside.with_name("albun")),
+        (inside, "no torrent './none'", "./none"),
+        (inside, "no torrent 'none'", "none"),
+        (inside, "is all of the mount", ".."),
+        (inside, r"no torrent '\.\./none/\.\.'", "../none/.."),
+        (folder, "no torrent", "-m", two.mountpoint, inside),
+    ):
+        done = run(cwd, "status", *arguments)
+        assert (done.returncode, done.stdout) == (FAILED, ""), arguments
+        assert re.fullmatch(f"magnetctl: .*{said}.*\n", done.stderr), done.stderr
+
+    def pinned() -> list[str]:
+        lines = one.ctl("cache").stdout.splitlines()
+        return [fields[3] for fields in map(str.split, lines) if fields[0] == album.info_hash]
+
+    assert run(inside / "disc 1", "pin", "01.flac").returncode == DONE and pinned() == ["part"]
+    assert run(inside, "unpin", "disc 1").returncode == DONE and pinned() == []
+    assert run(inside, "pin", ".").returncode == DONE and pinned() == ["yes"]
+    done = run(inside, "remove", "cover.jpg", inside / "disc 1")
+    assert done.returncode == FAILED and done.stderr.count("only a part of the torrent 'album'") == 2
+    assert run(inside, "remove", ".").returncode == DONE
+    assert not one.known(album.info_hash) and two.known(film.info_hash)
+
+
 def test_what_is_no_magnetfs(folder: Path) -> None:
     (folder / "file").write_text("")
     for said, mount in (
