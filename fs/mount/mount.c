@@ -248,6 +248,37 @@ static int session_new(struct mount *m, const struct mount_options *o)
         return r;
 }
 
+/* What libfuse says, which may come in pieces. */
+static char libfuse_said[256];
+
+static void __attribute__((format(printf, 2, 0)))
+note_said(enum fuse_log_level level, const char *format, va_list ap)
+{
+        size_t n = strlen(libfuse_said);
+
+        (void)level;
+        vsnprintf(libfuse_said + n, sizeof libfuse_said - n, format, ap);
+}
+
+int mount_check_options(const struct mount_options *o)
+{
+        struct mount m = {.engine = NULL};
+        int r;
+
+        fuse_set_log_func(note_said);
+        r = session_new(&m, o);
+        fuse_set_log_func(NULL);
+        if (m.session)
+                fuse_session_destroy(m.session);
+        if (r == -EINVAL) {
+                size_t name = strncmp(libfuse_said, "fuse: ", 6) == 0 ? 6 : 0;
+
+                libfuse_said[strcspn(libfuse_said, "\n")] = '\0';
+                log_error("%s; see magnetfs --help", libfuse_said + name);
+        }
+        return r;
+}
+
 int mount_new(struct engine *e, const struct mount_options *o, struct mount **ret)
 {
         static const struct engine_hooks hooks = {.changed = hook_changed,

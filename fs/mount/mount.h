@@ -26,6 +26,9 @@ struct mount_options {
         void (*sidecar)(int err);
 };
 
+/* Whether libfuse takes these options. -EINVAL, with a message logged. Before any thread. */
+int mount_check_options(const struct mount_options *o);
+
 /* Mounts. Starts no thread. -errno, with a message logged. */
 int mount_new(struct engine *e, const struct mount_options *o, struct mount **ret);
 /* Starts the loop's thread; ended_fd (an eventfd) becomes readable when the loop ends by itself,

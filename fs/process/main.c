@@ -87,7 +87,7 @@ static int check_usage(struct program *p)
                 log_error("--set: %s", err.text);
                 return -EINVAL;
         }
-        return 0;
+        return mount_check_options(&(struct mount_options){.fuse_options = o->fuse_options});
 }
 
 /* By what name this machine's programs reach the sidecar: 0.0.0.0 is no place to go to. */

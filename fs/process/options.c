@@ -221,9 +221,12 @@ static bool set(struct options *o, const struct option *opt, const char *value)
                 *(char **)field = strdup(value);
                 return *(char **)field != NULL;
         case TYPE_SIZE:
-                if (!size_parse(value, &number) || number < opt->least)
+                if (!size_parse(value, &number))
                         return complain("--%s takes a size such as 20G, not \"%s\"", opt->name,
                                         value);
+                if (number < opt->least)
+                        return complain("--%s takes not less than %lluM, not \"%s\"", opt->name,
+                                        (unsigned long long)opt->least >> 20, value);
                 *(uint64_t *)field = number;
                 return true;
         case TYPE_NUMBER:

@@ -210,6 +210,8 @@ BAD_OPTIONS = {
     "bad number": (["--read-timeout", "soon"], "read-timeout"),
     "negative number": (["--idle-timeout", "-1"], "idle-timeout"),
     "bad size": (["--cache-size", "20Q"], "cache-size"),
+    "too small a size": (["--cache-size", "5"], "not less than 1M"),
+    "mount option that is none": (["-o", "cach_size=5G"], "`-o cach_size=5G'"),
     "bad fill": (["--fill", "everything"], "fill"),
     "bad log level": (["--log-level", "loud"], "log-level"),
 }
