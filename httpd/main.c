@@ -23,6 +23,7 @@
 #endif
 
 #include "common/cleanup.h"
+#include "common/limits.h"
 #include "common/log.h"
 #include "options.h"
 #include "sandbox.h"
@@ -121,7 +122,7 @@ static int run(struct server *s, const struct options *o, int signals, int news)
                         log_info_errno(health_error(s->health),
                                        "The mount %s is gone, so ends this: %m",
                                        mountpoint_path(s->mount));
-                        return EXIT_SUCCESS;
+                        return EXIT_MOUNT_GONE;
                 default:
                         break;
                 }

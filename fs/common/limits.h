@@ -10,6 +10,8 @@ enum {
         /* So many low bits of an inode number of the mount are the file's within its torrent, the
          * same in every mount. */
         NODE_BITS = 24,
+        /* How a sidecar ends whose mount is gone: nobody starts another there. */
+        EXIT_MOUNT_GONE = 3,
 };
 
 #endif

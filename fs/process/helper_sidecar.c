@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/limits.h"
 #include "common/log.h"
 #include "common/token.h"
 
@@ -224,6 +225,12 @@ bool sidecar_reap(struct sidecar *s, pid_t pid, int status)
         s->pid = 0;
         if (!s->wanted)
                 return true;
+        /* Of one that was unmounted lazily, while somebody still uses it. */
+        if (WIFEXITED(status) && WEXITSTATUS(status) == EXIT_MOUNT_GONE) {
+                s->wanted = false;
+                s->tell(s->arg, ECHILD);
+                return true;
+        }
         restart_later(s);
         if (s->wanted)
                 log_info("The sidecar ended (%s %d); it is started again in %u ms",

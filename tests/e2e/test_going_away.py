@@ -90,6 +90,18 @@ def test_a_second_signal_does_no_harm(fs: Magnetfs) -> None:
     fs.stop(signal.SIGINT)
 
 
+def test_a_lazy_umount_ends_the_sidecar_for_good(fs: Magnetfs) -> None:
+    sidecar = fs.sidecar()
+    assert sidecar
+    fd = os.open(fs.mountpoint, os.O_RDONLY)
+    processes.unmount_lazily(str(fs.mountpoint))
+    waiting.until("the sidecar ends", lambda: not processes.alive(sidecar))
+    time.sleep(BACK_S / 2)  # in which another would have been started
+    assert "started again" not in fs.stderr() and fs.sidecar() is None
+    os.close(fd)
+    assert fs.wait(END_S) == 0
+
+
 def test_it_ends_with_a_frozen_peer(fs: Magnetfs, seeder: Seeder, healthy: Torrent) -> None:
     path = fs.add_torrent(healthy, seeder.seed(healthy, upload_limit=MIB)) / healthy.name
     with open(path, "rb", buffering=0) as stream:
