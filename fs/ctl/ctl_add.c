@@ -250,6 +250,13 @@ static void add_list(struct adding *a, const char *path, struct ctl_loaded *load
 
         flush_links(a);
         ctl_source_label(&(struct ctl_source){.text = (char *)path}, label);
+        /* What comes through a pipe may be nothing, as may a list of no torrents, with its title.
+         */
+        if (!loaded->piped && !*ctl_list_trim(loaded->data))
+                ctl_fail(a->c, CTL_FAILED,
+                         "%s: the file is empty; a source is a magnet, an info-hash, a .torrent "
+                         "file or a list of these",
+                         label);
         for (char *line = ctl_list_next(&list); line && !a->c->told_of_mount;
              line = ctl_list_next(&list))
                 add_line(a, &(struct ctl_source){label, list.number, folder, line});

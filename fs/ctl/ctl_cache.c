@@ -74,6 +74,30 @@ void ctl_cache(struct ctl *c)
 
 /* ---- evict ---- */
 
+/* Says why nothing of a torrent went, though something is there. */
+static void tell_why(struct ctl *c, const struct ctl_target *t)
+{
+        _cleanup_free_ char *text = NULL;
+        _cleanup_json_ cJSON *status = NULL;
+        const cJSON *pinned;
+        char path[128];
+        size_t len = 0;
+
+        snprintf(path, sizeof path, NAME_TORRENTS "/%s/" NAME_STATUS, t->hash);
+        if (ctl_file_read(c->mount, path, CTL_NO_DEADLINE, &text, &len) < 0)
+                return;
+        status = cJSON_ParseWithLength(text, len);
+        pinned = cJSON_GetObjectItemCaseSensitive(status, "pinned");
+        if (ctl_json_number(status, "haveBytes") == 0)
+                return;
+        if (cJSON_IsTrue(pinned))
+                ctl_complain("%s: it is pinned, so all of it stays; magnetctl unpin lets it go",
+                             t->arg);
+        else
+                ctl_complain("%s: what is there of it is %sbeing read, so it stays", t->arg,
+                             cJSON_IsString(pinned) ? "pinned or " : "");
+}
+
 void ctl_evict(struct ctl *c)
 {
         _cleanup_targets_ struct ctl_target *targets = NULL;
@@ -100,6 +124,8 @@ void ctl_evict(struct ctl *c)
                 name = ctl_json_text(answer, "name");
                 ctl_text_put(stdout, name ? name : "-", 0, &c->style);
                 putchar('\n');
+                if (bytes == 0)
+                        tell_why(c, &targets[i]);
         }
 }
 

@@ -476,6 +476,9 @@ def test_evict_leaves_what_is_pinned(fs: Magnetfs, seeder: Seeder, show: Torrent
     assert 600_000 <= have <= 600_000 + 2 * show.piece_length
     ctl(fs, "pin", "show")
     assert tell(fs, f"evict {show.info_hash}\n")[1][0]["bytes"] == 0
+    done = fs.ctl("evict", "show")
+    assert (done.returncode, done.stdout) == (0, f"{show.info_hash}\t0\tshow\n")
+    assert done.stderr.startswith("magnetctl: show: it is pinned, so all of it stays; ")
     assert fs.torrent(show.info_hash)["haveBytes"] == have
     read_all(fs, show)
 

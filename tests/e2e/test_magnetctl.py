@@ -634,7 +634,11 @@ def test_a_source_that_is_none(fs: Magnetfs, film: Torrent, folder: Path) -> Non
     with open(folder / "larger", "wb") as larger:
         larger.truncate(1 << 40)
     (folder / "large").write_bytes(b"#\n" * (33 * MIB))
+    (folder / "empty").write_bytes(b"")
+    (folder / "blank").write_text(" \n\n")
     for said, source in (
+        ("the file is empty", str(folder / "empty")),
+        ("the file is empty", str(folder / "blank")),
         ("no such file", "missing.torrent"),
         ("no such file", "x" * 5000),
         ("Is a directory", str(folder)),
