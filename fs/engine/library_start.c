@@ -167,6 +167,7 @@ int library_open(struct engine *e)
 {
         struct restoring rs = {.engine = e};
         struct catalog_found found = {0};
+        unsigned n;
         int r = catalog_open(e->options.state_dir_fd, catalog_name, &found, &e->catalog);
 
         if (r < 0)
@@ -187,10 +188,13 @@ int library_open(struct engine *e)
         e->rescued = found.rescued;
         if (found.rescued)
                 (void)library_save(e);
+        n = registry_count(e->registry);
         if (rs.lost > 0)
-                log_warning("%u torrents of the catalog could not be restored", rs.lost);
-        if (registry_count(e->registry) > 0)
-                log_info("%u torrents are as they were%s", registry_count(e->registry),
+                log_warning("%u torrent%s of the catalog could not be restored", rs.lost,
+                            rs.lost == 1 ? "" : "s");
+        if (n > 0)
+                log_info("%u torrent%s as %s%s", n, n == 1 ? " is" : "s are",
+                         n == 1 ? "it was" : "they were",
                          found.clean ? ""
                                      : "; magnetfs did not end by itself: what is on the disk is "
                                        "checked before it is used");

@@ -529,6 +529,11 @@ def test_magnets_say_the_same_after_a_restart(
         fs.stop()
         fs.start()
         assert fs.ctl("export", "-").stdout == before
+        assert "info: 2 torrents are as they were\n" in fs.stderr()
+    fs.remove(film.info_hash)
+    fs.stop()
+    fs.start()
+    assert "info: 1 torrent is as it was\n" in fs.stderr()
 
 
 def test_export_replaces_nothing_but_an_ordinary_file(fs: Magnetfs, folder: Path) -> None:
