@@ -77,6 +77,9 @@ static void write_session(FILE *f, const cJSON *session)
                 {NULL, "openFiles", "magnetfs_open_files", "gauge", "Files of the mount open."},
                 {NULL, "parkedReads", "magnetfs_parked_reads", "gauge",
                  "Reads that wait for the swarm."},
+                {NULL, "timedOutReads", "magnetfs_timed_out_reads_total", "counter",
+                 "Reads that got nothing for as long as they may wait, since the start of "
+                 "magnetfs."},
                 {NULL, "uptime", "magnetfs_uptime_seconds", "gauge", "Since magnetfs started."},
         };
 

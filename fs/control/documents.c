@@ -149,6 +149,7 @@ static cJSON *session_json(struct engine *e, const char *mountpoint)
         cJSON_AddStringToObject(json, "sidecar", sidecar_states[st.sidecar]);
         cJSON_AddNumberToObject(json, "openFiles", atomic_load(&env->open_files));
         cJSON_AddNumberToObject(json, "parkedReads", atomic_load(&env->parked_reads));
+        cJSON_AddNumberToObject(json, "timedOutReads", (double)atomic_load(&env->timed_out_reads));
         cJSON_AddNumberToObject(json, "torrentCount", registry_count(engine_registry(e)));
         return json;
 }

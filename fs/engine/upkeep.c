@@ -2,6 +2,7 @@
 /* upkeep.c: what happens to torrents as time goes by. The rules are in fs/torrent (life, fetch,
  * dial, announce, writes), and pure; here is what they see, and what they have done. */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -193,6 +194,40 @@ static void check_writes(struct torrent *t, uint64_t now)
                 bt_torrent_resume_writes(bt);
 }
 
+/* Who reads a torrent that nobody gives tries again and again. */
+enum { LATE_TOLD_MS = 60000 };
+/* Of a file's path, in a line of the log. */
+enum { PATH_SHOWN_MAX = 512 };
+
+/* Tells of reads that timed out. */
+static void check_late(struct engine *e, struct torrent *t, uint64_t now)
+{
+        char name[NAME_BYTES_MAX + 1] = "", path[PATH_SHOWN_MAX] = "";
+        struct torrent_status st;
+        struct listing *l;
+        struct late late;
+
+        if (t->late_told_ms > 0 && life_elapsed(t->late_told_ms, now) < LATE_TOLD_MS)
+                return;
+        pthread_mutex_lock(&t->lock);
+        late = t->waiting.late;
+        t->waiting.late.reads = 0;
+        pthread_mutex_unlock(&t->lock);
+        if (late.reads == 0)
+                return;
+        t->late_told_ms = now;
+        torrent_get_status(t, &st);
+        (void)registry_name(e->registry, t, name);
+        l = torrent_listing(t);
+        if (l)
+                (void)tree_path(l->tree, late.node, path, sizeof path);
+        listing_unref(l);
+        log_info("%s (%s): %u read%s timed out: nothing came of piece %u (%s) for %" PRIu64
+                 " s; %u peer%s connected",
+                 t->hex, name, late.reads, late.reads == 1 ? "" : "s", late.piece, path,
+                 late.waited_ms / 1000, st.stats.peers, st.stats.peers == 1 ? " is" : "s are");
+}
+
 static void check_progress(struct engine *e, struct torrent *t)
 {
         uint64_t have = torrent_have_bytes(t);
@@ -273,6 +308,7 @@ bool upkeep_torrent(struct engine *e, struct torrent *t, uint64_t now)
         check_peers(e, t, now);
         check_dials(t, now);
         check_writes(t, now);
+        check_late(e, t, now);
         check_progress(e, t);
         check_files(e, t);
         removal_check_idle(e, t, now);

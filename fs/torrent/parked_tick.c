@@ -82,8 +82,14 @@ static bool check_time(struct torrent *t, struct parked *p, const struct want *w
         no_room = parked_lacks_room(t, want);
         if (!no_room && !p->request)
                 return false;
-        if (!no_room)
+        if (!no_room) {
                 t->waiting.stalled_ms = now;
+                t->waiting.late = (struct late){.reads = t->waiting.late.reads + 1,
+                                                .node = p->handle->node,
+                                                .piece = p->waits_for,
+                                                .waited_ms = now - since};
+                atomic_fetch_add(&t->env->timed_out_reads, 1);
+        }
         parked_settle(t, p, no_room ? ENOSPC : EIO, answer);
         return true;
 }

@@ -85,6 +85,7 @@ struct torrent_env {
         atomic_bool stopping; /* reads end in ENODEV */
         /* A poll's watch is one of the parked reads. */
         atomic_uint open_files, parked_reads, playing;
+        _Atomic uint64_t timed_out_reads; /* since the start */
 };
 
 enum torrent_state {
@@ -132,6 +133,11 @@ struct waiting {
         uint64_t next_id;
         uint64_t starved_ms; /* since when a read waits without a block of its piece; 0: none */
         uint64_t stalled_ms; /* when a read last timed out; 0: not since a block came */
+        struct late {
+                unsigned reads;       /* that timed out since the log has told of any */
+                uint32_t node, piece; /* the last of them: in which file, for what … */
+                uint64_t waited_ms;   /* … it waited for so long */
+        } late;
         uint64_t checked_alive_ms; /* when the threads of parked reads were last looked for */
         uint64_t looked_at_all_ms; /* when all processes were last looked at for that */
         uint64_t crowded_ms;       /* when somebody was last seen to hang behind a parked read */
@@ -231,11 +237,12 @@ struct torrent {
         struct torrent *loaded_prev, *loaded_next; /* of those asleep that have content */
         uint64_t loaded_ms;                        /* on that list since then; 0: not on it */
         uint64_t falling_ms;                       /* since when that is so: */
-        bool falling;        /* it leaves the session once that has said what it knows */
-        bool refused;        /* the session still has one of this hash that was removed */
-        atomic_bool filled;  /* all that its magnet asks for has come, in this run */
-        unsigned told_files; /* how many are to be filled, as the catalog knows */
-        uint64_t told_bytes; /* the progress that was last told as an event */
+        bool falling;          /* it leaves the session once that has said what it knows */
+        bool refused;          /* the session still has one of this hash that was removed */
+        atomic_bool filled;    /* all that its magnet asks for has come, in this run */
+        unsigned told_files;   /* how many are to be filled, as the catalog knows */
+        uint64_t told_bytes;   /* the progress that was last told as an event */
+        uint64_t late_told_ms; /* when the log last told of reads that timed out; 0: never */
 
         /* under lock; taken after registry.lock, before store.lock */
         pthread_mutex_t lock;

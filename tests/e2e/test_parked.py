@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import statistics
 import subprocess
@@ -192,6 +193,10 @@ def test_a_read_times_out_with_eio_then_fails_at_once_and_recovers_with_a_seeder
         begin = time.monotonic()
         assert errno_name(errno_of(os.pread, fd, 4096, 0)) == "EIO"
         assert time.monotonic() - begin <= 0.5, "the second read must fail at once"
+        said = rf"{torrent.info_hash} \(late\): 1 read timed out: nothing came of piece 0 \(late.bin\)"
+        line = re.compile(said + r" for [23] s; 0 peers are connected\n")
+        waiting.until("the log tells of it", lambda: line.search(fs.stderr()))
+        assert fs.status()["timedOutReads"] == 1
         seeder.seed(torrent).connect(torrent, fs.bt_port)
 
         def recovered() -> bytes:
