@@ -100,7 +100,7 @@ static void run_drop(struct chore *c)
 {
         struct dropping *d = (struct dropping *)c;
 
-        cache_discard_left(d->engine->cache, d->hex);
+        (void)cache_discard_left(d->engine->cache, d->hex);
         free(d);
 }
 

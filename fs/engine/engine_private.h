@@ -69,7 +69,8 @@ struct engine {
         int epoll_fd, wake_fd, timer_fd;
         pthread_t thread;
         bool running, abandoned;
-        bool rescued; /* the catalog was damaged: it may have lost torrents */
+        bool rescued; /* the catalog was damaged: it may have lost torrents … */
+        bool strays;  /* … whose files are still there; from then on the evictor's thread's */
         struct life_rules life_rules;
         struct fetch_rules fetch_rules;
         bool sidecar_wanted;

@@ -281,6 +281,25 @@ static void drop_unfinished(struct engine *e)
         }
 }
 
+static bool is_known(void *arg, const char *hex)
+{
+        struct torrent *t = registry_by_hash(((struct engine *)arg)->registry, hex);
+
+        torrent_unref(t);
+        return t;
+}
+
+/* What a damaged catalog has lost the torrents of goes first. Until then, or to the next start, it
+ * stays for who adds them again. */
+static uint64_t drop_strays(struct engine *e, uint64_t bytes)
+{
+        uint64_t gone = e->strays ? cache_discard_strays(e->cache, bytes, is_known, e) : 0;
+
+        e->strays = e->strays && gone >= bytes;
+        atomic_fetch_add(&e->evicted_bytes, gone);
+        return gone;
+}
+
 /* Makes so much room. Whether there is hope for who waits for some. */
 static bool make_room(struct engine *e, uint64_t bytes, bool starved)
 {
@@ -292,6 +311,7 @@ static bool make_room(struct engine *e, uint64_t bytes, bool starved)
         bool hope = false;
 
         cache_stats(e->cache, &s);
+        b.bytes = drop_strays(e, bytes);
         for (enum room_use use = ROOM_UNUSED; use <= most && b.bytes < bytes && !b.failed; use++) {
                 bool all = evict_gather(e, &l);
 

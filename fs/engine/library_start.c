@@ -185,7 +185,7 @@ int library_open(struct engine *e)
                 return log_error_errno(r, "Cannot read the catalog of the torrents: %m");
         }
         restore_numbers(e);
-        e->rescued = found.rescued;
+        e->rescued = e->strays = found.rescued;
         if (found.rescued)
                 (void)library_save(e);
         n = registry_count(e->registry);

@@ -373,10 +373,11 @@ void cache_file_forget(struct cache *c, struct cache_file *f)
         free(f);
 }
 
-void cache_discard_left(struct cache *c, const char *name)
+uint64_t cache_discard_left(struct cache *c, const char *name)
 {
         struct cache_file *f;
         char file[sizeof f->name];
+        uint64_t bytes = 0;
         int fd = -1;
 
         snprintf(file, sizeof file, "%s" CACHE_SUFFIX, name);
@@ -385,6 +386,7 @@ void cache_discard_left(struct cache *c, const char *name)
         if (f && !f->store && f->closed) {
                 fd = openat(c->dir_fd, f->name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
                 (void)unlinkat(c->dir_fd, f->name, 0);
+                bytes = f->room;
                 cache_file_forget(c, f);
         }
         pthread_mutex_unlock(&c->files_lock);
@@ -392,4 +394,41 @@ void cache_discard_left(struct cache *c, const char *name)
         if (fd >= 0)
                 close(fd);
         cache_sample(c);
+        return bytes;
+}
+
+/* The hash in the name of a file that no store has; "": another one. */
+static void hash_of_left(const struct cache_file *f, char hex[V2_DIGITS + 1])
+{
+        size_t n = strspn(f->name, "0123456789abcdef");
+
+        hex[0] = '\0';
+        if (f->store || !f->closed || n > V2_DIGITS)
+                return;
+        memcpy(hex, f->name, n);
+        hex[n] = '\0';
+}
+
+uint64_t cache_discard_strays(struct cache *c, uint64_t bytes,
+                              bool (*known)(void *arg, const char *hex), void *arg)
+{
+        char(*left)[V2_DIGITS + 1];
+        struct cache_file *f, *next;
+        uint64_t gone = 0;
+        size_t n = 0;
+
+        pthread_mutex_lock(&c->files_lock);
+        left = calloc(HASH_COUNT(c->files) + 1, sizeof *left);
+        HASH_ITER (hh, c->files, f, next) {
+                if (!left)
+                        break;
+                hash_of_left(f, left[n]);
+                n += left[n][0] != '\0';
+        }
+        pthread_mutex_unlock(&c->files_lock);
+        for (size_t i = 0; i < n && gone < bytes; i++)
+                if (!known(arg, left[i]))
+                        gone += cache_discard_left(c, left[i]);
+        free(left);
+        return gone;
 }

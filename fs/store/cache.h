@@ -43,8 +43,13 @@ uint64_t cache_lacks(struct cache *c, uint64_t bytes);
 void cache_on_short(struct cache *c, uint64_t low_bytes, void (*f)(void *arg), void *arg);
 
 /* Deletes the file that the store of that name has left, if it has no store now, and gives its room
- * back. Any thread; blocking. */
-void cache_discard_left(struct cache *c, const char *name);
+ * back; returns how much that was. Any thread; blocking. */
+uint64_t cache_discard_left(struct cache *c, const char *name);
+
+/* The same for files of which known says that no torrent has their hash, until so many bytes went
+ * or none is left. Returns how many went; less than bytes: none is left. */
+uint64_t cache_discard_strays(struct cache *c, uint64_t bytes,
+                              bool (*known)(void *arg, const char *hex), void *arg);
 
 /* Looks how much is free on the disk: room is given by the last look, so it is to be called a few
  * times a second. Any thread; blocking: with no lock held. */

@@ -215,6 +215,27 @@ def test_a_lost_catalog_is_an_empty_library(
     assert_works(fs, film, seeder)
 
 
+def test_what_a_lost_torrent_left_makes_room_for_others(
+    magnetfs: Callable[..., Magnetfs], seeder: Seeder, torrents: TorrentMaker
+) -> None:
+    """And until then it is there for who adds that torrent again."""
+    old, new = (torrents.single(f"{name}.mkv", 12 * MIB, seed=1460) for name in ("old", "new"))
+    kept = torrents.single("kept.mkv", MIB, seed=1461)
+    fs = magnetfs("--cache-size", "16M", "--read-timeout", "20", http=False, allow=[DAMAGED])
+    for torrent in (kept, old):
+        path = fs.add_torrent(torrent, seeder.seed(torrent)) / torrent.name
+        assert_same(path, torrent, torrent.name)
+    fs.stop()
+    (fs.state / CATALOG).write_bytes(garbage(bytes(8192)))
+    fs.start()
+    assert fs.status()["torrents"] == [] and fs.status()["cache"]["usedBytes"] >= 13 * MIB
+    fs.add(kept.metainfo)
+    assert_same(fs.directory(kept) / kept.name, kept, kept.name)  # without the seeder
+    assert_same(fs.add_torrent(new, seeder.seed(new)) / new.name, new, new.name)
+    assert fs.status()["cache"]["usedBytes"] <= 16 * MIB
+    assert not (fs.cache / f"{old.info_hash}.pieces").exists()
+
+
 def test_a_damaged_write_ahead_log_loses_nothing_that_was_there_before(
     again: Callable[..., Magnetfs], saved: tuple[Path, list[str]], library: list[Torrent]
 ) -> None:
