@@ -245,7 +245,8 @@ def test_a_pin_of_one_hash_holds_for_the_torrent_of_two(
     pin(fs, f"pin {hybrid.info_hash_v2}")
     fs.add(hybrid.magnet(seeder.seed(hybrid)))
     waiting.until("it is one", lambda: len(fs.status()["torrents"]) == 1, 20)
-    waiting.until("it is pinned", lambda: pinned(fs, hybrid) is True)
+    waiting.until("it is pinned", lambda: fs.torrent(hybrid.info_hash)["pinned"] is True)
+    assert pinned(fs, hybrid) is True
     fs.stop()
     fs.start()
     assert pinned(fs, hybrid) is True

@@ -30,7 +30,9 @@ def by_name(fs: Magnetfs, name: str) -> int:
     found = []
     for pid in fs.processes():
         try:
-            if Path(f"/proc/{pid}/comm").read_text() == f"magnetfs-{name}\n":
+            comm = Path(f"/proc/{pid}/comm").read_text()
+            # One that was killed and is not reaped yet has its name still.
+            if comm == f"magnetfs-{name}\n" and processes.alive(pid):
                 found.append(pid)
         except OSError:
             continue
