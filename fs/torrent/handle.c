@@ -108,9 +108,12 @@ int handle_open(struct torrent *t, uint32_t node, uint64_t inode, pid_t tid, str
         if (r == 0) {
                 h->node = node;
                 h->inode = inode;
+                h->opened_ms = clock_ms();
                 h->complete = has_all(h);
-                if (!h->complete)
+                if (!h->complete) {
                         h->process = thread_process(tid);
+                        h->hidden = h->process == 0;
+                }
                 /* Its content may have gone meanwhile; with an open file it does not. */
                 pthread_mutex_lock(&t->lock);
                 if (t->content.store == h->store)
@@ -297,6 +300,8 @@ static int read_missing(struct handle *h, uint64_t off, size_t len, uint32_t fir
                 *len_ret = (size_t)(at - start);
                 return READ_NOW;
         }
+        if (whole && parked_ends_at_once(h, off, len))
+                return -EINTR;
         r = h->error ? -h->error : refusal(t, nonblock);
         if (r < 0) {
                 if (!nonblock && t->state != TORRENT_GONE && is_stalled(t))
@@ -370,6 +375,8 @@ int handle_read(struct handle *h, uint64_t off, size_t len, unsigned flags, void
         } while (r == READ_AGAIN);
         if (r == READ_NOW) {
                 h->answered_ms = clock_ms();
+                if (flags & READ_WHOLE)
+                        h->filled_ms = h->answered_ms;
                 reader_gave(&h->reader, off, off + *len_ret);
         }
         h->error = 0; /* also if the piece came after all */

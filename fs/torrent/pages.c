@@ -9,8 +9,11 @@
  * again by itself; those for the one page of a mapping only when it can't wait longer, as the error
  * is its SIGBUS, see crowd.h. Programs call sendfile and splice again. The next in the kernel's
  * queue for a page's lock may be passed over some times, so for a moment the reads that come back
- * are looked at with each tick. */
-#include "torrent/linger.h"
+ * are looked at with each tick.
+ *
+ * Who can't be looked at, outside of our PID namespace or for want of rights, may hang as long as
+ * it has the file open and reads nothing. That is taken for hanging since its last answer, or since
+ * a page of the file came, which let it go on. */
 #include "torrent/parked.h"
 
 #include <errno.h>
@@ -28,26 +31,49 @@ enum { PATIENCE_MS = 400 };
 /* Besides those who have opened the file, which each tick looks at, somebody may have got it from
  * them (fork, SCM_RIGHTS): all processes are looked at so often. */
 enum { LOOK_AT_ALL_MS = 1000 };
+/* A mapping comes back for its page no more often; what does is a call that its program makes
+ * again, and each time who hangs may get the page. */
+enum { TRIES_MAPPED = 3, QUICK = 16 };
 /* Bounds on what one tick looks at. */
 enum { FILES_MAX = 16, PROCESSES_MAX = 64 };
 
 /* A file that has such reads. */
 struct crowded_file {
         uint64_t inode;
-        uint64_t asked_ms; /* when the first of them was parked */
+        uint64_t asked_ms;  /* when the first of them was parked */
+        uint64_t filled_ms; /* when one last got its bytes */
+        uint64_t hidden_ms; /* since when one that can't be looked at may hang; 0: none can */
         struct crowd crowd;
-        pid_t processes[PROCESSES_MAX]; /* that have it open */
+        struct opener {
+                pid_t pid;
+                uint64_t idle_ms; /* since when it has asked for nothing; 0: it waits for a read */
+        } processes[PROCESSES_MAX]; /* that have it open */
         size_t n;
 };
 
-static void add_process(struct crowded_file *f, pid_t process)
+/* Of several times the first that there is. */
+static uint64_t first_of(uint64_t a, uint64_t b)
 {
+        return a == 0 || (b > 0 && b < a) ? b : a;
+}
+
+static void add_process(struct crowded_file *f, const struct handle *h)
+{
+        uint64_t idle_ms = 0;
         size_t i = 0;
 
-        while (i < f->n && f->processes[i] != process)
+        if (!h->parked && !h->watch)
+                idle_ms = h->answered_ms > 0 ? h->answered_ms : h->opened_ms;
+        if (h->hidden) {
+                f->hidden_ms = first_of(f->hidden_ms, idle_ms);
+                return;
+        }
+        while (i < f->n && f->processes[i].pid != h->process)
                 i++;
-        if (i == f->n && i < PROCESSES_MAX && process > 0)
-                f->processes[f->n++] = process;
+        if (i == f->n && i < PROCESSES_MAX && h->process > 0)
+                f->processes[f->n++] = (struct opener){h->process, 0};
+        if (i < f->n)
+                f->processes[i].idle_ms = first_of(f->processes[i].idle_ms, idle_ms);
 }
 
 /* Chooses a file. False: there is none left. */
@@ -58,6 +84,7 @@ static bool next_file(struct torrent *t, uint64_t now, struct crowded_file *ret)
         bool found = false;
 
         ret->n = 0;
+        ret->filled_ms = ret->hidden_ms = 0;
         ret->crowd = (struct crowd){0};
         pthread_mutex_lock(&t->lock);
         DL_FOREACH (t->waiting.list, p) {
@@ -80,7 +107,9 @@ static bool next_file(struct torrent *t, uint64_t now, struct crowded_file *ret)
                 /* One that was opened since the last look knows nothing yet. */
                 if (crowd_look_ms(&h->crowd) > crowd_look_ms(&ret->crowd))
                         ret->crowd = h->crowd;
-                add_process(ret, h->process);
+                if (h->filled_ms > ret->filled_ms)
+                        ret->filled_ms = h->filled_ms;
+                add_process(ret, h);
         }
         pthread_mutex_unlock(&t->lock);
         return found;
@@ -103,8 +132,8 @@ static void end_reads_of(struct torrent *t, const struct crowded_file *f, uint64
                 if (!p->whole || p->handle->inode != f->inode ||
                     !crowd_ends(&f->crowd, p->len <= page, p->asked_ms, now))
                         continue;
-                linger_read(t, p);
-                parked_settle(t, p, EINTR, &answer);
+                p->handle->quick = p->handle->tries >= TRIES_MAPPED ? QUICK : 0;
+                parked_try(t, p, now, &answer);
         }
         parked_unlock_and_answer(t, answer);
 }
@@ -112,16 +141,28 @@ static void end_reads_of(struct torrent *t, const struct crowded_file *f, uint64
 /* all_ms: when all processes were last looked at before; UINT64_MAX: they are not now. */
 static void look(struct crowded_file *f, uint64_t all_ms, uint64_t now)
 {
-        uint64_t earliest = f->asked_ms;
+        uint64_t earliest = f->asked_ms, hidden_ms = f->hidden_ms;
         bool hangs = false;
 
-        for (size_t i = 0; i < f->n && !hangs; i++)
-                hangs = process_waits_in_mmap(f->processes[i], f->inode);
+        for (size_t i = 0; i < f->n && !hangs; i++) {
+                enum waits w = process_waits_in_mmap(f->processes[i].pid, f->inode);
+
+                hangs = w == WAITS;
+                if (w == WAITS_UNKNOWN)
+                        hidden_ms = first_of(hidden_ms, f->processes[i].idle_ms);
+        }
         if (!hangs && all_ms < UINT64_MAX && anybody_waits_in_mmap(f->inode)) {
                 hangs = true;
                 f->crowd.alone_ms = 0; /* only those who opened it were looked at then */
                 if (all_ms > earliest)
                         earliest = all_ms;
+        }
+        if (!hangs && hidden_ms > 0) {
+                hangs = true;
+                if (f->filled_ms > hidden_ms)
+                        hidden_ms = f->filled_ms;
+                if (hidden_ms > f->crowd.since_ms)
+                        f->crowd = (struct crowd){.alone_ms = hidden_ms};
         }
         crowd_looked(&f->crowd, hangs, earliest, now);
 }

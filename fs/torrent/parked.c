@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <utlist.h>
 
@@ -96,6 +97,8 @@ static void note_given(const struct parked *p, size_t n)
 
         pthread_mutex_lock(&h->torrent->lock);
         reader_gave(&h->reader, p->off, p->off + n);
+        if (p->whole)
+                h->filled_ms = clock_ms();
         pthread_mutex_unlock(&h->torrent->lock);
 }
 
@@ -280,11 +283,41 @@ static void wait_again(struct torrent *t, struct parked *p)
                 free(p);
 }
 
+void parked_try(struct torrent *t, struct parked *p, uint64_t now, struct parked **answer)
+{
+        p->handle->tries = p->came_back ? p->handle->tries + 1 : 1;
+        p->handle->tried_at = p->off;
+        p->handle->tried_end = p->off + p->len;
+        p->handle->tried_ms = now;
+        linger_read(t, p);
+        parked_settle(t, p, EINTR, answer);
+}
+
+/* Whether a read is what one becomes that was ended a moment ago: for one page of that, which the
+ * kernel does not read ahead any more. */
+static bool comes_back(const struct handle *h, uint64_t off, size_t len, uint64_t now)
+{
+        return len <= (size_t)sysconf(_SC_PAGESIZE) && h->tried_ms > 0 &&
+               now <= h->tried_ms + LINGER_MS && off >= h->tried_at && off < h->tried_end;
+}
+
+bool parked_ends_at_once(struct handle *h, uint64_t off, size_t len)
+{
+        uint64_t now = clock_ms();
+
+        if (h->quick == 0 || !comes_back(h, off, len, now))
+                return false;
+        h->quick--;
+        h->tried_ms = now;
+        return true;
+}
+
 int parked_add(struct handle *h, uint64_t off, size_t len, bool whole, uint32_t first, uint32_t end,
                uint32_t missing, void *request, pid_t tid, struct parked **ret)
 {
         struct torrent *t = h->torrent;
         struct parked *p = calloc(1, sizeof *p);
+        uint64_t now = clock_ms();
         int r;
 
         if (!p)
@@ -300,7 +333,8 @@ int parked_add(struct handle *h, uint64_t off, size_t len, bool whole, uint32_t 
                              .first = first,
                              .end = end,
                              .whole = whole,
-                             .asked_ms = clock_ms()};
+                             .asked_ms = now,
+                             .came_back = whole && comes_back(h, off, len, now)};
         r = enter(t, p, missing);
         if (r < 0) {
                 free(p);

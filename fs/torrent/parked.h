@@ -29,9 +29,10 @@ struct parked {
         uint64_t since_ms; /* when it began to wait for that piece */
         bool armed;
         uint64_t crowd_ms; /* when those who may hang behind it were last looked for */
-        bool poked;  /* it got an interrupt for a signal that its thread ignores: look again for one
-                        that it does not */
-        int outcome; /* answered before it was armed: > 0 an errno, OUTCOME_DATA; else 0 */
+        bool poked; /* it got an interrupt for a signal that its thread ignores: look again for one
+                       that it does not */
+        bool came_back; /* it is asked for again, as its like was ended a moment ago */
+        int outcome;    /* answered before it was armed: > 0 an errno, OUTCOME_DATA; else 0 */
         struct parked *prev, *next;   /* of the torrent */
         struct parked *hprev, *hnext; /* of the handle */
         struct parked *pprev, *pnext; /* of the piece; after that: of those to be answered */
@@ -47,6 +48,8 @@ struct handle {
         uint32_t node;  /* of the content's tree */
         uint64_t inode; /* of the mount; the kernel has one page cache for each */
         pid_t process;  /* that opened it; 0: unknown, or not needed */
+        bool hidden;    /* it is unknown, and needed */
+        uint64_t opened_ms;
         /* Every piece was there when it was opened, and none was found missing since. */
         atomic_bool complete;
         /* Where it was read last while that was so, to where, and when; 0: it was not. */
@@ -62,6 +65,11 @@ struct handle {
         uint64_t answered_ms; /* when the last read had its answer; 0: none yet */
         bool followed;        /* since its last read another handle has begun where it was */
         struct crowd crowd;   /* behind reads of its file, for pages.c */
+        uint64_t filled_ms;   /* when a read that fills the page cache last got its bytes */
+        /* The read that was ended last to see whether its thread is still there, and when. */
+        uint64_t tried_at, tried_end, tried_ms;
+        unsigned tries; /* how often that came back, and was ended again */
+        unsigned quick; /* so many that come back are ended at once, for who hangs behind them */
         struct handle *prev, *next;
 };
 
@@ -113,6 +121,13 @@ void parked_piece_passed(struct torrent *t, uint32_t piece);
 void parked_tick(struct torrent *t, uint64_t now_ms);
 /* Answers all parked reads with err (> 0). */
 void parked_release_all(struct torrent *t, int err);
+
+/* The program that p is of, if it is alive, asks for a page of it again at once. Under the lock. */
+void parked_try(struct torrent *t, struct parked *p, uint64_t now_ms, struct parked **answer);
+
+/* Whether a read that fills the page cache is to end in EINTR and not to be parked: it comes back
+ * for a page that somebody hangs behind. Under the lock. */
+bool parked_ends_at_once(struct handle *h, uint64_t off, size_t len);
 
 /* ---- parked_signals.c, pages.c; without the lock ---- */
 

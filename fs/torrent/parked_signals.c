@@ -5,7 +5,12 @@
 
 #include <errno.h>
 
+#include "common/clock.h"
 #include "torrent/threads.h"
+
+/* A read that fills the page cache for a thread of which nothing can be known, and which has a
+ * signal, is answered after this time: the signal may be a deadly one. */
+enum { UNSEEN_MS = 1500 };
 
 /* comes_back: the program is likely to ask for the same again at once. */
 static void end_read(struct torrent *t, uint64_t id, bool comes_back)
@@ -14,11 +19,10 @@ static void end_read(struct torrent *t, uint64_t id, bool comes_back)
 
         pthread_mutex_lock(&t->lock);
         HASH_FIND(hh, t->waiting.by_id, &id, sizeof id, p);
-        if (p) {
-                if (comes_back)
-                        linger_read(t, p);
+        if (p && comes_back)
+                parked_try(t, p, clock_ms(), &answer);
+        else if (p)
                 parked_settle(t, p, EINTR, &answer);
-        }
         parked_unlock_and_answer(t, answer);
 }
 
@@ -29,16 +33,19 @@ void parked_interrupt(struct torrent *t, uint64_t id)
 
 /* What is looked up in /proc, without the lock. */
 struct suspect {
-        uint64_t id;
+        uint64_t id, asked_ms;
         pid_t tid;
-        bool whole, poked;
+        bool whole, poked; /* whole: is to be looked at for that */
+        bool fills;        /* the page cache */
 };
 
 static void check_suspect(struct torrent *t, const struct suspect *s)
 {
         if ((s->whole && thread_is_gone(s->tid)) || (s->poked && thread_is_dying(s->tid)))
                 end_read(t, s->id, false);
-        else if (s->poked && !s->whole && thread_is_signalled(s->tid))
+        else if (s->poked &&
+                 (s->fills ? clock_ms() >= s->asked_ms + UNSEEN_MS && !thread_is_seen(s->tid)
+                           : thread_is_signalled(s->tid)))
                 end_read(t, s->id, true);
 }
 
@@ -55,7 +62,8 @@ void parked_interrupt_if_signalled(struct torrent *t, uint32_t low)
         HASH_FIND(hh, t->waiting.by_id, &id, sizeof id, p);
         if (p) {
                 s.tid = p->tid;
-                s.whole = p->whole;
+                s.whole = s.fills = p->whole;
+                s.asked_ms = p->asked_ms;
                 p->poked = true;
         }
         pthread_mutex_unlock(&t->lock);
@@ -80,8 +88,9 @@ void parked_check_threads(struct torrent *t, bool alive)
                 HASH_FIND(hh, t->waiting.by_id, &after, sizeof after, p);
                 for (p = p ? p->next : t->waiting.list; p && n < ROUND; p = p->next)
                         if (p->request && p->id > after && (p->poked || (alive && p->whole)))
-                                list[n++] = (struct suspect){p->id, p->tid, p->whole && alive,
-                                                             p->poked};
+                                list[n++] = (struct suspect){p->id,    p->asked_ms,
+                                                             p->tid,   p->whole && alive,
+                                                             p->poked, p->whole};
                 pthread_mutex_unlock(&t->lock);
                 for (size_t i = 0; i < n; i++) {
                         after = list[i].id;

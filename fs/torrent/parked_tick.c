@@ -26,9 +26,11 @@ enum { OFFER_MS = 5000 };
 /* A read that would not wait is told for want of room where there will be none; it waits so long
  * for that to be known. */
 enum { FOR_ROOM_MS = 500 };
-/* A read that fills the page cache for a thread of which nothing can be known, and which has a
- * signal, is answered after this time: the signal may be a deadly one. */
-enum { UNSEEN_MS = 1500 };
+/* A read that fills the page cache for a thread of another PID namespace may be for one that is no
+ * more: no word of that comes while the kernel reads ahead. After this time it is ended once. If
+ * the thread lives the kernel asks again at once, for one page, and tells when it is killed from
+ * then on. */
+enum { TRY_MS = 1000 };
 /* No word comes of the death of a thread that waits for a page which another read fills, or which
  * the kernel reads ahead: so often it is looked for. */
 enum { CHECK_ALIVE_MS = 1000 };
@@ -185,9 +187,9 @@ void parked_tick(struct torrent *t, uint64_t now)
                         parked_settle(t, p, EAGAIN, &answer);
                 } else if (check_time(t, p, want, now, &answer)) {
                         continue;
-                } else if (p->whole && p->poked && p->tid <= 0 && now >= p->asked_ms + UNSEEN_MS) {
-                        linger_read(t, p);
-                        parked_settle(t, p, EINTR, &answer);
+                } else if (p->whole && p->tid <= 0 && !p->came_back &&
+                           now >= p->asked_ms + TRY_MS) {
+                        parked_try(t, p, now, &answer);
                 } else if (!want->urgent && is_overdue(t, p, now)) {
                         hurry(t, p, want);
                 }

@@ -52,18 +52,26 @@ static bool read_proc(pid_t tid, const char *what, char *text, size_t size)
         return n > 0;
 }
 
-bool thread_is_gone(pid_t tid)
+/* The letter of its state; 0: that can't be had. */
+static int state_of(pid_t tid)
 {
         char text[512];
-        const char *p;
+        const char *p = read_proc(tid, "stat", text, sizeof text) ? strrchr(text, ')') : NULL;
+
+        return p && p[1] == ' ' ? p[2] : 0;
+}
+
+bool thread_is_gone(pid_t tid)
+{
+        int state;
 
         if (tid <= 0)
                 return false;
+        state = state_of(tid);
         /* /proc may hide it (hidepid), or there may be no descriptor left to look. */
-        if (!read_proc(tid, "stat", text, sizeof text))
+        if (!state)
                 return kill(tid, 0) < 0 && errno == ESRCH;
-        p = strrchr(text, ')');
-        return p && p[1] == ' ' && (p[2] == 'Z' || p[2] == 'X');
+        return state == 'Z' || state == 'X';
 }
 
 static bool signal_set(const char *status, const char *name, uint64_t *ret)
@@ -119,6 +127,13 @@ bool thread_is_signalled(pid_t tid)
         struct signals s;
 
         return !read_signals(tid, &s) || (s.handled | s.deadly) != 0;
+}
+
+bool thread_is_seen(pid_t tid)
+{
+        struct signals s;
+
+        return read_signals(tid, &s);
 }
 
 pid_t thread_process(pid_t tid)
@@ -178,7 +193,7 @@ static bool is_elsewhere(pid_t tid, int fd)
 
 /* Whether the thread waits in mmap(2), and, as far as that can be told, of a file of that inode of
  * the mount. */
-static bool maps_inode(pid_t tid, uint64_t inode)
+static enum waits maps_inode(pid_t tid, uint64_t inode)
 {
         static const char key[] = "\nino:";
         char text[512], what[32], *end;
@@ -188,54 +203,57 @@ static bool maps_inode(pid_t tid, uint64_t inode)
 
         /* The number of the system call it waits in and its arguments; "running" or -1: in none. */
         if (!read_proc(tid, "syscall", text, sizeof text))
-                return false;
+                return state_of(tid) == 'D' ? WAITS_UNKNOWN : WAITS_NOT;
         number = strtol(text, &end, 10);
         if (end == text || !is_mmap(number))
-                return false;
+                return WAITS_NOT;
         /* mmap(addr, length, prot, flags, fd, offset) */
         for (i = 0, p = end; i < 4 && p; i++)
                 p = strchr(p + 1, ' ');
         fd = p ? (int)strtol(p, NULL, 16) : -1;
         snprintf(what, sizeof what, "fdinfo/%d", fd);
         if (fd < 0 || !read_proc(tid, what, text, sizeof text))
-                return true;
+                return WAITS;
         p = strstr(text, key); /* since Linux 5.14 */
         if (p && strtoull(p + sizeof key - 1, NULL, 10) != inode)
-                return false;
-        return !is_elsewhere(tid, fd);
+                return WAITS_NOT;
+        return is_elsewhere(tid, fd) ? WAITS_NOT : WAITS;
 }
 
 /* Looks at threads of the process, at most *left, which becomes less by so many. */
-static bool process_maps(const char *pid, uint64_t inode, unsigned *left)
+static enum waits process_maps(const char *pid, uint64_t inode, unsigned *left)
 {
         const struct dirent *entry;
-        bool maps = false;
+        enum waits maps = WAITS_NOT;
         char path[64];
         DIR *d;
 
         snprintf(path, sizeof path, "/proc/%.20s/task", pid);
         d = opendir(path);
         if (!d)
-                return false;
-        while (*left > 0 && !maps && (entry = readdir(d))) {
+                return WAITS_NOT;
+        while (*left > 0 && maps != WAITS && (entry = readdir(d))) {
                 pid_t tid = (pid_t)strtol(entry->d_name, NULL, 10);
+                enum waits one;
 
                 if (tid <= 0)
                         continue;
                 --*left;
-                maps = maps_inode(tid, inode);
+                one = maps_inode(tid, inode);
+                if (one > maps)
+                        maps = one;
         }
         closedir(d);
         return maps;
 }
 
-bool process_waits_in_mmap(pid_t pid, uint64_t inode)
+enum waits process_waits_in_mmap(pid_t pid, uint64_t inode)
 {
         unsigned left = 256;
         char name[16];
 
         snprintf(name, sizeof name, "%d", pid);
-        return proc_is_ours() && process_maps(name, inode, &left);
+        return proc_is_ours() ? process_maps(name, inode, &left) : WAITS_UNKNOWN;
 }
 
 bool anybody_waits_in_mmap(uint64_t inode)
@@ -249,7 +267,7 @@ bool anybody_waits_in_mmap(uint64_t inode)
                 return false;
         while (left > 0 && !maps && (entry = readdir(d)))
                 if (isdigit((unsigned char)entry->d_name[0]))
-                        maps = process_maps(entry->d_name, inode, &left);
+                        maps = process_maps(entry->d_name, inode, &left) == WAITS;
         closedir(d);
         return maps;
 }

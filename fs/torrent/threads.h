@@ -22,16 +22,21 @@ bool thread_is_dying(pid_t tid);
  * that comes while the thread which forks has signals blocked (posix_spawn and vfork do) wakes
  * another one. No local file system fails a read for that. */
 bool thread_is_signalled(pid_t tid);
+/* Whether the two above can be told of it. */
+bool thread_is_seen(pid_t tid);
 
 /* The process (thread group) of a thread; 0: unknown. */
 pid_t thread_process(pid_t tid);
 /* Where the mount is, whose files those below are of. Once, when it is there; asks nobody. */
 void threads_know_mount(const char *mountpoint);
-/* A thread of the process waits within mmap(2) of a file of the mount with that inode number. Looks
- * at a bounded number of threads. False where that can't be told: it takes the same user, and what
- * kernel.yama.ptrace_scope allows. */
-bool process_waits_in_mmap(pid_t pid, uint64_t inode);
-/* The same of all processes. Some milliseconds where there are many. */
+/* What can be told of a call that a thread may wait in. */
+enum waits { WAITS_NOT, WAITS_UNKNOWN, WAITS };
+/* Whether a thread of the process waits within mmap(2) of a file of the mount with that inode
+ * number. Looks at a bounded number of threads. Unknown where one waits for something and its call
+ * can't be seen: that takes the same user, and what kernel.yama.ptrace_scope allows. */
+enum waits process_waits_in_mmap(pid_t pid, uint64_t inode);
+/* The same of all processes; false where that can't be told. Some milliseconds where there are
+ * many. */
 bool anybody_waits_in_mmap(uint64_t inode);
 
 #endif

@@ -483,6 +483,30 @@ def test_a_read_with_a_periodic_signal_times_out_as_any_other(
 
 # ---- readers that magnetfs can't see ----
 
+CONTAINER = ("unshare", "--pid", "--fork", "--kill-child", MAGNETFS)
+
+
+@pytest.fixture
+def freed() -> Iterator[Callable[[Magnetfs, float], None]]:
+    """The kernel answers all of a mount's requests itself after a time: what hangs behind a page,
+    and whoever looks at such a process, is in a state that nothing else ends."""
+    running: list[subprocess.Popen[bytes]] = []
+
+    def after(fs: Magnetfs, seconds: float) -> None:
+        abort = f"/sys/fs/fuse/connections/{os.minor(os.stat(fs.mountpoint).st_dev)}/abort"
+        script = 'read -t "$1" line || [ $? -le 128 ] || echo 1 >"$2"'
+        running.append(start("bash", "-c", script, "bash", str(seconds), abort))
+
+    yield after
+    for process in running:
+        end(process)
+
+
+def close_container(fs: Magnetfs) -> None:
+    """unshare keeps SIGTERM to itself; an unmount ends magnetfs as well."""
+    subprocess.run(["umount", str(fs.mountpoint)], check=True)
+    assert fs.wait(10) == 0
+
 
 @pytest.mark.skipif(os.getuid() != 0, reason="a PID namespace takes root")
 @pytest.mark.parametrize("action", ["dup", "fork", "spawn", "run"])
@@ -490,8 +514,7 @@ def test_a_flush_from_outside_the_pid_namespace_fails_no_read(
     magnetfs: Callable[..., Magnetfs], text: Torrent, seeder: Seeder, action: str
 ) -> None:
     """magnetfs in a container: all readers outside are the same to it."""
-    program = ["unshare", "--pid", "--fork", "--kill-child", MAGNETFS]
-    fs = magnetfs("--read-timeout", "0", program=program, http=False)
+    fs = magnetfs("--read-timeout", "0", program=CONTAINER, http=False)
     fs.add(text.metainfo)
     with Parked(fs.directory(text) / text.name, 2) as reader:
         fs.wait_parked(2)
@@ -504,6 +527,55 @@ def test_a_flush_from_outside_the_pid_namespace_fails_no_read(
         for _ in range(2):
             assert reader.line(20).split() == ["read", str(64 * KIB), digest]
     fs.wait_parked(0)
-    # unshare keeps SIGTERM to itself; an unmount ends magnetfs as well.
-    subprocess.run(["umount", str(fs.mountpoint)], check=True)
-    assert fs.wait(10) == 0
+    close_container(fs)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="a PID namespace takes root")
+@pytest.mark.parametrize("way", ["map", "map-random", "sendfile"])
+def test_nobody_waits_long_behind_a_reader_outside_the_pid_namespace(
+    magnetfs: Callable[..., Magnetfs],
+    freed: Callable[[Magnetfs, float], None],
+    seeder: Seeder,
+    torrents: TorrentMaker,
+    folder: Path,
+    way: str,
+) -> None:
+    """The same as for readers that magnetfs sees, with a time-out of reads that never comes."""
+    fs = magnetfs("--read-timeout", "0", program=CONTAINER, http=False)
+    freed(fs, 25)
+    torrent = torrents.single(f"outside-{way}.bin", 2 * MIB, seed=170, piece_length=PIECE)
+    path = fetch_half(fs, seeder, torrent)
+    seeder.kill()
+    # One that is alone waits for its page, and is gone when it is killed.
+    reader = start(*reading(way, path, folder / "copy"))
+    others: list[subprocess.Popen[bytes]] = []
+    try:
+        wait_any_parked(fs)
+        assert not waiting.ended(reader.pid, 4), "nobody waits for it"
+        end(reader)
+        fs.wait_parked(0, timeout=KILLED_S)
+        reader = start(*reading(way, path, folder / "copy"))
+        wait_any_parked(fs)
+        begin = time.monotonic()
+        mapper = start(sys.executable, PROCESS, "mapped", str(path))
+        others.append(mapper)
+        waiting.until("the call of mmap", lambda: in_mmap(mapper.pid) or readable(mapper), 5)
+        took = {
+            "stat": timed(lambda: os.stat(path)),
+            "ps": timed(lambda: subprocess.run(["ps", "auxww"], capture_output=True, timeout=9)),
+        }
+        assert readable(mapper, 9), "it hangs"
+        took["second map"] = time.monotonic() - begin
+        print(", ".join(f"{what} {seconds * 1e3:.0f} ms" for what, seconds in took.items()))
+        assert took["stat"] <= 1.0 and max(took.values()) <= 2.5, took
+        # One that is killed while it waits for the page, or for that of another.
+        other = start(sys.executable, PROCESS, "mapped", str(path))
+        others.append(other)
+        end(other)
+        end(mapper)
+        end(reader)
+        fs.wait_parked(0, timeout=KILLED_S)
+    finally:
+        for process in (*others, reader):
+            end(process)
+    close_container(fs)
