@@ -6,9 +6,10 @@
 // more. libtorrent asks a peer that has nothing left to do for one of those at a time, a round trip
 // each. Here such a peer is asked at once for all that it would bring sooner.
 //
-// libtorrent knows nothing of that: it throws away what it has not asked for itself. So the blocks
-// are kept until nothing else of the piece is missing, and the piece is completed with them; what
-// the slow ones were asked for is taken back then.
+// libtorrent knows nothing of that. It takes what it has not asked for itself where it has nothing
+// yet, and throws it away where the block is on its way to the disk. So the blocks are kept until
+// nothing else of the piece is missing, and the piece is completed with them; what the slow ones
+// were asked for is taken back then.
 #include "spares.hpp"
 
 #include "conduct.hpp"

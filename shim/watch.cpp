@@ -197,8 +197,11 @@ struct peer_watch final : lt::peer_plugin {
                         t->peers->gave(conduct);
                         if (spare) {
                                 t->peers->gave_spare(giver, r, data);
+                                // libtorrent takes it all the same where nobody else has given the
+                                // block yet: who asks for it then would be blamed for it.
+                                t->blame.gave(giver, r);
                                 ask_held();
-                                return false; // which libtorrent throws away
+                                return false;
                         }
                         t->blame.gave(giver, r);
                         if (!conduct.cancelled.empty())
