@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 import pytest
 
-from harness import waiting
+from harness import processes, waiting
 from harness.mount import MAGNETFS, Magnetfs
 from harness.ports import free_port
 from harness.reading import Parked, read_exactly
@@ -488,14 +488,14 @@ CONTAINER = ("unshare", "--pid", "--fork", "--kill-child", MAGNETFS)
 
 @pytest.fixture
 def freed() -> Iterator[Callable[[Magnetfs, float], None]]:
-    """The kernel answers all of a mount's requests itself after a time: what hangs behind a page,
-    and whoever looks at such a process, is in a state that nothing else ends."""
+    """Kills a magnetfs in a container after a time: what hangs behind a page, and whoever looks at
+    such a process, this one too, is in a state that nothing else ends."""
     running: list[subprocess.Popen[bytes]] = []
 
     def after(fs: Magnetfs, seconds: float) -> None:
-        abort = f"/sys/fs/fuse/connections/{os.minor(os.stat(fs.mountpoint).st_dev)}/abort"
-        script = 'read -t "$1" line || [ $? -le 128 ] || echo 1 >"$2"'
-        running.append(start("bash", "-c", script, "bash", str(seconds), abort))
+        (container,) = processes.named(fs.processes(), "unshare")
+        script = 'read -t "$1" line || [ $? -le 128 ] || kill -9 "$2"'
+        running.append(start("bash", "-c", script, "bash", str(seconds), str(container)))
 
     yield after
     for process in running:
