@@ -137,6 +137,7 @@ PROFILES = {
             _rich(),
             down=100,
         ),
+        Profile("alone", "the seeder of 50 Mbit/s, 200 ms away, and nobody else", _rich()[:1], down=100),
         Profile(
             "asym",
             "the seeders of healthy, and a host that sends 1 Mbit/s through a queue of 400 ms",
