@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
 import os
 import shutil
 import socket
+import statistics
+import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -24,6 +28,7 @@ from harness.torrents import KIB, MIB, Torrent
 
 MANY = 100_000  # files
 LISTED_S = 2.0  # from the magnet's add to the whole tree of so many listed
+SLOWER_MAX = 2.0  # no more than that is the host's
 MORE_MIB = 100  # of magnetfs' memory for them
 HEADS = 32  # requests at once that name no path
 HEADS_S = 1.0  # for all of these
@@ -41,26 +46,46 @@ def memory_mib(fs: Magnetfs) -> float:
     return int(status.partition("VmRSS:")[2].split()[0]) / 1024
 
 
+class Pace:
+    """How much slower the processors are than at their best in this test: the host has others."""
+
+    def __init__(self) -> None:
+        self._work = bytes(32 * MIB)
+        self._best = min(self._spin() for _ in range(10))
+
+    def _spin(self) -> float:
+        began = time.monotonic()
+        hashlib.sha1(self._work).digest()
+        return time.monotonic() - began
+
+    def slower(self) -> float:
+        took = [self._spin() for _ in range(3)]
+        self._best = min(self._best, *took)
+        return min(statistics.median(took) / self._best, SLOWER_MAX)
+
+
 def listed_best(fs: Magnetfs, torrent: Torrent, add: Callable[[], object]) -> tuple[float, float]:
-    """Adds it and lists all of it: seconds that took, the best of three, where somebody else has
-    the processor; and MiB that magnetfs has more after the first, as what is removed leaves room in
-    the heap that is not given back at once. It stays added."""
+    """Adds it and lists all of it: seconds that took, had the processors been at their best, the
+    best of five; and MiB that magnetfs has more after the first, as what is removed leaves room
+    in the heap that is not given back at once. It stays added."""
     directory = fs.directory(torrent)
     before = memory_mib(fs)
-    more = None
-    for left in (2, 1, 0):
-        began = time.monotonic()
+    more, best, pace = None, math.inf, Pace()
+    for left in range(4, -1, -1):
+        slower, began = pace.slower(), time.monotonic()
         add()
-        count = sum(len(names) for _, _, names in os.walk(directory))
+        found = subprocess.run(["find", directory, "-type", "f"], capture_output=True, check=True)
+        count = found.stdout.count(b"\n")
         took = time.monotonic() - began
+        best = min(best, 2 * took / (slower + pace.slower()))
         if more is None:
             more = memory_mib(fs) - before
         assert count == len(torrent.files)
-        if took <= LISTED_S or not left:
+        if best <= LISTED_S or not left:
             break
         fs.remove(torrent.info_hash)
     assert more is not None
-    return took, more
+    return best, more
 
 
 @pytest.mark.deadline(110)
