@@ -6,6 +6,7 @@ again, though not the same moments to the microsecond.
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import threading
@@ -143,8 +144,9 @@ class Load:
         file = rng.choice(torrent.files)
         try:
             fd = os.open(self.fs.directory(torrent) / file.path, os.O_RDONLY)
-        except FileNotFoundError:
-            if stays:
+        except OSError as problem:
+            # Removed; ESTALE: twice, while the kernel looked for it, which tries once more.
+            if stays or problem.errno not in (errno.ENOENT, errno.ESTALE):
                 raise
             return
         try:
