@@ -8,6 +8,7 @@
 #include "unhave.hpp"
 
 #include "inner.hpp"
+#include "reach.hpp"
 
 #include <libtorrent/download_priority.hpp>
 #include <libtorrent/peer_connection.hpp>
@@ -19,22 +20,6 @@
 namespace
 {
 
-// Where a class keeps what it shows to nobody: what names a member in an explicit instantiation may
-// name a private one ([temp.spec]).
-template <typename Name, auto Member> struct reach {
-        friend auto member(Name)
-        {
-                return Member;
-        }
-};
-
-// NOLINTBEGIN(bugprone-macro-parentheses): a member is named, nothing computed
-#define REACH(name, member_)                                                                       \
-        struct name {                                                                              \
-                friend auto member(name);                                                          \
-        };                                                                                         \
-        template struct reach<name, &member_>
-
 REACH(map, lt::piece_picker::m_piece_map);
 REACH(pads, lt::piece_picker::m_pads_in_piece);
 REACH(num_passed, lt::piece_picker::m_num_passed);
@@ -45,9 +30,6 @@ REACH(filtered_pad_bytes, lt::piece_picker::m_filtered_pad_bytes);
 REACH(num_have_filtered, lt::piece_picker::m_num_have_filtered);
 REACH(have_filtered_pad_bytes, lt::piece_picker::m_have_filtered_pad_bytes);
 REACH(write_dont_have, lt::peer_connection::write_dont_have);
-
-#undef REACH
-// NOLINTEND(bugprone-macro-parentheses)
 
 // The picker that knows of missing pieces, or nullptr.
 WITHOUT_TYPEINFO lt::piece_picker *picker_of(lt::torrent &t)
