@@ -106,6 +106,10 @@ void anchor::set_wanted(int piece, lt::download_priority_t priority)
 {
         if (!m_missing.has(piece))
                 return; // it came meanwhile
+        if (priority == lt::top_priority)
+                m_awaited.insert(piece);
+        else
+                m_awaited.erase(piece);
         if (priority > lt::dont_download) {
                 m_wanted[piece] = priority;
                 m_free.erase(piece);
@@ -208,6 +212,8 @@ void anchor::look_again()
 {
         if (m_piece >= 0)
                 kick(m_piece, lt::low_priority);
+        else if (!m_awaited.empty() && m_mute_peers == 0)
+                ask_again(*m_awaited.begin());
 }
 
 // libtorrent itself asks for a failed piece again in its next tick of a second.
@@ -254,15 +260,6 @@ void anchor::give_free(std::vector<int> const &pieces)
         for (auto const &c : changes)
                 if (m_wanted.at(int(c.first)) == lt::top_priority && m_mute_peers == 0)
                         m_handle.set_piece_deadline(c.first, 0);
-}
-
-std::vector<int> anchor::awaited() const
-{
-        std::vector<int> pieces;
-        for (auto const &w : m_wanted)
-                if (w.second == lt::top_priority)
-                        pieces.push_back(w.first);
-        return pieces;
 }
 
 // With a deadline libtorrent takes back what it asked for of other pieces, which then come a second
@@ -336,19 +333,27 @@ void anchor::want(std::vector<bt_want> const &list, std::function<void()> const 
                         priority = lt::dont_download;
                 changes.emplace_back(p, int(w.piece) == m_piece ? lt::low_priority : priority);
         }
+        auto const t = m_owner.lock();
+        if (t)
+                shielded([&] { t->peers->will_ask(); });
+        bool const in_shares = t && t->peers->shares();
         m_handle.prioritize_pieces(changes);
         hold();
         if (!urgent && were_asked_for(dropped))
                 cancel_requests();
         set_deadlines();
-        // A peer that had nothing left to be asked for is in end-game mode: it is asked for one
-        // block, and for the rest when that one has come, a round trip later (131 ms a piece
-        // against 44 on loopback). The second look asks for the rest at once.
-        if (was_idle && !m_wanted.empty() && m_piece >= 0)
+        // Each peer was asked for its share of what is wanted most. The second look asks it for
+        // what comes behind that at once, not when it has given something. (And where the length of
+        // its queue is libtorrent's: in end game it is asked for one block, and for the rest when
+        // that one has come, 131 ms a piece against 44 on loopback.)
+        if ((was_idle || in_shares) && !m_wanted.empty() && m_piece >= 0)
                 boost::asio::post(*m_io, [owner = m_owner] {
                         (void)guarded(nullptr, [&] {
-                                if (auto const t = owner.lock())
-                                        t->anchor.look_again();
+                                if (auto const owned = owner.lock()) {
+                                        owned->peers->will_ask();
+                                        owned->anchor.look_again();
+                                        owned->peers->end_look_later();
+                                }
                                 return 0;
                         });
                 });
@@ -359,6 +364,7 @@ void anchor::passed(int piece)
         if (!m_disk)
                 return;
         m_wanted.erase(piece);
+        m_awaited.erase(piece);
         m_urgent.erase(piece);
         m_held_back.erase(piece);
         m_missing.erase(piece);

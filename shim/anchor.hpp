@@ -86,10 +86,28 @@ class anchor
         // Peers are not asked for these until they are given free: a web seed is.
         void hold_back(std::vector<int> const &pieces);
         void give_free(std::vector<int> const &pieces);
+        bool is_held_back(int piece) const
+        {
+                return m_held_back.count(piece) > 0;
+        }
         // Those that a reader waits for, or will at once if it gets less than its share.
-        std::vector<int> awaited() const;
+        std::vector<int> awaited() const
+        {
+                return {m_awaited.begin(), m_awaited.end()};
+        }
+        bool awaits() const
+        {
+                return !m_awaited.empty();
+        }
+        // Whether what peers were asked for before is taken back for what a reader waits for.
+        bool takes_back() const
+        {
+                return m_mute_peers == 0 && m_parts.deadlines;
+        }
         // Those that are urgent get a deadline as soon as it brings them sooner.
         void set_deadlines();
+        // Peers that owe less than they may are asked for more.
+        void look_again();
         // Nobody is asked for some of its blocks any more: asks all peers, before everything else.
         void ask_again(int piece);
         // Gives zeros for what is missing of the piece: its hash is wrong then, it is asked for
@@ -109,7 +127,6 @@ class anchor
         bool were_asked_for(std::set<int> const &pieces) const;
         void cancel_requests();
         void kick(int piece, lt::download_priority_t priority);
-        void look_again();
 
         lt::torrent_handle m_handle;
         lt::io_context *m_io = nullptr;
@@ -122,6 +139,7 @@ class anchor
         std::weak_ptr<bt_torrent> m_owner;
         engine_parts m_parts;                            // set once
         std::map<int, lt::download_priority_t> m_wanted; // missing ones
+        std::set<int> m_awaited;                         // those of them with the top priority
         std::set<int> m_let_go;                          // is_let_go()
         std::set<int> m_held_back;                       // no peer is asked for them
         std::set<int> m_urgent;                          // and without a deadline yet

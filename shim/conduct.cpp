@@ -19,12 +19,19 @@ constexpr double mute_s = 0.75;
 constexpr std::int64_t mute_least = 32;
 // What a peer was asked for besides and never answered is forgotten.
 constexpr auto spare_time = milliseconds(20000);
+// A peer that owes something may be silent for so long, and for twice the time of its quickest
+// answer besides.
+constexpr auto overdue_time = milliseconds(200);
 
 } // namespace
 
 void conduct::asked(lt::peer_request const &r)
 {
-        m_asked[{int(r.piece), r.start}] = lt::clock_type::now();
+        auto const now = lt::clock_type::now();
+
+        if (owed() == 0)
+                pipe.begins(now);
+        m_asked[{int(r.piece), r.start}] = now;
 }
 
 void conduct::answered(lt::peer_request const &r, bool with_data)
@@ -34,6 +41,7 @@ void conduct::answered(lt::peer_request const &r, bool with_data)
         if (i != m_asked.end()) {
                 if (with_data) {
                         m_quickest = std::min(m_quickest, now - i->second);
+                        pipe.answered(now - i->second);
                         m_latest_given = std::max(m_latest_given, i->second);
                 }
                 m_asked.erase(i);
@@ -131,18 +139,26 @@ std::vector<std::pair<int, double>> conduct::due(int piece, lt::time_point now) 
                 times.push_back(a.second);
         std::sort(times.begin(), times.end());
         // One that has said nothing for long will hardly begin now; a new one gets its time.
-        double const rate = pace();
+        double const rate = std::max(pace(), pipe.present(now));
         double const silence = std::chrono::duration<double>(now - m_last_block).count();
         for (auto a = first; a != m_asked.end() && a->first.first == piece; ++a) {
                 auto const before = std::upper_bound(times.begin(), times.end(), a->second);
                 double const place = double(before - times.begin());
                 double const waited = std::chrono::duration<double>(now - a->second).count();
-                double s = rate > 0 ? place / rate : std::max(1.0, waited);
+                double s = rate > 0 ? std::max(place / rate, pipe.away_s() - waited)
+                                    : std::max(1.0, waited);
                 if (has_given() && rate > 0 && silence > 2 / rate)
                         s += std::min(silence, waited);
                 r.emplace_back(a->first.second, s);
         }
         return r;
+}
+
+std::size_t conduct::owed_of_others(std::vector<int> const &these) const
+{
+        return std::size_t(std::count_if(m_asked.begin(), m_asked.end(), [&](auto const &a) {
+                return !std::binary_search(these.begin(), these.end(), a.first.first);
+        }));
 }
 
 double conduct::busy_before(int piece) const
@@ -160,16 +176,17 @@ double conduct::busy_before(int piece) const
         return before == 0 ? 0 : rate > 0 ? double(before) / rate : 1;
 }
 
-double conduct::would_take(int piece)
+double conduct::would_take(int piece, lt::time_point now)
 {
-        double const rate = pace();
+        double const rate = std::max(pace(), pipe.present(now));
         if (!shook_hands || !has_given() || rate <= 0 || !has_room() ||
-            !m_peer.has_piece(lt::piece_index_t(piece)) || m_peer.has_peer_choked())
+            !m_peer.has_piece(lt::piece_index_t(piece)) || m_peer.has_peer_choked() ||
+            is_overdue(now))
                 return 0;
         return std::chrono::duration<double>(m_quickest).count() + double(owed() + 1) / rate;
 }
 
-bool conduct::has_room() const
+std::int64_t conduct::room() const
 {
         auto most = std::numeric_limits<std::int64_t>::max();
         if (takes > 0)
@@ -182,7 +199,7 @@ bool conduct::has_room() const
                 double const needs = std::max(pace(), now) * (away + mute_s);
                 most = std::min(most, std::max(mute_least, std::int64_t(needs)));
         }
-        return std::int64_t(owed()) < most;
+        return most;
 }
 
 // BEP 3.
@@ -223,8 +240,26 @@ void conduct::passed(int piece)
 
 void conduct::ask_spare(lt::peer_request const &r, lt::time_point now)
 {
+        if (owed() == 0)
+                pipe.begins(now);
         m_spares[{int(r.piece), r.start}] = now;
         say_request(r);
+}
+
+bool conduct::has_spare(lt::peer_request const &r, lt::time_point now) const
+{
+        return m_spares.count({int(r.piece), r.start}) > 0 && !is_overdue(now);
+}
+
+// It owes something, has given nothing since it was asked for the oldest of that, and should have.
+bool conduct::is_overdue(lt::time_point now) const
+{
+        lt::time_point oldest = now;
+        for (auto const &a : m_asked)
+                oldest = std::min(oldest, a.second);
+        for (auto const &s : m_spares)
+                oldest = std::min(oldest, s.second);
+        return now - std::max({oldest, m_last_block, m_moved}) > patience(overdue_time);
 }
 
 void conduct::ask_again(lt::peer_request const &r)

@@ -2,6 +2,8 @@
 // conduct.hpp: how one peer behaves while somebody waits for bytes.
 #pragma once
 
+#include "pipeline.hpp"
+
 #include <libtorrent/peer_connection_handle.hpp>
 #include <libtorrent/peer_request.hpp>
 #include <libtorrent/time.hpp>
@@ -57,7 +59,11 @@ class conduct
         // A peer may drop what is more than it takes, and one that says 512 drops the 512th
         // (Transmission); libtorrent asks for that many. Of one that is mute nothing can be taken
         // back, so that a seek waits for all it was asked for: it has what most of a second needs.
-        bool has_room() const;
+        bool has_room() const
+        {
+                return std::int64_t(owed()) < room();
+        }
+        std::int64_t room() const; // so much in all
         // Looks whether more of the block that is under way has come since the last look. A block
         // of a slow peer takes long.
         void look(lt::time_point now);
@@ -83,14 +89,12 @@ class conduct
         // that it owes of this one.
         double busy_before(int piece) const;
         // How many seconds one more block of the piece would take; 0: it can't be asked.
-        double would_take(int piece);
+        double would_take(int piece, lt::time_point now);
         // Asks it for a block besides what libtorrent asks it for; and takes that back.
         void ask_spare(lt::peer_request const &r, lt::time_point now);
         void take_spares_back(int piece);
-        bool has_spare(lt::peer_request const &r) const
-        {
-                return m_spares.count({int(r.piece), r.start}) > 0;
-        }
+        // And it may come yet.
+        bool has_spare(lt::peer_request const &r, lt::time_point now) const;
         int spares_of(int piece) const;
         std::size_t spares() const
         {
@@ -138,6 +142,14 @@ class conduct
                 return m_quickest != lt::time_duration::max();
         }
 
+        // How much it was asked for of other pieces than these, in rising order.
+        std::size_t owed_of_others(std::vector<int> const &these) const;
+
+        pipeline pipe;
+        // As queues.cpp found it in its last look.
+        int asks = 0;           // libtorrent may have it owe so much
+        bool has_front = false; // something of what is wanted most
+        std::size_t others = 0; // so much it owed of other pieces that is about to be taken back
         bool shook_hands = false;
         int told = -1;                // the piece it told of last, having begun with none; -1: none
         int heard = -1;               // the piece it was told of last, by libtorrent
@@ -153,6 +165,7 @@ class conduct
 
         lt::peer_connection_handle m_peer;
         std::map<std::pair<int, int>, lt::time_point> m_asked; // piece, start: not answered yet
+        bool is_overdue(lt::time_point now) const;
         // How long it may be silent by its own pace, and for so long besides.
         lt::time_duration patience(lt::time_duration after) const;
 

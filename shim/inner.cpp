@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: MIT
 #include "inner.hpp"
 
+#include "reach.hpp"
+
 #include <libtorrent/peer_connection.hpp>
 #include <libtorrent/stat.hpp>
 #include <libtorrent/torrent_peer.hpp>
 #include <libtorrent/version.hpp>
 
+#include <algorithm>
 #include <cstring>
 
 bool inner_is_known()
@@ -16,6 +19,18 @@ bool inner_is_known()
 
 namespace
 {
+
+REACH(queue_length, lt::peer_connection::m_desired_queue_size);
+REACH(unsent, lt::peer_connection::m_request_queue);
+REACH(sent, lt::peer_connection::m_download_queue);
+
+// It is a bit, which has no address.
+struct endgame final : lt::peer_connection_hot_members {
+        static void end(lt::peer_connection_hot_members &c)
+        {
+                static_cast<endgame &>(c).m_endgame_mode = false;
+        }
+};
 
 // It is libtorrent's, and there only as long as the connection is. nullptr: it is not known.
 WITHOUT_TYPEINFO lt::torrent_peer *record_of(lt::peer_connection const *c)
@@ -41,6 +56,41 @@ void lift_ban(lt::peer_connection_handle const &peer)
 {
         if (auto *const r = record_of(peer.native_handle().get()))
                 r->banned = false;
+}
+
+WITHOUT_TYPEINFO void set_queue_length(lt::peer_connection_handle const &peer, int requests)
+{
+        auto const c = peer.native_handle();
+        if (!record_of(c.get()))
+                return;
+        auto const n = ((*c).*member(unsent())).size();
+        auto const least = n > 0 ? int(n + ((*c).*member(sent())).size()) : 0;
+        (*c).*member(queue_length()) = std::uint16_t(std::max(requests, least));
+}
+
+WITHOUT_TYPEINFO bool has_unsent(lt::peer_connection_handle const &peer)
+{
+        auto const c = peer.native_handle();
+        return record_of(c.get()) && !((*c).*member(unsent())).empty();
+}
+
+WITHOUT_TYPEINFO void end_endgame(lt::peer_connection_handle const &peer)
+{
+        auto const c = peer.native_handle();
+        if (record_of(c.get()))
+                endgame::end(*c);
+}
+
+bool is_on_parole(lt::peer_connection_handle const &peer)
+{
+        auto const *const r = record_of(peer.native_handle().get());
+        return r && r->on_parole;
+}
+
+WITHOUT_TYPEINFO std::int64_t content_of(lt::peer_connection_handle const &peer)
+{
+        auto const c = peer.native_handle();
+        return record_of(c.get()) ? c->statistics().total_payload_download() : 0;
 }
 
 WITHOUT_TYPEINFO chatter chatter_of(lt::peer_connection_handle const &peer)

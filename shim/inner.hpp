@@ -25,6 +25,21 @@ void end_parole(lt::peer_connection_handle const &peer);
 // libtorrent has just banned the peer, and hangs up on it: it may come again.
 void lift_ban(lt::peer_connection_handle const &peer);
 
+// How many requests libtorrent has the peer have in flight, until it changes that itself: with a
+// block that comes, before peer_plugin::on_piece(), and once a second. What it has picked for the
+// peer is sent all the same. With 0 it asks the peer for nothing, but may pick what it does not
+// send then.
+void set_queue_length(lt::peer_connection_handle const &peer, int requests);
+// Whether it has picked something for the peer that was not sent.
+bool has_unsent(lt::peer_connection_handle const &peer);
+// Where libtorrent had nothing left to ask the peer for it asks for one block the next time, and
+// for more when all that was asked for has come: it is to do as with others.
+void end_endgame(lt::peer_connection_handle const &peer);
+bool is_on_parole(lt::peer_connection_handle const &peer);
+
+// Bytes of content so far, with those of the block under way.
+std::int64_t content_of(lt::peer_connection_handle const &peer);
+
 // Bytes on the wire so far that are neither content nor the addresses of packets.
 struct chatter {
         std::int64_t down = 0, up = 0;

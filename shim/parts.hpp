@@ -21,6 +21,10 @@ struct engine_parts {
         // Priorities fall with the distance from the reader. One seeder of libtorrent's is asked in
         // the pieces' order all the same: no difference.
         bool falling = true;
+        // How much each peer is asked for at a time: one at 50 Mbit/s among twenty at 0.3, the
+        // first 64 KiB in pieces of 4 MiB 2.3 s against 3.7; in pieces of 1 MiB no stall
+        // against 1.2 s.
+        bool queues = true;
         // The last blocks of a piece that a reader waits for are asked of a quicker peer, too: one
         // at 50 Mbit/s among twenty at 0.3, pieces of 4 MiB, a seek 1.4 s against 1.9, the first
         // 64 KiB 3.6 s against 4.8.

@@ -50,10 +50,9 @@ lt::settings_pack default_settings()
         // Honours only the top priority against the rest; the windows say more than that. (One
         // seeder: no difference.)
         p.set_bool(sp::auto_sequential, false);
-        // request_queue_time stays at its default of 3 s. With 1 s a peer at 250 ms and 10 Mbit/s
-        // had 2 to 4 requests in flight, where it needs 20: seeks of 3.2 s among eight of them
-        // instead of 1.6. A seek waits behind what was asked for before, but with a seeder that
-        // forgets what is cancelled, over 16 Mbit/s, it is 0.88 s against 0.86.
+        // request_queue_time stays at its default of 3 s, for where nothing better is known
+        // (queues.cpp). With 1 s a peer at 250 ms and 10 Mbit/s had 2 to 4 requests in flight,
+        // where it needs 20: seeks of 3.2 s among eight of them instead of 1.6.
 
         // Seconds until a block is asked for elsewhere: worst stall with one of two seeds frozen
         // 1.0 s against 4.3 s; with the watch of swarm.cpp 0.4 s against 0.8 s.
@@ -120,6 +119,7 @@ bool *part_by_name(engine_parts &parts, char const *setting)
                 {"engine_cancel", &engine_parts::cancel},
                 {"engine_deadlines", &engine_parts::deadlines},
                 {"engine_falling", &engine_parts::falling},
+                {"engine_queues", &engine_parts::queues},
                 {"engine_spares", &engine_parts::spares},
                 {"engine_watch", &engine_parts::watch},
         };

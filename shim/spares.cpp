@@ -115,9 +115,9 @@ void spares::look(peers const &all, lt::partial_piece_info const &q, double leas
                 if (spent >= q.blocks_in_piece / of_blocks || kept >= blocks_max)
                         break;
                 for (auto const &p : all) {
-                        again = again || p.first->has_spare(r) ||
+                        again = again || p.first->has_spare(r, now) ||
                                 (p.first != b.holder && p.first->is_asked(r));
-                        double const s = p.first->would_take(piece);
+                        double const s = p.first->would_take(piece, now);
                         if (p.first != b.holder && s > 0 && (!best || s < best_s)) {
                                 best = p.first;
                                 best_s = s;

@@ -8,9 +8,11 @@
 #include "swarm.hpp"
 
 #include "error.hpp"
+#include "inner.hpp"
 #include "torrent.hpp"
 #include "unhave.hpp"
 
+#include <boost/asio/post.hpp>
 #include <libtorrent/peer_info.hpp>
 #include <libtorrent/torrent_flags.hpp>
 
@@ -66,7 +68,9 @@ void swarm::begin(bt_torrent &t, lt::torrent_handle const &h, lt::io_context *io
         m_torrent = &t;
         m_handle = h;
         m_spares.begin(t, h);
+        m_queues.begin(t, h);
         m_timer.begin(*io);
+        m_io = io;
 }
 
 swarm::address *swarm::find(lt::tcp::endpoint const &at)
@@ -133,17 +137,55 @@ void swarm::lost(int piece)
 void swarm::shook_hands(conduct &c)
 {
         c.shook_hands = true;
+        if (m_torrent->parts.queues)
+                m_queues.look_at(c, lt::clock_type::now());
 }
 
 void swarm::gave(conduct &c)
 {
         auto const p = m_peers.find(&c);
-        m_last_sign = lt::clock_type::now();
+        auto const now = lt::clock_type::now();
+        m_last_sign = now;
         m_patience = silence_time;
         if (p == m_peers.end())
                 return;
+        if (m_torrent->parts.queues)
+                shielded([&] {
+                        c.pipe.received(now, content_of(c.peer()), c.owed() + 1);
+                        m_queues.look_at(c, now);
+                        if (c.asks == 0 && !m_ends_look) {
+                                end_look_later();
+                                m_ends_look = true;
+                        }
+                });
         if (auto *const a = find(p->second))
                 a->good = true;
+}
+
+void swarm::will_ask()
+{
+        if (m_torrent->parts.queues)
+                m_queues.look(m_peers, lt::clock_type::now());
+}
+
+// libtorrent asks a peer for more in a handler of its own, or when this one ends.
+void swarm::end_look_later()
+{
+        if (!m_torrent->parts.queues)
+                return;
+        boost::asio::post(*m_io, [owner = m_torrent->weak_from_this()] {
+                shielded([&] {
+                        if (auto const t = owner.lock()) {
+                                t->peers->m_ends_look = false;
+                                t->peers->m_queues.end_look(t->peers->m_peers);
+                        }
+                });
+        });
+}
+
+bool swarm::shares() const
+{
+        return m_torrent->parts.queues && m_queues.shares();
 }
 
 void swarm::ask_one(conduct &c, lt::time_point now)
@@ -239,6 +281,13 @@ void swarm::look(lt::time_point now)
         if (m_torrent->parts.watch)
                 end_deadlock(now);
         m_torrent->anchor.set_deadlines();
+        if (m_torrent->parts.queues)
+                shielded([&] {
+                        m_queues.look(m_peers, now);
+                        if (m_queues.leaves_idle(m_peers, now))
+                                m_torrent->anchor.look_again();
+                        end_look_later();
+                });
         for (auto const &p : m_peers)
                 p.first->tick(now);
         if (m_torrent->parts.spares)

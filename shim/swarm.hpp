@@ -3,6 +3,7 @@
 #pragma once
 
 #include "conduct.hpp"
+#include "queues.hpp"
 #include "spares.hpp"
 #include "timer.hpp"
 
@@ -39,6 +40,16 @@ class swarm
         void came(conduct &c, lt::tcp::endpoint const &remote, bool outgoing);
         void shook_hands(conduct &c);
         void gave(conduct &c);
+        // A peer is asked for a block of the piece.
+        void asked(int piece)
+        {
+                m_queues.asked(piece);
+        }
+        // Other pieces are wanted, and peers will be asked for them.
+        void will_ask();
+        void end_look_later();
+        // Whether they are asked for less than they could be until something has been asked for.
+        bool shares() const;
         // A block that was asked for as a spare.
         void gave_spare(blame::giver_ptr const &giver, lt::peer_request const &r,
                         lt::span<char const> data)
@@ -107,9 +118,12 @@ class swarm
         bt_torrent *m_torrent = nullptr;
         lt::torrent_handle m_handle;
         timer m_timer;
+        lt::io_context *m_io = nullptr;
         bool m_awake = false;
+        bool m_ends_look = false; // end_look_later() was called, and the look did not end yet
         spares::peers m_peers;
         spares m_spares;
+        queues m_queues;
         std::deque<std::pair<lt::address, std::string>> m_mute; // address, client
         std::vector<address> m_called; // those we connected to ourselves, the latest last
         lt::time_point m_alone_since, m_called_at, m_deadlock_at;

@@ -40,8 +40,9 @@ struct peer_watch final : lt::peer_plugin {
         blame::giver_ptr giver;
         class requests requests;
         small_talk talk;
-        bool mute = false;   // counted in the anchor
-        bool unsure = false; // of what it was asked for: some of that could not be noted
+        lt::time_point connected; // when; it was called
+        bool mute = false;        // counted in the anchor
+        bool unsure = false;      // of what it was asked for: some of that could not be noted
         bool is_there = false;
         bool began_with_some = false; // pieces: it does not show them one by one
         // What libtorrent takes for asked, and the peer is not asked for yet.
@@ -68,6 +69,7 @@ struct peer_watch final : lt::peer_plugin {
 
         void on_connected() noexcept override
         {
+                connected = lt::clock_type::now();
                 shielded([&] { leave_if_banned(); });
         }
 
@@ -78,6 +80,8 @@ struct peer_watch final : lt::peer_plugin {
                         conduct.answers_cancels = requests.has_fast();
                         if (leave_if_banned())
                                 return;
+                        if (connected != lt::time_point{})
+                                conduct.pipe.shook_hands(lt::clock_type::now() - connected);
                         t->peers->shook_hands(conduct);
                         met(*t);
                         t->hashes.came(talk);
@@ -102,6 +106,7 @@ struct peer_watch final : lt::peer_plugin {
                 unsure |= shielded_or(true, [&] {
                         requests.sent(r);
                         conduct.asked(r);
+                        t->peers->asked(int(r.piece));
                         return false;
                 });
         }

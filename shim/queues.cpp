@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: MIT
+// queues.cpp: who is asked for how much of what a reader waits for.
+//
+// The last block of a piece is what the reader waits for. So each peer is asked for what it gives
+// in the time in which all together give the pieces that are wanted most, which are the front here,
+// and for no more. One that would be late even with a single block is not asked.
+#include "queues.hpp"
+
+#include "conduct.hpp"
+#include "inner.hpp"
+#include "torrent.hpp"
+
+#include <libtorrent/torrent_info.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdint>
+#include <set>
+
+namespace
+{
+
+// What a peer is asked for at a time lasts for so long besides the way to it and back. Less while
+// no reader waits: the next one may want something else, and comes behind it.
+constexpr double rest_s = 0.8, rest_unawaited_s = 0.5;
+// Of the front it is asked for so many times its share at most, and for what keeps it busy for so
+// long besides the way to it and back.
+constexpr double share = 1.2, share_rest_s = 0.25;
+// One that would give its first block after that time, and takes so many times as long as another,
+// is asked for none.
+constexpr double late = 2;
+// libtorrent's default of max_out_request_queue.
+constexpr double length_max = 500;
+// So much of what is wanted most is looked at: where a whole torrent is wanted that is plenty.
+constexpr int front_blocks = 2048;
+constexpr std::size_t open_max = 64;
+// Where nobody could be asked for anything, after all, it is tried again after so long.
+constexpr auto idle_time = std::chrono::milliseconds(1000);
+
+int to_number(lt::download_priority_t priority)
+{
+        return int(static_cast<std::uint8_t>(priority));
+}
+
+int blocks_of(lt::torrent_info const &info, int piece)
+{
+        int const size = info.piece_size(lt::piece_index_t(piece));
+        return (size + lt::default_block_size - 1) / lt::default_block_size;
+}
+
+} // namespace
+
+void queues::begin(bt_torrent &t, lt::torrent_handle const &h)
+{
+        m_torrent = &t;
+        m_handle = h;
+}
+
+// The pieces that are wanted most, in rising order.
+void queues::find_front()
+{
+        auto const &wanted = m_torrent->anchor.wanted();
+        auto const info = m_handle.torrent_file();
+        int blocks = 0;
+
+        m_priority = 0;
+        m_pieces.clear();
+        for (auto const &w : wanted)
+                if (!m_torrent->anchor.is_held_back(w.first))
+                        m_priority = std::max(m_priority, to_number(w.second));
+        for (auto const &w : wanted) {
+                if (!info || blocks >= front_blocks)
+                        break;
+                if (to_number(w.second) != m_priority || m_torrent->anchor.is_held_back(w.first))
+                        continue;
+                m_pieces.push_back(w.first);
+                blocks += blocks_of(*info, w.first);
+        }
+        m_unasked = m_missing = blocks;
+        m_open.clear();
+        if (m_pieces.empty())
+                return;
+        std::set<int> asked;
+        for (auto const &q : m_handle.get_download_queue()) {
+                int const piece(q.piece_index), there = q.finished + q.writing;
+                if (there + q.requested == q.blocks_in_piece)
+                        asked.insert(piece);
+                if (!std::binary_search(m_pieces.begin(), m_pieces.end(), piece))
+                        continue;
+                m_missing -= there;
+                m_unasked -= there + q.requested;
+        }
+        for (auto w = wanted.begin(); w != wanted.end() && m_open.size() < open_max; ++w)
+                if (asked.count(w->first) == 0 && !m_torrent->anchor.is_held_back(w->first))
+                        m_open.push_back(w->first);
+}
+
+void queues::look(spares::peers const &all, lt::time_point now)
+{
+        bool const takes_back = m_torrent->anchor.awaits() && m_torrent->anchor.takes_back();
+        double rate = 0;
+
+        find_front();
+        m_quickest = 0;
+        for (auto const &p : all) {
+                auto &c = *p.first;
+                c.pipe.received(now, content_of(c.peer()), c.owed());
+                c.has_front = has_any(c, m_pieces);
+                c.others = takes_back && c.answers_cancels ? c.owed_of_others(m_pieces) : 0;
+                double const r = c.pipe.rate(now);
+                if (r <= 0 || !c.has_front || !may_give(c) || c.is_quiet(now))
+                        continue;
+                rate += r;
+                // Who has only a part may have nothing of what another one has.
+                double const one = c.pipe.away_s() + double(c.owed() + 1) / r;
+                if (c.peer().is_seed())
+                        m_quickest = m_quickest > 0 ? std::min(m_quickest, one) : one;
+        }
+        m_time = rate > 0 ? m_missing / rate : 0;
+        for (auto const &p : all)
+                look_at(*p.first, now);
+}
+
+bool queues::may_give(conduct &c)
+{
+        return c.shook_hands && !c.peer().has_peer_choked() && !is_on_parole(c.peer());
+}
+
+bool queues::leaves_idle(spares::peers const &all, lt::time_point now)
+{
+        if (m_pieces.empty() || (!m_has_asked && now - m_idle_at < idle_time))
+                return false;
+        bool const idle = std::any_of(all.begin(), all.end(), [&](auto const &p) {
+                auto &c = *p.first;
+                return has_unsent(c.peer()) ||
+                       (c.owed() == 0 && c.asks > 0 && may_give(c) && has_any(c, m_open));
+        });
+        if (idle) {
+                m_has_asked = false;
+                m_idle_at = now;
+        }
+        return idle;
+}
+
+bool queues::has_any(conduct &c, std::vector<int> const &pieces)
+{
+        if (c.peer().is_seed())
+                return !pieces.empty();
+        return std::any_of(pieces.begin(), pieces.end(),
+                           [&](int piece) { return c.peer().has_piece(lt::piece_index_t(piece)); });
+}
+
+void queues::look_at(conduct &c, lt::time_point now)
+{
+        if (!c.shook_hands)
+                return;
+        // What is taken back counts for libtorrent until it is answered, and what comes before the
+        // front is taken back where a reader waits.
+        auto others = c.cancelled.size();
+        double const rate = c.pipe.rate(now);
+        double n = c.pipe.length(m_torrent->anchor.awaits() ? rest_s : rest_unawaited_s, now);
+        if ((m_unasked > 0 || m_open.empty()) && m_time > 0 && rate > 0 && c.has_front) {
+                double const one = c.pipe.away_s() +
+                                   double(c.owed() - std::min(c.owed(), c.others) + 1) / rate;
+                if (m_quickest > 0 && one > std::max(share * m_time, late * m_quickest))
+                        n = 0;
+                else if (m_unasked > 0)
+                        n = std::min(c.pipe.length(share_rest_s, now),
+                                     std::max(1.0, share * m_time * rate));
+                if (m_unasked > 0)
+                        others += std::min(c.owed(), c.others);
+        }
+        c.asks = int(std::lround(std::min(n, double(c.room()))));
+        set_queue_length(c.peer(), int(std::min(c.asks + double(others), length_max)));
+        if (c.asks > 0 && !m_open.empty())
+                end_endgame(c.peer());
+}
+
+void queues::end_look(spares::peers const &all)
+{
+        for (auto const &p : all)
+                if (p.first->shook_hands && p.first->asks == 0 && p.first->owed() == 0)
+                        set_queue_length(p.first->peer(), 1 + int(p.first->cancelled.size()));
+}
+
+void queues::asked(int piece)
+{
+        m_has_asked = true;
+        if (m_unasked > 0 && std::binary_search(m_pieces.begin(), m_pieces.end(), piece))
+                m_unasked--;
+}
