@@ -33,6 +33,7 @@ LEVERS = (
     Lever("take requests back", ("engine_cancel=0",), ("jump",)),
     Lever("deadlines", ("engine_deadlines=0",), ("seek", "jump", "frozen")),
     Lever("falling priorities", ("engine_falling=0",), ("jump", "play")),
+    Lever("queues by rate", ("engine_queues=0",), ("open", "seek", "jump")),
     Lever("spares", ("engine_spares=0",), ("jump", "frozen")),
     Lever("watch on peers", ("engine_watch=0",), ("frozen",)),
     Lever("tick_interval", ("tick_interval=500",), ("open",)),
