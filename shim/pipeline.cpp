@@ -12,7 +12,6 @@
 #include <libtorrent/torrent_info.hpp>
 
 #include <algorithm>
-#include <numeric>
 
 using seconds = std::chrono::duration<double>;
 using std::chrono::milliseconds;
@@ -121,8 +120,10 @@ void pipeline::grow(double rate, std::size_t owed, lt::time_point now, lt::time_
                 return;
         m_peak = std::max(m_peak, rate);
         m_span_at = std::max(m_span_at, m_began);
-        if (double(owed) < owes_trips * m_peak * away_s())
-                m_span_at = now; // it can't give more than it is asked for
+        // It can't give more than it is asked for. And before it has given anything it may be far
+        // away, or choke us.
+        if (m_peak <= 0 || double(owed) < owes_trips * m_peak * away_s())
+                m_span_at = now;
         if (now - m_span_at < span)
                 return;
         m_span_at = now;

@@ -62,17 +62,16 @@ void queues::find_front()
 {
         auto const &wanted = m_torrent->anchor.wanted();
         auto const info = m_handle.torrent_file();
-        int blocks = 0;
+        int blocks = 0, most = 0;
 
-        m_priority = 0;
         m_pieces.clear();
         for (auto const &w : wanted)
                 if (!m_torrent->anchor.is_held_back(w.first))
-                        m_priority = std::max(m_priority, to_number(w.second));
+                        most = std::max(most, to_number(w.second));
         for (auto const &w : wanted) {
                 if (!info || blocks >= front_blocks)
                         break;
-                if (to_number(w.second) != m_priority || m_torrent->anchor.is_held_back(w.first))
+                if (to_number(w.second) != most || m_torrent->anchor.is_held_back(w.first))
                         continue;
                 m_pieces.push_back(w.first);
                 blocks += blocks_of(*info, w.first);

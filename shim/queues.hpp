@@ -44,14 +44,12 @@ class queues
 
         bt_torrent *m_torrent = nullptr;
         lt::torrent_handle m_handle;
-        // What is wanted most: pieces of this priority. As it was when last looked at, but for what
-        // was asked for since.
-        int m_priority = 0;
+        // What is wanted most, as it was when last looked at, but for what was asked for since.
         std::vector<int> m_pieces;        // in rising order
         int m_missing = 0, m_unasked = 0; // their blocks
+        double m_time = 0; // seconds until all peers together have given what is missing of them
+        double m_quickest = 0;    // seconds until the quickest seed has given one more; 0: none
         std::vector<int> m_open;  // wanted ones of which some was not asked for, the first of them
-        double m_quickest = 0;    // seconds until the peer that is the first to has given one more
         bool m_has_asked = true;  // somebody for something, since leaves_idle() was true
         lt::time_point m_idle_at; // when it was
-        double m_time = 0; // seconds until all peers together have given what is missing of them
 };

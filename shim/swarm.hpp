@@ -45,7 +45,8 @@ class swarm
         {
                 m_queues.asked(piece);
         }
-        // Other pieces are wanted, and peers will be asked for them.
+        // Other pieces are wanted: before libtorrent may ask peers for them, and after it was told
+        // to.
         void will_ask();
         void end_look_later();
         // Whether they are asked for less than they could be until something has been asked for.
