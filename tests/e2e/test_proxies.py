@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import socket
+import ssl
 import subprocess
 import time
 from contextlib import contextmanager
@@ -172,6 +173,18 @@ def test_ranges_and_changes_go_through(
         web.request("PUT", keep, named).problem(403)
 
 
+def trusted(port: int, root: Path) -> bool:
+    """Whether a handshake under our name succeeds: Caddy listens, and has its root on the disk, before
+    it has the certificate that the root signs."""
+    try:
+        context = ssl.create_default_context(cafile=str(root))
+        with socket.create_connection(("127.0.0.1", port), 5) as link:
+            with context.wrap_socket(link, server_hostname=NAME):
+                return True
+    except OSError:  # ssl.SSLError and FileNotFoundError are among its kinds.
+        return False
+
+
 @pytest.mark.parametrize("version", ["1.1", "2"])
 def test_caddy_with_tls_as_curl_sees_it(
     served: Magnetfs, film: Torrent, folder: Path, version: str
@@ -180,7 +193,7 @@ def test_caddy_with_tls_as_curl_sees_it(
     with proxy("caddy with TLS", folder, served.web.port) as web:
         place = f"{NAME}:{web.port}"
         root = folder / "caddy with TLS/.local/share/caddy/pki/authorities/local/root.crt"
-        waiting.until("Caddy has its certificate", root.exists)
+        waiting.until("Caddy shows its certificate", lambda: trusted(web.port, root), timeout=30)
 
         def ask(target: str, *options: str) -> tuple[str, bytes]:
             """The version of HTTP with the status, and the body."""
@@ -228,8 +241,12 @@ def test_haproxys_plain_checks_find_it_alive(served: Magnetfs, folder: Path) -> 
         def checked() -> bool:
             return all(check[1].startswith("L7") for check in states().values())
 
-        # It gets its name after the port is open.
-        waiting.until("its admin socket", (folder / "haproxy" / "admin").exists, timeout=10)
+        def answers() -> bool:
+            with socket.socket(socket.AF_UNIX) as admin:
+                return admin.connect_ex(str(folder / "haproxy" / "admin")) == 0
+
+        # It is there after the port is open.
+        waiting.until("its admin socket", answers, timeout=10)
         waiting.until("both checks were made", checked, timeout=10)
         assert states() == {"plain": ("UP", "L7OK"), "healthz": ("UP", "L7OK")}
 
