@@ -27,7 +27,7 @@ from wan.measure_process import Spec
 from wan.profiles import PROFILES, TRANSMISSION
 
 PROGRAM = Path(__file__).with_name("measure_process.py")
-SCENARIOS = ("tour", "whole", "viewers", "scan")
+SCENARIOS = ("tour", "whole", "vain", "viewers", "scan")
 OURS = ("mount", "stream")
 PROGRAMS = ("magnetfs", "magnetfs-httpd")
 PIECES = (1, 4)
@@ -36,6 +36,7 @@ SIZE_MIN_MIB = 64
 # What a measurement may take beyond its time, until it counts as hung: the swarm's start, a play
 # that stalls, and each seek.
 LIMIT_S, PLAY_TIMES, SEEK_S = 150.0, 2.0, 30.0
+ALL_S = 3.0  # … and each MiB of the film, where all of it is read
 GRACE_S = 30.0  # from its own bound to its end by force
 END_S = 10.0  # from SIGTERM to its end by force
 LOOK_S = 1.0
@@ -257,8 +258,12 @@ def _jobs(chosen: argparse.Namespace, folder: Path, emulator: Path) -> list[Job]
                         for build in range(1, len(chosen.builds) + 1)
                         if build == 1 or subject in OURS
                     ]
+                    extra_s = chosen.play * PLAY_TIMES + chosen.seeks * SEEK_S
+                    if scenario == "whole":
+                        extra_s = chosen.whole
+                    elif scenario == "vain":
+                        extra_s += chosen.size * ALL_S
                     for subject, build in kinds if run % 2 == 0 else reversed(kinds):
-                        length_s = chosen.play * PLAY_TIMES + chosen.seeks * SEEK_S
                         spec = Spec(
                             profile=profile,
                             piece_mib=piece_mib,
@@ -270,7 +275,7 @@ def _jobs(chosen: argparse.Namespace, folder: Path, emulator: Path) -> list[Job]
                             play_s=chosen.play,
                             seeks=chosen.seeks,
                             whole_s=chosen.whole,
-                            limit_s=LIMIT_S + (chosen.whole if scenario == "whole" else length_s),
+                            limit_s=LIMIT_S + extra_s,
                             film=str(folder / "film"),
                             emulator=str(emulator),
                             folder=str(folder / f"job-{len(jobs)}"),

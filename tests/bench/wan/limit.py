@@ -1,7 +1,8 @@
 """What nothing can beat: a fluid model of the swarm.
 
 All seeders that are well at all times serve the bytes that are waited for at once, each in TCP's
-slow start from ten segments, all through the host's link, and the bytes can be divided at will.
+slow start from ten segments, all through the host's link, and the bytes can be divided at will. After
+the add each begins when it is connected and the metadata is there.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ STEP_S = 0.005
 WINDOW = 10 * 1460  # bytes; RFC 6928
 PAYLOAD = 0.96  # of a packet, what is no header
 TURNS = 3  # round trips until the nearest peer has given the metadata: TCP, handshake, metadata
+CONNECTED = 2  # of them until a peer can be asked
 HEAD = 64 * KIB
 GIVE_UP_S = 3600.0
 
@@ -28,16 +30,23 @@ def _steady(profile: Profile) -> list[Peer]:
     return [peer for peer in profile.peers if peer.steady]
 
 
-def arrival_s(profile: Profile, length: int, warm: bool = False) -> float:
-    """From the requests to the last of so many bytes. warm: TCP's windows are open already."""
+def arrival_s(
+    profile: Profile, length: int, warm: bool = False, dialled_s: float | None = None
+) -> float:
+    """From the requests to the last of so many bytes. warm: TCP's windows are open already.
+    dialled_s: the peers were dialled so long before, and a far one is not connected yet."""
     link = profile.down * 1e6 / 8 * PAYLOAD
-    peers = [(peer.rtt / 1e3, _rate(peer)) for peer in _steady(profile)]
+    peers = []
+    for peer in _steady(profile):
+        rtt = peer.rtt / 1e3
+        later = 0.0 if dialled_s is None else max(0.0, CONNECTED * rtt - dialled_s)
+        peers.append((rtt, later, _rate(peer)))
     at = got = 0.0
     while got < length and at < GIVE_UP_S:
         at += STEP_S
         rate = 0.0
-        for rtt, most in peers:
-            since = at - rtt
+        for rtt, later, most in peers:
+            since = at - later - rtt
             if since >= 0:
                 doubled = min(int(since / rtt), 30)
                 rate += most if warm else min(most, WINDOW * 2**doubled / rtt)
@@ -59,9 +68,9 @@ def limits(profile: Profile, piece_mib: int) -> dict[str, float]:
     picture = _pieces(0, HEAD + second, piece) + piece  # and the tail's
     total = sum(_rate(peer) for peer in _steady(profile))
     return {
-        "first_s": nearest_s + arrival_s(profile, head),
-        "tail_s": nearest_s + arrival_s(profile, head + piece),
-        "picture_s": nearest_s + arrival_s(profile, picture),
+        "first_s": nearest_s + arrival_s(profile, head, dialled_s=nearest_s),
+        "tail_s": nearest_s + arrival_s(profile, head + piece, dialled_s=nearest_s),
+        "picture_s": nearest_s + arrival_s(profile, picture, dialled_s=nearest_s),
         "seek_s": arrival_s(profile, piece, warm=True),
         "seek_cold_s": arrival_s(profile, piece),
         "mbit": min(total, profile.down * 1e6 / 8 * PAYLOAD) * 8 / 1e6,

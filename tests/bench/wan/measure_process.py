@@ -105,6 +105,10 @@ def _measure(spec: Spec, figures: dict[str, Any]) -> None:
             viewer = viewing.Viewer(reader, original, profile.film_rate, began, figures)
             if spec.scenario == "tour":
                 viewing.tour(viewer, spec.play_s, spec.seeks)
+            elif spec.scenario == "vain":
+                viewing.vain(viewer, spec.play_s, spec.seeks)
+                if (sent := seeders.sent()) is not None:
+                    figures["vain_pct"] = 100 * (sent / original.length - 1)
             elif spec.scenario == "whole":
                 viewing.whole(viewer, spec.whole_s)
             else:

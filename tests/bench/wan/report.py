@@ -34,6 +34,13 @@ COLUMNS = {
         ("cpu_s", "CPU, s", 2),
         ("peak_mb", "peak RSS, MB", 0),
     ),
+    "vain": (
+        ("vain_pct", "in vain, %", 2),
+        ("all_s", "add to all, s", 1),
+        ("stalls", "stalls", 0),
+        ("stalled_s", "stalled, s", 1),
+        ("net_mb", "received, MB", 1),
+    ),
     "viewers": (
         ("picture_s", "picture, s", 2),
         ("stalls", "stalls", 0),
@@ -58,7 +65,7 @@ EXPLAINED = {
     "lt-seq": "plain libtorrent, sequential download, priority 7 for what is waited for",
     "lt-deadlines": "plain libtorrent, deadlines for ten pieces from the reader on",
 }
-LIMIT = "limit"
+LIMIT, RESTED = "limit", "limit after a rest"
 
 Sample = dict[str, Any]
 
@@ -88,7 +95,10 @@ def _table(samples: Sequence[Sample], profile: str, piece_mib: int, scenario: st
         _row(name, [s for s in here if s["label"] == name], scenario)
         for name in dict.fromkeys(s["label"] for s in here)
     ]
-    rows.append(_row(LIMIT, [limits(PROFILES[profile], piece_mib)], scenario))
+    nothing_beats = limits(PROFILES[profile], piece_mib)
+    rows.append(_row(LIMIT, [nothing_beats], scenario))
+    if scenario == "tour":
+        rows.append(_row(RESTED, [{"seek_s": nothing_beats["seek_cold_s"]}], scenario))
     head = ["", *(head for _, head, _ in COLUMNS[scenario])]
     return ["", f"### {scenario}, {piece_mib} MiB", "", *report.table(head, rows)]
 
@@ -153,10 +163,13 @@ def markdown(samples: Sequence[Sample], about: Sequence[str], runs: int, film_mb
         f" The film has {film_mb:,.0f} MB, and MB are 10⁶ bytes.",
         "- Tour: the first 64 KiB, the last 64 KiB, a second of film; then it is played, one second"
         " ahead of the picture; then 64 KiB and a second of film at far places.",
+        "- Vain: a tour, and then all that is missing: what the seeders sent beyond the film, of its"
+        " length, without headers. What they sent to nobody, when they closed or vanished, counts.",
         "- Whole: the film in order; Mbit/s are of the time after 8 s.",
         "- Viewers: the film is played from the beginning, and from the middle by another.",
         "- Scan: it is played while another reads the head and the tail of 32 parts of it.",
-        f"- **{LIMIT}**: a fluid model of what nothing can beat; a seek with TCP's windows open.",
+        f"- **{LIMIT}**: a fluid model of what nothing can beat; a seek with TCP's windows open."
+        f" **{RESTED}**: with them closed, as they are once nothing has come for a while.",
         *(f"- **{name}**: {what}." for name, what in EXPLAINED.items() if name in used),
         *_comparison(samples),
     ]

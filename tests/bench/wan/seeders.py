@@ -89,6 +89,13 @@ class Sessions:
             self._process.send_signal(signal.SIGSTOP if stopped else signal.SIGCONT)
             self._stopped = stopped
 
+    def sent(self) -> int:
+        """Bytes of pieces that its sessions have sent. It goes on if it was stopped."""
+        assert self._process.stdout
+        self._process.send_signal(signal.SIGCONT)
+        self._tell("sent")
+        return int(self._process.stdout.readline())
+
     @property
     def alive(self) -> bool:
         return self._process.poll() is None
@@ -114,6 +121,8 @@ class Seeders:
         self._stack = ExitStack()
         self._sessions: list[Sessions] = []
         self._ended = threading.Event()
+        self._watching: threading.Thread | None = None
+        self._untold = any(peer.client == TRANSMISSION for peer in profile.peers)
         self.peers: list[str] = []
         try:
             self._start(world, profile, torrent, tracker, folder)
@@ -155,15 +164,25 @@ class Seeders:
         for sessions in self._sessions:
             sessions.begin(ran_s)
         began = time.monotonic() - ran_s
-        watch = threading.Thread(target=self._watch, args=(began,), daemon=True)
-        watch.start()
-        self._stack.callback(watch.join, 5)
+        self._watching = threading.Thread(target=self._watch, args=(began,), daemon=True)
+        self._watching.start()
+        self._stack.callback(self._watching.join, 5)
         self._stack.callback(self._ended.set)
 
     def _watch(self, began: float) -> None:
         while not self._ended.wait(LOOK_S):
             for sessions in self._sessions:
                 sessions.look(time.monotonic() - began)
+
+    def sent(self) -> int | None:
+        """Bytes of pieces that all have sent; None where some don't say. Nobody is stopped from now
+        on."""
+        self._ended.set()
+        if self._watching:
+            self._watching.join()
+        if self._untold:
+            return None
+        return sum(sessions.sent() for sessions in self._sessions)
 
     @property
     def alive(self) -> bool:

@@ -3,7 +3,8 @@
 The first line of stdin is JSON: the torrent's file, the folder of the film, the tracker, and the
 peers, each with its address, its port and those fields of profiles.Peer that the session sees to.
 When all are up it says "ready". Then a line "begin SECONDS" begins the times in which they are ill,
-as if these ran for so long. It ends with stdin.
+as if these ran for so long. A line "sent" is answered by the bytes of pieces that all have sent. It
+ends with stdin.
 """
 
 from __future__ import annotations
@@ -88,6 +89,9 @@ class Peer:
             (self.session.resume if opens else self.session.pause)()
         self.session.pop_alerts()
 
+    def sent(self) -> int:
+        return sum(t.status().total_payload_upload for t in self.session.get_torrents())
+
 
 def main() -> None:
     given = json.loads(sys.stdin.readline())
@@ -106,7 +110,10 @@ def main() -> None:
             line = sys.stdin.readline().split()
             if not line:
                 os._exit(0)  # nobody waits for the sessions' farewells
-            began = time.monotonic() - float(line[1])
+            if line[0] == "sent":
+                print(sum(peer.sent() for peer in peers), flush=True)
+            else:
+                began = time.monotonic() - float(line[1])
         if began is not None:
             for peer in peers:
                 peer.look(time.monotonic() - began)

@@ -72,6 +72,13 @@ def tour(viewer: Viewer, play_s: float, seeks: int) -> None:
     _seek(viewer, second, seeks)
 
 
+def vain(viewer: Viewer, play_s: float, seeks: int) -> None:
+    """A tour, and then all that is not there yet: what was sent beyond the film was in vain."""
+    tour(viewer, play_s, seeks)
+    viewer.read(0, viewer.original.length)
+    viewer.figures["all_s"] = viewer.since_add()
+
+
 def _play(viewer: Viewer, begin: int, second: int, play_s: float) -> None:
     """Plays from begin on, of which a second is there. The reader stays one second ahead of the
     picture. Where the picture stands still it goes on when a second is there again."""
