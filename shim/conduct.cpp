@@ -64,7 +64,7 @@ bool conduct::is_idle(int piece)
 bool conduct::is_quiet(lt::time_point now) const
 {
         return owes() && has_given() &&
-               now - std::max(m_last_block, m_moved) > patience(stall_time);
+               now - std::max({m_last_block, m_moved, pipe.began()}) > patience(stall_time);
 }
 
 bool conduct::stalls(int piece, lt::time_duration after, lt::time_point now) const

@@ -41,6 +41,12 @@ constexpr double start_trips = 10;
 // A peer of which nothing is known is asked as if it gave so many blocks a second, 5 Mbit/s; within
 // these bounds.
 constexpr double unknown_rate = 40, unknown_min = 2, unknown_max = 8;
+// What it gives in its first round trip: TCP's ten segments. After a rest of so long besides a
+// round trip, when TCP's timer has run out, it begins with them again.
+constexpr double first_window = 10 * 1460 / block_bytes;
+constexpr double cold_s = 0.2;
+// Times beyond this are not told apart.
+constexpr double takes_max_s = 60;
 // The way to a peer that has called us.
 constexpr double unknown_s = 0.1;
 
@@ -48,6 +54,8 @@ constexpr double unknown_s = 0.1;
 
 void pipeline::begins(lt::time_point now)
 {
+        if (is_cold(now))
+                m_slow_at = now;
         m_began = now;
         m_mean = 0;
 }
@@ -90,6 +98,8 @@ void pipeline::received(lt::time_point now, std::int64_t bytes, std::size_t owed
                 m_began + std::chrono::duration_cast<lt::time_duration>(seconds(away_s()));
         double const since = m_samples.empty() ? 0 : seconds(now - m_samples.back().at).count();
 
+        if (!m_samples.empty() && bytes > m_samples.back().bytes)
+                m_latest = now;
         if (m_samples.size() > 1 && now - m_samples[m_samples.size() - 2].at < sample_time)
                 m_samples.back() = {now, bytes};
         else
@@ -148,6 +158,60 @@ double pipeline::rate(lt::time_point now) const
 double pipeline::present(lt::time_point now) const
 {
         return seconds(now - m_began).count() < away_s() + span_s() ? rate(now) : m_mean;
+}
+
+bool pipeline::is_cold(lt::time_point now) const
+{
+        return seconds(now - m_latest).count() > away_s() + cold_s;
+}
+
+pipeline::outlook pipeline::ahead(std::size_t owed, lt::time_point now) const
+{
+        double const known = rate(now);
+        double const since = owed > 0 ? seconds(now - m_began).count() : 0;
+        outlook o;
+
+        o.m_rate = known > 0 ? known : unknown_rate;
+        o.m_trip_s = away_s();
+        o.m_owed = double(owed);
+        o.m_dead_s = std::max(0.0, o.m_trip_s - since);
+        o.m_start_s = owed == 0 && is_cold(now) ? 0 : seconds(now - m_slow_at).count();
+        return o;
+}
+
+// Blocks in so many seconds since slow start began, with a request under way from the first on: the
+// window doubles in each round trip, until it is worth the rate.
+double pipeline::outlook::sent_by(double start_s) const
+{
+        double sent = 0, window = first_window, at = m_trip_s;
+
+        if (start_s <= at)
+                return 0;
+        for (; window < m_rate * m_trip_s && start_s >= at + m_trip_s; at += m_trip_s, window *= 2)
+                sent += window;
+        return sent + std::min(m_rate, window / m_trip_s) * (start_s - at);
+}
+
+double pipeline::outlook::gives(double in_s) const
+{
+        double const from = sent_by(m_start_s + m_dead_s);
+        auto const by = [&](double s) { return s > m_dead_s ? sent_by(m_start_s + s) - from : 0; };
+        // What it is asked for now does not come before that.
+        double const before = by(std::min(in_s, m_trip_s));
+
+        return std::min(before, m_owed) + by(in_s) - before;
+}
+
+double pipeline::outlook::takes(double blocks) const
+{
+        double least = 0, most = takes_max_s;
+        constexpr int halvings = 16; // to a millisecond
+
+        for (int i = 0; i < halvings; i++) {
+                double const middle = (least + most) / 2;
+                (gives(middle) >= blocks ? most : least) = middle;
+        }
+        return most;
 }
 
 double pipeline::length(double rest_s, lt::time_point now) const

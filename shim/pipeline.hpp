@@ -19,6 +19,10 @@ class pipeline
         void shook_hands(lt::time_duration took);
         // It is asked for something and owed nothing before.
         void begins(lt::time_point now);
+        lt::time_point began() const
+        {
+                return m_began;
+        }
         // So many bytes have come from it in all, and it owes so many blocks, or did until now.
         void received(lt::time_point now, std::int64_t bytes, std::size_t owed);
         // A block came so long after it was asked for.
@@ -31,6 +35,26 @@ class pipeline
         // How many requests are to be in flight that it is busy for so many seconds when the next
         // one reaches it. At least 1.
         double length(double rest_s, lt::time_point now) const;
+        // What is to come of it, as it looks at one moment.
+        class outlook
+        {
+              public:
+                // Blocks that come in so many seconds from then on, if it is asked for as many:
+                // first the ones that it owes already.
+                double gives(double in_s) const;
+                // Seconds until so many blocks have come, likewise. No more than a minute.
+                double takes(double blocks) const;
+
+              private:
+                friend class pipeline;
+                double sent_by(double start_s) const;
+
+                double m_rate = 0, m_trip_s = 0, m_owed = 0;
+                double m_dead_s = 0;  // until the first byte
+                double m_start_s = 0; // since TCP's slow start began
+        };
+        // It owes so many blocks.
+        outlook ahead(std::size_t owed, lt::time_point now) const;
         // Seconds from a request to the first byte of the answer, or less than a block more.
         double away_s() const;
 
@@ -42,8 +66,11 @@ class pipeline
         void grow(double rate, std::size_t owed, lt::time_point now, lt::time_duration span);
         double span_s() const;
         double bytes_at(lt::time_point t) const;
+        bool is_cold(lt::time_point now) const;
 
         lt::time_point m_began;
+        lt::time_point m_slow_at;                                // TCP's slow start began
+        lt::time_point m_latest;                                 // bytes came
         lt::time_duration m_quickest = lt::time_duration::max(); // from a request to its block
         lt::time_duration m_hands{};
         std::deque<sample> m_samples; // of the last second

@@ -2,8 +2,9 @@
 // queues.cpp: who is asked for how much of what a reader waits for.
 //
 // The last block of a piece is what the reader waits for. So each peer is asked for what it gives
-// in the time in which all together give the pieces that are wanted most, which are the front here,
-// and for no more. One that would be late even with a single block is not asked.
+// until all together have given the pieces that are wanted most, which are the front here, and for
+// no more: one that is far away begins later, and gets less. One that would be late even with a
+// single block is not asked.
 #include "queues.hpp"
 
 #include "conduct.hpp"
@@ -24,12 +25,14 @@ namespace
 // What a peer is asked for at a time lasts for so long besides the way to it and back. Less while
 // no reader waits: the next one may want something else, and comes behind it.
 constexpr double rest_s = 0.8, rest_unawaited_s = 0.5;
-// Of the front it is asked for so many times its share at most, and for what keeps it busy for so
-// long besides the way to it and back.
-constexpr double share = 1.2, share_rest_s = 0.25;
-// One that would give its first block after that time, and takes so many times as long as another,
-// is asked for none.
-constexpr double late = 2;
+// Of the front it is asked for what it gives in that time, and for what keeps it busy for so long
+// besides the way to it and back.
+constexpr double share_rest_s = 0.25;
+// One that would give its first block after so much of that time, and takes so many times as long
+// as another, is asked for none: all of them are a bit late.
+constexpr double in_time = 0.9, late = 2;
+// Times beyond this are not told apart.
+constexpr double time_max_s = 60;
 // libtorrent's default of max_out_request_queue.
 constexpr double length_max = 500;
 // So much of what is wanted most is looked at: where a whole torrent is wanted that is plenty.
@@ -98,27 +101,62 @@ void queues::find_front()
 void queues::look(spares::peers const &all, lt::time_point now)
 {
         bool const takes_back = m_torrent->anchor.awaits() && m_torrent->anchor.takes_back();
-        double rate = 0;
 
         find_front();
-        m_quickest = 0;
         for (auto const &p : all) {
                 auto &c = *p.first;
                 c.pipe.received(now, content_of(c.peer()), c.owed());
                 c.has_front = has_any(c, m_pieces);
                 c.others = takes_back && c.answers_cancels ? c.owed_of_others(m_pieces) : 0;
-                double const r = c.pipe.rate(now);
-                if (r <= 0 || !c.has_front || !may_give(c) || c.is_quiet(now))
-                        continue;
-                rate += r;
-                // Who has only a part may have nothing of what another one has.
-                double const one = c.pipe.away_s() + double(c.owed() + 1) / r;
-                if (c.peer().is_seed())
-                        m_quickest = m_quickest > 0 ? std::min(m_quickest, one) : one;
         }
-        m_time = rate > 0 ? m_missing / rate : 0;
+        find_time(all, now);
         for (auto const &p : all)
                 look_at(*p.first, now);
+}
+
+// How much it owes once what it owes of other pieces is taken back.
+std::size_t queues::keeps(conduct const &c) const
+{
+        return c.owed() - std::min(c.owed(), c.others);
+}
+
+// When all together have given what was not asked for yet, behind what they owe; or all that is
+// missing, where nothing is left to ask for.
+void queues::find_time(spares::peers const &all, lt::time_point now)
+{
+        struct giver {
+                pipeline::outlook ahead;
+                double owed, room;
+        };
+        std::vector<giver> givers;
+        double least = 0, most = time_max_s;
+        constexpr int halvings = 16; // to a millisecond
+        double const blocks = m_unasked > 0 ? m_unasked : m_missing;
+
+        m_quickest = 0;
+        for (auto const &p : all) {
+                auto &c = *p.first;
+                if (!c.has_front || !may_give(c) || c.is_quiet(now))
+                        continue;
+                auto const owed = keeps(c);
+                auto const ahead = c.pipe.ahead(owed, now);
+                givers.push_back({ahead, m_unasked > 0 ? double(owed) : 0, double(c.room())});
+                // Who has only a part may have nothing of what another one has.
+                if (!c.peer().is_seed())
+                        continue;
+                double const one = ahead.takes(double(owed + 1));
+                m_quickest = m_quickest > 0 ? std::min(m_quickest, one) : one;
+        }
+        for (int i = 0; i < halvings; i++) {
+                double const middle = (least + most) / 2;
+                double sum = 0;
+                for (auto const &g : givers)
+                        sum += std::max(0.0, std::min(std::floor(g.ahead.gives(middle)), g.room) -
+                                                     g.owed);
+                (sum >= blocks ? most : least) = middle;
+        }
+        m_until = now + std::chrono::duration_cast<lt::time_duration>(
+                                std::chrono::duration<double>(most));
 }
 
 bool queues::may_give(conduct &c)
@@ -157,22 +195,24 @@ void queues::look_at(conduct &c, lt::time_point now)
         // What is taken back counts for libtorrent until it is answered, and what comes before the
         // front is taken back where a reader waits.
         auto others = c.cancelled.size();
-        double const rate = c.pipe.rate(now);
         double n = c.pipe.length(m_torrent->anchor.awaits() ? rest_s : rest_unawaited_s, now);
-        if ((m_unasked > 0 || m_open.empty()) && m_time > 0 && rate > 0 && c.has_front) {
-                double const one = c.pipe.away_s() +
-                                   double(c.owed() - std::min(c.owed(), c.others) + 1) / rate;
-                if (m_quickest > 0 && one > std::max(share * m_time, late * m_quickest))
+        if ((m_unasked > 0 || m_open.empty()) && m_missing > 0 && c.has_front) {
+                double const left = std::chrono::duration<double>(m_until - now).count();
+                auto const owed = keeps(c);
+                auto const ahead = c.pipe.ahead(owed, now);
+                if (m_quickest > 0 &&
+                    ahead.gives(std::max(in_time * left, late * m_quickest)) < double(owed + 1))
                         n = 0;
                 else if (m_unasked > 0)
                         n = std::min(c.pipe.length(share_rest_s, now),
-                                     std::max(1.0, share * m_time * rate));
+                                     std::max(1.0, ahead.gives(left)));
                 if (m_unasked > 0)
                         others += std::min(c.owed(), c.others);
         }
         c.asks = int(std::lround(std::min(n, double(c.room()))));
         set_queue_length(c.peer(), int(std::min(c.asks + double(others), length_max)));
-        if (c.asks > 0 && !m_open.empty())
+        // In end game it would be asked for one block whatever its length says.
+        if (c.asks == 0 || !m_open.empty())
                 end_endgame(c.peer());
 }
 

@@ -39,6 +39,8 @@ class queues
 
       private:
         void find_front();
+        void find_time(spares::peers const &all, lt::time_point now);
+        std::size_t keeps(conduct const &c) const;
         static bool has_any(conduct &c, std::vector<int> const &pieces);
         static bool may_give(conduct &c);
 
@@ -47,9 +49,9 @@ class queues
         // What is wanted most, as it was when last looked at, but for what was asked for since.
         std::vector<int> m_pieces;        // in rising order
         int m_missing = 0, m_unasked = 0; // their blocks
-        double m_time = 0; // seconds until all peers together have given what is missing of them
-        double m_quickest = 0;    // seconds until the quickest seed has given one more; 0: none
-        std::vector<int> m_open;  // wanted ones of which some was not asked for, the first of them
-        bool m_has_asked = true;  // somebody for something, since leaves_idle() was true
+        lt::time_point m_until;  // until then all peers together have given what is missing of them
+        double m_quickest = 0;   // seconds until the quickest seed has given one more; 0: none
+        std::vector<int> m_open; // wanted ones of which some was not asked for, the first of them
+        bool m_has_asked = true; // somebody for something, since leaves_idle() was true
         lt::time_point m_idle_at; // when it was
 };

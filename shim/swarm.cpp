@@ -137,6 +137,7 @@ void swarm::lost(int piece)
 void swarm::shook_hands(conduct &c)
 {
         c.shook_hands = true;
+        c.has_front = true; // as most have; what it has it tells next, and is asked at once then
         if (m_torrent->parts.queues)
                 m_queues.look_at(c, lt::clock_type::now());
 }

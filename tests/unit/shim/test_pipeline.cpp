@@ -56,6 +56,8 @@ class seeder
                         p.received(m_now, std::int64_t(m_come), 0);
                 }
                 m_window = initial;
+                m_acks.clear();
+                m_in_flight = 0;
         }
         void slow_down(double mbits)
         {
@@ -224,6 +226,41 @@ void who_gives_less_is_found_out(void **)
         assert_true(p.rate(s.now()) < 30); // 15 blocks
 }
 
+// After a rest TCP begins anew, whatever the rate.
+void how_long_it_takes_is_known_before(void **)
+{
+        for (double const rtt_s : {0.02, 0.1, 0.25})
+                for (double const mbits : {2.0, 10.0, 50.0})
+                        for (int const blocks : {1, 8, 64}) {
+                                seeder s(rtt_s, mbits);
+                                auto p = met(rtt_s);
+                                s.give(300, p, [&](lt::time_point t) { return p.length(0.8, t); });
+                                s.rest(p, 2);
+                                double const told = p.ahead(0, s.now()).takes(blocks);
+                                double const took =
+                                        s.give(blocks, p, [](lt::time_point) { return all; });
+                                if (took > 1.3 * told + 0.03 || took < told / 1.3 - 0.03)
+                                        fail_msg("%d blocks, %g s away, %g Mbit/s: %g s, not %g",
+                                                 blocks, rtt_s, mbits, took, told);
+                        }
+}
+
+// What one more takes that owes some already: not less than the way to it and back.
+void what_is_owed_comes_first(void **)
+{
+        seeder s(0.1, 10);
+        auto p = met(0.1);
+        s.give(300, p, [&](lt::time_point t) { return p.length(0.8, t); });
+        auto const now = s.now(); // 76 blocks a second
+        auto const one = p.ahead(1, now), many = p.ahead(40, now);
+        assert_true(one.takes(2) >= 0.1 && one.takes(2) < 0.14);
+        assert_true(many.takes(41) > 0.45 && many.takes(41) < 0.65);
+        assert_true(one.gives(0.05) <= 1);
+        assert_true(many.gives(0.05) > 3);
+        assert_true(many.gives(0) == 0);
+        assert_true(p.ahead(0, now).takes(1e9) == 60);
+}
+
 // What was lost comes later, and with it all that came behind it.
 void a_burst_is_no_rate(void **)
 {
@@ -253,6 +290,8 @@ int main()
                 cmocka_unit_test(what_nothing_is_known_of),
                 cmocka_unit_test(after_a_rest_it_is_known),
                 cmocka_unit_test(who_gives_less_is_found_out),
+                cmocka_unit_test(how_long_it_takes_is_known_before),
+                cmocka_unit_test(what_is_owed_comes_first),
                 cmocka_unit_test(a_burst_is_no_rate),
         };
         return cmocka_run_group_tests(tests, nullptr, nullptr);
