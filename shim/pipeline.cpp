@@ -45,8 +45,10 @@ constexpr double unknown_rate = 40, unknown_min = 2, unknown_max = 8;
 // round trip, when TCP's timer has run out, it begins with them again.
 constexpr double first_window = 10 * 1460 / block_bytes;
 constexpr double cold_s = 0.2;
-// Times beyond this are not told apart.
-constexpr double takes_max_s = 60;
+// Times beyond this are not told apart, nor rates below.
+constexpr double takes_max_s = 60, rate_least = 0.1;
+// One that has given nothing in so long besides two round trips may never.
+constexpr double nothing_s = 0.5;
 // The way to a peer that has called us.
 constexpr double unknown_s = 0.1;
 
@@ -57,6 +59,7 @@ void pipeline::begins(lt::time_point now)
         if (is_cold(now))
                 m_slow_at = now;
         m_began = now;
+        m_bytes_before = m_bytes;
         m_mean = 0;
 }
 
@@ -98,8 +101,9 @@ void pipeline::received(lt::time_point now, std::int64_t bytes, std::size_t owed
                 m_began + std::chrono::duration_cast<lt::time_duration>(seconds(away_s()));
         double const since = m_samples.empty() ? 0 : seconds(now - m_samples.back().at).count();
 
-        if (!m_samples.empty() && bytes > m_samples.back().bytes)
+        if (bytes > m_bytes)
                 m_latest = now;
+        m_bytes = bytes;
         if (m_samples.size() > 1 && now - m_samples[m_samples.size() - 2].at < sample_time)
                 m_samples.back() = {now, bytes};
         else
@@ -160,6 +164,12 @@ double pipeline::present(lt::time_point now) const
         return seconds(now - m_began).count() < away_s() + span_s() ? rate(now) : m_mean;
 }
 
+bool pipeline::gives_nothing(std::size_t owed, lt::time_point now) const
+{
+        return owed > 0 && rate(now) <= 0 &&
+               seconds(now - m_began).count() > 2 * away_s() + nothing_s;
+}
+
 bool pipeline::is_cold(lt::time_point now) const
 {
         return seconds(now - m_latest).count() > away_s() + cold_s;
@@ -167,11 +177,17 @@ bool pipeline::is_cold(lt::time_point now) const
 
 pipeline::outlook pipeline::ahead(std::size_t owed, lt::time_point now) const
 {
-        double const known = rate(now);
         double const since = owed > 0 ? seconds(now - m_began).count() : 0;
         outlook o;
 
-        o.m_rate = known > 0 ? known : unknown_rate;
+        o.m_rate = std::max(rate(now), rate_least);
+        // What it has given in less than a span says little, but that it gave nothing says more and
+        // more.
+        if (!m_full && *std::max_element(m_greatest.begin(), m_greatest.end()) <= 0) {
+                double const busy = std::max(0.0, since - away_s());
+                double const given = owed > 0 ? double(m_bytes - m_bytes_before) / block_bytes : 0;
+                o.m_rate = std::max(o.m_rate, (given + 1) / (busy + 1 / unknown_rate));
+        }
         o.m_trip_s = away_s();
         o.m_owed = double(owed);
         o.m_dead_s = std::max(0.0, o.m_trip_s - since);

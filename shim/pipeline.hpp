@@ -30,6 +30,8 @@ class pipeline
 
         // Blocks a second that it is likely to give; 0: nothing is known.
         double rate(lt::time_point now) const;
+        // It was asked for something, has never given anything and should have.
+        bool gives_nothing(std::size_t owed, lt::time_point now) const;
         // Blocks a second that it gives at present, or is likely to if it has just begun.
         double present(lt::time_point now) const;
         // How many requests are to be in flight that it is busy for so many seconds when the next
@@ -69,8 +71,9 @@ class pipeline
         bool is_cold(lt::time_point now) const;
 
         lt::time_point m_began;
-        lt::time_point m_slow_at;                                // TCP's slow start began
-        lt::time_point m_latest;                                 // bytes came
+        lt::time_point m_slow_at;                     // TCP's slow start began
+        lt::time_point m_latest;                      // bytes came
+        std::int64_t m_bytes = 0, m_bytes_before = 0; // so many have come; before it began
         lt::time_duration m_quickest = lt::time_duration::max(); // from a request to its block
         lt::time_duration m_hands{};
         std::deque<sample> m_samples; // of the last second

@@ -17,6 +17,7 @@
 #include <chrono>
 #include <cmath>
 #include <cstdint>
+#include <iterator>
 #include <set>
 
 namespace
@@ -68,6 +69,7 @@ void queues::find_front()
         int blocks = 0, most = 0;
 
         m_pieces.clear();
+        m_unasked_of.clear();
         for (auto const &w : wanted)
                 if (!m_torrent->anchor.is_held_back(w.first))
                         most = std::max(most, to_number(w.second));
@@ -93,6 +95,8 @@ void queues::find_front()
                 m_missing -= there;
                 m_unasked -= there + q.requested;
         }
+        std::set_difference(m_pieces.begin(), m_pieces.end(), asked.begin(), asked.end(),
+                            std::back_inserter(m_unasked_of));
         for (auto w = wanted.begin(); w != wanted.end() && m_open.size() < open_max; ++w)
                 if (asked.count(w->first) == 0 && !m_torrent->anchor.is_held_back(w->first))
                         m_open.push_back(w->first);
@@ -106,7 +110,8 @@ void queues::look(spares::peers const &all, lt::time_point now)
         for (auto const &p : all) {
                 auto &c = *p.first;
                 c.pipe.received(now, content_of(c.peer()), c.owed());
-                c.has_front = has_any(c, m_pieces);
+                // Who has nothing of what is to be asked for yet is free for what comes behind it.
+                c.has_front = has_any(c, m_unasked > 0 ? m_unasked_of : m_pieces);
                 c.others = takes_back && c.answers_cancels ? c.owed_of_others(m_pieces) : 0;
         }
         find_time(all, now);
@@ -136,17 +141,19 @@ void queues::find_time(spares::peers const &all, lt::time_point now)
         m_quickest = 0;
         for (auto const &p : all) {
                 auto &c = *p.first;
-                if (!c.has_front || !may_give(c) || c.is_quiet(now))
+                if (!c.has_front || !may_give(c) || c.is_quiet(now) ||
+                    c.pipe.gives_nothing(c.owed(), now))
                         continue;
                 auto const owed = keeps(c);
                 auto const ahead = c.pipe.ahead(owed, now);
                 givers.push_back({ahead, m_unasked > 0 ? double(owed) : 0, double(c.room())});
                 // Who has only a part may have nothing of what another one has.
-                if (!c.peer().is_seed())
+                if (!c.peer().is_seed() || !c.has_given() || !c.has_room())
                         continue;
                 double const one = ahead.takes(double(owed + 1));
                 m_quickest = m_quickest > 0 ? std::min(m_quickest, one) : one;
         }
+        m_givers = int(givers.size());
         for (int i = 0; i < halvings; i++) {
                 double const middle = (least + most) / 2;
                 double sum = 0;
@@ -157,6 +164,12 @@ void queues::find_time(spares::peers const &all, lt::time_point now)
         }
         m_until = now + std::chrono::duration_cast<lt::time_duration>(
                                 std::chrono::duration<double>(most));
+}
+
+// Where it took longer than it looked like.
+double queues::fair_share() const
+{
+        return std::ceil(m_unasked / double(std::max(1, m_givers)));
 }
 
 bool queues::may_give(conduct &c)
@@ -200,12 +213,13 @@ void queues::look_at(conduct &c, lt::time_point now)
                 double const left = std::chrono::duration<double>(m_until - now).count();
                 auto const owed = keeps(c);
                 auto const ahead = c.pipe.ahead(owed, now);
-                if (m_quickest > 0 &&
-                    ahead.gives(std::max(in_time * left, late * m_quickest)) < double(owed + 1))
+                if (owed == 0 && m_quickest > 0 &&
+                    ahead.gives(std::max(in_time * left, late * m_quickest)) < 1)
                         n = 0;
                 else if (m_unasked > 0)
                         n = std::min(c.pipe.length(share_rest_s, now),
-                                     std::max(1.0, ahead.gives(left)));
+                                     std::max(1.0, left > 0 ? ahead.gives(left)
+                                                            : double(owed) + fair_share()));
                 if (m_unasked > 0)
                         others += std::min(c.owed(), c.others);
         }

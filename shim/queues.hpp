@@ -41,6 +41,7 @@ class queues
         void find_front();
         void find_time(spares::peers const &all, lt::time_point now);
         std::size_t keeps(conduct const &c) const;
+        double fair_share() const;
         static bool has_any(conduct &c, std::vector<int> const &pieces);
         static bool may_give(conduct &c);
 
@@ -48,7 +49,9 @@ class queues
         lt::torrent_handle m_handle;
         // What is wanted most, as it was when last looked at, but for what was asked for since.
         std::vector<int> m_pieces;        // in rising order
+        std::vector<int> m_unasked_of;    // those of which some was not asked for
         int m_missing = 0, m_unasked = 0; // their blocks
+        int m_givers = 0;                 // so many peers may give some of that
         lt::time_point m_until;  // until then all peers together have given what is missing of them
         double m_quickest = 0;   // seconds until the quickest seed has given one more; 0: none
         std::vector<int> m_open; // wanted ones of which some was not asked for, the first of them

@@ -15,7 +15,7 @@ ANSWER_S = 20.0
 
 
 class RoguePeer:
-    """A peer that says that it has everything of a torrent, unchokes whoever comes, and lies.
+    """A peer that says what it has of a torrent, unchokes whoever comes, and lies.
 
     It is a process of its own: a flood from the test's own threads would be a trickle.
     """
@@ -32,6 +32,7 @@ class RoguePeer:
         rejects_hashes: bool = False,
         rate: int = 0,
         fast: bool = True,
+        has: range | None = None,
     ) -> None:
         """floods: sends blocks that nobody has asked for, as fast as they are taken. garbage: the
         part of all blocks it sends that is wrong. lies: so many wrong ones at most; it is honest
@@ -39,7 +40,7 @@ class RoguePeer:
         answer. rejects_hashes: answers requests for hashes
         (BEP 52) so; else it does not answer them. rate: bytes/s to each that is connected, 0: as
         fast as it goes; with it, what is cancelled is not sent, and no word of that said. fast: it
-        knows BEP 6, by which it would have to."""
+        knows BEP 6, by which it would have to. has: the pieces that it says it has, None: all."""
         options = {
             "address": address,
             "info_hash": torrent.info_hash,
@@ -53,6 +54,7 @@ class RoguePeer:
             "rejects_hashes": rejects_hashes,
             "rate": rate,
             "fast": fast,
+            "has": [has.start, has.stop] if has else None,
         }
         program = Path(__file__).with_name("rogue_process.py")
         self._process = subprocess.Popen(
@@ -88,6 +90,10 @@ class RoguePeer:
         """So far: connections (handshakes), open now, blocks asked for, those cancelled
         in time, garbage blocks, flooded ones, hash_requests."""
         return self._ask("")
+
+    def asked(self) -> dict[int, int]:
+        """So far: how many blocks it was asked for, by piece."""
+        return {int(piece): n for piece, n in self._ask("asked").items()}
 
     def limit(self, rate: int) -> None:
         """Another rate than it began with, from the next block on."""

@@ -1,9 +1,9 @@
-"""A peer in a process of its own that has everything and gives what it likes.
+"""A peer in a process of its own that gives what it likes of what it says it has.
 
 On the wire it is real: TCP, the messages of BEP 3, with the fast extension (BEP 6) or without, for
 v2 the messages of BEP 52. Its one argument is a JSON object (see harness.rogue); it prints the port it listens at,
-and for each line on stdin a JSON object of what has happened; a number there is its rate from then
-on. It ends with its stdin.
+and for each line on stdin a JSON object of what has happened, of "asked" how much it was asked for of
+each piece; a number there is its rate from then on. It ends with its stdin.
 """
 
 from __future__ import annotations
@@ -88,6 +88,9 @@ class Rogue:
         self.rejects_hashes = bool(options["rejects_hashes"])
         self.rate = int(options["rate"])
         self.fast = bool(options["fast"])
+        self.pieces = -(-self.length // self.piece_length)
+        self.has = range(*(options["has"] or (0, self.pieces)))
+        self.asked = [0] * self.pieces  # under lock
         self.noise = os.urandom(BLOCK)
         self.lock = threading.Lock()
         self.done = dict.fromkeys(  # under lock
@@ -133,7 +136,7 @@ class Rogue:
         sending = threading.Lock()
         reserved = bytes(7) + bytes([FAST if self.fast else 0])
         mine = PROTOCOL + reserved + self.info_hash + b"-RG0100-" + os.urandom(12)
-        connection.sendall(mine + self.has_all() + struct.pack(">IB", 1, UNCHOKE))
+        connection.sendall(mine + self.what_it_has() + struct.pack(">IB", 1, UNCHOKE))
         outgoing = Outgoing(connection)
         if self.rate:
             threading.Thread(target=outgoing.send, args=(self, sending), daemon=True).start()
@@ -142,12 +145,12 @@ class Rogue:
         finally:
             outgoing.end()
 
-    def has_all(self) -> bytes:
-        if self.fast:
+    def what_it_has(self) -> bytes:
+        if self.fast and len(self.has) == self.pieces:
             return struct.pack(">IB", 1, HAVE_ALL)
-        pieces = -(-self.length // self.piece_length)
-        bits = ((1 << pieces) - 1) << -pieces % 8
-        field = bits.to_bytes(-(-pieces // 8), "big")
+        field = bytearray(-(-self.pieces // 8))
+        for piece in self.has:
+            field[piece // 8] |= 0x80 >> piece % 8
         return struct.pack(">IB", 1 + len(field), BITFIELD) + field
 
     def listen_to(
@@ -169,6 +172,8 @@ class Rogue:
             answer = b""
             if message[0] == REQUEST:
                 self.count("asked")
+                with self.lock:
+                    self.asked[struct.unpack(">I", message[1:5])[0]] += 1
                 if self.gives == 0:
                     continue
                 self.gives = self.gives and self.gives - 1
@@ -216,10 +221,11 @@ def main() -> None:
     threading.Thread(target=rogue.listen, args=(listener,), daemon=True).start()
     print(listener.getsockname()[1], flush=True)
     for line in sys.stdin:
-        if line.strip():
+        if line.strip().isdigit():
             rogue.rate = int(line)
         with rogue.lock:
-            said = json.dumps(rogue.done)
+            told = {p: n for p, n in enumerate(rogue.asked) if n}
+            said = json.dumps(told if line.strip() == "asked" else rogue.done)
         print(said, flush=True)
     os._exit(0)
 

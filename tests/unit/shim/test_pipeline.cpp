@@ -59,6 +59,10 @@ class seeder
                 m_acks.clear();
                 m_in_flight = 0;
         }
+        std::int64_t come() const
+        {
+                return std::int64_t(m_come);
+        }
         void slow_down(double mbits)
         {
                 m_rate = mbits * 1e6 / 8;
@@ -261,6 +265,46 @@ void what_is_owed_comes_first(void **)
         assert_true(p.ahead(0, now).takes(1e9) == 60);
 }
 
+// TCP begins anew after a rest that is long, and not after a short one.
+void a_short_rest_costs_nothing(void **)
+{
+        for (bool const is_long : {false, true}) {
+                seeder s(0.1, 50);
+                auto p = met(0.1);
+                s.give(2000, p, [&](lt::time_point t) { return p.length(0.8, t); });
+                auto const then = s.now() + milliseconds(is_long ? 1000 : 50);
+                p.received(then, s.come(), 0);
+                double const took = p.ahead(0, then).takes(32);
+                assert_true(is_long ? took > 0.45 : took < 0.25);
+        }
+}
+
+// The first byte takes its time where it has just been asked.
+void what_it_was_just_asked_for_is_not_there_yet(void **)
+{
+        auto const now = lt::time_point() + std::chrono::hours(1);
+        auto p = met(0.2);
+        p.begins(now);
+        auto const ahead = p.ahead(4, now + milliseconds(100));
+        assert_true(ahead.gives(0.09) == 0);
+        assert_true(ahead.gives(0.15) > 0 && ahead.gives(0.15) < 4);
+        assert_true(p.ahead(0, now).gives(0.19) == 0);
+}
+
+void one_that_gives_nothing_is_found_out(void **)
+{
+        auto const now = lt::time_point() + std::chrono::hours(1);
+        auto p = met(0.2);
+        p.begins(now);
+        assert_false(p.gives_nothing(2, now + milliseconds(800)));
+        assert_true(p.gives_nothing(2, now + milliseconds(1000)));
+        assert_false(p.gives_nothing(0, now + milliseconds(1000)));
+        seeder s(0.2, 10);
+        auto q = met(0.2);
+        s.give(8, q, [](lt::time_point) { return all; });
+        assert_false(q.gives_nothing(2, s.now() + milliseconds(1000)));
+}
+
 // What was lost comes later, and with it all that came behind it.
 void a_burst_is_no_rate(void **)
 {
@@ -292,6 +336,9 @@ int main()
                 cmocka_unit_test(who_gives_less_is_found_out),
                 cmocka_unit_test(how_long_it_takes_is_known_before),
                 cmocka_unit_test(what_is_owed_comes_first),
+                cmocka_unit_test(a_short_rest_costs_nothing),
+                cmocka_unit_test(what_it_was_just_asked_for_is_not_there_yet),
+                cmocka_unit_test(one_that_gives_nothing_is_found_out),
                 cmocka_unit_test(a_burst_is_no_rate),
         };
         return cmocka_run_group_tests(tests, nullptr, nullptr);

@@ -1,0 +1,142 @@
+"""Peers of different rates: who is asked for what a reader waits for, and nobody who would be late."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from urllib.parse import quote
+
+import pytest
+
+from harness import waiting
+from harness.mount import Magnetfs
+from harness.reading import read_exactly
+from harness.rogue import RoguePeer, Rogues
+from harness.seeder import Seeder
+from harness.torrents import KIB, MIB, Torrent, TorrentMaker
+from harness.web_seed import WebSeed
+
+PIECE = 256 * KIB
+SLOW = 32 * KIB  # bytes a second: half a second for a block
+QUICK = 4 * MIB
+SEEKS = 8
+# A look every 125 ms lets one that is late be asked for a block, which libtorrent may do then.
+STRAY = 2
+
+
+def honest(rogues: Rogues, torrent: Torrent, rate: int, has: range | None = None) -> RoguePeer:
+    return rogues(torrent, rate=rate, garbage=0.0, has=has)
+
+
+def opened(fs: Magnetfs, torrent: Torrent, request: pytest.FixtureRequest, *peers: object) -> int:
+    fs.add(torrent.metainfo)
+    fs.add(torrent.magnet(*peers))
+    fs.files(torrent.info_hash)
+    fd = os.open(fs.directory(torrent) / torrent.name, os.O_RDONLY)
+    request.addfinalizer(lambda: os.close(fd))
+    return fd
+
+
+def read(fd: int, torrent: Torrent, offset: int, length: int) -> float:
+    """Seconds that it took."""
+    began = time.monotonic()
+    data = read_exactly(fd, offset, length)
+    took = time.monotonic() - began
+    assert data == torrent.read(torrent.name, offset, length), f"wrong bytes at {offset}"
+    return took
+
+
+def test_one_that_would_be_late_is_not_asked_for_what_a_reader_waits_for(
+    fs: Magnetfs, rogues: Rogues, torrents: TorrentMaker, request: pytest.FixtureRequest
+) -> None:
+    torrent = torrents.single("late.bin", 64 * MIB, seed=401, piece_length=PIECE)
+    quick, slow = honest(rogues, torrent, QUICK), honest(rogues, torrent, SLOW)
+    fd = opened(fs, torrent, request, quick, slow)
+    read(fd, torrent, 0, 12 * MIB)  # what both give is known
+    assert sum(slow.asked().values()) > 0, "the slow one takes part in what nobody waits for"
+    sought = [80 + 20 * number for number in range(SEEKS)]
+    for piece in sought:
+        read(fd, torrent, piece * PIECE, 64 * KIB)
+    asked, all_blocks = slow.asked(), PIECE // (16 * KIB)
+    late = [piece for piece in sought if asked.get(piece, 0) > 0]
+    assert len(late) <= STRAY, f"asked of the slow one: {[asked[piece] for piece in late]}"
+    assert all(quick.asked().get(piece, 0) >= all_blocks for piece in sought if piece not in late)
+
+
+def test_two_readers_of_peers_that_have_different_parts(
+    fs: Magnetfs, rogues: Rogues, torrents: TorrentMaker, request: pytest.FixtureRequest
+) -> None:
+    """The one that is slow is no worse for another being quick that has nothing of its part."""
+    torrent = torrents.single("parts.bin", 32 * MIB, seed=402, piece_length=PIECE)
+    pieces = torrent.length // PIECE
+    half = pieces // 2
+    quick = honest(rogues, torrent, QUICK, range(half))
+    slow = honest(rogues, torrent, 256 * KIB, range(half, pieces))
+    fd = opened(fs, torrent, request, quick, slow)
+    took: dict[str, float] = {}
+    problems: list[BaseException] = []
+
+    def reads(name: str, offset: int, length: int) -> None:
+        try:
+            took[name] = read(fd, torrent, offset, length)
+        except BaseException as problem:
+            problems.append(problem)
+
+    both = [
+        threading.Thread(target=reads, args=("quick", 0, 12 * MIB)),
+        threading.Thread(target=reads, args=("slow", half * PIECE, MIB)),
+    ]
+    for one in both:
+        one.start()
+    for one in both:
+        one.join()
+    assert not problems, problems
+    # By their rates alone it is 3 and 4 seconds.
+    assert max(took.values()) <= 8.0, took
+
+
+@pytest.mark.parametrize("other", ["frozen", "web seed"])
+def test_a_torrent_of_one_piece_beside_one_who_gives_nothing(
+    fs: Magnetfs,
+    rogues: Rogues,
+    torrents: TorrentMaker,
+    request: pytest.FixtureRequest,
+    other: str,
+) -> None:
+    """Nothing is left to be the anchor."""
+    torrent = torrents.single(f"one-{other}.bin", MIB, seed=404, piece_length=MIB)
+    giver = honest(rogues, torrent, MIB)
+    if other == "frozen":
+        silent = Seeder("127.0.0.2")
+        request.addfinalizer(silent.close)
+        silent.seed(torrent).freeze()
+        peers, more = [silent, giver], ""
+    else:
+        seed = WebSeed()
+        request.addfinalizer(seed.close)
+        url = seed.serve(torrent)
+        seed.freeze()
+        request.addfinalizer(seed.thaw)
+        peers, more = [giver], "&ws=" + quote(url, safe="")
+    fs.add(torrent.metainfo)
+    fs.add(torrent.magnet(*peers) + more)
+    fs.files(torrent.info_hash)
+    fd = os.open(fs.directory(torrent) / torrent.name, os.O_RDONLY)
+    request.addfinalizer(lambda: os.close(fd))
+    took = read(fd, torrent, 0, MIB)
+    assert took <= 8.0, f"{took:.1f} s for what the one gives in a second"
+
+
+def test_a_holder_that_leaves_while_another_is_idle(
+    fs: Magnetfs, rogues: Rogues, torrents: TorrentMaker, request: pytest.FixtureRequest
+) -> None:
+    """What one had of a piece is asked of the other at once, not when that has given something."""
+    torrent = torrents.single("leaves.bin", 16 * MIB, seed=406, piece_length=PIECE)
+    leaves, stays = honest(rogues, torrent, 64 * KIB), honest(rogues, torrent, QUICK)
+    fd = opened(fs, torrent, request, leaves, stays)
+    read(fd, torrent, 0, 4 * MIB)
+    waiting.until("it is asked", lambda: leaves.done()["asked"] > 0)
+    leaves.close()
+    worst = max(read(fd, torrent, offset, PIECE) for offset in range(4 * MIB, 12 * MIB, PIECE))
+    assert worst <= 3.0, f"a gap of {worst:.1f} s"
