@@ -27,17 +27,21 @@ def shows(torrents: TorrentMaker) -> list[Torrent]:
 
 def by_name(fs: Magnetfs, name: str) -> int:
     """The process of that name: the helper's and the zygote's program is magnetfs."""
-    found = []
-    for pid in fs.processes():
-        try:
-            comm = Path(f"/proc/{pid}/comm").read_text()
-            # One that was killed and is not reaped yet has its name still.
-            if comm == f"magnetfs-{name}\n" and processes.alive(pid):
-                found.append(pid)
-        except OSError:
-            continue
-    assert len(found) == 1, found
-    return found[0]
+
+    def named() -> list[int]:
+        found = []
+        for pid in fs.processes():
+            try:
+                comm = Path(f"/proc/{pid}/comm").read_text()
+                # One that was killed and is not reaped yet has its name still.
+                if comm == f"magnetfs-{name}\n" and processes.alive(pid):
+                    found.append(pid)
+            except OSError:
+                continue
+        return found
+
+    # What it starts has its name until it runs its own program.
+    return waiting.until(f"one {name}", lambda: found if len(found := named()) == 1 else [])[0]
 
 
 def kill_helper(fs: Magnetfs) -> None:

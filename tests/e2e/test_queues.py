@@ -92,8 +92,8 @@ def test_two_readers_of_peers_that_have_different_parts(
     for one in both:
         one.join()
     assert not problems, problems
-    # By their rates alone it is 3 and 4 seconds.
-    assert max(took.values()) <= 8.0, took
+    # Alone each takes 4 to 8 seconds; at the other's rate the quick one would take 48.
+    assert max(took.values()) <= 20.0, took
 
 
 @pytest.mark.parametrize("other", ["frozen", "web seed"])
