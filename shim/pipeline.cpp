@@ -45,8 +45,8 @@ constexpr double unknown_rate = 40, unknown_min = 2, unknown_max = 8;
 // round trip, when TCP's timer has run out, it begins with them again.
 constexpr double first_window = 10 * 1460 / block_bytes;
 constexpr double cold_s = 0.2;
-// Times beyond this are not told apart, nor rates below.
-constexpr double takes_max_s = 60, rate_least = 0.1;
+// Rates below this are not told apart.
+constexpr double rate_least = 0.1;
 // One that has given nothing in so long besides two round trips may never.
 constexpr double nothing_s = 0.5;
 // The way to a peer that has called us.
@@ -212,7 +212,7 @@ double pipeline::outlook::gives(double in_s) const
 {
         double const from = sent_by(m_start_s + m_dead_s);
         auto const by = [&](double s) { return s > m_dead_s ? sent_by(m_start_s + s) - from : 0; };
-        // What it is asked for now does not come before that.
+        // The answer to a new request comes after that.
         double const before = by(std::min(in_s, m_trip_s));
 
         return std::min(before, m_owed) + by(in_s) - before;

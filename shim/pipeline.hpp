@@ -44,8 +44,10 @@ class pipeline
                 // Blocks that come in so many seconds from then on, if it is asked for as many:
                 // first the ones that it owes already.
                 double gives(double in_s) const;
-                // Seconds until so many blocks have come, likewise. No more than a minute.
+                // Seconds until so many blocks have come, likewise; no more than takes_max_s.
                 double takes(double blocks) const;
+                // Times beyond this are not told apart.
+                static constexpr double takes_max_s = 60;
 
               private:
                 friend class pipeline;

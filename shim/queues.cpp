@@ -32,8 +32,6 @@ constexpr double share_rest_s = 0.25;
 // One that would give its first block after so much of that time, and takes so many times as long
 // as another, is asked for none: all of them are a bit late.
 constexpr double in_time = 0.9, late = 2;
-// Times beyond this are not told apart.
-constexpr double time_max_s = 60;
 // libtorrent's default of max_out_request_queue.
 constexpr double length_max = 500;
 // So much of what is wanted most is looked at: where a whole torrent is wanted that is plenty.
@@ -134,7 +132,7 @@ void queues::find_time(spares::peers const &all, lt::time_point now)
                 double owed, room;
         };
         std::vector<giver> givers;
-        double least = 0, most = time_max_s;
+        double least = 0, most = pipeline::outlook::takes_max_s;
         constexpr int halvings = 16; // to a millisecond
         double const blocks = m_unasked > 0 ? m_unasked : m_missing;
 

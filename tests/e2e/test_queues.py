@@ -29,9 +29,15 @@ def honest(rogues: Rogues, torrent: Torrent, rate: int, has: range | None = None
     return rogues(torrent, rate=rate, garbage=0.0, has=has)
 
 
-def opened(fs: Magnetfs, torrent: Torrent, request: pytest.FixtureRequest, *peers: object) -> int:
+def opened(
+    fs: Magnetfs,
+    torrent: Torrent,
+    request: pytest.FixtureRequest,
+    *peers: object,
+    web_seed: str | None = None,
+) -> int:
     fs.add(torrent.metainfo)
-    fs.add(torrent.magnet(*peers))
+    fs.add(torrent.magnet(*peers) + (f"&ws={quote(web_seed, safe='')}" if web_seed else ""))
     fs.files(torrent.info_hash)
     fd = os.open(fs.directory(torrent) / torrent.name, os.O_RDONLY)
     request.addfinalizer(lambda: os.close(fd))
@@ -92,7 +98,7 @@ def test_two_readers_of_peers_that_have_different_parts(
     for one in both:
         one.join()
     assert not problems, problems
-    # Alone each takes 4 to 8 seconds; at the other's rate the quick one would take 48.
+    # The quick one took 4 to 8 seconds alone; at the other's rate it would take 48.
     assert max(took.values()) <= 20.0, took
 
 
@@ -111,19 +117,14 @@ def test_a_torrent_of_one_piece_beside_one_who_gives_nothing(
         silent = Seeder("127.0.0.2")
         request.addfinalizer(silent.close)
         silent.seed(torrent).freeze()
-        peers, more = [silent, giver], ""
+        fd = opened(fs, torrent, request, silent, giver)
     else:
         seed = WebSeed()
         request.addfinalizer(seed.close)
         url = seed.serve(torrent)
         seed.freeze()
         request.addfinalizer(seed.thaw)
-        peers, more = [giver], "&ws=" + quote(url, safe="")
-    fs.add(torrent.metainfo)
-    fs.add(torrent.magnet(*peers) + more)
-    fs.files(torrent.info_hash)
-    fd = os.open(fs.directory(torrent) / torrent.name, os.O_RDONLY)
-    request.addfinalizer(lambda: os.close(fd))
+        fd = opened(fs, torrent, request, giver, web_seed=url)
     took = read(fd, torrent, 0, MIB)
     assert took <= 8.0, f"{took:.1f} s for what the one gives in a second"
 

@@ -54,7 +54,7 @@ class RoguePeer:
             "rejects_hashes": rejects_hashes,
             "rate": rate,
             "fast": fast,
-            "has": [has.start, has.stop] if has else None,
+            "has": [has.start, has.stop] if has is not None else None,
         }
         program = Path(__file__).with_name("rogue_process.py")
         self._process = subprocess.Popen(
