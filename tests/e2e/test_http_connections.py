@@ -437,13 +437,6 @@ def test_clients_that_leave_at_once_leave_nothing(fs: Magnetfs, lonely: Torrent)
         assert wire.ask("GET", "/healthz").status == 200
 
 
-def places(fs: Magnetfs, kind: str) -> int:
-    assert fs.web
-    text = fs.web.get("/metrics").body.decode()
-    [line] = [line for line in text.splitlines() if f'slots_used{{kind="{kind}"}}' in line]
-    return int(line.rpartition(" ")[2])
-
-
 def test_who_left_at_once_by_http_1_0_keeps_no_place_that_is_wanted(
     magnetfs: Callable[..., Magnetfs], film: Torrent
 ) -> None:
@@ -454,7 +447,8 @@ def test_who_left_at_once_by_http_1_0_keeps_no_place_that_is_wanted(
         with Wire(fs.web.port) as wire:
             wire.send(wire.head("GET", "/add/" + "7" * 40, version="1.0"))
             wire.socket.shutdown(socket.SHUT_WR)
-    waiting.until("half of the places are free", lambda: places(fs, "waits") <= 32, timeout=3)
+    web = fs.web
+    waiting.until("half of the places are free", lambda: web.places("waits") <= 32, timeout=3)
     fs.add(film.metainfo)
     with Wire(fs.web.port) as wire:
         assert wire.ask("GET", f"/add/{film.info_hash}").status == 200
@@ -464,12 +458,13 @@ def test_who_sends_a_body_slowly_is_in_the_way_of_no_other_request(
     fs: Magnetfs, film: Torrent
 ) -> None:
     assert fs.web
+    web = fs.web
     fs.add(film.metainfo)
     with ExitStack() as stack:
         for _ in range(100):
             wire = stack.enter_context(Wire(fs.web.port))
             wire.send(wire.head("POST", "/torrents", "Content-Length: 1000") + b"ma")
-        waiting.until("all places are taken", lambda: places(fs, "bodies") == 32)
+        waiting.until("all places are taken", lambda: web.places("bodies") == 32)
         with Wire(fs.web.port) as wire:
             assert wire.ask("GET", f"/add/{film.info_hash}").status == 200
             whole = film.info_hash.encode()
@@ -478,7 +473,7 @@ def test_who_sends_a_body_slowly_is_in_the_way_of_no_other_request(
             assert wire.ask("PROPFIND", "/dav/", "Depth: 0").status == 207
             wire.send(wire.head("POST", "/torrents", "Content-Length: 40"))
             assert wire.answer("POST").status == 503
-    waiting.until("they are free", lambda: places(fs, "bodies") == 0, timeout=1.5)
+    waiting.until("they are free", lambda: web.places("bodies") == 0, timeout=1.5)
 
 
 def test_the_api_answers_within_50_ms_beside_full_slots_and_1000_idle_clients(

@@ -20,6 +20,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from harness import waiting
 from harness.kinds import HYBRID, V1, Entry, KindMaker
 from harness.mount import Magnetfs
 from harness.reading import assert_same
@@ -283,9 +284,8 @@ def test_60_slow_clients_of_100_000_files_take_little_and_nobody_notices(
             assert given == CLIENTS if all_at_once else given >= 4
             assert max(took) < OTHERS_S
             assert mount_more <= CLIENTS_MOUNT_MIB
+        waiting.until("all of them are noticed to be gone", lambda: web.places("waits") == 0)
     answer = web.get(f"/playlist/{torrent.info_hash}.m3u8")
-    while answer.status == 503:  # until the last of them is noticed to be gone
-        answer = web.get(f"/playlist/{torrent.info_hash}.m3u8")
     lines = answer.body.decode().splitlines()
     assert len(lines) == 2 + 2 * MANY and "file%20number%20000000" in lines[3]
     assert len(web.get(f"/add/{torrent.info_hash}").json["files"]) == MANY

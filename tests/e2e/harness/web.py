@@ -107,6 +107,12 @@ class Web:
     def range(self, target: str, value: str) -> Answer:
         return self.get(target, Range=value)
 
+    def places(self, kind: str) -> int:
+        """How many places of a kind are taken: a request keeps its own until it has ended."""
+        text = self.get("/metrics").body.decode()
+        [line] = [line for line in text.splitlines() if f'slots_used{{kind="{kind}"}}' in line]
+        return int(line.rpartition(" ")[2])
+
     def raw(self, head: str) -> socket.socket:
         """A connection on which the request was sent and nothing was read; the caller closes it."""
         connection = socket.create_connection(("127.0.0.1", self.port), timeout=10)
