@@ -50,8 +50,6 @@ void anchor::begin(bt_torrent &t, lt::torrent_handle const &h, lt::io_context *i
         m_owner = t.weak_from_this();
         m_id = t.id;
         m_parts = t.parts;
-        if (!m_parts.deadlines)
-                mute_peer(+1);
         m_missing = m_free = piece_set(info->num_pieces());
         for (int const p : have) {
                 m_missing.erase(p);
@@ -183,23 +181,6 @@ bool anchor::were_asked_for(std::set<int> const &pieces) const
         });
 }
 
-// Takes back what was asked of peers, so that what nobody wants does not come in vain. What is
-// still wanted is asked for again only as the answers to those requests are in or given up, over a
-// slow link most of a second later. libtorrent has no call for it, but does so before the first
-// deadline; the anchor takes that deadline, and loses it when the requests are gone.
-void anchor::cancel_requests()
-{
-        if (m_piece < 0 || !m_held || m_mute_peers > 0 || !m_parts.cancel)
-                return;
-        m_handle.set_piece_deadline(lt::piece_index_t(m_piece), 0);
-        boost::asio::post(*m_io, [h = m_handle, p = m_piece] {
-                (void)guarded(nullptr, [&] {
-                        h.reset_piece_deadline(lt::piece_index_t(p));
-                        return 0;
-                });
-        });
-}
-
 // libtorrent asks a peer for more when that peer's interest is looked at again, which the change of
 // a priority to or from none brings about. Both changes are made before it looks.
 void anchor::kick(int piece, lt::download_priority_t priority)
@@ -210,10 +191,12 @@ void anchor::kick(int piece, lt::download_priority_t priority)
 
 void anchor::look_again()
 {
+        auto const awaited = std::find_if(m_awaited.begin(), m_awaited.end(),
+                                          [&](int p) { return m_held_back.count(p) == 0; });
         if (m_piece >= 0)
                 kick(m_piece, lt::low_priority);
-        else if (!m_awaited.empty() && m_mute_peers == 0)
-                ask_again(*m_awaited.begin());
+        else if (awaited != m_awaited.end())
+                kick(*awaited, lt::top_priority);
 }
 
 // libtorrent itself asks for a failed piece again in its next tick of a second.
@@ -228,6 +211,8 @@ void anchor::restored(int piece)
         auto const w = m_wanted.find(piece);
         if (w != m_wanted.end() && m_held_back.count(piece) == 0)
                 kick(piece, w->second);
+        if (m_urgent.count(piece) > 0)
+                make_way(true);
 }
 
 // libtorrent knows nothing of what web seeds are asked for, so it is told that these are not
@@ -237,7 +222,6 @@ void anchor::hold_back(std::vector<int> const &pieces)
         priorities changes;
         for (int const p : pieces) {
                 m_held_back.insert(p);
-                m_handle.reset_piece_deadline(lt::piece_index_t(p));
                 changes.emplace_back(lt::piece_index_t(p), lt::dont_download);
         }
         m_handle.prioritize_pieces(changes);
@@ -258,45 +242,33 @@ void anchor::give_free(std::vector<int> const &pieces)
                 return;
         m_handle.prioritize_pieces(changes);
         for (auto const &c : changes)
-                if (m_wanted.at(int(c.first)) == lt::top_priority && m_mute_peers == 0)
-                        m_handle.set_piece_deadline(c.first, 0);
+                if (m_wanted.at(int(c.first)) == lt::top_priority)
+                        m_urgent.insert(int(c.first));
+        make_way(true);
 }
 
-// With a deadline libtorrent takes back what it asked for of other pieces, which then come a second
-// later and out of order, and asks several peers for the same. That is worth it where something of
-// the piece was not asked for, or where other pieces come before it.
-void anchor::set_deadlines()
+void anchor::make_way(bool anew)
 {
         auto const t = m_owner.lock();
-        if (!t || m_mute_peers > 0 || m_urgent.empty())
+        if (!t || !m_parts.make_way || m_urgent.empty())
                 return;
         std::set<int> coming; // all of it was asked for
-        for (auto const &q : m_handle.get_download_queue())
-                if (q.requested + q.writing + q.finished == q.blocks_in_piece)
-                        coming.insert(int(q.piece_index));
-        for (auto p = m_urgent.begin(); p != m_urgent.end();) {
-                if (m_held_back.count(*p) > 0 ||
-                    (coming.count(*p) > 0 && !t->peers->comes_behind_others(*p))) {
-                        ++p;
-                        continue;
-                }
-                m_handle.set_piece_deadline(lt::piece_index_t(*p), 0);
-                p = m_urgent.erase(p);
-        }
+        if (anew)
+                for (auto const &q : m_handle.get_download_queue())
+                        if (q.requested + q.writing + q.finished == q.blocks_in_piece)
+                                coming.insert(int(q.piece_index));
+        for (int const p : m_urgent)
+                if (m_held_back.count(p) == 0)
+                        t->peers->make_way(p, !anew || coming.count(p) > 0);
 }
 
 void anchor::ask_again(int piece)
 {
-        m_urgent.erase(piece);
-        if (m_held_back.count(piece) > 0)
+        if (m_held_back.count(piece) > 0 || !wants(piece))
                 return;
-        if (m_mute_peers > 0) {
-                look_again();
-                return;
-        }
-        lt::piece_index_t const p(piece);
-        m_handle.reset_piece_deadline(p);
-        m_handle.set_piece_deadline(p, 0);
+        m_urgent.insert(piece);
+        look_again();
+        make_way(true);
 }
 
 void anchor::want(std::vector<bt_want> const &list, std::function<void()> const &first)
@@ -307,10 +279,8 @@ void anchor::want(std::vector<bt_want> const &list, std::function<void()> const 
         priorities changes;
         changes.reserve(list.size() + 1);
         std::set<int> dropped;
-        bool urgent = false;
         for (auto const &w : list) {
                 int const p = int(w.piece);
-                urgent |= w.urgent;
                 if (w.priority == 0 && m_wanted.count(p) > 0)
                         dropped.insert(p);
                 set_wanted(p, lt::download_priority_t(w.priority));
@@ -320,12 +290,10 @@ void anchor::want(std::vector<bt_want> const &list, std::function<void()> const 
         first();
         for (auto const &w : list) {
                 lt::piece_index_t const p(static_cast<int>(w.piece));
-                if (w.urgent) {
+                if (w.urgent && wants(int(w.piece))) // it may have come meanwhile
                         m_urgent.insert(int(w.piece));
-                } else {
+                else
                         m_urgent.erase(int(w.piece));
-                        m_handle.reset_piece_deadline(p);
-                }
                 lt::download_priority_t priority(w.priority);
                 if (!m_parts.falling && priority > lt::dont_download)
                         priority = lt::default_priority;
@@ -339,9 +307,11 @@ void anchor::want(std::vector<bt_want> const &list, std::function<void()> const 
         bool const in_shares = t && t->peers->shares();
         m_handle.prioritize_pieces(changes);
         hold();
-        if (!urgent && were_asked_for(dropped))
-                cancel_requests();
-        set_deadlines();
+        shielded([&] {
+                if (t && m_parts.cancel && were_asked_for(dropped))
+                        t->peers->take_back_unwanted();
+                make_way(true);
+        });
         // Each peer was asked for its share of what is wanted most. The second look asks it for
         // what comes behind that at once, not when it has given something. (And where the length of
         // its queue is libtorrent's: in end game it is asked for one block, and for the rest when
@@ -389,9 +359,4 @@ void anchor::lost(int piece)
         drop(-1, changes);
         m_handle.prioritize_pieces(changes);
         hold();
-}
-
-void anchor::mute_peer(int change)
-{
-        m_mute_peers += change;
 }

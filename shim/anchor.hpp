@@ -58,6 +58,10 @@ class anchor
         {
                 return m_wanted.count(piece) > 0;
         }
+        bool may_be_asked_for(int piece) const
+        {
+                return wants(piece) || piece == m_piece;
+        }
         // It is missing and nobody wants it.
         bool is_free(int piece) const
         {
@@ -95,6 +99,11 @@ class anchor
         {
                 return {m_awaited.begin(), m_awaited.end()};
         }
+        // A reader waits for it, or will at once.
+        bool comes_first(int piece) const
+        {
+                return m_awaited.count(piece) > 0 || m_urgent.count(piece) > 0;
+        }
         bool awaits() const
         {
                 return !m_awaited.empty();
@@ -102,10 +111,11 @@ class anchor
         // Whether what peers were asked for before is taken back for what a reader waits for.
         bool takes_back() const
         {
-                return m_mute_peers == 0 && m_parts.deadlines;
+                return m_parts.make_way;
         }
-        // Those that are urgent get a deadline as soon as it brings them sooner.
-        void set_deadlines();
+        // Peers that would send other pieces before one that is urgent are not to; and those that
+        // it may yet be asked of have nothing else to do, where it is urgent anew.
+        void make_way(bool anew);
         // Peers that owe less than they may are asked for more.
         void look_again();
         // Nobody is asked for some of its blocks any more: asks all peers, before everything else.
@@ -114,9 +124,6 @@ class anchor
         // anew, and nobody is to blame but those who gave the rest. False: there is no memory for
         // it.
         bool fill_up(int piece);
-        // A peer that does not answer cancelled requests has come (+1) or gone (-1): no deadlines
-        // while there is one, as libtorrent cancels for them.
-        void mute_peer(int change);
 
       private:
         using priorities = std::vector<std::pair<lt::piece_index_t, lt::download_priority_t>>;
@@ -125,7 +132,6 @@ class anchor
         void drop(int piece, priorities &changes);
         void hold();
         bool were_asked_for(std::set<int> const &pieces) const;
-        void cancel_requests();
         void kick(int piece, lt::download_priority_t priority);
 
         lt::torrent_handle m_handle;
@@ -135,14 +141,13 @@ class anchor
         int m_piece = -1;    // the anchor; -1: none
         bool m_held = false; // the disk keeps the answer to the anchor's hash back
         bool m_checked = false;
-        int m_mute_peers = 0;
         std::weak_ptr<bt_torrent> m_owner;
         engine_parts m_parts;                            // set once
         std::map<int, lt::download_priority_t> m_wanted; // missing ones
         std::set<int> m_awaited;                         // those of them with the top priority
         std::set<int> m_let_go;                          // is_let_go()
         std::set<int> m_held_back;                       // no peer is asked for them
-        std::set<int> m_urgent;                          // and without a deadline yet
+        std::set<int> m_urgent;                          // peers make way for them
         piece_set m_missing, m_free;                     // free: missing ones that nobody wants
         int m_margin = 1; // an anchor is so far ahead of every reader when it is chosen
 };

@@ -2,6 +2,8 @@
 // conduct.cpp: what one peer was asked for, what it gave, and how long more would take.
 #include "conduct.hpp"
 
+#include "inner.hpp"
+
 #include <libtorrent/peer_info.hpp>
 
 #include <algorithm>
@@ -17,6 +19,8 @@ namespace
 // at least so many blocks.
 constexpr double mute_s = 0.75;
 constexpr std::int64_t mute_least = 32;
+// A refusal may take so long besides the way there and back.
+constexpr double refusal_s = 0.5;
 // What a peer was asked for besides and never answered is forgotten.
 constexpr auto spare_time = milliseconds(20000);
 // A peer that owes something may be silent for so long, and for twice the time of its quickest
@@ -31,7 +35,7 @@ void conduct::asked(lt::peer_request const &r)
 
         if (owed() == 0)
                 pipe.begins(now);
-        m_asked[{int(r.piece), r.start}] = now;
+        m_asked[{int(r.piece), r.start}] = {now, r.length};
 }
 
 void conduct::answered(lt::peer_request const &r, bool with_data)
@@ -40,9 +44,9 @@ void conduct::answered(lt::peer_request const &r, bool with_data)
         auto const i = m_asked.find({int(r.piece), r.start});
         if (i != m_asked.end()) {
                 if (with_data) {
-                        m_quickest = std::min(m_quickest, now - i->second);
-                        pipe.answered(now - i->second);
-                        m_latest_given = std::max(m_latest_given, i->second);
+                        m_quickest = std::min(m_quickest, now - i->second.at);
+                        pipe.answered(now - i->second.at);
+                        m_latest_given = std::max(m_latest_given, i->second.at);
                 }
                 m_asked.erase(i);
         }
@@ -74,7 +78,7 @@ bool conduct::stalls(int piece, lt::time_duration after, lt::time_point now) con
         lt::time_duration const long_enough = patience(after);
         auto const first = m_asked.lower_bound({piece, 0});
         return first != m_asked.end() && first->first.first == piece &&
-               now - first->second > long_enough &&
+               now - first->second.at > long_enough &&
                now - std::max(m_last_block, m_moved) > long_enough;
 }
 
@@ -111,7 +115,7 @@ unsigned conduct::recent() const
 void conduct::tick(lt::time_point now)
 {
         for (auto s = m_spares.begin(); s != m_spares.end();)
-                s = now - s->second > spare_time ? m_spares.erase(s) : std::next(s);
+                s = now - s->second.at > spare_time ? m_spares.erase(s) : std::next(s);
         if (owes() || m_blocks[m_tick] > 0)
                 m_pace[m_paced++ % m_pace.size()] = m_blocks[m_tick];
         m_tick = unsigned((m_tick + 1) % m_blocks.size());
@@ -130,21 +134,28 @@ double conduct::pace() const
 std::vector<std::pair<int, double>> conduct::due(int piece, lt::time_point now) const
 {
         std::vector<std::pair<int, double>> r;
+        // What was taken back is refused in about the time of the way there and back.
+        for (auto c = cancelled.lower_bound({piece, 0});
+             c != cancelled.end() && c->first.first == piece; ++c) {
+                double const waited = std::chrono::duration<double>(now - c->second).count();
+                if (waited > refusal_s + pipe.away_s())
+                        r.emplace_back(c->first.second, std::max(1.0, waited));
+        }
         auto const first = m_asked.lower_bound({piece, 0});
         if (first == m_asked.end() || first->first.first != piece)
                 return r;
         // A peer answers in the order in which it was asked.
         std::vector<lt::time_point> times;
         for (auto const &a : m_asked)
-                times.push_back(a.second);
+                times.push_back(a.second.at);
         std::sort(times.begin(), times.end());
         // One that has said nothing for long will hardly begin now; a new one gets its time.
         double const rate = std::max(pace(), pipe.present(now));
         double const silence = std::chrono::duration<double>(now - m_last_block).count();
         for (auto a = first; a != m_asked.end() && a->first.first == piece; ++a) {
-                auto const before = std::upper_bound(times.begin(), times.end(), a->second);
+                auto const before = std::upper_bound(times.begin(), times.end(), a->second.at);
                 double const place = double(before - times.begin());
-                double const waited = std::chrono::duration<double>(now - a->second).count();
+                double const waited = std::chrono::duration<double>(now - a->second.at).count();
                 double s = rate > 0 ? std::max(place / rate, pipe.away_s() - waited)
                                     : std::max(1.0, waited);
                 if (has_given() && rate > 0 && silence > 2 / rate)
@@ -161,19 +172,25 @@ std::size_t conduct::owed_of_others(std::vector<int> const &these) const
         }));
 }
 
-double conduct::busy_before(int piece) const
+double conduct::busy_before(int piece, pieces const &these) const
 {
-        lt::time_point last;
-        auto const of_piece = m_asked.lower_bound({piece, 0});
-        if (of_piece == m_asked.end() || of_piece->first.first != piece)
+        if (!is_asked(piece))
                 return 0;
-        for (auto a = of_piece; a != m_asked.end() && a->first.first == piece; ++a)
-                last = std::max(last, a->second);
+        auto const last = asked_last(piece);
         auto const before = std::count_if(m_asked.begin(), m_asked.end(), [&](auto const &a) {
-                return a.first.first != piece && a.second < last;
+                return a.second.at < last && these(a.first.first);
         });
         double const rate = pace();
         return before == 0 ? 0 : rate > 0 ? double(before) / rate : 1;
+}
+
+lt::time_point conduct::asked_last(int piece) const
+{
+        lt::time_point last;
+        for (auto a = m_asked.lower_bound({piece, 0});
+             a != m_asked.end() && a->first.first == piece; ++a)
+                last = std::max(last, a->second.at);
+        return last;
 }
 
 double conduct::would_take(int piece, lt::time_point now)
@@ -242,7 +259,7 @@ void conduct::ask_spare(lt::peer_request const &r, lt::time_point now)
 {
         if (owed() == 0)
                 pipe.begins(now);
-        m_spares[{int(r.piece), r.start}] = now;
+        m_spares[{int(r.piece), r.start}] = {now, r.length};
         say_request(r);
 }
 
@@ -256,9 +273,9 @@ bool conduct::is_overdue(lt::time_point now) const
 {
         lt::time_point oldest = now;
         for (auto const &a : m_asked)
-                oldest = std::min(oldest, a.second);
+                oldest = std::min(oldest, a.second.at);
         for (auto const &s : m_spares)
-                oldest = std::min(oldest, s.second);
+                oldest = std::min(oldest, s.second.at);
         return now - std::max({oldest, m_last_block, m_moved}) > patience(overdue_time);
 }
 
@@ -284,7 +301,7 @@ bool conduct::spare_is_over(lt::peer_request const &r, bool with_data)
         if (s == m_spares.end())
                 return false;
         if (with_data)
-                m_latest_given = std::max(m_latest_given, s->second);
+                m_latest_given = std::max(m_latest_given, s->second.at);
         m_spares.erase(s);
         return true;
 }
@@ -296,14 +313,32 @@ void conduct::take_spares_back(int piece)
                 return;
         for (auto s = m_spares.lower_bound({piece, 0});
              s != m_spares.end() && s->first.first == piece; ++s)
-                say_cancel({lt::piece_index_t(piece), s->first.second, lt::default_block_size});
+                say_cancel({lt::piece_index_t(piece), s->first.second, s->second.length});
 }
 
 void conduct::take_back(lt::peer_request const &r, lt::time_point now)
 {
-        if (!answers_cancels || !is_asked(r))
+        // Of one on parole libtorrent would ask it again, before everything else.
+        if (mute || is_on_parole(m_peer) || !is_asked(r))
                 return;
+        if (!answers_cancels) {
+                cancel_request(m_peer, r); // and libtorrent answers it
+                return;
+        }
         say_cancel(r);
         answered(r, false);
         cancelled[{int(r.piece), r.start}] = now;
+}
+
+void conduct::take_back(pieces const &which, lt::time_point until, lt::time_point now)
+{
+        std::vector<lt::peer_request> these; // m_asked changes meanwhile
+        if (mute)
+                return;
+        for (auto const &a : m_asked)
+                if (a.second.at <= until && which(a.first.first))
+                        these.push_back({lt::piece_index_t(a.first.first), a.first.second,
+                                         a.second.length});
+        for (auto const &r : these)
+                take_back(r, now);
 }

@@ -11,6 +11,7 @@
 #include <array>
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <initializer_list>
 #include <map>
 #include <utility>
@@ -25,6 +26,8 @@ class conduct
         // It stalls when it has given nothing for so long, and for twice the time of its quickest
         // answer besides.
         static constexpr auto stall_time = std::chrono::milliseconds(500);
+
+        using pieces = std::function<bool(int piece)>; // whether the piece is one of them
 
         explicit conduct(lt::peer_connection_handle c) : m_peer(std::move(c))
         {
@@ -87,7 +90,7 @@ class conduct
         std::vector<std::pair<int, double>> due(int piece, lt::time_point now) const;
         // For how many seconds it is likely to send blocks of other pieces before it has sent all
         // that it owes of this one.
-        double busy_before(int piece) const;
+        double busy_before(int piece, pieces const &these) const;
         // How many seconds one more block of the piece would take; 0: it can't be asked.
         double would_take(int piece, lt::time_point now);
         // Asks it for a block besides what libtorrent asks it for; and takes that back.
@@ -102,8 +105,17 @@ class conduct
         }
         // The block has come, or was refused: whether it was asked for so.
         bool spare_is_over(lt::peer_request const &r, bool with_data);
-        // Takes back what libtorrent asked it for, if it answers that.
+        // Takes back what libtorrent asked it for, unless it does not answer that.
         void take_back(lt::peer_request const &r, lt::time_point now);
+        // Likewise all of such pieces that it was asked for until then.
+        void take_back(pieces const &which, lt::time_point until, lt::time_point now);
+        // When it was asked for the latest of what it owes of the piece; it was asked for some.
+        lt::time_point asked_last(int piece) const;
+        bool is_asked(int piece) const
+        {
+                auto const first = m_asked.lower_bound({piece, 0});
+                return first != m_asked.end() && first->first.first == piece;
+        }
         // libtorrent has taken it back, and is still owed an answer.
         bool is_cancelled(lt::peer_request const &r) const
         {
@@ -164,7 +176,11 @@ class conduct
         void say(char message, std::initializer_list<int> numbers);
 
         lt::peer_connection_handle m_peer;
-        std::map<std::pair<int, int>, lt::time_point> m_asked; // piece, start: not answered yet
+        struct asking {
+                lt::time_point at;
+                int length;
+        };
+        std::map<std::pair<int, int>, asking> m_asked; // piece, start: not answered yet
         bool is_overdue(lt::time_point now) const;
         // How long it may be silent by its own pace, and for so long besides.
         lt::time_duration patience(lt::time_duration after) const;
@@ -176,6 +192,6 @@ class conduct
         unsigned m_tick = 0;
         std::array<unsigned, 16> m_pace{}; // likewise, of ticks in which it owed something
         unsigned m_paced = 0;              // so many ticks in all
-        std::map<std::pair<int, int>, lt::time_point> m_spares; // piece, start
+        std::map<std::pair<int, int>, asking> m_spares; // piece, start
         int m_progress = 0; // bytes of the block under way, when last looked at
 };

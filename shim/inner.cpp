@@ -21,8 +21,9 @@ namespace
 {
 
 REACH(queue_length, lt::peer_connection::m_desired_queue_size);
-REACH(unsent, lt::peer_connection::m_request_queue);
 REACH(sent, lt::peer_connection::m_download_queue);
+REACH(unsent, lt::peer_connection::m_request_queue);
+REACH(write_cancel, lt::peer_connection::write_cancel);
 
 // It is a bit, which has no address.
 struct endgame final : lt::peer_connection_hot_members {
@@ -79,6 +80,14 @@ WITHOUT_TYPEINFO void end_endgame(lt::peer_connection_handle const &peer)
         auto const c = peer.native_handle();
         if (record_of(c.get()))
                 endgame::end(*c);
+}
+
+WITHOUT_TYPEINFO void cancel_request(lt::peer_connection_handle const &peer,
+                                     lt::peer_request const &r)
+{
+        auto const c = peer.native_handle();
+        if (record_of(c.get()))
+                ((*c).*member(write_cancel()))(r);
 }
 
 bool is_on_parole(lt::peer_connection_handle const &peer)

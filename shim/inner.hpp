@@ -7,6 +7,7 @@
 #pragma once
 
 #include <libtorrent/peer_connection_handle.hpp>
+#include <libtorrent/peer_request.hpp>
 
 #include <cstdint>
 
@@ -35,6 +36,9 @@ bool has_unsent(lt::peer_connection_handle const &peer);
 // Where libtorrent had nothing left to ask the peer for it asks for one block the next time, and
 // for more when all that was asked for has come: it is to do as with others.
 void end_endgame(lt::peer_connection_handle const &peer);
+// Tells the peer that the request is taken back, and libtorrent that the peer has refused it where
+// the peer will not answer that (without BEP 6).
+void cancel_request(lt::peer_connection_handle const &peer, lt::peer_request const &r);
 bool is_on_parole(lt::peer_connection_handle const &peer);
 
 // Bytes of content so far, with those of the block under way.

@@ -110,7 +110,7 @@ void queues::look(spares::peers const &all, lt::time_point now)
                 c.pipe.received(now, content_of(c.peer()), c.owed());
                 // Who has nothing of what is to be asked for yet is free for what comes behind it.
                 c.has_front = has_any(c, m_unasked > 0 ? m_unasked_of : m_pieces);
-                c.others = takes_back && c.answers_cancels ? c.owed_of_others(m_pieces) : 0;
+                c.others = takes_back && !c.mute ? c.owed_of_others(m_pieces) : 0;
         }
         find_time(all, now);
         for (auto const &p : all)
@@ -218,7 +218,7 @@ void queues::look_at(conduct &c, lt::time_point now)
                         n = std::min(c.pipe.length(share_rest_s, now),
                                      std::max(1.0, left > 0 ? ahead.gives(left)
                                                             : double(owed) + fair_share()));
-                if (m_unasked > 0)
+                if (m_unasked > 0 && c.answers_cancels)
                         others += std::min(c.owed(), c.others);
         }
         c.asks = int(std::lround(std::min(n, double(c.room()))));

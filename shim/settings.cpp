@@ -45,7 +45,7 @@ lt::settings_pack default_settings()
         p.set_bool(sp::send_redundant_have, false);
 
         // With few pieces libtorrent picks at random, whatever the priorities say: first piece 4.0
-        // s against 1.5 s. (Not where a reader waits, whose piece has a deadline.)
+        // s against 1.5 s.
         p.set_int(sp::initial_picker_threshold, 0);
         // Honours only the top priority against the rest; the windows say more than that. (One
         // seeder: no difference.)
@@ -117,8 +117,8 @@ bool *part_by_name(engine_parts &parts, char const *setting)
                 {"engine_boost", &engine_parts::boost},
                 {"engine_call_again", &engine_parts::call_again},
                 {"engine_cancel", &engine_parts::cancel},
-                {"engine_deadlines", &engine_parts::deadlines},
                 {"engine_falling", &engine_parts::falling},
+                {"engine_make_way", &engine_parts::make_way},
                 {"engine_queues", &engine_parts::queues},
                 {"engine_spares", &engine_parts::spares},
                 {"engine_watch", &engine_parts::watch},

@@ -201,9 +201,12 @@ bool spares::complete(peers const &all, lt::partial_piece_info const &q)
                 m_torrent->blame.gave(block.giver, r);
         }
         m_handle.add_piece(q.piece_index, bytes.data());
+        std::vector<conduct *> there; // a list of its own: libtorrent may be told of it
         for (auto const &p : all)
+                there.push_back(p.first);
+        for (auto *const c : there)
                 for (auto const &r : held)
-                        p.first->take_back(r, lt::clock_type::now());
+                        c->take_back(r, lt::clock_type::now());
         forget(all, piece);
         return true;
 }

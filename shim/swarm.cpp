@@ -235,10 +235,40 @@ bool swarm::has_givers() const
         });
 }
 
-bool swarm::comes_behind_others(int piece) const
+// What is taken back stays asked for until the peer has answered that: it refuses it, and others
+// are asked for it then, or sends it all the same, and it is as good as it was. libtorrent's own
+// way, a deadline, has all that was taken back of all peers asked of others at once: with pieces of
+// 1 MiB and a reader that takes what it gets a fifth of the bytes came twice.
+void swarm::make_way(int piece, bool coming)
 {
-        return std::any_of(m_peers.begin(), m_peers.end(),
-                           [&](auto const &p) { return p.first->busy_before(piece) > busy_s; });
+        auto const now = lt::clock_type::now();
+        auto const is_other = [&](int p) { return !m_torrent->anchor.comes_first(p); };
+        for (auto *const c : asked_peers()) {
+                bool const takes_part = !m_torrent->parts.queues || c->asks > 0;
+                if (c->busy_before(piece, is_other) > busy_s)
+                        c->take_back(is_other, c->asked_last(piece), now);
+                else if (!coming && takes_part && !c->is_asked(piece) &&
+                         c->peer().has_piece(lt::piece_index_t(piece)))
+                        c->take_back(is_other, now, now);
+        }
+}
+
+void swarm::take_back_unwanted()
+{
+        auto const now = lt::clock_type::now();
+        auto const is_unwanted = [&](int p) { return !m_torrent->anchor.may_be_asked_for(p); };
+        for (auto *const c : asked_peers())
+                c->take_back(is_unwanted, now, now);
+}
+
+// A list of its own, as libtorrent may do anything with a peer while it is told something.
+std::vector<conduct *> swarm::asked_peers() const
+{
+        std::vector<conduct *> r;
+        for (auto const &p : m_peers)
+                if (p.first->owes())
+                        r.push_back(p.first);
+        return r;
 }
 
 void swarm::wake()
@@ -281,7 +311,7 @@ void swarm::look(lt::time_point now)
                 drop_silent(now);
         if (m_torrent->parts.watch)
                 end_deadlock(now);
-        m_torrent->anchor.set_deadlines();
+        m_torrent->anchor.make_way(false);
         if (m_torrent->parts.queues)
                 shielded([&] {
                         m_queues.look(m_peers, now);

@@ -87,8 +87,12 @@ class swarm
         // Whether somebody is there, and whether somebody who has given something.
         bool has_peers() const;
         bool has_givers() const;
-        // Whether somebody sends other pieces before what he owes of this one.
-        bool comes_behind_others(int piece) const;
+        // Takes back what is not awaited of those who would send it before what they owe of this
+        // piece; and, unless all of it was asked for (coming), of those who may yet be asked.
+        void make_way(int piece, bool coming);
+        // Takes back what was asked for of pieces that nobody wants any more, so that it does not
+        // come in vain.
+        void take_back_unwanted();
         // See bt_torrent_dial_anew; while there is no metadata the caller dials others besides.
         void dial_anew(lt::time_point now);
         // Pieces are wanted from here on; the swarm finds out by itself when none is any more.
@@ -99,6 +103,7 @@ class swarm
                 lt::tcp::endpoint at;
                 bool good; // it gave blocks
         };
+        std::vector<conduct *> asked_peers() const; // that owe something
         void arm(lt::time_duration in);
         void tick();
         void look(lt::time_point now);

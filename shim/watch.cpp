@@ -5,6 +5,7 @@
 #include "blame.hpp"
 #include "error.hpp"
 #include "hashes.hpp"
+#include "inner.hpp"
 #include "merge.hpp"
 #include "metadata.hpp"
 #include "session.hpp"
@@ -41,7 +42,6 @@ struct peer_watch final : lt::peer_plugin {
         class requests requests;
         small_talk talk;
         lt::time_point connected; // when; it was called
-        bool mute = false;        // counted in the anchor
         bool unsure = false;      // of what it was asked for: some of that could not be noted
         bool is_there = false;
         bool began_with_some = false; // pieces: it does not show them one by one
@@ -92,7 +92,7 @@ struct peer_watch final : lt::peer_plugin {
         bool write_request(lt::peer_request const &r) noexcept override
         {
                 return shielded_or(false, [&] {
-                        if (conduct.has_room() && held.empty())
+                        if (!is_unwanted(r) && conduct.has_room() && held.empty())
                                 return false;
                         held.push_back(r);
                         ask_held();
@@ -143,22 +143,22 @@ struct peer_watch final : lt::peer_plugin {
         void sent_cancel(lt::peer_request const &r) noexcept override
         {
                 shielded([&] {
+                        talk.sent(request_bytes);
+                        // A peer without BEP 6 answers no cancel, so libtorrent did, and may have
+                        // asked for it again since.
+                        if (!requests.has_fast())
+                                return;
                         auto const at = std::find(held.begin(), held.end(), r);
                         if (at != held.end()) {
                                 if (conduct.mute)
                                         return; // it stays, and comes last
                                 held.erase(at);
-                                // A peer without BEP 6 answers no cancel, so libtorrent does.
-                                if (!requests.has_fast())
-                                        return;
                                 // It has to be asked for the answer to come.
                                 ask(r);
                                 conduct.say_cancel(r);
                         }
                         conduct.answered(r, false);
-                        talk.sent(request_bytes);
-                        if (requests.has_fast()) // else libtorrent waits for no answer
-                                conduct.cancelled[{int(r.piece), r.start}] = lt::clock_type::now();
+                        conduct.cancelled[{int(r.piece), r.start}] = lt::clock_type::now();
                         ask_held();
                 });
         }
@@ -175,6 +175,8 @@ struct peer_watch final : lt::peer_plugin {
                         requests.rejected(r);
                         if (requests.has_fast())
                                 talk.got(request_bytes);
+                        else // libtorrent's own answer: it does not ask for it any more
+                                held.erase(std::remove(held.begin(), held.end(), r), held.end());
                         conduct.cancelled.erase({int(r.piece), r.start});
                         ask_held();
                 });
@@ -201,6 +203,7 @@ struct peer_watch final : lt::peer_plugin {
                         conduct.answered(r, true);
                         t->peers->gave(conduct);
                         if (spare) {
+                                conduct.cancelled.erase({int(r.piece), r.start});
                                 t->peers->gave_spare(giver, r, data);
                                 // libtorrent takes it all the same where nobody else has given the
                                 // block yet: who asks for it then would be blamed for it.
@@ -219,7 +222,6 @@ struct peer_watch final : lt::peer_plugin {
         bool on_choke() noexcept override
         {
                 conduct.choked();
-                conduct.cancelled.clear();
                 // With BEP 6 each request has an answer of its own, also now.
                 shielded([&] {
                         for (auto const &r : std::exchange(held, {}))
@@ -321,14 +323,24 @@ struct peer_watch final : lt::peer_plugin {
                         auto const r = *most;
                         held.erase(most);
                         ask(r);
+                        if (is_unwanted(r))
+                                conduct.take_back(r, lt::clock_type::now());
                 }
+        }
+
+        // libtorrent picked it while somebody wanted it, and sends it only now: after a seek. It
+        // has to be asked for to be refused.
+        bool is_unwanted(lt::peer_request const &r) const
+        {
+                return t->parts.cancel && conduct.answers_cancels && !is_on_parole(peer) &&
+                       !t->anchor.may_be_asked_for(int(r.piece));
         }
 
         // What was taken back and is not answered fills libtorrent's queue: it asks for no more, so
         // nothing shows whether the peer is there. Unless it is asked for something besides.
         bool is_doubtful(lt::time_point now) const
         {
-                return !conduct.owes() && conduct.spares() == 0 &&
+                return !peer.has_peer_choked() && !conduct.owes() && conduct.spares() == 0 &&
                        std::any_of(conduct.cancelled.begin(), conduct.cancelled.end(),
                                    [&](auto const &c) { return now - c.second >= doubt_time; });
         }
@@ -346,9 +358,6 @@ struct peer_watch final : lt::peer_plugin {
                         return;
                 t->peers->left(conduct);
                 t->hashes.left(talk);
-                if (mute)
-                        t->anchor.mute_peer(-1);
-                mute = false;
                 if (giver)
                         shielded([&] { t->blame.left(giver, why); });
         }
@@ -385,9 +394,6 @@ struct peer_watch final : lt::peer_plugin {
 
         void is_mute()
         {
-                if (!mute)
-                        t->anchor.mute_peer(+1);
-                mute = true;
                 conduct.answers_cancels = false;
                 conduct.mute = true;
         }

@@ -90,7 +90,8 @@ class Peer:
         self.session.pop_alerts()
 
     def sent(self) -> int:
-        return sum(t.status().total_payload_upload for t in self.session.get_torrents())
+        # What the torrent's status calls total begins anew each time the session is paused.
+        return sum(t.status().all_time_upload for t in self.session.get_torrents())
 
 
 def main() -> None:
