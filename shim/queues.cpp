@@ -211,8 +211,10 @@ void queues::look_at(conduct &c, lt::time_point now)
                 double const left = std::chrono::duration<double>(m_until - now).count();
                 auto const owed = keeps(c);
                 auto const ahead = c.pipe.ahead(owed, now);
-                if (owed == 0 && m_quickest > 0 &&
-                    ahead.gives(std::max(in_time * left, late * m_quickest)) < 1)
+                if (owed == 0 && m_unasked == 0 && m_torrent->parts.spares)
+                        n = 0; // libtorrent would ask for a block that another one owes
+                else if (owed == 0 && m_quickest > 0 &&
+                         ahead.gives(std::max(in_time * left, late * m_quickest)) < 1)
                         n = 0;
                 else if (m_unasked > 0)
                         n = std::min(c.pipe.length(share_rest_s, now),
