@@ -108,6 +108,12 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
         metavar="DIR",
         help="compares with the programs of that build",
     )
+    parser.add_argument(
+        "--most-vain",
+        type=float,
+        metavar="PERCENT",
+        help="fails where vain shows that more of the film was sent in vain",
+    )
     parser.add_argument("--size", type=int, default=512, metavar="MIB", help="of the film (512)")
     parser.add_argument(
         "--output",
@@ -386,5 +392,10 @@ def main(arguments: Sequence[str]) -> int:
     for line in left:
         _say(f"left behind, ended now: {line}")
     _say(f"the table is in {chosen.output}")
+    most = chosen.most_vain
+    for sample in runner.samples:
+        if most is not None and sample.get("vain_pct", 0) > most:
+            sample["failed"] = f"{sample['vain_pct']:.1f} % in vain"
+            _say(f"{sample['what']}: {sample['failed']}, {most:g} at most")
     failed = left or any("failed" in sample for sample in runner.samples)
     return code or (1 if failed else 0)
