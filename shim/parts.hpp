@@ -18,9 +18,8 @@ struct engine_parts {
         // Priorities fall with the distance from the reader. One seeder of libtorrent's is asked in
         // the pieces' order all the same: no difference.
         bool falling = true;
-        // What peers were asked for before a piece that a reader waits for is taken back: a jump
-        // takes 0.86 s against 1.69, and 0.52 MB come in vain against 2.12; one of two seeders
-        // frozen 0.9 s against 2.3.
+        // What peers were asked for before a piece that a reader waits for is taken back: eight
+        // peers at 250 ms, a seek 1.67 s against 1.84; pieces of 1 MiB 0.94 s against 1.06.
         bool make_way = true;
         // How much each peer is asked for at a time: one at 50 Mbit/s among twenty at 0.3, the
         // first 64 KiB in pieces of 4 MiB 2.3 s against 3.7; in pieces of 1 MiB no stall
