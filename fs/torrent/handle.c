@@ -36,20 +36,22 @@ static void plan_changed(void *arg, uint32_t piece, uint8_t before, uint8_t afte
 /* Those that play are counted, and what they take; under t->lock. */
 static void count(struct handle *h)
 {
+        h->torrent->playing_short += h->shortage == SHORTAGE_PLAYS;
+        h->torrent->young_short += h->shortage == SHORTAGE_YOUNG;
         if (!h->reader.playing)
                 return;
         h->torrent->playing++;
-        h->torrent->playing_short += h->is_short;
         h->torrent->play_rate += h->reader.rate;
         atomic_fetch_add(&h->torrent->env->playing, 1);
 }
 
 static void uncount(struct handle *h)
 {
+        h->torrent->playing_short -= h->shortage == SHORTAGE_PLAYS;
+        h->torrent->young_short -= h->shortage == SHORTAGE_YOUNG;
         if (!h->reader.playing)
                 return;
         h->torrent->playing--;
-        h->torrent->playing_short -= h->is_short;
         h->torrent->play_rate -= h->reader.rate;
         atomic_fetch_sub(&h->torrent->env->playing, 1);
 }
@@ -254,12 +256,13 @@ static struct plan touch(struct handle *h, uint64_t off, size_t len)
         playing = atomic_load_explicit(&env->playing, memory_order_relaxed) + !r->playing;
         r->behind = reader_is_behind(r->rate, t->play_rate, t->playing);
         uncount(h);
-        r->yields = !r->playing && t->playing_short > 0;
+        r->yields = !r->playing &&
+                    (t->playing_short > 0 || (t->young_short > 0 && !reader_may_play(r)));
         reader_touch(r, &h->layout, off, len, now, rested, window_max(env, playing));
         /* What was given to the one whose row it goes on with is not its own. */
         if (begins && r->place[0].given > off)
                 r->place[0].given = off;
-        h->is_short = parked_is_short(h, off);
+        h->shortage = parked_shortage(h, off);
         count(h);
         plan_diff(&before, &r->plan, plan_changed, t);
         if (env->fill == FILL_FILE)

@@ -40,6 +40,13 @@ struct parked {
 };
 enum { OUTCOME_DATA = -1 };
 
+/* Who lacks something of what he plays next. */
+enum shortage {
+        SHORTAGE_NONE,
+        SHORTAGE_YOUNG, /* one that may play: one can't tell yet */
+        SHORTAGE_PLAYS,
+};
+
 struct handle {
         /* set once */
         struct torrent *torrent;
@@ -57,9 +64,9 @@ struct handle {
 
         /* under torrent->lock */
         struct reader reader;
-        bool is_short;         /* parked_is_short, when last looked at */
-        struct parked *parked; /* (utlist) */
-        struct parked *watch;  /* the poll's */
+        enum shortage shortage; /* parked_shortage, when last looked at */
+        struct parked *parked;  /* (utlist) */
+        struct parked *watch;   /* the poll's */
         void *poll_handle;
         int error;            /* of the watch: > 0 */
         uint64_t answered_ms; /* when the last read had its answer; 0: none yet */
@@ -87,9 +94,9 @@ void parked_wait_for_room(struct parked *p, void *request);
 bool parked_lacks_room(const struct torrent *t, const struct want *want);
 /* Those that wait for no more than room, and whose piece has it, are to ask again. */
 void parked_room_came(struct torrent *t, struct parked **answer);
-/* Whether h plays, paced, and some of the nearer half of its window from off on is missing: others
- * that do not play yield to it then. */
-bool parked_is_short(const struct handle *h, uint64_t off);
+/* Whether h, which plays, paced, or may, lacks some of what reader_needs() says from off on: others
+ * yield to it then. */
+enum shortage parked_shortage(const struct handle *h, uint64_t off);
 /* Takes p out of every list; it is the caller's then. */
 void parked_remove(struct torrent *t, struct parked *p);
 /* Ends p with outcome, an errno or OUTCOME_DATA, and puts it on the list answer, unless its request

@@ -18,8 +18,9 @@
 /* A reader that asks ahead finds its pieces asked for; when it has waited so long its piece gets a
  * deadline all the same. */
 enum { OVERDUE_MS = 400 };
-/* One that yields to those that play does so until they have enough in hand, or for so long. */
-enum { YIELD_MS = 30000 };
+/* One that yields to those that play does so until they have enough in hand, or for so long; to
+ * those that may play, for as long as it takes to tell. */
+enum { YIELD_MS = 30000, YIELD_YOUNG_MS = 3000 };
 /* A piece that is taken because it was offered is given up for another when nothing of it came for
  * so long. */
 enum { OFFER_MS = 5000 };
@@ -63,10 +64,14 @@ static void hurry(struct torrent *t, struct parked *p, struct want *want)
 static bool is_overdue(const struct torrent *t, const struct parked *p, uint64_t now)
 {
         uint64_t half = t->env->read_timeout_ms / 2;
+        enum shortage own = p->handle->shortage; /* of what it waits for itself */
+        bool plays = t->playing_short > (own == SHORTAGE_PLAYS);
+        bool young = t->young_short > (own == SHORTAGE_YOUNG);
+        uint64_t most = plays ? YIELD_MS : YIELD_YOUNG_MS;
 
-        if (p->priority == PRIORITY_BLOCKED || t->playing_short == 0)
+        if (p->priority == PRIORITY_BLOCKED || (!plays && !young))
                 return now >= p->since_ms + OVERDUE_MS;
-        return now >= p->asked_ms + (half > 0 && half < YIELD_MS ? half : YIELD_MS);
+        return now >= p->asked_ms + (half > 0 && half < most ? half : most);
 }
 
 /* Nothing came of its piece for as long as it may wait. Where that is for want of room, which a
@@ -96,16 +101,22 @@ static bool check_time(struct torrent *t, struct parked *p, const struct want *w
         return true;
 }
 
-bool parked_is_short(const struct handle *h, uint64_t off)
+enum shortage parked_shortage(const struct handle *h, uint64_t off)
 {
-        uint64_t rest = h->layout.size > off ? h->layout.size - off : 0;
-        uint64_t half = h->reader.window / 2;
+        bool paced = reader_is_paced(&h->reader);
+        uint64_t to = reader_needs(&h->reader);
         uint32_t first, end;
 
-        if (!reader_is_paced(&h->reader) || half == 0 || rest == 0)
-                return false;
-        layout_pieces(&h->layout, off, half < rest ? half : rest, &first, &end);
-        return store_first_missing(h->store, first, end) < end;
+        if (!paced && !reader_may_play(&h->reader))
+                return SHORTAGE_NONE;
+        if (to > h->layout.size)
+                to = h->layout.size;
+        if (off >= to)
+                return SHORTAGE_NONE;
+        layout_pieces(&h->layout, off, to - off, &first, &end);
+        if (store_first_missing(h->store, first, end) == end)
+                return SHORTAGE_NONE;
+        return paced ? SHORTAGE_PLAYS : SHORTAGE_YOUNG;
 }
 
 /* One that has paused may have got what it lacked. */
@@ -114,10 +125,12 @@ static void check_short(struct torrent *t)
         struct handle *h;
 
         DL_FOREACH (t->open, h) {
-                if (!h->is_short || parked_is_short(h, h->reader.place[0].position))
+                if (h->shortage == SHORTAGE_NONE ||
+                    parked_shortage(h, h->reader.place[0].position) != SHORTAGE_NONE)
                         continue;
-                h->is_short = false;
-                t->playing_short--;
+                t->playing_short -= h->shortage == SHORTAGE_PLAYS;
+                t->young_short -= h->shortage == SHORTAGE_YOUNG;
+                h->shortage = SHORTAGE_NONE;
         }
 }
 
@@ -161,7 +174,7 @@ void parked_tick(struct torrent *t, uint64_t now)
         returning_expire(t, now);
         filling_run(t, false);
         take_offer(t, now);
-        if (t->playing_short > 0 && t->waiting.count > 0)
+        if (t->playing_short > 0 || t->young_short > 0)
                 check_short(t);
         parked_room_came(t, &answer);
         t->waiting.starved_ms = 0;

@@ -13,8 +13,13 @@
 #define PACED_BYTES   (512ull << 10)
 #define PACED_REST_MS 250
 #define PACED_EACH_MS 100
-/* A player rests for a quarter of its time at least, unless it has to wait. */
+/* A player rests for a quarter of its time at least, unless it has to wait. One that waits most of
+ * the time, as what it plays comes too slowly, is known by what it would take if it never had to:
+ * most films have no more. */
 #define PACED_SHARE 4
+#define PACED_TAKES (3ull << 20)
+/* One that has read no more than this in a row may be a player whose first seconds come slowly. */
+#define YOUNG_BYTES (4ull << 20)
 /* A probe that goes on in a row for more than this wants as much again as it has read, up to the
  * second: with small pieces it would else wait a round trip for each. The read counts too where
  * there are several pieces in it: the more are asked for at a time, the further out of order a
@@ -332,9 +337,24 @@ void reader_gave(struct reader *r, uint64_t off, uint64_t end)
 bool reader_is_paced(const struct reader *r)
 {
         const struct place *p = &r->place[0];
+        uint64_t takes; /* bytes per second if it never waited */
 
-        return r->playing && p->rested_ms >= PACED_REST_MS &&
-               p->run_bytes * 1000 / p->rested_ms / PACED_SHARE <= p->rate;
+        if (!r->playing || p->rested_ms < PACED_REST_MS)
+                return false;
+        takes = p->run_bytes * 1000 / p->rested_ms;
+        return takes <= PACED_TAKES || takes / PACED_SHARE <= p->rate;
+}
+
+bool reader_may_play(const struct reader *r)
+{
+        const struct place *p = &r->place[0];
+
+        return r->places > 0 && p->run_bytes >= PACED_BYTES && p->run_bytes < YOUNG_BYTES;
+}
+
+uint64_t reader_needs(const struct reader *r)
+{
+        return r->place[0].position + (r->playing ? r->window / 2 : r->window);
 }
 
 uint8_t plan_priority(const struct plan *p, uint32_t piece)

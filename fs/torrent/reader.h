@@ -101,6 +101,14 @@ bool reader_in_row(uint64_t position, uint64_t off, uint64_t end);
  */
 bool reader_is_paced(const struct reader *r);
 
+/* Whether it has read more in a row than most probes, and too little to say that it takes all it
+ * gets. */
+bool reader_may_play(const struct reader *r);
+
+/* Up to which byte of the file it should find all there: the nearer half of its window, or all of
+ * one that is as small as before it plays. */
+uint64_t reader_needs(const struct reader *r);
+
 /* The priority the plan gives to a piece. */
 uint8_t plan_priority(const struct plan *p, uint32_t piece);
 

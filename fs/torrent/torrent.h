@@ -266,7 +266,8 @@ struct torrent {
         struct returning *returning; /* readers of files closed a moment ago (utlist) */
         unsigned n_returning;
         unsigned playing;       /* how many of the open files play */
-        unsigned playing_short; /* … of which so many lack something of what they play next */
+        unsigned playing_short; /* so many open files with SHORTAGE_PLAYS */
+        unsigned young_short;   /* … with SHORTAGE_YOUNG */
         uint64_t play_rate;     /* bytes per second that those take together */
         struct waiting waiting; /* what its parked reads share */
 };

@@ -800,6 +800,107 @@ static void test_a_scan_yields_to_a_player_that_is_short(void **state)
         }
 }
 
+/* Likewise to one that has read more than a probe, before one can say what it is; not once it has
+ * taken so much without a rest, and not where it has what it wants. */
+static void test_a_scan_yields_to_one_that_may_play(void **state)
+{
+        static const struct {
+                uint64_t read; /* bytes in a row, before the next read of a piece */
+                bool there, yields, closes;
+        } cases[] = {{100 << 10, false, false, true},
+                     {600 << 10, false, true, true},
+                     {600 << 10, false, true, false},
+                     {600 << 10, true, false, true},
+                     {5 << 20, false, false, true}};
+
+        (void)state;
+        for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+                struct fixture f;
+                struct handle *reads, *scan;
+                struct request *r = &requests[REQUESTS_MAX - 1];
+                size_t len;
+
+                begin(&f);
+                reads = open_file(&f);
+                scan = open_file(&f);
+                for (uint32_t piece = 8; piece < (cases[i].there ? PIECES : 12); piece++) {
+                        arrive(&f, piece);
+                        pass(&f, piece);
+                }
+                read_at(reads, 8 * PIECE, PIECE);
+                reads->reader.place[0].run_bytes = cases[i].read;
+                read_at(reads, 9 * PIECE, PIECE);
+                assert_int_equal(f.torrent->young_short, cases[i].yields);
+                *r = (struct request){.off = 3 * PIECE, .len = 4096};
+                assert_int_equal(handle_read(scan, r->off, r->len, 0, r, 0, &len, &r->id),
+                                 READ_PARKED);
+                parked_arm(f.torrent, r->id);
+                assert_int_equal(wants_find(&f.torrent->wants, 3)->urgent, !cases[i].yields);
+                /* Not for longer than it takes to tell; nor when that one has gone. */
+                if (cases[i].yields && !cases[i].closes) {
+                        parked_tick(f.torrent, clock_ms() + 2900);
+                        assert_false(wants_find(&f.torrent->wants, 3)->urgent);
+                }
+                if (cases[i].closes)
+                        handle_close(reads);
+                parked_tick(f.torrent, clock_ms() + (cases[i].closes ? 500 : 3100));
+                assert_true(wants_find(&f.torrent->wants, 3)->urgent);
+                if (!cases[i].closes)
+                        handle_close(reads);
+                assert_int_equal(f.torrent->young_short, 0);
+                arrive(&f, 3);
+                pass(&f, 3);
+                assert_int_equal(r->answers, 1);
+                handle_close(scan);
+                assert_over(&f);
+                end(&f);
+        }
+}
+
+/* One that yields, and may play from this read on, lacks what it waits for itself: it yields to
+ * others alone. */
+static void test_nobody_yields_to_himself(void **state)
+{
+        struct fixture f;
+        struct handle *player, *second;
+        struct request *r = &requests[REQUESTS_MAX - 1];
+        size_t len;
+
+        (void)state;
+        begin(&f);
+        player = open_file(&f);
+        second = open_file(&f);
+        for (uint32_t piece = 0; piece < 12; piece++) {
+                if (piece == 3)
+                        continue;
+                arrive(&f, piece);
+                pass(&f, piece);
+        }
+        read_at(second, 2 * PIECE, PIECE);
+        second->reader.place[0].run_bytes = (512 << 10) - PIECE;
+        read_at(player, 8 * PIECE, PIECE);
+        player->reader.place[0].run_bytes = 4 << 20;
+        player->reader.place[0].rested_ms = 2000;
+        player->reader.place[0].rate = 1 << 20;
+        read_at(player, 9 * PIECE, PIECE);
+        *r = (struct request){.off = 3 * PIECE, .len = PIECE};
+        assert_int_equal(handle_read(second, r->off, r->len, 0, r, 0, &len, &r->id), READ_PARKED);
+        parked_arm(f.torrent, r->id);
+        assert_true(second->reader.yields && f.torrent->young_short == 1);
+        parked_tick(f.torrent, clock_ms() + 5000);
+        assert_false(wants_find(&f.torrent->wants, 3)->urgent);
+        handle_close(player);
+        parked_tick(f.torrent, clock_ms() + 500);
+        assert_true(wants_find(&f.torrent->wants, 3)->urgent);
+        arrive(&f, 3);
+        pass(&f, 3);
+        assert_int_equal(r->answers, 1);
+        handle_close(second);
+        parked_tick(f.torrent, clock_ms() + 5500); /* it does not come back */
+        assert_over(&f);
+        end(&f);
+}
+
 /* Its pieces come, then a signal, all before it was armed: it gets its bytes. */
 static void test_what_happens_before_a_read_is_armed(void **state)
 {
@@ -1521,6 +1622,8 @@ int main(void)
                 cmocka_unit_test(test_a_reader_comes_back),
                 cmocka_unit_test(test_a_reader_comes_back_before_it_has_left),
                 cmocka_unit_test(test_a_scan_yields_to_a_player_that_is_short),
+                cmocka_unit_test(test_a_scan_yields_to_one_that_may_play),
+                cmocka_unit_test(test_nobody_yields_to_himself),
                 cmocka_unit_test(test_what_happens_before_a_read_is_armed),
                 cmocka_unit_test(test_an_old_error_fails_no_later_read),
                 cmocka_unit_test(test_a_reader_is_where_it_waits_or_was_given),

@@ -296,6 +296,30 @@ static void test_who_takes_all_it_gets_is_not_paced(void **state)
         assert_false(reader_is_paced(&copy));
 }
 
+/* What a player plays comes too slowly: it hardly ever rests, but does take no more than a film
+ * has. Before one can tell, who has read more than a probe may be a player. */
+static void test_who_has_to_wait_may_be_paced(void **state)
+{
+        static const struct layout l = {.size = 2 * GIB, .piece_length = 1 << 20};
+        struct reader player = {0}, copy = {0};
+
+        (void)state;
+        assert_false(reader_may_play(&copy));
+        for (unsigned i = 0; i < 72; i++) {
+                reader_touch(&player, &l, i * 64 * KIB, 64 * KIB, 1000 + 350 * i, 60, WINDOW_MAX);
+                reader_touch(&copy, &l, i * 64 * KIB, 64 * KIB, 1000 + 350 * i, 1, WINDOW_MAX);
+                assert_int_equal(reader_may_play(&copy), i >= 7 && i < 63);
+                /* up to there it lacks something if it is not all there */
+                if (!copy.playing)
+                        assert_int_equal(reader_needs(&copy), copy.place[0].position + copy.window);
+        }
+        assert_true(reader_is_paced(&player));
+        assert_int_equal(reader_needs(&player), player.place[0].position + player.window / 2);
+        copy.place[0].rested_ms = 300;
+        assert_true(copy.playing);
+        assert_false(reader_is_paced(&copy));
+}
+
 /* Two pieces behind the one that is read, whatever their size, if there is room. */
 static void test_window_is_two_pieces(void **state)
 {
@@ -878,6 +902,7 @@ int main(void)
                 cmocka_unit_test(test_play),
                 cmocka_unit_test(test_paced_reading_plays),
                 cmocka_unit_test(test_who_takes_all_it_gets_is_not_paced),
+                cmocka_unit_test(test_who_has_to_wait_may_be_paced),
                 cmocka_unit_test(test_window_is_two_pieces),
                 cmocka_unit_test(test_rereading_is_no_row),
                 cmocka_unit_test(test_probe_wants_no_more),
