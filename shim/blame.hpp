@@ -38,6 +38,11 @@ class requests
 {
       public:
         void sent(lt::peer_request const &r);
+        // The block may come of a request that was sent already.
+        bool is_open(lt::peer_request const &r) const
+        {
+                return m_open.count({int(r.piece), r.start}) > 0;
+        }
         // The peer says that it will not answer. One without BEP 6 can't: libtorrent says so for it
         // when a request is cancelled or the peer chokes, and its answer may be on the way.
         void rejected(lt::peer_request const &r);

@@ -29,13 +29,14 @@ constexpr auto overdue_time = milliseconds(200);
 
 } // namespace
 
-void conduct::asked(lt::peer_request const &r)
+void conduct::asked(lt::peer_request const &r, bool on_its_way)
 {
         auto const now = lt::clock_type::now();
+        bool const besides = m_spares.count({int(r.piece), r.start}) > 0;
 
         if (owed() == 0)
                 pipe.begins(now);
-        m_asked[{int(r.piece), r.start}] = {now, r.length};
+        m_asked[{int(r.piece), r.start}] = {now, r.length, on_its_way || besides};
 }
 
 void conduct::answered(lt::peer_request const &r, bool with_data)
@@ -43,10 +44,11 @@ void conduct::answered(lt::peer_request const &r, bool with_data)
         auto const now = lt::clock_type::now();
         auto const i = m_asked.find({int(r.piece), r.start});
         if (i != m_asked.end()) {
-                if (with_data) {
+                if (with_data)
+                        m_latest_given = std::max(m_latest_given, i->second.at);
+                if (with_data && !i->second.on_its_way) {
                         m_quickest = std::min(m_quickest, now - i->second.at);
                         pipe.answered(now - i->second.at);
-                        m_latest_given = std::max(m_latest_given, i->second.at);
                 }
                 m_asked.erase(i);
         }
@@ -101,7 +103,7 @@ lt::time_duration conduct::patience(lt::time_duration after) const
         auto const own = rate > 0 ? std::chrono::duration_cast<lt::time_duration>(
                                             std::chrono::duration<double>(1 / rate))
                                   : lt::time_duration(0);
-        return after + 2 * std::max(m_quickest, own);
+        return after + 2 * (has_given() ? std::max(m_quickest, own) : own);
 }
 
 unsigned conduct::recent() const
@@ -282,7 +284,7 @@ bool conduct::is_overdue(lt::time_point now) const
 void conduct::ask_again(lt::peer_request const &r)
 {
         cancelled.erase({int(r.piece), r.start});
-        asked(r);
+        asked(r, true);
         say_request(r);
 }
 

@@ -36,7 +36,8 @@ class conduct
         conduct(conduct const &) = delete;
         conduct &operator=(conduct const &) = delete;
 
-        void asked(lt::peer_request const &r);
+        // on_its_way: an answer to an earlier request of it may be.
+        void asked(lt::peer_request const &r, bool on_its_way);
         void answered(lt::peer_request const &r, bool with_data);
         void choked() noexcept
         {
@@ -179,6 +180,7 @@ class conduct
         struct asking {
                 lt::time_point at;
                 int length;
+                bool on_its_way = false; // already then, perhaps: it tells nothing of how far it is
         };
         std::map<std::pair<int, int>, asking> m_asked; // piece, start: not answered yet
         bool is_overdue(lt::time_point now) const;

@@ -104,8 +104,8 @@ struct peer_watch final : lt::peer_plugin {
         {
                 talk.sent(request_bytes);
                 unsure |= shielded_or(true, [&] {
+                        conduct.asked(r, requests.is_open(r));
                         requests.sent(r);
-                        conduct.asked(r);
                         t->peers->asked(int(r.piece));
                         return false;
                 });
