@@ -16,15 +16,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "e2e"))
 
 import levers  # noqa: E402
 import report  # noqa: E402
-from scenarios import SCENARIOS, Scenario  # noqa: E402
+from scenarios import SCENARIOS, Scenario, against  # noqa: E402
 from step import Bench, Plan, Step  # noqa: E402
-from subjects import EXPLAINED, OURS, unavailable  # noqa: E402
+from subjects import BEFORE, EXPLAINED, OURS, unavailable  # noqa: E402
 from swarm import join_network  # noqa: E402
 from watchdog import Watchdog  # noqa: E402
 
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 LEAST_SIZE = 64 << 20
 WAN = "--wan"
+SUBJECTS = tuple(name for name in EXPLAINED if name != BEFORE)
 
 
 def size(text: str) -> int:
@@ -65,8 +66,8 @@ def options() -> argparse.Namespace:
     )
     parser.add_argument(
         "--subjects",
-        type=names(tuple(EXPLAINED)),
-        help="only these of " + ", ".join(EXPLAINED),
+        type=names(SUBJECTS),
+        help="only these of " + ", ".join(SUBJECTS),
         metavar="SUBJECT,…",
     )
     parser.add_argument(
@@ -101,11 +102,24 @@ def options() -> argparse.Namespace:
         help="magnetfs and its sidecar are here; nothing is built",
     )
     parser.add_argument(
+        "--against",
+        type=Path,
+        metavar="DIR",
+        help="only the mount, in turn with that of the build there, and the ratios",
+    )
+    parser.add_argument(
         "--tmp", type=Path, help="a folder on the disk to measure on ($TMPDIR or /tmp)"
     )
     chosen = parser.parse_args()
     if chosen.levers and chosen.subjects:
         parser.error("--levers measures the mount alone")
+    if chosen.against and (chosen.levers or chosen.subjects):
+        parser.error("--against measures the mounts of two builds")
+    if chosen.against and chosen.only:
+        able = [scenario.name for scenario in against(SCENARIOS)]
+        for name in chosen.only:
+            if name not in able:
+                parser.error(f"--against: {name} is not of the mount; these are: " + ", ".join(able))
     if chosen.runs is not None and chosen.runs < 1:
         parser.error("--runs: at least 1")
     if chosen.library is not None and chosen.library < 1:
@@ -157,7 +171,7 @@ class Run:
         except Exception as problem:
             text = f"{what}: {type(problem).__name__}: {problem}"
             say(text)
-            ours = subject in (*OURS, "plain", levers.ALL)
+            ours = subject in (*OURS, BEFORE, "plain", levers.ALL)
             (self._results.problems if ours else self._results.notes).append(
                 " ".join(text.split())[:600]
             )
@@ -196,12 +210,17 @@ def main() -> int:
     chosen = options()
     prepare()
     programs = chosen.bin.resolve()
-    for name in ("magnetfs", "magnetfs-httpd"):
-        if not os.access(programs / name, os.X_OK):
-            say(f"{programs / name} is not built")
-            return 1
+    before = chosen.against.resolve() if chosen.against else None
+    for build in filter(None, (programs, before)):
+        for name in ("magnetfs", "magnetfs-httpd"):
+            if not os.access(build / name, os.X_OK):
+                say(f"{build / name} is not built")
+                return 1
     plan = make_plan(chosen)
     about = report.machine(programs)
+    shown = levers.scenarios() if chosen.levers else against(SCENARIOS) if before else SCENARIOS
+    if before:
+        about += report.machine(before)[:1]
     network, why = join_network()
     results = report.Results()
     if why:
@@ -214,8 +233,8 @@ def main() -> int:
     watchdog = Watchdog(folder)
     code = 0
     try:
-        run = Run(Bench(plan, network, folder, programs), watchdog, results)
-        for scenario in levers.scenarios() if chosen.levers else SCENARIOS:
+        run = Run(Bench(plan, network, folder, programs, before), watchdog, results)
+        for scenario in shown:
             if chosen.only and scenario.name not in chosen.only:
                 continue
             if chosen.levers:
@@ -233,7 +252,6 @@ def main() -> int:
         left = watchdog.left()
         results.problems += [f"left behind, ended now: {line}" for line in left]
         watchdog.close()
-        shown = levers.scenarios() if chosen.levers else SCENARIOS
         text = report.markdown(results, plan, about, network.what, shown)
         chosen.output.parent.mkdir(parents=True, exist_ok=True)
         chosen.output.write_text(text)

@@ -53,7 +53,7 @@ def _magnetfs(step: Step, folder: Path, *options: str) -> Iterator[Magnetfs]:
         options,
         http=False,
         swarm=step.bench.network.magnetfs_options,
-        program=(step.bench.programs / "magnetfs",),
+        program=(step.programs / "magnetfs",),
     )
     try:
         yield fs

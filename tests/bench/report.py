@@ -14,7 +14,7 @@ from typing import Any, Iterable, Sequence
 from process import Usage
 from scenarios import SCENARIOS, Figure, Scenario
 from step import Plan
-from subjects import EXPLAINED, OURS
+from subjects import BEFORE, EXPLAINED, OURS
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILT = "build/release/bin"
@@ -103,11 +103,12 @@ class Results:
         base = {
             number: statistics.median(numbers(found[figure]))
             for number, found in self.samples.get((scenario, reference), [])
+            if figure in found and numbers(found[figure])
         }
         return [
             statistics.median(numbers(found[figure])) / base[number]
             for number, found in self.samples.get((scenario, subject), [])
-            if figure in found and base.get(number)
+            if figure in found and numbers(found[figure]) and base.get(number)
         ]
 
 
@@ -191,7 +192,7 @@ def _glance(results: Results) -> list[str]:
 def _usages(results: Results) -> list[str]:
     rows = []
     for (scenario, subject, program), usages in results.usages.items():
-        if subject not in OURS:
+        if subject not in (*OURS, BEFORE):
             continue
         rows.append(
             [

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Callable
+from dataclasses import dataclass, replace
+from typing import Callable, Sequence
 
 from harness.slicing import SLICINGS
 from harness.torrents import MIB
@@ -29,7 +29,7 @@ from streaming import (
     run_two_readers,
     run_whole,
 )
-from subjects import OURS
+from subjects import BEFORE, OURS
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,20 @@ class Scenario:
     figures: tuple[Figure, ...]
     limit_s: Callable[[Plan], float]  # what one step may take before it counts as hung
     reference: str = ""
+
+
+def against(scenarios: Sequence[Scenario]) -> tuple[Scenario, ...]:
+    """Those that the mount can do, with it and another build's in turn, and the ratios."""
+    return tuple(
+        replace(
+            scenario,
+            subjects=(BEFORE, "mount"),
+            reference=BEFORE,
+            figures=tuple(replace(figure, ratio=True) for figure in scenario.figures),
+        )
+        for scenario in scenarios
+        if "mount" in scenario.subjects
+    )
 
 
 ALL = ("plain", "mount", "stream", "btfs", "webtorrent")

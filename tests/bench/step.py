@@ -13,7 +13,7 @@ from harness.torrents import MIB, Torrent, TorrentMaker
 
 from process import Usage
 from readers import Reader
-from subjects import KINDS, Place, Subject
+from subjects import BEFORE, KINDS, Place, Subject
 from swarm import Network, Swarm
 
 Samples = dict[str, Any]  # figure -> a number or a list of them
@@ -98,6 +98,7 @@ class Bench:
     network: Network
     folder: Path
     programs: Path
+    before: Path | None = None  # another build's
     torrents: TorrentMaker = field(init=False)
 
     def __post_init__(self) -> None:
@@ -110,6 +111,10 @@ class Step:
     def __init__(self, bench: Bench, kind: str, number: int, options: Sequence[str] = ()) -> None:
         self.bench, self.plan, self.kind, self.number = bench, bench.plan, kind, number
         self._options = options
+        self.programs = bench.programs
+        if kind == BEFORE:
+            assert bench.before
+            self.kind, self.programs = "mount", bench.before
         self.processes: dict[str, Usage] = {}
         self._stack = ExitStack()
         self.folder = Path(tempfile.mkdtemp(prefix="step-", dir=bench.folder))
@@ -147,7 +152,7 @@ class Step:
         return swarm
 
     def subject(self, *options: str) -> Any:
-        place = Place(self.bench.network, self.folder, self.bench.programs)
+        place = Place(self.bench.network, self.folder, self.programs)
         subject = KINDS[self.kind](place, *options, *self._options)
         self._stack.enter_context(subject)
         self._stack.callback(self._look, subject)

@@ -28,6 +28,7 @@ METADATA_S = 60.0  # bound on a torrent's coming up
 DOWNLOAD_S = 600.0  # bound on plain libtorrent's download
 MOUNTED_S = 20.0
 
+BEFORE = "before"
 # What the names in the table stand for.
 EXPLAINED = {
     "mount": "magnetfs, read through the mount",
@@ -40,6 +41,7 @@ EXPLAINED = {
     "two": "the same on two connections, a request on each at a time",
     "looking": "each on a connection of its own, a HEAD of the range before it",
     "proxy": "/stream in ranges of 1 MiB, three at a time, as proxies with slices ask",
+    BEFORE: "the mount of the build of --against",
     "file": "the same bytes in a plain file on the same disk, in the page cache",
 }
 
