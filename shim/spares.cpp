@@ -32,7 +32,8 @@ constexpr double worth_s = 0.2;
 // at in every fourth look.
 constexpr double late_s = 4;
 constexpr unsigned look_at_all = 4;
-// At most so many of a piece's blocks: one in two; and so many in all, 8 MiB.
+// At most so many of a piece's blocks: one in two, besides those that are with peers that have not
+// given anything and should have; and so many in all, 8 MiB.
 constexpr int of_blocks = 2;
 constexpr std::size_t blocks_max = 512;
 
@@ -83,7 +84,7 @@ void spares::look(peers const &all, lt::partial_piece_info const &q, double leas
                   lt::time_point now)
 {
         int const piece(q.piece_index);
-        int spent = 0;
+        int spent = 0, most = q.blocks_in_piece / of_blocks;
         if (m_came.count(piece) > 0 && complete(all, q))
                 return;
         if (q.requested == 0 || q.requested + q.finished + q.writing < q.blocks_in_piece)
@@ -97,6 +98,7 @@ void spares::look(peers const &all, lt::partial_piece_info const &q, double leas
                 spent += p.first->spares_of(piece);
                 for (auto const &due : p.first->due(piece, now)) {
                         int const block = due.first / lt::default_block_size;
+                        most += p.first->pipe.gives_nothing(p.first->owed(), now);
                         if (block < q.blocks_in_piece &&
                             q.blocks[block].state == lt::block_info::requested)
                                 blocks.push_back({p.first, block, due.second});
@@ -112,7 +114,7 @@ void spares::look(peers const &all, lt::partial_piece_info const &q, double leas
                 bool again = came.count(b.block) > 0;
                 conduct *best = nullptr;
                 double best_s = 0;
-                if (spent >= q.blocks_in_piece / of_blocks || kept >= blocks_max)
+                if (spent >= most || kept >= blocks_max)
                         break;
                 for (auto const &p : all) {
                         again = again || p.first->has_spare(r, now) ||

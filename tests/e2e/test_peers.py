@@ -230,6 +230,27 @@ def test_a_piece_that_was_left_in_the_middle_blames_nobody(
     assert seeder.sent(torrent) < 1.5 * torrent.length, "what had come was thrown away"
 
 
+def test_seeds_that_never_answer_hold_nothing_up(
+    fs: Magnetfs, rogues: Rogues, seeder: Seeder, torrents: TorrentMaker
+) -> None:
+    """They look far away, unchoke, and take what they are asked for. One that is honest has all."""
+    torrent = torrents.single("unanswered.bin", 64 * MIB, seed=73, piece_length=MIB)
+    silent = [rogues(torrent, f"127.0.0.{70 + number}", gives=0, away=0.2) for number in range(12)]
+    path = fs.add_torrent(torrent, *silent, seeder.seed(torrent, upload_limit=4 * MIB))
+    for one in silent:
+        waiting.until("it is there", lambda peer=one: peer.done()["open"] > 0, SOON_S)
+    took = []
+    with open(path / torrent.name, "rb", buffering=0) as stream:
+        for offset in range(0, 60 * MIB, 12 * MIB):
+            began = time.monotonic()
+            data = read_exactly(stream.fileno(), offset, MIB)
+            took.append(round(time.monotonic() - began, 2))
+            assert data == torrent.read(torrent.name, offset, MIB)
+    print(took)
+    assert all(one.done()["asked"] for one in silent), "nobody asked them: this tries nothing"
+    assert max(took) <= 3.0, took
+
+
 # -- peers that lie --------------------------------------------------------------------------------
 
 

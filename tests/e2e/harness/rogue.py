@@ -31,16 +31,18 @@ class RoguePeer:
         gives: int | None = None,
         rejects_hashes: bool = False,
         rate: int = 0,
+        away: float = 0.0,
         fast: bool = True,
         has: range | None = None,
     ) -> None:
         """floods: sends blocks that nobody has asked for, as fast as they are taken. garbage: the
         part of all blocks it sends that is wrong. lies: so many wrong ones at most; it is honest
         from then on. gives: so many blocks at most that it is asked for; from then on it does not
-        answer. rejects_hashes: answers requests for hashes
-        (BEP 52) so; else it does not answer them. rate: bytes/s to each that is connected, 0: as
-        fast as it goes; with it, what is cancelled is not sent, and no word of that said. fast: it
-        knows BEP 6, by which it would have to. has: the pieces that it says it has, None: all."""
+        answer. rejects_hashes: answers requests for hashes (BEP 52) so; else it does not answer
+        them. rate: bytes/s to each that is connected, 0: as fast as it goes; with it, what is
+        cancelled is not sent, and no word of that said. away: seconds until it answers a
+        handshake, as if it were so far away. fast: it knows BEP 6, by which it would have to. has:
+        the pieces that it says it has, None: all."""
         options = {
             "address": address,
             "info_hash": torrent.info_hash,
@@ -53,6 +55,7 @@ class RoguePeer:
             "gives": gives,
             "rejects_hashes": rejects_hashes,
             "rate": rate,
+            "away": away,
             "fast": fast,
             "has": [has.start, has.stop] if has is not None else None,
         }

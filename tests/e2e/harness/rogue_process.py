@@ -88,6 +88,7 @@ class Rogue:
         self.rejects_hashes = bool(options["rejects_hashes"])
         self.rate = int(options["rate"])
         self.fast = bool(options["fast"])
+        self.away = float(options["away"])
         self.pieces = -(-self.length // self.piece_length)
         self.has = range(*(options["has"] or (0, self.pieces)))
         self.asked = [0] * self.pieces  # under lock
@@ -136,6 +137,7 @@ class Rogue:
         sending = threading.Lock()
         reserved = bytes(7) + bytes([FAST if self.fast else 0])
         mine = PROTOCOL + reserved + self.info_hash + b"-RG0100-" + os.urandom(12)
+        time.sleep(self.away)
         connection.sendall(mine + self.what_it_has() + struct.pack(">IB", 1, UNCHOKE))
         outgoing = Outgoing(connection)
         if self.rate:
