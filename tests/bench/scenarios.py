@@ -8,6 +8,14 @@ from typing import Callable, Sequence
 from harness.slicing import SLICINGS
 from harness.torrents import MIB
 
+from clients import (
+    CLIENT_FILE,
+    CLIENT_LINK_MBIT,
+    CLIENTS,
+    PLACES,
+    clients_floor_s,
+    run_clients,
+)
 from evicting import SEEDERS, TIMES, run_evict
 from faults import BAD_EACH, FAULT_LINK_MBIT, run_bad, run_frozen, run_gone
 from http_rates import MANY, ROUNDS, run_http
@@ -252,6 +260,21 @@ SCENARIOS = (
             Figure("gap", "worst gap, s", 2),
         ),
         lambda plan: 300,
+    ),
+    Scenario(
+        "clients",
+        "Each client that is installed as the only seeder, 1 MiB pieces: a file of"
+        f" {CLIENT_FILE // MIB} MiB whole, from the add on, over {CLIENT_LINK_MBIT:g} Mbit/s, of"
+        f" which the link takes {clients_floor_s():.2f} s; and the longest that 64 KiB take while"
+        f" another file is read at {len(PLACES)} far places in turn, with every other one opened"
+        " anew.",
+        run_clients,
+        ("plain", "mount"),
+        (
+            *(Figure(name, f"{name}: whole, s", 2) for name in CLIENTS),
+            *(Figure(f"{name}_gap", f"{name}: worst gap, s", 2, limit=2.0) for name in CLIENTS),
+        ),
+        lambda plan: 120.0 + 240 * len(CLIENTS),
     ),
     Scenario(
         "parked",
