@@ -1,8 +1,9 @@
 """What nothing can beat: a fluid model of the swarm.
 
 All seeders that are well at all times serve the bytes that are waited for at once, each in TCP's
-slow start from ten segments, all through the host's link, and the bytes can be divided at will. After
-the add each begins when it is connected and the metadata is there.
+slow start from ten segments, all through the host's link, and the bytes can be divided at will, or
+are asked for in blocks of 16 KiB, as BEP 3 has it. After the add each begins when it is connected and
+the metadata is there.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ PAYLOAD = 0.96  # of a packet, what is no header
 TURNS = 3  # round trips until the nearest peer has given the metadata: TCP, handshake, metadata
 CONNECTED = 2  # of them until a peer can be asked
 HEAD = 64 * KIB
+BLOCK = 16 * KIB
 GIVE_UP_S = 3600.0
 
 
@@ -31,26 +33,34 @@ def _steady(profile: Profile) -> list[Peer]:
 
 
 def arrival_s(
-    profile: Profile, length: int, warm: bool = False, dialled_s: float | None = None
+    profile: Profile,
+    length: int,
+    warm: bool = False,
+    dialled_s: float | None = None,
+    block: int = 0,
 ) -> float:
     """From the requests to the last of so many bytes. warm: TCP's windows are open already.
-    dialled_s: the peers were dialled so long before, and a far one is not connected yet."""
+    dialled_s: the peers were dialled so long before, and a far one is not connected yet. block: what
+    a peer has not sent a whole block of is nothing yet."""
     link = profile.down * 1e6 / 8 * PAYLOAD
     peers = []
     for peer in _steady(profile):
         rtt = peer.rtt / 1e3
         later = 0.0 if dialled_s is None else max(0.0, CONNECTED * rtt - dialled_s)
         peers.append((rtt, later, _rate(peer)))
+    sent = [0.0] * len(peers)
     at = got = 0.0
     while got < length and at < GIVE_UP_S:
         at += STEP_S
-        rate = 0.0
+        rates = []
         for rtt, later, most in peers:
             since = at - later - rtt
-            if since >= 0:
-                doubled = min(int(since / rtt), 30)
-                rate += most if warm else min(most, WINDOW * 2**doubled / rtt)
-        got += min(rate, link) * STEP_S
+            doubled = min(int(since / rtt), 30) if since >= 0 else 0
+            now = most if warm else min(most, WINDOW * 2**doubled / rtt)
+            rates.append(now if since >= 0 else 0.0)
+        part = min(1.0, link / sum(rates)) if sum(rates) > 0 else 0.0
+        sent = [had + rate * part * STEP_S for had, rate in zip(sent, rates)]
+        got = sum(had // block * block if block else had for had in sent)
     return at
 
 
@@ -73,5 +83,7 @@ def limits(profile: Profile, piece_mib: int) -> dict[str, float]:
         "picture_s": nearest_s + arrival_s(profile, picture, dialled_s=nearest_s),
         "seek_s": arrival_s(profile, piece, warm=True),
         "seek_cold_s": arrival_s(profile, piece),
+        "seek_blocks_s": arrival_s(profile, piece, block=BLOCK),
+        "first_blocks_s": nearest_s + arrival_s(profile, head, dialled_s=nearest_s, block=BLOCK),
         "mbit": min(total, profile.down * 1e6 / 8 * PAYLOAD) * 8 / 1e6,
     }

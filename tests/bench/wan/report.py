@@ -65,7 +65,7 @@ EXPLAINED = {
     "lt-seq": "plain libtorrent, sequential download, priority 7 for what is waited for",
     "lt-deadlines": "plain libtorrent, deadlines for ten pieces from the reader on",
 }
-LIMIT, RESTED = "limit", "limit after a rest"
+LIMIT, RESTED, IN_BLOCKS = "limit", "limit after a rest", "limit after a rest, in blocks"
 
 Sample = dict[str, Any]
 
@@ -99,6 +99,8 @@ def _table(samples: Sequence[Sample], profile: str, piece_mib: int, scenario: st
     rows.append(_row(LIMIT, [nothing_beats], scenario))
     if scenario == "tour":
         rows.append(_row(RESTED, [{"seek_s": nothing_beats["seek_cold_s"]}], scenario))
+        in_blocks = {f"{key}_s": nothing_beats[f"{key}_blocks_s"] for key in ("first", "seek")}
+        rows.append(_row(IN_BLOCKS, [in_blocks], scenario))
     head = ["", *(head for _, head, _ in COLUMNS[scenario])]
     return ["", f"### {scenario}, {piece_mib} MiB", "", *report.table(head, rows)]
 
@@ -169,7 +171,8 @@ def markdown(samples: Sequence[Sample], about: Sequence[str], runs: int, film_mb
         "- Viewers: the film is played from the beginning, and from the middle by another.",
         "- Scan: it is played while another reads the head and the tail of 32 parts of it.",
         f"- **{LIMIT}**: a fluid model of what nothing can beat; a seek with TCP's windows open."
-        f" **{RESTED}**: with them closed, as they are once nothing has come for a while.",
+        f" **{RESTED}**: with them closed, as they are once nothing has come for a while."
+        f" **{IN_BLOCKS}**: where a peer has given nothing until a block is whole.",
         *(f"- **{name}**: {what}." for name, what in EXPLAINED.items() if name in used),
         *_comparison(samples),
     ]
