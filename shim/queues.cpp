@@ -164,7 +164,8 @@ void queues::find_time(spares::peers const &all, lt::time_point now)
                                 std::chrono::duration<double>(most));
 }
 
-// Where it took longer than it looked like.
+// Where it took longer than it looked like; and all of it where there is one to ask, which needs no
+// plan: Transmission answers each half second, and was asked for one block a time, too late for it.
 double queues::fair_share() const
 {
         return std::ceil(m_unasked / double(std::max(1, m_givers)));
@@ -218,8 +219,9 @@ void queues::look_at(conduct &c, lt::time_point now)
                         n = 0;
                 else if (m_unasked > 0)
                         n = std::min(c.pipe.length(share_rest_s, now),
-                                     std::max(1.0, left > 0 ? ahead.gives(left)
-                                                            : double(owed) + fair_share()));
+                                     std::max(1.0, left > 0 && m_givers > 1
+                                                           ? ahead.gives(left)
+                                                           : double(owed) + fair_share()));
                 if (m_unasked > 0 && c.answers_cancels)
                         others += std::min(c.owed(), c.others);
         }
