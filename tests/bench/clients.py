@@ -18,7 +18,7 @@ from harness.transmission import Transmission
 
 from readers import read_on
 from step import Samples, Step
-from streaming import same
+from streaming import FRAME, SEGMENT, same
 from subjects import Plain, end_process
 from swarm import BURST_BYTES, Network, Seeder
 
@@ -30,7 +30,6 @@ PIECE = MIB
 PLACES = (0.0, 0.75, 0.25, 0.9, 0.5, 0.1)
 PLAYED = 4 * MIB
 READY_S = 60.0
-FRAME, SEGMENT = 1514, 1448  # bytes of a full frame and of the payload in it
 
 
 def clients_floor_s() -> float:
