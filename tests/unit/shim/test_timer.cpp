@@ -14,6 +14,8 @@
 
 #include "timer.hpp"
 
+#include <boost/asio/steady_timer.hpp>
+
 // Last: it makes a macro of fail().
 extern "C" {
 #include <cmocka.h>
