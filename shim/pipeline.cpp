@@ -33,6 +33,13 @@ constexpr auto sample_time = milliseconds(10);
 // many times that soon.
 constexpr double growth = 1.25, owes_trips = 0.5, grown = 2, grown_trips = 2;
 constexpr unsigned spans_without = 3;
+// A seek is over before that is known. For a plan, but not for what it is asked for at a time, it
+// gives no more if it gave less than such a part of what TCP's slow start and our requests let it
+// give, which was so many blocks at least, for so long and a round trip. One that sends in a timer
+// (Transmission) would never be asked for what shows that it gives more.
+constexpr double bound_part = 0.5, bound_least = 2, bound_s = 0.1;
+// What no link gives.
+constexpr double unbound_rate = 1e6;
 // How long an epoch is. After a rest it is taken to give what it gave in the last eight, until it
 // had the time of TCP's slow start; in the end what it gave in the last two.
 constexpr double epoch_s = 3;
@@ -60,7 +67,7 @@ void pipeline::begins(lt::time_point now)
                 m_slow_at = now;
         m_began = now;
         m_bytes_before = m_bytes;
-        m_mean = 0;
+        m_mean = m_load = 0;
 }
 
 void pipeline::shook_hands(lt::time_duration took)
@@ -104,6 +111,7 @@ void pipeline::received(lt::time_point now, std::int64_t bytes, std::size_t owed
         if (bytes > m_bytes)
                 m_latest = now;
         m_bytes = bytes;
+        m_load += double(owed) * std::min(since, seconds(now - m_began).count());
         if (m_samples.size() > 1 && now - m_samples[m_samples.size() - 2].at < sample_time)
                 m_samples.back() = {now, bytes};
         else
@@ -116,6 +124,7 @@ void pipeline::received(lt::time_point now, std::int64_t bytes, std::size_t owed
         double const rate =
                 (double(bytes) - bytes_at(now - span)) / block_bytes / seconds(span).count();
         grow(rate, owed, now, span);
+        look_for_bound(now);
         auto const from = std::min(std::max(now - mean_time, first), now - span);
         m_mean = (double(bytes) - bytes_at(from)) / block_bytes / seconds(now - from).count();
         m_busy_s += std::min(since, epoch_s);
@@ -146,17 +155,43 @@ void pipeline::grow(double rate, std::size_t owed, lt::time_point now, lt::time_
         m_full = m_without >= spans_without;
 }
 
+void pipeline::look_for_bound(lt::time_point now)
+{
+        double const since = seconds(now - m_began).count(), busy = since - away_s();
+        if (busy < std::max(away_s(), bound_s))
+                return;
+        outlook o;
+        o.m_rate = unbound_rate;
+        o.m_trip_s = away_s();
+        double const started = seconds(m_began - m_slow_at).count();
+        double const by_tcp = o.sent_by(started + since) - o.sent_by(started);
+        double const let = std::min(by_tcp, m_load / since * busy / away_s());
+        double const given = double(m_bytes - m_bytes_before) / block_bytes;
+        if (let >= bound_least)
+                m_bound = given < bound_part * let ? given / busy : 0;
+}
+
 void pipeline::answered(lt::time_duration took)
 {
         m_quickest = std::min(m_quickest, took);
 }
 
-double pipeline::rate(lt::time_point now) const
+double pipeline::gave(lt::time_point now) const
 {
         bool const starts = seconds(now - m_began).count() < start_trips * away_s();
-        double const greatest = *std::max_element(
-                m_greatest.begin(), starts ? m_greatest.end() : m_greatest.begin() + recent_epochs);
-        return std::max({greatest, m_mean, m_full ? 0 : grown * m_peak});
+        return std::max(m_mean, *std::max_element(m_greatest.begin(),
+                                                  starts ? m_greatest.end()
+                                                         : m_greatest.begin() + recent_epochs));
+}
+
+double pipeline::rate(lt::time_point now) const
+{
+        return std::max(gave(now), m_full ? 0 : grown * m_peak);
+}
+
+double pipeline::likely(lt::time_point now) const
+{
+        return m_full || m_bound <= 0 ? rate(now) : std::max({gave(now), m_peak, m_bound});
 }
 
 double pipeline::present(lt::time_point now) const
@@ -180,10 +215,11 @@ pipeline::outlook pipeline::ahead(std::size_t owed, lt::time_point now) const
         double const since = owed > 0 ? seconds(now - m_began).count() : 0;
         outlook o;
 
-        o.m_rate = std::max(rate(now), rate_least);
+        o.m_rate = std::max(likely(now), rate_least);
         // What it has given in less than a span says little, but that it gave nothing says more and
         // more.
-        if (!m_full && *std::max_element(m_greatest.begin(), m_greatest.end()) <= 0) {
+        if (!m_full && m_bound <= 0 &&
+            *std::max_element(m_greatest.begin(), m_greatest.end()) <= 0) {
                 double const busy = std::max(0.0, since - away_s());
                 double const given = owed > 0 ? double(m_bytes - m_bytes_before) / block_bytes : 0;
                 o.m_rate = std::max(o.m_rate, (given + 1) / (busy + 1 / unknown_rate));

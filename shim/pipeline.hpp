@@ -68,6 +68,9 @@ class pipeline
                 std::int64_t bytes;
         };
         void grow(double rate, std::size_t owed, lt::time_point now, lt::time_duration span);
+        void look_for_bound(lt::time_point now);
+        double gave(lt::time_point now) const;
+        double likely(lt::time_point now) const;
         double span_s() const;
         double bytes_at(lt::time_point t) const;
         bool is_cold(lt::time_point now) const;
@@ -86,6 +89,9 @@ class pipeline
         double m_peak = 0, m_base = 0;
         unsigned m_without = 0;
         lt::time_point m_span_at;
+        // What it gave of late, where TCP and our requests let it give much more; else 0. And what
+        // it owed since it began, in blocks times seconds.
+        double m_bound = 0, m_load = 0;
         // The greatest rates of the last epochs in which it was busy, the present one first.
         std::array<double, 8> m_greatest{};
         double m_busy_s = 0; // of the present epoch

@@ -249,6 +249,44 @@ void how_long_it_takes_is_known_before(void **)
                         }
 }
 
+// By what came of a piece of 1 MiB, and not only after seconds: a seek takes less than one.
+void what_bounds_a_near_one_is_known_by_one_piece(void **)
+{
+        for (double const rtt_s : {0.02, 0.05, 0.1})
+                for (double const mbits : {2.0, 5.0, 10.0}) {
+                        int const piece = int(mbits * 2);
+                        seeder s(rtt_s, mbits);
+                        auto p = met(rtt_s);
+                        s.give(piece, p, [&](lt::time_point t) { return p.length(0.25, t); });
+                        s.rest(p, 2);
+                        double const told = p.ahead(0, s.now()).takes(piece);
+                        double const took = s.give(piece, p, [](lt::time_point) { return all; });
+                        if (took > 1.3 * told + 0.03 || took < told / 1.3 - 0.03)
+                                fail_msg("%d blocks, %g s away, %g Mbit/s: %g s, not %g", piece,
+                                         rtt_s, mbits, took, told);
+                }
+}
+
+// Neither what TCP lets through in the beginning nor what it is asked for tells what it can give.
+void who_is_let_give_little_may_give_more(void **)
+{
+        struct {
+                double rtt_s;
+                int at_a_time;
+        } const lets[] = {{0.05, 4}, {0.05, 8}, {0.2, 4}, {0.2, 8}, {0.2, 1000}};
+        for (auto const &let : lets) {
+                seeder s(let.rtt_s, 200);
+                auto p = met(let.rtt_s);
+                s.give(20, p, [&](lt::time_point) { return double(let.at_a_time); });
+                s.rest(p, 2);
+                double const told = p.ahead(0, s.now()).takes(32);
+                double const took = s.give(32, p, [](lt::time_point) { return all; });
+                if (told > 1.7 * took)
+                        fail_msg("%d at a time, %g s away: %g s, not %g", let.at_a_time, let.rtt_s,
+                                 took, told);
+        }
+}
+
 // What one more takes that owes some already: not less than the way to it and back.
 void what_is_owed_comes_first(void **)
 {
@@ -335,6 +373,8 @@ int main()
                 cmocka_unit_test(after_a_rest_it_is_known),
                 cmocka_unit_test(who_gives_less_is_found_out),
                 cmocka_unit_test(how_long_it_takes_is_known_before),
+                cmocka_unit_test(what_bounds_a_near_one_is_known_by_one_piece),
+                cmocka_unit_test(who_is_let_give_little_may_give_more),
                 cmocka_unit_test(what_is_owed_comes_first),
                 cmocka_unit_test(a_short_rest_costs_nothing),
                 cmocka_unit_test(what_it_was_just_asked_for_is_not_there_yet),
