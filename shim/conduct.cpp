@@ -21,6 +21,11 @@ constexpr double mute_s = 0.75;
 constexpr std::int64_t mute_least = 32;
 // A refusal may take so long besides the way there and back.
 constexpr double refusal_s = 0.5;
+// A peer may be so late besides the way there and back with the answer to a request that was taken
+// back, and have given what it was asked for after that: for only its disk may keep the other.
+// After so long without an answer it is asked for something else, and as often.
+constexpr double passed_over_s = 1.5;
+constexpr auto doubt_time = milliseconds(1000);
 // What a peer was asked for besides and never answered is forgotten.
 constexpr auto spare_time = milliseconds(20000);
 // A peer that owes something may be silent for so long, and for twice the time of its quickest
@@ -279,6 +284,38 @@ bool conduct::is_overdue(lt::time_point now) const
         for (auto const &s : m_spares)
                 oldest = std::min(oldest, s.second.at);
         return now - std::max({oldest, m_last_block, m_moved}) > patience(overdue_time);
+}
+
+bool conduct::passes_over(lt::time_point now) const
+{
+        return std::any_of(cancelled.begin(), cancelled.end(), [&](auto const &c) {
+                return is_unanswered(c.second, passed_over_s, now) && has_given_of_after(c.second);
+        });
+}
+
+bool conduct::is_unanswered(lt::time_point taken_back, double s, lt::time_point now) const
+{
+        return std::chrono::duration<double>(now - taken_back).count() >= s + pipe.away_s();
+}
+
+std::vector<std::pair<int, int>> conduct::unanswered(lt::time_point now) const
+{
+        std::vector<std::pair<int, int>> r;
+        for (auto const &c : cancelled)
+                if (is_unanswered(c.second, refusal_s, now))
+                        r.push_back(c.first);
+        return r;
+}
+
+bool conduct::is_doubtful(lt::time_point now)
+{
+        if (now - m_doubted < doubt_time || !shook_hands || m_peer.has_peer_choked() || owes() ||
+            !m_spares.empty() ||
+            std::none_of(cancelled.begin(), cancelled.end(),
+                         [&](auto const &c) { return now - c.second >= doubt_time; }))
+                return false;
+        m_doubted = now;
+        return true;
 }
 
 void conduct::ask_again(lt::peer_request const &r)

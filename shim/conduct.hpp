@@ -122,6 +122,21 @@ class conduct
         {
                 return cancelled.count({int(r.piece), r.start}) > 0;
         }
+        // It has given something that it was asked for after such a request was taken back, and has
+        // not answered that: it never will.
+        bool passes_over(lt::time_point now) const;
+        // Nothing shows whether it is there: what was taken back and is not answered fills
+        // libtorrent's queue, so that it is asked for no more. It is to be asked for something
+        // besides. At most once a second.
+        bool is_doubtful(lt::time_point now);
+        // Piece and start of what was taken back long enough ago to have been refused.
+        std::vector<std::pair<int, int>> unanswered(lt::time_point now) const;
+        // It answers no CANCEL: from here on it gets none, and is not asked for much at a time.
+        void is_mute()
+        {
+                answers_cancels = false;
+                mute = true;
+        }
         // The block of such a request is the answer.
         void ask_again(lt::peer_request const &r);
         // The messages of BEP 3, and nothing else: who is told of them is the caller's to see to.
@@ -184,10 +199,12 @@ class conduct
         };
         std::map<std::pair<int, int>, asking> m_asked; // piece, start: not answered yet
         bool is_overdue(lt::time_point now) const;
+        // It was taken back then, and so many seconds ago besides the way there and back.
+        bool is_unanswered(lt::time_point taken_back, double s, lt::time_point now) const;
         // How long it may be silent by its own pace, and for so long besides.
         lt::time_duration patience(lt::time_duration after) const;
 
-        lt::time_point m_last_block, m_moved;
+        lt::time_point m_last_block, m_moved, m_doubted;
         lt::time_point m_latest_given; // when it was asked for the latest of what it has given
         lt::time_duration m_quickest = lt::time_duration::max(); // from a request to its answer
         std::array<unsigned, 4> m_blocks{}; // a count for each of the last ticks

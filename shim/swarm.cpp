@@ -15,11 +15,14 @@
 #include <boost/asio/post.hpp>
 #include <libtorrent/peer_info.hpp>
 #include <libtorrent/torrent_flags.hpp>
+#include <libtorrent/torrent_info.hpp>
 
 #include <algorithm>
 #include <chrono>
+#include <functional>
 #include <iterator>
 #include <limits>
+#include <map>
 
 using std::chrono::milliseconds;
 
@@ -311,6 +314,7 @@ void swarm::look(lt::time_point now)
                 drop_silent(now);
         if (m_torrent->parts.watch)
                 end_deadlock(now);
+        find_mute(now);
         m_torrent->anchor.make_way(false);
         if (m_torrent->parts.queues)
                 shielded([&] {
@@ -330,6 +334,56 @@ void swarm::look(lt::time_point now)
                 pass_on_offer();
         }
         m_torrent->hashes.tick(m_torrent->anchor.awaited(), now);
+}
+
+// BEP 6 has each request answered that was taken back; some answer none (WebTorrent, lftp). To
+// libtorrent that is asked for until the connection is closed, so what of it is wanted is asked for
+// once more.
+void swarm::find_mute(lt::time_point now)
+{
+        std::vector<conduct *> doubtful, mute; // libtorrent may do anything meanwhile
+        for (auto const &p : m_peers)
+                if (p.first->passes_over(now) || (p.first->mute && !p.first->cancelled.empty()))
+                        mute.push_back(p.first);
+                else if (p.first->is_doubtful(now))
+                        doubtful.push_back(p.first);
+        auto const is_other = [&](int p) { return !m_torrent->anchor.comes_first(p); };
+        for (auto *const c : mute) {
+                // What it owes already would come before that.
+                if (!c->mute && !m_torrent->anchor.awaited().empty())
+                        c->take_back(is_other, now, now);
+                is_mute(c->peer().remote(), c->peer().pid());
+                c->is_mute();
+                if (c->peer().has_peer_choked())
+                        continue;
+                auto const unanswered = c->unanswered(now);
+                ask_again(*c, unanswered);
+                if (!unanswered.empty() && c->owed() == 0)
+                        c->peer().disconnect(lt::errors::timed_out, lt::operation_t::bittorrent);
+        }
+        for (auto *const c : doubtful)
+                ask_one(*c, now);
+}
+
+// What of these blocks (piece, start) is wanted; first what is wanted most.
+void swarm::ask_again(conduct &c, std::vector<std::pair<int, int>> const &blocks)
+{
+        auto const &anchor = m_torrent->anchor;
+        auto const info = m_handle.torrent_file();
+        std::multimap<int, lt::peer_request, std::greater<>> wanted; // by priority
+        for (auto const &b : blocks) {
+                lt::piece_index_t const piece(b.first);
+                if (!info || !anchor.wants(b.first) || anchor.is_held_back(b.first))
+                        continue;
+                int const left = info->piece_size(piece) - b.second;
+                wanted.emplace(
+                        anchor.priority_of(b.first),
+                        lt::peer_request{piece, b.second, std::min(left, lt::default_block_size)});
+        }
+        // libtorrent has filled the room, perhaps, with what is not waited for.
+        for (auto const &w : wanted)
+                if (c.has_room() || anchor.comes_first(int(w.second.piece)))
+                        c.ask_again(w.second);
 }
 
 // What a stalled peer was asked for becomes free when its connection is closed, and only then.

@@ -57,8 +57,6 @@ class swarm
         {
                 m_spares.came(m_peers, giver, r, data);
         }
-        // It is to show that it gives something. Nothing where no reader waits.
-        void ask_one(conduct &c, lt::time_point now);
         // The piece is there, or failed.
         void forget(int piece)
         {
@@ -107,6 +105,10 @@ class swarm
         void arm(lt::time_duration in);
         void tick();
         void look(lt::time_point now);
+        // It is to show that it gives something. Nothing where no reader waits.
+        void ask_one(conduct &c, lt::time_point now);
+        void find_mute(lt::time_point now);
+        void ask_again(conduct &c, std::vector<std::pair<int, int>> const &blocks);
         void drop_stalled(lt::time_point now);
         void drop_silent(lt::time_point now);
         void end_deadlock(lt::time_point now);

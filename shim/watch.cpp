@@ -131,7 +131,7 @@ struct peer_watch final : lt::peer_plugin {
                 shielded([&] {
                         auto const id = peer.pid();
                         if (id[0] == '-' && id[1] == 'T' && id[2] == 'R' && id[3] < '4')
-                                is_mute();
+                                conduct.is_mute();
                         if (h.type() == lt::bdecode_node::dict_t)
                                 conduct.takes =
                                         std::max<std::int64_t>(0, h.dict_find_int_value("reqq"));
@@ -270,26 +270,27 @@ struct peer_watch final : lt::peer_plugin {
                 talk.sent(piece_bytes);
         }
 
-        // Another one that does not answer: a new connection to it forgets what was cancelled.
+        // A new connection to it forgets what was cancelled; and the network was away, perhaps. One
+        // that answers everything else is found by the swarm, and is called anew when it has
+        // nothing to give.
         void tick() noexcept override
         {
                 shielded([&] {
-                        t->hashes.look_at(talk, lt::clock_type::now());
                         auto const now = lt::clock_type::now();
-                        for (auto const &c : conduct.cancelled) {
-                                bool const passed_over = conduct.has_given_of_after(c.second);
-                                if (now - c.second <
-                                    (passed_over ? passed_over_time : cancel_answer_time))
-                                        continue;
-                                conduct.cancelled.clear();
-                                if (passed_over) // else the network was away, perhaps
-                                        t->peers->is_mute(peer.remote(), peer.pid());
-                                is_mute();
-                                peer.disconnect(lt::errors::timed_out, lt::operation_t::bittorrent);
+                        t->hashes.look_at(talk, now);
+                        auto const late =
+                                std::find_if(conduct.cancelled.begin(), conduct.cancelled.end(),
+                                             [&](auto const &c) {
+                                                     return now - c.second >= cancel_answer_time;
+                                             });
+                        if (late == conduct.cancelled.end() ||
+                            (conduct.mute && conduct.owes() && !conduct.is_quiet(now)))
                                 return;
-                        }
-                        if (is_doubtful(now))
-                                t->peers->ask_one(conduct, now);
+                        if (conduct.has_given_of_after(late->second))
+                                t->peers->is_mute(peer.remote(), peer.pid());
+                        conduct.cancelled.clear();
+                        conduct.is_mute();
+                        peer.disconnect(lt::errors::timed_out, lt::operation_t::bittorrent);
                 });
         }
 
@@ -299,12 +300,8 @@ struct peer_watch final : lt::peer_plugin {
         }
 
       private:
-        // So long it may take to answer a cancelled request; less when it has given what it was
-        // asked for after that, for then only its disk may keep the other.
+        // So long it may take to answer a cancelled request.
         static constexpr auto cancel_answer_time = std::chrono::seconds(10);
-        static constexpr auto passed_over_time = std::chrono::seconds(2);
-        // After so long without an answer it is asked for something else (is_doubtful).
-        static constexpr auto doubt_time = std::chrono::seconds(1);
         // BEP 3: a message's length and number, and what it has besides content.
         static constexpr int have_bytes = 4 + 1 + 4;
         static constexpr int piece_bytes = have_bytes + 4;
@@ -334,15 +331,6 @@ struct peer_watch final : lt::peer_plugin {
         {
                 return t->parts.cancel && conduct.answers_cancels && !is_on_parole(peer) &&
                        !t->anchor.may_be_asked_for(int(r.piece));
-        }
-
-        // What was taken back and is not answered fills libtorrent's queue: it asks for no more, so
-        // nothing shows whether the peer is there. Unless it is asked for something besides.
-        bool is_doubtful(lt::time_point now) const
-        {
-                return !peer.has_peer_choked() && !conduct.owes() && conduct.spares() == 0 &&
-                       std::any_of(conduct.cancelled.begin(), conduct.cancelled.end(),
-                                   [&](auto const &c) { return now - c.second >= doubt_time; });
         }
 
         void ask(lt::peer_request const &r)
@@ -388,14 +376,8 @@ struct peer_watch final : lt::peer_plugin {
         {
                 shielded([&] {
                         if (requests.has_fast() && t->peers->was_mute(peer.remote(), peer.pid()))
-                                is_mute();
+                                conduct.is_mute();
                 });
-        }
-
-        void is_mute()
-        {
-                conduct.answers_cancels = false;
-                conduct.mute = true;
         }
 };
 
