@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import http.client
-import json
+import os
 import shutil
+import socket
+import struct
 import subprocess
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Protocol, Sequence
+from typing import Any, Callable, Iterator, Protocol
 
 from harness import waiting
 from harness.ports import free_port
@@ -44,78 +46,159 @@ class Client(Protocol):
         ...
 
 
-class Aria2:
-    """aria2c, which seeds what it finds complete. Raises what waiting raises."""
+@dataclass
+class Seeding:
+    """What one client is to seed, and where."""
 
-    def __init__(self, network: Network, folder: Path, torrents: Sequence[Torrent]) -> None:
-        address, self._rpc_port, port = network.seed_address(0), free_port(), free_port()
-        self.peer = f"{address}:{port}"
-        self._address = address
-        files = []
-        for torrent in torrents:
-            torrent.lay_out(folder)
-            files.append(folder / f"{torrent.info_hash}.torrent")
-            files[-1].write_bytes(torrent.metainfo)
+    folder: Path  # its own, with the content in it
+    metainfo: Path
+    address: str
+    port: int
+
+
+def _aria2(s: Seeding) -> list[str]:
+    return [
+        *("aria2c", "--no-conf", "-q", f"--dir={s.folder}", "--enable-dht=false"),
+        *("--bt-enable-lpd=false", "--enable-peer-exchange=false", f"--listen-port={s.port}"),
+        *("--seed-ratio=0", "--check-integrity=true", "--file-allocation=none", str(s.metainfo)),
+    ]
+
+
+def _lftp(s: Seeding) -> list[str]:
+    settings = {
+        "torrent:port-range": f"{s.port}-{s.port}",
+        "torrent:use-dht": "no",
+        "torrent:stop-on-ratio": "1000",
+        "torrent:seed-max-time": "1d",
+        "torrent:seed-min-peers": "1000",
+        "cmd:fail-exit": "yes",
+    }
+    said = [f"set {name} {value}" for name, value in settings.items()]
+    return ["lftp", "--norc", "-c", "; ".join([*said, f"torrent -O {s.folder} {s.metainfo}"])]
+
+
+def _rtorrent(s: Seeding) -> list[str]:
+    settings = {
+        "system.daemon.set": "true",
+        "network.port_range.set": f"{s.port}-{s.port}",
+        "network.bind_address.set": s.address,
+        "directory.default.set": str(s.folder),
+        "dht.mode.set": "disable",
+        "protocol.pex.set": "no",
+        "trackers.use_udp.set": "no",
+    }
+    said = [word for name, value in settings.items() for word in ("-o", f"{name}={value}")]
+    return ["rtorrent", "-n", *said, str(s.metainfo)]
+
+
+def _webtorrent(s: Seeding) -> list[str]:
+    return [
+        *("webtorrent", "download", str(s.metainfo), "--out", str(s.folder), "--keep-seeding"),
+        *("--quiet", "--torrent-port", str(s.port)),
+    ]
+
+
+class Program:
+    """A client with a command line, which looks at what is there and seeds it. Raises AssertionError
+    when it has not said within READY_S that it has all."""
+
+    def __init__(
+        self,
+        network: Network,
+        folder: Path,
+        torrent: Torrent,
+        command: Callable[[Seeding], list[str]],
+    ) -> None:
+        torrent.lay_out(folder)
+        s = Seeding(
+            folder=folder,
+            metainfo=folder / "metainfo.torrent",
+            address=network.seed_address(0),
+            port=free_port(),
+        )
+        # rtorrent takes no torrent that has no tracker.
+        tracker = b"http://127.0.0.1:9/announce"
+        announce = b"8:announce%d:%s" % (len(tracker), tracker)
+        s.metainfo.write_bytes(b"d" + announce + torrent.metainfo.removeprefix(b"d"))
+        self.peer = f"{s.address}:{s.port}"
+        self._log = open(folder / "log", "wb")
         self._process = subprocess.Popen(
-            [*network.seed_command(), "aria2c", "--no-conf", "-q", f"--dir={folder}"]
-            + ["--enable-dht=false", "--bt-enable-lpd=false", "--enable-peer-exchange=false"]
-            + [f"--listen-port={port}", "--seed-ratio=0", "--check-integrity=true"]
-            + ["--file-allocation=none", "--enable-rpc", "--rpc-listen-all"]
-            + [f"--rpc-listen-port={self._rpc_port}", *map(str, files)],
+            [*network.seed_command(), *command(s)],
+            cwd=folder,
+            env={**os.environ, "HOME": str(folder), "TERM": "xterm"},
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=self._log,
             start_new_session=True,
         )
         try:
-            waiting.until("aria2 seeds", lambda: self._seeding() == len(torrents), READY_S)
+            waiting.until(
+                f"{command.__name__} seeds", lambda: _has_all(s.address, s.port, torrent), READY_S
+            )
         except BaseException:
+            print((folder / "log").read_text(errors="replace")[-2000:])
             self.close()
             raise
 
-    def _seeding(self) -> int:
-        call = {"jsonrpc": "2.0", "id": 1, "method": "aria2.tellActive", "params": [["seeder"]]}
-        connection = http.client.HTTPConnection(self._address, self._rpc_port, timeout=5)
-        try:
-            connection.request("POST", "/jsonrpc", json.dumps(call))
-            found = json.loads(connection.getresponse().read())["result"]
-        except ConnectionError:
-            return 0
-        finally:
-            connection.close()
-        return sum(each.get("seeder") == "true" for each in found)
-
     def close(self) -> None:
         end_process(self._process)
+        self._log.close()
 
 
-def _libtorrent(network: Network, _folder: Path, torrents: Sequence[Torrent]) -> Client:
+def _has_all(address: str, port: int, torrent: Torrent) -> bool:
+    """Whether the peer there says so: the bitfield of BEP 3, which is what it begins with."""
+    handshake_bytes, bitfield = 68, 5
+    ours = b"\x13BitTorrent protocol" + bytes(8) + bytes.fromhex(torrent.info_hash)
+    try:
+        with socket.create_connection((address, port), timeout=2) as connection:
+            connection.sendall(ours + b"-MB0001-" + os.urandom(12))
+            stream = connection.makefile("rb")
+            if len(stream.read(handshake_bytes)) < handshake_bytes:
+                return False
+            length, kind = struct.unpack("!IB", stream.read(5))
+            said = int.from_bytes(stream.read(length - 1), "big")
+            pieces = -(-torrent.length // torrent.piece_length)
+            return kind == bitfield and bin(said).count("1") == pieces
+    except (OSError, struct.error):
+        return False
+
+
+def _libtorrent(network: Network, _folder: Path, torrent: Torrent) -> Client:
     seeder = Seeder(network, 0)
     try:
-        for torrent in torrents:
-            seeder.seed(torrent).check(torrent)
+        seeder.seed(torrent).check(torrent)
     except BaseException:
         seeder.close()
         raise
     return seeder
 
 
-def _transmission(network: Network, folder: Path, torrents: Sequence[Torrent]) -> Client:
+def _transmission(network: Network, folder: Path, torrent: Torrent) -> Client:
     client = Transmission(folder, network.seed_address(0), network.seed_command())
     try:
-        for torrent in torrents:
-            client.seed(torrent, READY_S)
+        client.seed(torrent, READY_S)
     except BaseException:
         client.close()
         raise
     return client
 
 
-# By name: what has to be installed, and how it is started.
-CLIENTS: dict[str, tuple[str, Callable[[Network, Path, Sequence[Torrent]], Client]]] = {
+Start = Callable[[Network, Path, Torrent], Client]
+
+
+def _program(command: Callable[[Seeding], list[str]]) -> Start:
+    return lambda network, folder, torrent: Program(network, folder, torrent, command)
+
+
+# By name: what has to be installed, and how it is started. ctorrent is not one of them: it has no
+# metadata for magnets (BEP 9).
+CLIENTS: dict[str, tuple[str, Start]] = {
     "libtorrent": ("python3", _libtorrent),
     "transmission": ("transmission-daemon", _transmission),
-    "aria2": ("aria2c", Aria2),
+    "aria2": ("aria2c", _program(_aria2)),
+    "rtorrent": ("rtorrent", _program(_rtorrent)),
+    "lftp": ("lftp", _program(_lftp)),
+    "webtorrent": ("webtorrent", _program(_webtorrent)),
 }
 
 
@@ -127,28 +210,39 @@ def run_clients(step: Step) -> Samples:
     for name, (program, start) in CLIENTS.items():
         if shutil.which(program) is None:
             continue
-        folder = step.folder / name
-        folder.mkdir()
         with ExitStack() as stack:
-            stack.callback(shutil.rmtree, folder, ignore_errors=True)
             stack.callback(step.bench.network.limit, None)
-            client = start(step.bench.network, folder, (whole, jumps))
-            stack.callback(client.close)
-            step.bench.network.limit(CLIENT_LINK_MBIT)
             subject = step.subject()
             stack.callback(subject.stop)
+            magnet = stack.enter_context(_seeded(step, name, start, whole))
             if isinstance(subject, Plain):
-                found[name] = subject.download(whole.magnet(client))["done_s"]
+                found[name] = subject.download(magnet)["done_s"]
                 continue
             began = time.monotonic()
-            subject.add(whole, whole.magnet(client))
+            subject.add(whole, magnet)
             reader = stack.enter_context(_Open(subject, whole))
             read_on(reader.now, whole.length)
             found[name] = time.monotonic() - began
             same(whole, 0, reader.now.at(0, 64 * KIB))
-            subject.add(jumps, jumps.magnet(client))
+            magnet = stack.enter_context(_seeded(step, name, start, jumps))
+            subject.add(jumps, magnet)
             found[f"{name}_gap"] = _worst_gap(stack.enter_context(_Open(subject, jumps)), jumps)
     return found
+
+
+@contextmanager
+def _seeded(step: Step, name: str, start: Start, torrent: Torrent) -> Iterator[str]:
+    """A client that seeds it over the link; its magnet."""
+    folder = step.folder / name / torrent.name
+    folder.mkdir(parents=True)
+    step.bench.network.limit(None)
+    client = start(step.bench.network, folder, torrent)
+    try:
+        step.bench.network.limit(CLIENT_LINK_MBIT)
+        yield torrent.magnet(client)
+    finally:
+        client.close()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 class _Open:

@@ -29,6 +29,7 @@ from wan.profiles import PROFILES, TRANSMISSION
 PROGRAM = Path(__file__).with_name("measure_process.py")
 SCENARIOS = ("tour", "whole", "vain", "viewers", "scan")
 OURS = ("mount", "stream")
+PEERS = ("webtorrent",)  # measured where it is installed
 PROGRAMS = ("magnetfs", "magnetfs-httpd")
 PIECES = (1, 4)
 NOT_HERE = 77  # the exit code when this machine can't emulate it
@@ -75,7 +76,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--subjects",
         type=_list_of(list(report.EXPLAINED)),
-        default=list(report.EXPLAINED),
+        default=[name for name in report.EXPLAINED if name not in PEERS or shutil.which(name)],
         metavar="SUBJECT,…",
         help="only these of " + ", ".join(report.EXPLAINED),
     )
@@ -153,6 +154,7 @@ def _obstacle(chosen: argparse.Namespace) -> str:
     peers = [peer for name in chosen.profiles for peer in PROFILES[name].peers]
     if any(peer.client == TRANSMISSION for peer in peers):
         programs.append("transmission-daemon")
+    programs += [name for name in PEERS if name in chosen.subjects]
     missing = [name for name in programs if shutil.which(name) is None]
     return f"not installed: {', '.join(missing)}" if missing else ""
 

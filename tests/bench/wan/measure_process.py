@@ -21,7 +21,7 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 sys.path.insert(1, str(Path(__file__).resolve().parents[2] / "e2e"))
 
 from harness import waiting  # noqa: E402
-from subjects import Mount, Place, Stream, Subject  # noqa: E402
+from subjects import Mount, Place, Stream, Subject, Webtorrent  # noqa: E402
 
 from wan import film, viewing  # noqa: E402
 from wan.profiles import PROFILES  # noqa: E402
@@ -59,6 +59,8 @@ def _subject(spec: Spec, place: Place) -> Subject:
 
         kinds = {kind.name: kind for kind in (plain.Sequential, plain.Deadlines)}
         return kinds[spec.subject](place)
+    if spec.subject == Webtorrent.name:
+        return Webtorrent(place)
     options = [word for setting in spec.settings for word in ("--set", setting)]
     return {"mount": Mount, "stream": Stream}[spec.subject](place, *options)
 

@@ -64,6 +64,7 @@ EXPLAINED = {
     "stream": "magnetfs, read through the sidecar's /stream",
     "lt-seq": "plain libtorrent, sequential download, priority 7 for what is waited for",
     "lt-deadlines": "plain libtorrent, deadlines for ten pieces from the reader on",
+    "webtorrent": "webtorrent-cli, its HTTP server",
 }
 LIMIT, RESTED, IN_BLOCKS = "limit", "limit after a rest", "limit after a rest, in blocks"
 
