@@ -1,6 +1,7 @@
 # What ctest runs besides the tests of this build: all programs once more with sanitizers, the fuzz
-# targets, and the checks of the sources. The other builds are made when a test that takes them is to be run. All that
-# computes runs first, but gives way (nice) to the tests beside it.
+# targets, and the checks of the sources. The other builds are made when a test that takes them is
+# to be run. What computes for minutes runs first, one after the other, and gives way (nice) to the
+# tests beside it, which wait most of the time.
 
 # sanitizer_build(NAME): the build of that preset, as a fixture; sanitizer_test() hangs a test on it.
 function(sanitizer_build name)
@@ -8,7 +9,8 @@ function(sanitizer_build name)
                 COMMAND nice ${CMAKE_COMMAND} --workflow --preset ${name}
                 WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
         set_tests_properties(build.${name} PROPERTIES
-                LABELS "${name}" FIXTURES_SETUP ${name} TIMEOUT 1200 COST 1000)
+                LABELS "${name}" FIXTURES_SETUP ${name} TIMEOUT 1200 COST 1000
+                RESOURCE_LOCK computing)
 endfunction()
 
 function(sanitizer_test test name)
@@ -26,5 +28,7 @@ foreach(check format wings tidy tidy_shim tidy_tests cppcheck shell python)
 endforeach()
 set_tests_properties(check.format check.wings PROPERTIES LABELS "check;core")
 set_tests_properties(check.tidy PROPERTIES COST 900)
+set_tests_properties(check.tidy check.tidy_shim check.tidy_tests check.cppcheck PROPERTIES
+        RESOURCE_LOCK computing)
 # The shim's sources take two thirds of the time of the program's, the tests' as long as all others.
 set_tests_properties(check.tidy_shim check.tidy_tests PROPERTIES LABELS "check;long")
