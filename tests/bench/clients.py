@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import struct
 import subprocess
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Iterator, Protocol
 
-from harness import waiting
+from harness import processes, waiting
 from harness.ports import free_port
 from harness.torrents import KIB, MIB, Torrent
 from harness.transmission import Transmission
@@ -110,6 +111,7 @@ class Program:
         command: Callable[[Seeding], list[str]],
     ) -> None:
         torrent.lay_out(folder)
+        self._folder = folder
         s = Seeding(
             folder=folder,
             metainfo=folder / "metainfo.torrent",
@@ -142,6 +144,11 @@ class Program:
 
     def close(self) -> None:
         end_process(self._process)
+        for pid in processes.tagged("HOME", str(self._folder)):  # lftp goes on in the background
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
         self._log.close()
 
 
