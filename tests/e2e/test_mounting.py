@@ -349,6 +349,12 @@ def test_a_folder_that_everybody_may_write_to_is_refused(
 
 
 @needs_root
+def test_a_folder_whose_name_spells_leak_is_no_leak(magnetfs: Callable[..., Magnetfs]) -> None:
+    fs = magnetfs(name="error-leak")
+    assert str(fs.mountpoint) in fs.stderr()
+    fs.stop()
+
+
 def test_a_folder_of_another_user_is_told_about(magnetfs: Callable[..., Magnetfs]) -> None:
     fs = magnetfs(start=False, http=False, allow=["another user's"])
     fs.cache.mkdir()
