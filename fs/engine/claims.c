@@ -17,9 +17,7 @@ struct checking {
         unsigned good, bad;
 };
 
-/* Whether the piece is what it should be: 1 or 0. What nobody can know yet is fetched again.
- * -errno: that can't be said now. */
-static int is_right(struct torrent *t, struct store *store, uint32_t piece)
+int engine_is_right(struct torrent *t, struct store *store, uint32_t piece)
 {
         struct listing *l = torrent_listing(t);
         struct bt_source *source = torrent_source(t);
@@ -50,7 +48,7 @@ static int is_right(struct torrent *t, struct store *store, uint32_t piece)
 static bool check(struct engine *e, struct checking *k, struct store *store, uint32_t piece)
 {
         struct torrent *t = k->torrent;
-        int right = is_right(t, store, piece), r;
+        int right = engine_is_right(t, store, piece), r;
 
         if (right < 0)
                 return false;

@@ -94,6 +94,8 @@ struct engine {
         atomic_bool evict_vain;    /* … and nothing went */
         atomic_bool room_hopeless; /* and nothing can be done for them */
         bool hopeless_told;        /* of the evictor's thread: the log knows */
+        bool room_hope;            /* likewise: what the last try has found */
+        uint64_t refused_ms;       /* likewise: when the disk let nothing go; 0: it did */
         _Atomic uint64_t room_awaited, evicted_pieces, evicted_bytes, starved_since_ms;
 
         /* of who writes to the catalog, one at a time */
@@ -265,6 +267,9 @@ struct bt_source *library_recall(struct engine *e, const struct bt_hash *hash);
 
 /* env->check. */
 void engine_check(struct torrent *t);
+/* Whether the bytes that its store, which that is, has of a piece are right: 1 or 0; 0 also where
+ * nobody can know yet. -errno: that can't be said now. Any thread; blocking on the disk. */
+int engine_is_right(struct torrent *t, struct store *store, uint32_t piece);
 
 /* ---- evict.c ---- */
 

@@ -4,11 +4,12 @@
  *
  * The order, for each batch: first the pieces are missing, for readers and for peers alike, whose
  * requests are refused from then on (room_unset). Then the catalog says so, durably. Then they are
- * taken off the disk, and their room can be had. So no start finds a claim to what was taken away;
- * and should the catalog not be writable the pieces go all the same, as what it claims after such
- * an end is hashed before it is used. The session learns of it at once (bt_torrent_lose); where it
- * can't, when it has the torrent anew: when one of the pieces is wanted again (renew.c), or the
- * torrent sleeps and wakes. */
+ * taken off the disk, and their room can be had; where the disk refuses that, what is as it was is
+ * there again. So no start finds a claim to what was taken away; and should the catalog not be
+ * writable the pieces go all the same, as what it claims after such an end is hashed before it is
+ * used. The session learns of it at once (bt_torrent_lose); where it can't, when it has the torrent
+ * anew: when one of the pieces is wanted again (renew.c), or the torrent sleeps and wakes. Who
+ * wants one that goes waits until all of that is done (room_take). */
 #include <errno.h>
 #include <pthread.h>
 #include <stddef.h>
@@ -27,6 +28,9 @@
 enum { IN_VAIN_MS = 200 };
 /* Nor so soon where nobody waits for a piece, and some only want one ahead. */
 enum { IDLE_MS = 2000 };
+/* What the disk has refused is tried again after so long, with one piece, which is hashed if it is
+ * refused again; until then there is no room. */
+enum { REFUSED_MS = 2000 };
 /* A read has waited for room for so long: what others want ahead may go for it. */
 enum { STARVED_MS = 1000 };
 /* Of the room that a piece takes, what the file system needs to find it is that share at most, and
@@ -35,6 +39,8 @@ enum { STARVED_MS = 1000 };
 enum { MAP_SHARE = 256, MAP_BYTES = 128 << 10 };
 /* More of the cache than this share is not to be taken by what was begun and is not wanted. */
 enum { UNFINISHED_SHARE = 8 };
+/* So much is taken off the disk at a time, and hashed where that is refused. */
+enum { PUNCH_BYTES = 64 << 20 };
 /* The catalog's -wal takes no more of the bound than this. */
 enum { CATALOG_SHARE = 128 };
 
@@ -54,6 +60,7 @@ struct batch {
         size_t n, room;
         uint64_t bytes; /* what has gone */
         uint64_t aside; /* what is missing, and not off the disk yet */
+        bool refused;   /* the disk lets nothing be taken off, for want of room */
         bool failed;    /* the last time something could not be taken off, and nothing was */
         bool busy;      /* something could go but for those that use it */
 };
@@ -85,13 +92,19 @@ static struct going *add_going(struct batch *b, struct torrent *t, size_t pieces
         return g;
 }
 
+/* A disk that is full, or a quota's, may need room to note that some of it is free. */
+static bool is_refusal(int r)
+{
+        return r == -ENOSPC || r == -EDQUOT;
+}
+
 /* The n pieces, all of one torrent, are missing from here on, but for those that are in use. */
 static void unset(struct batch *b, struct torrent *t, const struct evict_piece *p, size_t n,
                   enum room_use use)
 {
         struct going *g = add_going(b, t, n);
 
-        for (size_t i = 0; g && i < n; i++) {
+        for (size_t i = 0; g && i < n && !b->refused; i++) {
                 bool suspect = store_is_suspect(g->store, p[i].piece);
                 int r = suspect ? room_unclaim(t, p[i].piece)
                                 : room_unset(t, g->store, p[i].piece, use);
@@ -103,6 +116,7 @@ static void unset(struct batch *b, struct torrent *t, const struct evict_piece *
                         b->aside += p[i].bytes;
                 }
                 b->busy = b->busy || r == -EBUSY;
+                b->refused = b->refused || (suspect && is_refusal(r));
         }
 }
 
@@ -118,34 +132,65 @@ static void forget(struct engine *e, const struct batch *b)
                 engine_mark(e, b->list[i].torrent, DIRTY_ROW | DIRTY_HAVE);
 }
 
-/* Returns what could not be done, and adds what was. */
-static int punch(struct engine *e, struct batch *b, struct going *g)
+/* What stays on the disk is there again, if it is what it was: a part of it may have gone, also by
+ * who has opened the file meanwhile. It is the last that is tried again. */
+static void keep(struct engine *e, const struct going *g, uint32_t first, uint32_t end)
 {
-        uint64_t freed = g->claims;
-        int result = 0;
+        for (uint32_t piece = first; piece < end; piece++) {
+                bool right = !e->env.stopping && engine_is_right(g->torrent, g->store, piece) == 1;
 
-        for (size_t i = 0, end; i < g->n; i = end) {
-                uint32_t first = g->pieces[i].piece;
-                uint64_t bytes = g->pieces[i].bytes;
+                store_keep(g->store, piece, right);
+                store_touch(g->store, piece, piece + 1, touch_time());
+                if (right)
+                        engine_piece_passed(e, g->torrent, piece);
+        }
+}
+
+/* How many of the pieces from there on lie behind one another, and are punched at once. */
+static size_t run_of(const struct going *g, size_t from, uint64_t *bytes)
+{
+        size_t end = from + 1;
+
+        *bytes = g->pieces[from].bytes;
+        while (end < g->n && g->pieces[end].piece == g->pieces[end - 1].piece + 1 &&
+               *bytes < PUNCH_BYTES)
+                *bytes += g->pieces[end++].bytes;
+        return end - from;
+}
+
+/* Takes them off the disk, until it refuses some. Whether something could not be taken off. */
+static bool punch(struct engine *e, struct batch *b, struct going *g)
+{
+        uint64_t freed = g->claims, bytes;
+        size_t i = 0, gone = 0, run;
+        bool failed = b->refused;
+
+        for (; i < g->n && !b->refused; i += run) {
+                uint32_t first = g->pieces[i].piece, end;
                 int r;
 
-                for (end = i + 1; end < g->n && g->pieces[end].piece == first + (end - i); end++)
-                        bytes += g->pieces[end].bytes;
-                r = store_punch_run(g->store, first, first + (uint32_t)(end - i));
-                if (r == 0)
+                run = run_of(g, i, &bytes);
+                end = first + (uint32_t)run;
+                r = store_punch_run(g->store, first, end);
+                if (r == 0) {
                         freed += bytes;
-                else
-                        result = r;
+                        gone += run;
+                        continue;
+                }
+                log_debug("%s: pieces stay on the disk: %s", g->torrent->hex, strerror(-r));
+                failed = true;
+                b->refused = is_refusal(r);
+                keep(e, g, first, end);
         }
-        if (result < 0)
-                log_debug("%s: pieces stay on the disk: %s", g->torrent->hex, strerror(-result));
+        for (; i < g->n; i++)
+                keep(e, g, g->pieces[i].piece, g->pieces[i].piece + 1);
         if (freed == 0)
-                return result;
+                return failed;
         b->bytes += freed;
-        atomic_fetch_add(&e->evicted_pieces, g->n);
+        atomic_fetch_add(&e->evicted_pieces, gone);
         atomic_fetch_add(&e->evicted_bytes, freed);
         engine_event_of(e, g->torrent, "evicted");
-        return result;
+        return failed;
 }
 
 static void finish(struct engine *e, struct batch *b)
@@ -153,6 +198,8 @@ static void finish(struct engine *e, struct batch *b)
         uint64_t before = b->bytes;
         bool some = false, failed = false;
 
+        if (b->n == 0)
+                return;
         for (size_t i = 0; i < b->n; i++)
                 some |= b->list[i].n > 0 || b->list[i].claims > 0;
         if (some)
@@ -160,7 +207,7 @@ static void finish(struct engine *e, struct batch *b)
         for (size_t i = 0; i < b->n; i++) {
                 struct going *g = &b->list[i];
 
-                failed |= punch(e, b, g) < 0;
+                failed |= punch(e, b, g);
                 room_end(g->torrent);
                 store_unref(g->store);
                 torrent_unref(g->torrent);
@@ -229,19 +276,22 @@ static uint64_t left(const struct batch *b, uint64_t goal)
         return goal > b->bytes + b->aside ? goal - b->bytes - b->aside : 0;
 }
 
-/* Takes so many bytes of what is in the list, or all that may go. Nobody who writes waits for
- * pieces that go while a torrent's content is brought. */
+/* Takes so many bytes of what is in the list, or all that may go, no more at once than a batch, as
+ * a disk may refuse to give them. Nobody who writes waits for pieces that go while a torrent's
+ * content is brought. */
 static void take(struct engine *e, struct batch *b, struct evict_list *l, uint64_t bytes,
                  enum room_use use)
 {
         uint64_t goal = bytes < UINT64_MAX - b->bytes ? b->bytes + bytes : UINT64_MAX;
+        uint64_t most = evict_batch(e->env.reach_bytes, bytes < UINT64_MAX ? bytes : 1);
         struct evict_piece *p = l->pieces;
         size_t n = l->n;
 
-        while (n > 0 && left(b, goal) > 0 && !b->failed && !e->env.stopping) {
-                size_t chosen = evict_choose(p, n, left(b, goal)), end;
+        while (n > 0 && left(b, goal) > 0 && !b->failed && !b->refused && !e->env.stopping) {
+                uint64_t rest = left(b, goal);
+                size_t chosen = evict_choose(p, n, rest < most ? rest : most), end;
 
-                for (size_t i = 0; i < chosen && left(b, goal) > 0; i = end) {
+                for (size_t i = 0; i < chosen && left(b, goal) > 0 && !b->refused; i = end) {
                         struct torrent *t = l->owners[p[i].owner];
 
                         for (end = i + 1; end < chosen && p[end].owner == p[i].owner;)
@@ -312,21 +362,26 @@ static bool make_room(struct engine *e, uint64_t bytes, bool starved)
 
         cache_stats(e->cache, &s);
         b.bytes = drop_strays(e, bytes);
-        for (enum room_use use = ROOM_UNUSED; use <= most && b.bytes < bytes && !b.failed; use++) {
+        for (enum room_use use = ROOM_UNUSED;
+             use <= most && b.bytes < bytes && !b.failed && !b.refused; use++) {
                 bool all = evict_gather(e, &l);
 
                 take(e, &b, &l, bytes - b.bytes, use);
                 unfinished = l.unfinished;
-                hope = !all || unfinished > 0 || l.pending;
+                hope = !all || l.pending;
                 evict_list_free(&l);
         }
-        if (unfinished > s.reach_bytes / UNFINISHED_SHARE || (b.bytes < bytes && unfinished > 0))
+        if (!b.refused && (unfinished > s.reach_bytes / UNFINISHED_SHARE ||
+                           (b.bytes < bytes && unfinished > 0))) {
                 drop_unfinished(e);
+                hope = hope || unfinished > 0;
+        }
         free(b.list);
         log_debug("The cache: %llu bytes were to go, %llu went", (unsigned long long)bytes,
                   (unsigned long long)b.bytes);
         e->evict_vain = b.bytes == 0;
-        return b.bytes > 0 || b.busy || hope;
+        e->refused_ms = b.refused && b.bytes == 0 ? clock_ms() : 0;
+        return b.bytes > 0 || (b.busy && !b.refused) || hope;
 }
 
 /* ---- when ---- */
@@ -370,19 +425,24 @@ static void run(struct chore *c)
         struct engine *e = (struct engine *)((char *)c - offsetof(struct engine, evict));
         uint64_t since = e->starved_since_ms;
         bool starved = since > 0 && clock_ms() >= since + STARVED_MS;
+        bool rests = e->refused_ms > 0 && clock_ms() < e->refused_ms + REFUSED_MS, one;
         struct cache_stats s;
         uint64_t lacks;
 
         evict_sample(e);
         cache_stats(e->cache, &s);
+        one = s.unsure || e->refused_ms > 0;
         lacks = cache_lacks(e->cache, goal_of(e));
-        e->evict_vain = false;
+        e->evict_vain = rests;
+        if (lacks == 0)
+                e->refused_ms = 0;
         if (lacks > 0 && !e->env.stopping) {
-                uint64_t bytes = s.unsure ? 1 : evict_batch(s.reach_bytes, lacks);
-                bool hope = make_room(e, bytes, starved);
+                uint64_t bytes = one ? 1 : evict_batch(s.reach_bytes, lacks);
 
+                if (!rests)
+                        e->room_hope = make_room(e, bytes, starved);
                 evict_sample(e);
-                if (!hope) {
+                if (!e->room_hope) {
                         if (!e->hopeless_told)
                                 log_info(
                                         "The cache has no room, and nothing that could go: reads of what is missing fail until there is some (--cache-size, --min-free, pins)");
@@ -504,7 +564,7 @@ int engine_evict(struct engine *e, struct torrent *t, uint64_t *ret)
         evict_list_free(&l);
         free(b.list);
         *ret = b.bytes;
-        if (b.bytes > 0) {
+        if (r == 0) { /* who wanted what was going waits for that */
                 e->room_made = true;
                 engine_wake(e);
         }

@@ -130,10 +130,11 @@ int store_read(struct store *s, uint64_t offset, void *data, size_t len);
  * a piece that is going, nor for a suspect one, which only store_judge makes one that is there. */
 void store_set(struct store *s, uint32_t piece);
 /* A piece that is there is missing from here on, and nobody reads it any more: the first half of
- * taking it off the disk. It is going until store_punch, which must follow; what is written of it
- * meanwhile waits for that. Many may be going. Their room stays theirs, and counts as being on the
- * disk. Any thread; no I/O. -ENOENT: it is not there; -EBUSY: it is going; -EOPNOTSUPP: the file
- * system has no holes; -ESTALE: the store is condemned; -ENOMEM. */
+ * taking it off the disk. It is going until store_punch_run, which must follow, has taken it off
+ * the disk, or store_keep; what is written of it meanwhile waits for that. Many may be going.
+ * Their room stays theirs, and counts as being on the disk. Any thread; no I/O. -ENOENT: it is not
+ * there; -EBUSY: it is going; -EOPNOTSUPP: the file system has no holes; -ESTALE: the store is
+ * condemned; -ENOMEM. */
 int store_unset(struct store *s, uint32_t piece);
 /* The same for a piece that was begun: something was written, it is neither there nor suspect nor
  * going. Nobody may be about to say that it is there. -ENOENT: it is no such piece. */
@@ -141,9 +142,17 @@ int store_unset_unfinished(struct store *s, uint32_t piece);
 /* Takes the pieces [first, end), which are going, off the disk, and gives the room of each back
  * unless somebody wants it again by now. Waits for writes of them that have begun. Nothing for a
  * store that was left. Blocking. -EINVAL: one of them is not going, and nothing was done. Else
- * -errno: they are missing, but on the disk. */
+ * -errno, as where a file system needs room to note that a part of a file goes: they are going
+ * still, a part of their bytes may have gone, and store_keep must follow for each. */
 int store_punch_run(struct store *s, uint32_t first, uint32_t end);
+/* The same for one piece; -errno: it is missing, but on the disk. */
 int store_punch(struct store *s, uint32_t piece);
+/* A piece that store_unset took, and that store_punch_run has left on the disk or was not called
+ * for, goes no more. right: its bytes have been hashed since, and it is there again, unless
+ * somebody has wanted it meanwhile. Else it is missing, but on the disk. Any thread; no I/O. */
+void store_keep(struct store *s, uint32_t piece, bool right);
+/* Whether a piece is going: in a moment it is gone, or there again. Any thread; no I/O. */
+bool store_goes(struct store *s, uint32_t piece);
 bool store_has(const struct store *s, uint32_t piece);
 /* The first piece of [first, end) that is missing, or end. */
 uint32_t store_first_missing(const struct store *s, uint32_t first, uint32_t end);

@@ -218,9 +218,9 @@ int store_punch_run(struct store *s, uint32_t first, uint32_t end)
         besides = taken_besides(s);
         pthread_mutex_lock(&s->lock);
         n_before = s->n_reserved;
-        for (uint32_t i = first; i < end; i++) {
+        for (uint32_t i = first; i < end && r == 0; i++) {
                 if (!s->deleted)
-                        room += gone(s, i, r == 0);
+                        room += gone(s, i, true);
                 bit_clear(s->going, i);
         }
         if (room > 0)
@@ -232,9 +232,39 @@ int store_punch_run(struct store *s, uint32_t first, uint32_t end)
         return r;
 }
 
+void store_keep(struct store *s, uint32_t piece, bool right)
+{
+        pthread_mutex_lock(&s->lock);
+        if (store_is_going(s, piece)) {
+                bool kept = right && !bit(s->wanted_again, piece);
+
+                if (kept && !s->deleted && have_set(&s->have, piece))
+                        atomic_fetch_add(&s->have_bytes, store_shown_bytes(s, piece));
+                else if (!kept && !s->deleted)
+                        (void)gone(s, piece, false);
+                bit_clear(s->going, piece);
+                pthread_cond_broadcast(&s->settled);
+        }
+        pthread_mutex_unlock(&s->lock);
+}
+
 int store_punch(struct store *s, uint32_t piece)
 {
-        return store_punch_run(s, piece, piece + 1);
+        int r = store_punch_run(s, piece, piece + 1);
+
+        if (r < 0)
+                store_keep(s, piece, false); /* nothing, if it was not going */
+        return r;
+}
+
+bool store_goes(struct store *s, uint32_t piece)
+{
+        bool goes;
+
+        pthread_mutex_lock(&s->lock);
+        goes = store_is_going(s, piece);
+        pthread_mutex_unlock(&s->lock);
+        return goes;
 }
 
 /* ---- which they are ---- */

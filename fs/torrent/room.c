@@ -262,7 +262,8 @@ void room_refuse(struct torrent *t)
                 DL_FOREACH_SAFE (t->waiting.list, p, tmp) {
                         const struct want *want = wants_find(&t->wants, p->waits_for);
 
-                        if (want && parked_lacks_room(t, want))
+                        if (want && parked_lacks_room(t, want) &&
+                            !store_goes(t->content.store, want->piece))
                                 parked_settle(t, p, ENOSPC, &answer);
                 }
         parked_unlock_and_answer(t, answer);

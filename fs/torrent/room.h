@@ -16,7 +16,7 @@ struct store *room_begin(struct torrent *t);
 void room_end(struct torrent *t);
 /* A piece of that store goes: it is missing from here on, for readers and for peers, and for the
  * session where it can learn that: else who wants it again waits until that has the torrent anew.
- * store_punch_run of its store must follow.
+ * store_punch_run of its store must follow, and then room_take.
  * -EBUSY: it is in use; -EPERM: it is pinned; -ENOENT: it is not there, or the torrent has no
  * store; -ENOMEM; else as store_unset. */
 int room_unset(struct torrent *t, struct store *store, uint32_t piece, enum room_use use);

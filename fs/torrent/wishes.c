@@ -24,6 +24,12 @@ static int room_reserve(void *arg, uint32_t piece)
         }
         if (!t->env->make_room)
                 return store_reserve(store, piece);
+        /* It may be there again in a moment: the session is not told of it before. Who has it go
+         * has room_take called then. */
+        if (store_goes(store, piece)) {
+                t->waiting.lacks_room = true;
+                return -EINPROGRESS;
+        }
         want = wants_find(&t->wants, piece);
         blocked = want && wants_priority(want) == PRIORITY_BLOCKED;
         r = t->env->short_of_room && !blocked ? -ENOSPC : store_reserve(store, piece);
@@ -41,7 +47,8 @@ static int spare_reserve(void *arg, uint32_t piece)
 
         if (t->env->make_room && !store_has(t->content.store, piece) &&
             !store_is_suspect(t->content.store, piece) &&
-            !store_has_room(t->content.store, piece, t->env->spare_bytes))
+            (store_goes(t->content.store, piece) ||
+             !store_has_room(t->content.store, piece, t->env->spare_bytes)))
                 return -ENOSPC;
         return room_reserve(arg, piece);
 }

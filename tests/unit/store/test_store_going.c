@@ -8,7 +8,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -22,6 +24,19 @@
 #define FILE_NAME HEX ".pieces"
 
 enum { LENGTH = 65536, PIECES = 100 };
+
+/* What the disk says to a punch; 0: it does it. */
+static atomic_int refusal;
+
+/* Stands before the system's. */
+int fallocate(int fd, int mode, off_t offset, off_t len)
+{
+        if (refusal != 0) {
+                errno = refusal;
+                return -1;
+        }
+        return (int)syscall(SYS_fallocate, fd, mode, offset, len);
+}
 
 static uint32_t rng = 918273645u;
 
@@ -249,7 +264,7 @@ static void test_a_read_is_overtaken(void **state)
 /* What waits in a write is not written before the piece has gone. */
 struct late {
         struct store *store;
-        atomic_int result;
+        atomic_int tid, result;
         atomic_bool done;
 };
 
@@ -257,9 +272,28 @@ static void *write_late(void *arg)
 {
         struct late *l = arg;
 
+        l->tid = (int)syscall(SYS_gettid);
         l->result = store_write(l->store, 3, 0, "late", 4);
         l->done = true;
         return NULL;
+}
+
+/* Begins the write, and waits until it waits. */
+static void begin_late(struct late *l, pthread_t *writer)
+{
+        char path[64], state = 'R';
+
+        assert_int_equal(pthread_create(writer, NULL, write_late, l), 0);
+        while (l->tid == 0)
+                sched_yield();
+        snprintf(path, sizeof path, "/proc/self/task/%d/stat", l->tid);
+        while (state != 'S') {
+                FILE *f = fopen(path, "r");
+
+                assert_non_null(f);
+                assert_int_equal(fscanf(f, "%*d %*s %c", &state), 1);
+                fclose(f);
+        }
 }
 
 static void test_a_write_waits_for_the_punch(void **state)
@@ -277,7 +311,7 @@ static void test_a_write_waits_for_the_punch(void **state)
                         assert_int_equal(come(s, i), 0);
                         assert_int_equal(store_unset(s, i), 0);
                 }
-                assert_int_equal(pthread_create(&writer, NULL, write_late, &l), 0);
+                begin_late(&l, &writer);
                 /* another one that goes is done with; this one is not */
                 assert_int_equal(store_punch(s, 2), 0);
                 assert_false(l.done);
@@ -304,6 +338,95 @@ static void test_a_write_waits_for_the_punch(void **state)
         }
         cache_free(c);
 }
+
+/* ---- a disk that does not let them go ---- */
+
+static void test_what_the_disk_keeps_stays(void **state)
+{
+        struct fixture *f = *state;
+        struct cache *c = new_cache(f, 100 * MIB);
+        struct store *s = opened(c, (uint64_t)PIECES * LENGTH, LENGTH, NULL);
+        uint64_t all;
+
+        for (uint32_t i = 0; i < 6; i++)
+                assert_int_equal(come(s, i), 0);
+        all = used(c);
+        for (uint32_t i = 0; i < 4; i++)
+                assert_int_equal(store_unset(s, i), 0);
+        refusal = ENOSPC;
+        assert_int_equal(store_punch_run(s, 0, 4), -ENOSPC);
+        for (uint32_t i = 0; i < 4; i++) {
+                assert_true(store_goes(s, i));
+                assert_false(store_has(s, i));
+        }
+        assert_int_equal(store_unset(s, 0), -EBUSY);
+        assert_int_equal(used(c), all);
+
+        store_keep(s, 0, true);
+        assert_there(s, 0);
+        store_keep(s, 1, false);
+        assert_int_equal(store_reserve(s, 2), 0);
+        store_keep(s, 2, true); /* who wants it again has the session fetch it */
+        store_keep(s, 3, true);
+        for (uint32_t i = 0; i < 6; i++) {
+                assert_false(store_goes(s, i));
+                assert_int_equal(store_has(s, i), i != 1 && i != 2);
+                store_keep(s, i, i == 1); /* nothing for what does not go */
+                assert_int_equal(store_has(s, i), i != 1 && i != 2);
+        }
+        assert_int_equal(store_have_bytes(s), 4 * LENGTH);
+        assert_int_equal(used(c), all);
+        assert_int_equal(store_unset(s, 3), 0);
+        assert_int_equal(store_punch(s, 3), -ENOSPC);
+        assert_false(store_goes(s, 3) || store_has(s, 3));
+        assert_int_equal(store_punch_run(s, 3, 4), -EINVAL);
+
+        refusal = 0;
+        assert_int_equal(come(s, 1), 0);
+        assert_there(s, 1);
+        assert_int_equal(store_unset(s, 0), 0);
+        assert_int_equal(store_unset(s, 1), 0);
+        assert_int_equal(store_punch_run(s, 0, 2), 0);
+        assert_int_equal(store_have_bytes(s), 2 * LENGTH);
+        assert_in_range(used(c), 4 * LENGTH, all - 2 * LENGTH);
+        drop(s);
+        assert_int_equal(used(c), 0);
+        cache_free(c);
+}
+
+/* Who writes to one that goes waits until it is there again, and changes nothing of it. */
+static void test_a_write_waits_for_what_stays(void **state)
+{
+        struct fixture *f = *state;
+        struct cache *c = new_cache(f, 100 * MIB);
+
+        for (unsigned way = 0; way < 3; way++) {
+                struct store *s = opened(c, (uint64_t)PIECES * LENGTH, LENGTH, NULL);
+                struct late l = {.store = s};
+                pthread_t writer;
+
+                assert_int_equal(come(s, 3), 0);
+                assert_int_equal(store_unset(s, 3), 0);
+                refusal = EDQUOT;
+                assert_int_equal(store_punch_run(s, 3, 4), -EDQUOT);
+                refusal = 0;
+                begin_late(&l, &writer);
+                assert_false(l.done);
+                if (way == 2)
+                        store_discard(s);
+                store_keep(s, 3, way != 1);
+                pthread_join(writer, NULL);
+                assert_int_equal(l.result, way == 2 ? -ESTALE : 0);
+                assert_int_equal(store_has(s, 3), way == 0);
+                if (way == 0)
+                        assert_there(s, 3);
+                drop(s);
+                assert_int_equal(used(c), 0);
+        }
+        cache_free(c);
+}
+
+/* ---- stores that end ---- */
 
 /* Left or discarded while pieces are going: they are off the disk, or count; and the punch that
  * comes late does not touch what the next store has there. */
@@ -810,6 +933,8 @@ int main(void)
                 T(test_many_go_at_once),
                 T(test_a_read_is_overtaken),
                 T(test_a_write_waits_for_the_punch),
+                T(test_what_the_disk_keeps_stays),
+                T(test_a_write_waits_for_what_stays),
                 T(test_left_while_they_go),
                 T(test_shared_blocks),
                 T(test_the_bound_at_every_moment),

@@ -1057,6 +1057,53 @@ static void test_a_read_waits_for_room(void **state)
         end(&f);
 }
 
+/* One that goes is gone soon, or there again, as where its disk does not let it go: until then who
+ * wants it waits, and that is no lack of room. */
+static void test_a_read_waits_for_what_goes(void **state)
+{
+        (void)state;
+        for (unsigned way = 0; way < 2; way++) {
+                struct fixture f;
+                struct handle *h;
+                struct store *store;
+                const struct want *want;
+
+                begin(&f);
+                f.env.make_room = on_no_room;
+                store = torrent_store(f.torrent);
+                arrive(&f, 0);
+                pass(&f, 0);
+                asked_for_room = 0;
+                assert_int_equal(room_unset(f.torrent, store, 0, ROOM_UNUSED), 0);
+                f.passed[0] = false;
+                h = open_file(&f);
+                read_at(h, 0, 4096);
+                want = wants_find(&f.torrent->wants, 0);
+                assert_true(want && !want->reserved);
+                assert_true(room_take(f.torrent));
+                room_refuse(f.torrent);
+                assert_int_equal(requests[0].answers, 0);
+                assert_int_equal(asked_for_room, 0);
+                if (way == 0) {
+                        store_keep(store, 0, true);
+                } else {
+                        assert_int_equal(store_punch(store, 0), 0);
+                        assert_false(room_take(f.torrent));
+                        assert_true(want->reserved);
+                        f.arrived[0] = false;
+                        arrive(&f, 0);
+                }
+                pass(&f, 0);
+                assert_int_equal(requests[0].answers, 1);
+                assert_int_equal(requests[0].error, 0);
+                handle_close(h);
+                store_unref(store);
+                parked_tick(f.torrent, clock_ms() + 10000);
+                assert_over(&f);
+                end(&f);
+        }
+}
+
 /* The first read of a program that polls waits for its room to be known; later ones poll. */
 static void test_a_poll_hears_of_room(void **state)
 {
@@ -1617,6 +1664,7 @@ int main(void)
                 cmocka_unit_test(test_a_piece_lingers_for_a_read_that_comes_back),
                 cmocka_unit_test(test_a_refused_read_leaves_its_wish),
                 cmocka_unit_test(test_a_read_waits_for_room),
+                cmocka_unit_test(test_a_read_waits_for_what_goes),
                 cmocka_unit_test(test_a_poll_hears_of_room),
                 cmocka_unit_test(test_what_is_in_use_stays),
                 cmocka_unit_test(test_a_reader_comes_back),
