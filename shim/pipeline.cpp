@@ -12,6 +12,7 @@
 #include <libtorrent/torrent_info.hpp>
 
 #include <algorithm>
+#include <cmath>
 
 using seconds = std::chrono::duration<double>;
 using std::chrono::milliseconds;
@@ -37,7 +38,7 @@ constexpr unsigned spans_without = 3;
 // gives no more if it gave less than such a part of what TCP's slow start and our requests let it
 // give, which was so many blocks at least, for so long and a round trip. One that sends in a timer
 // (Transmission) would never be asked for what shows that it gives more.
-constexpr double bound_part = 0.5, bound_least = 2, bound_s = 0.1;
+constexpr double bound_part = 0.5, bound_least = 2, bound_s = 0.1, bound_max_s = 2;
 // What no link gives.
 constexpr double unbound_rate = 1e6;
 // How long an epoch is. After a rest it is taken to give what it gave in the last eight, until it
@@ -63,8 +64,11 @@ constexpr double unknown_s = 0.1;
 
 void pipeline::begins(lt::time_point now)
 {
-        if (is_cold(now))
-                m_slow_at = now;
+        if (is_cold(now)) {
+                m_slow_bytes = m_bytes;
+                m_most_owed = 0;
+        }
+        m_started_s = started_s(window());
         m_began = now;
         m_bytes_before = m_bytes;
         m_mean = m_load = 0;
@@ -119,6 +123,7 @@ void pipeline::received(lt::time_point now, std::int64_t bytes, std::size_t owed
         while (m_samples.size() > 2 &&
                now - m_samples[1].at > std::max<lt::time_duration>(span, mean_time))
                 m_samples.pop_front();
+        m_most_owed = std::max(m_most_owed, owed);
         if (owed == 0)
                 return;
         double const rate =
@@ -158,13 +163,14 @@ void pipeline::grow(double rate, std::size_t owed, lt::time_point now, lt::time_
 void pipeline::look_for_bound(lt::time_point now)
 {
         double const since = seconds(now - m_began).count(), busy = since - away_s();
-        if (busy < std::max(away_s(), bound_s))
+        if (busy > bound_max_s)
+                m_bound = 0; // its mean is known
+        if (busy < std::max(away_s(), bound_s) || busy > bound_max_s)
                 return;
         outlook o;
         o.m_rate = unbound_rate;
         o.m_trip_s = away_s();
-        double const started = seconds(m_began - m_slow_at).count();
-        double const by_tcp = o.sent_by(started + since) - o.sent_by(started);
+        double const by_tcp = o.sent_by(m_started_s + since) - o.sent_by(m_started_s + o.m_trip_s);
         double const let = std::min(by_tcp, m_load / since * busy / away_s());
         double const given = double(m_bytes - m_bytes_before) / block_bytes;
         if (let >= bound_least)
@@ -191,7 +197,9 @@ double pipeline::rate(lt::time_point now) const
 
 double pipeline::likely(lt::time_point now) const
 {
-        return m_full || m_bound <= 0 ? rate(now) : std::max({gave(now), m_peak, m_bound});
+        if (m_full)
+                return std::max(gave(now), m_bound);
+        return m_bound <= 0 ? rate(now) : std::max({gave(now), m_peak, m_bound});
 }
 
 double pipeline::present(lt::time_point now) const
@@ -208,6 +216,20 @@ bool pipeline::gives_nothing(std::size_t owed, lt::time_point now) const
 bool pipeline::is_cold(lt::time_point now) const
 {
         return seconds(now - m_latest).count() > away_s() + cold_s;
+}
+
+// Of TCP, in blocks. In slow start it grows by what comes, however long that takes, and to twice
+// what is on its way.
+double pipeline::window() const
+{
+        double const come = double(m_bytes - m_slow_bytes) / block_bytes;
+        return std::max(first_window, std::min(first_window + come, grown * double(m_most_owed)));
+}
+
+// How long slow start takes to such a window.
+double pipeline::started_s(double window) const
+{
+        return away_s() * std::log2(std::max(1.0, window / first_window));
 }
 
 pipeline::outlook pipeline::ahead(std::size_t owed, lt::time_point now) const
@@ -227,7 +249,8 @@ pipeline::outlook pipeline::ahead(std::size_t owed, lt::time_point now) const
         o.m_trip_s = away_s();
         o.m_owed = double(owed);
         o.m_dead_s = std::max(0.0, o.m_trip_s - since);
-        o.m_start_s = owed == 0 && is_cold(now) ? 0 : seconds(now - m_slow_at).count();
+        bool const anew = owed == 0 && is_cold(now);
+        o.m_start_s = o.m_trip_s + (anew ? 0 : started_s(window())) - o.m_dead_s;
         return o;
 }
 

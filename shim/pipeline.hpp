@@ -6,6 +6,7 @@
 
 #include <array>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <deque>
 
@@ -74,9 +75,13 @@ class pipeline
         double span_s() const;
         double bytes_at(lt::time_point t) const;
         bool is_cold(lt::time_point now) const;
+        double window() const;
+        double started_s(double window) const;
 
         lt::time_point m_began;
-        lt::time_point m_slow_at;                     // TCP's slow start began
+        std::int64_t m_slow_bytes = 0;                // had come when TCP's slow start began
+        std::size_t m_most_owed = 0;                  // at a time since then
+        double m_started_s = 0;                       // so far slow start was when it began
         lt::time_point m_latest;                      // bytes came
         std::int64_t m_bytes = 0, m_bytes_before = 0; // so many have come; before it began
         lt::time_duration m_quickest = lt::time_duration::max(); // from a request to its block

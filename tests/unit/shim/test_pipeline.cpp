@@ -48,6 +48,12 @@ class seeder
                 }
                 return std::chrono::duration<double>(m_now - began).count();
         }
+        // TCP goes on after that as it was.
+        void pause(pipeline &p, lt::time_duration time)
+        {
+                for (auto const end = m_now + time; m_now < end;)
+                        run(p);
+        }
         // TCP begins anew after that.
         void rest(pipeline &p, int seconds)
         {
@@ -57,7 +63,7 @@ class seeder
                 }
                 m_window = initial;
                 m_acks.clear();
-                m_in_flight = 0;
+                m_in_flight = m_most_in_flight = 0;
         }
         std::int64_t come() const
         {
@@ -249,6 +255,27 @@ void how_long_it_takes_is_known_before(void **)
                         }
 }
 
+// Nor does it grow by time, where little comes of it.
+void a_window_grows_by_what_comes(void **)
+{
+        for (double const rtt_s : {0.1, 0.2})
+                for (int const before : {2, 4, 16}) {
+                        seeder s(rtt_s, 50);
+                        auto p = met(rtt_s);
+                        s.give(600, p, [](lt::time_point) { return all; });
+                        s.rest(p, 2);
+                        for (int i = 0; i < before; i += 2) {
+                                s.give(2, p, [](lt::time_point) { return all; });
+                                s.pause(p, milliseconds(100));
+                        }
+                        double const told = p.ahead(0, s.now()).takes(32);
+                        double const took = s.give(32, p, [](lt::time_point) { return all; });
+                        if (took > 1.3 * told + 0.03 || took < told / 1.3 - 0.03)
+                                fail_msg("after %d blocks, %g s away: %g s, not %g", before, rtt_s,
+                                         took, told);
+                }
+}
+
 // By what came of a piece of 1 MiB, and not only after seconds: a seek takes less than one.
 void what_bounds_a_near_one_is_known_by_one_piece(void **)
 {
@@ -373,6 +400,7 @@ int main()
                 cmocka_unit_test(after_a_rest_it_is_known),
                 cmocka_unit_test(who_gives_less_is_found_out),
                 cmocka_unit_test(how_long_it_takes_is_known_before),
+                cmocka_unit_test(a_window_grows_by_what_comes),
                 cmocka_unit_test(what_bounds_a_near_one_is_known_by_one_piece),
                 cmocka_unit_test(who_is_let_give_little_may_give_more),
                 cmocka_unit_test(what_is_owed_comes_first),
