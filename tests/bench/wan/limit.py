@@ -3,10 +3,16 @@
 All seeders that are well at all times serve the bytes that are waited for at once, each in TCP's
 slow start from ten segments, all through the host's link, and the bytes can be divided at will, or
 are asked for in blocks of 16 KiB, as BEP 3 has it. After the add each begins when it is connected and
-the metadata is there.
+the metadata is there. Where peers have a part of the pieces, a single piece is with some of them:
+what it takes is the mean over many draws of who has it.
 """
 
 from __future__ import annotations
+
+import random
+import statistics
+from dataclasses import replace
+from typing import Any
 
 from harness.torrents import KIB, MIB
 
@@ -20,6 +26,7 @@ CONNECTED = 2  # of them until a peer can be asked
 HEAD = 64 * KIB
 BLOCK = 16 * KIB
 GIVE_UP_S = 3600.0
+DRAWS = 64
 
 
 def _rate(peer: Peer) -> float:
@@ -64,6 +71,29 @@ def arrival_s(
     return at
 
 
+def _with_a_piece(profile: Profile) -> list[Profile]:
+    """The profile with those of its peers that have a piece, for many pieces."""
+    if all(peer.partial == 1 for peer in profile.peers):
+        return [profile]
+    chance = random.Random(0)
+    return [
+        replace(
+            profile,
+            peers=tuple(
+                replace(peer, partial=1.0)
+                for peer in profile.peers
+                if chance.random() < peer.partial
+            ),
+        )
+        for _ in range(DRAWS)
+    ]
+
+
+def _piece_s(profile: Profile, length: int, **how: Any) -> float:
+    """arrival_s of a single piece, or of a part of one."""
+    return statistics.mean(arrival_s(one, length, **how) for one in _with_a_piece(profile))
+
+
 def _pieces(offset: int, length: int, piece: int) -> int:
     """How many bytes the pieces of that range have."""
     return ((offset + length - 1) // piece - offset // piece + 1) * piece
@@ -78,12 +108,12 @@ def limits(profile: Profile, piece_mib: int) -> dict[str, float]:
     picture = _pieces(0, HEAD + second, piece) + piece  # and the tail's
     total = sum(_rate(peer) for peer in _steady(profile))
     return {
-        "first_s": nearest_s + arrival_s(profile, head, dialled_s=nearest_s),
+        "first_s": nearest_s + _piece_s(profile, head, dialled_s=nearest_s),
         "tail_s": nearest_s + arrival_s(profile, head + piece, dialled_s=nearest_s),
         "picture_s": nearest_s + arrival_s(profile, picture, dialled_s=nearest_s),
-        "seek_s": arrival_s(profile, piece, warm=True),
-        "seek_cold_s": arrival_s(profile, piece),
-        "seek_blocks_s": arrival_s(profile, piece, block=BLOCK),
-        "first_blocks_s": nearest_s + arrival_s(profile, head, dialled_s=nearest_s, block=BLOCK),
+        "seek_s": _piece_s(profile, piece, warm=True),
+        "seek_cold_s": _piece_s(profile, piece),
+        "seek_blocks_s": _piece_s(profile, piece, block=BLOCK),
+        "first_blocks_s": nearest_s + _piece_s(profile, head, dialled_s=nearest_s, block=BLOCK),
         "mbit": min(total, profile.down * 1e6 / 8 * PAYLOAD) * 8 / 1e6,
     }
