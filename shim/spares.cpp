@@ -25,11 +25,9 @@ using std::chrono::milliseconds;
 namespace
 {
 
-// A second peer is asked if it takes less than such a part of the time, and saves so much; for a
-// piece that was not asked for before a reader came to wait for it, after a seek, or that is late,
-// sooner than for one that comes in its turn. There it would be 2 % of all bytes.
-constexpr double share = 0.5, share_sought = 0.65;
-constexpr double worth_s = 0.2, worth_sought_s = 0.05;
+// A second peer is asked if it takes less than half of the time, and saves so much.
+constexpr double share = 0.5;
+constexpr double worth_s = 0.2;
 // Where no reader waits for the piece yet the block has to be as late as this, and that is looked
 // at in every fourth look.
 constexpr double late_s = 4;
@@ -77,29 +75,18 @@ void spares::look(peers const &all, lt::time_point now)
         for (auto const &q : m_handle.get_download_queue()) {
                 bool const waits =
                         std::binary_search(awaited.begin(), awaited.end(), int(q.piece_index));
-                if (!waits && !(at_all && m_torrent->anchor.wants(int(q.piece_index))))
-                        continue;
-                if (m_came.count(int(q.piece_index)) == 0 || !complete(all, q))
-                        ask(all, q, waits ? 0 : late_s, now);
+                if (waits || (at_all && m_torrent->anchor.wants(int(q.piece_index))))
+                        look(all, q, waits ? worth_s : late_s, now);
         }
 }
 
-void spares::look_at_sought(peers const &all, lt::time_point now)
+void spares::look(peers const &all, lt::partial_piece_info const &q, double least_s,
+                  lt::time_point now)
 {
-        if (all.size() < 2 || !m_torrent->anchor.has_urgent())
-                return;
-        for (auto const &q : m_handle.get_download_queue())
-                if (m_torrent->anchor.is_urgent(int(q.piece_index)))
-                        ask(all, q, 0, now);
-}
-
-void spares::ask(peers const &all, lt::partial_piece_info const &q, double least_s,
-                 lt::time_point now)
-{
-        bool const sought = m_torrent->anchor.is_urgent(int(q.piece_index));
-        double const worth = sought ? worth_sought_s : worth_s;
         int const piece(q.piece_index);
         int spent = 0, most = q.blocks_in_piece / of_blocks;
+        if (m_came.count(piece) > 0 && complete(all, q))
+                return;
         if (q.requested == 0 || q.requested + q.finished + q.writing < q.blocks_in_piece)
                 return; // libtorrent has some to ask for yet
         std::size_t kept = 0;
@@ -138,10 +125,9 @@ void spares::ask(peers const &all, lt::partial_piece_info const &q, double least
                                 best_s = s;
                         }
                 }
-                if (!best || b.seconds < std::max(least_s, worth))
+                if (!best || b.seconds < least_s)
                         break;
-                if (again || best_s > (sought ? share_sought : share) * b.seconds ||
-                    b.seconds - best_s < worth)
+                if (again || best_s > share * b.seconds || b.seconds - best_s < worth_s)
                         continue;
                 best->ask_spare(r, now);
                 spent++;
