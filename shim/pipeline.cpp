@@ -36,8 +36,9 @@ constexpr double growth = 1.25, owes_trips = 0.5, grown = 2, grown_trips = 2;
 constexpr unsigned spans_without = 3;
 // A seek is over before that is known. For a plan, but not for what it is asked for at a time, it
 // gives no more if it gave less than such a part of what TCP's slow start and our requests let it
-// give, which was so many blocks at least, for so long and a round trip. One that sends in a timer
-// (Transmission) would never be asked for what shows that it gives more.
+// give, which was so many blocks at least, for so long and a round trip; after the last of these
+// times its mean is known. One that sends in a timer (Transmission) would never be asked for what
+// shows that it gives more.
 constexpr double bound_part = 0.5, bound_least = 2, bound_s = 0.1, bound_max_s = 2;
 // What no link gives.
 constexpr double unbound_rate = 1e6;

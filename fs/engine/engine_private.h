@@ -267,8 +267,8 @@ struct bt_source *library_recall(struct engine *e, const struct bt_hash *hash);
 
 /* env->check. */
 void engine_check(struct torrent *t);
-/* Whether the bytes that its store, which that is, has of a piece are right: 1 or 0; 0 also where
- * nobody can know yet. -errno: that can't be said now. Any thread; blocking on the disk. */
+/* Whether the torrent's store has the right bytes of a piece: 1 or 0; 0 also where nobody can know
+ * yet. -errno: that can't be said now. Any thread; blocking on the disk. */
 int engine_is_right(struct torrent *t, struct store *store, uint32_t piece);
 
 /* ---- evict.c ---- */
