@@ -90,6 +90,7 @@ struct engine {
         struct chore evict;
         atomic_bool evicting;      /* it is queued, or runs */
         atomic_bool room_asked;    /* room is to be made */
+        atomic_bool room_short;    /* … as a piece took what is kept for readers */
         atomic_bool room_made;     /* that was tried: who waits is to look */
         atomic_bool evict_vain;    /* … and nothing went */
         atomic_bool room_hopeless; /* and nothing can be done for them */

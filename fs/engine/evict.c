@@ -394,7 +394,10 @@ void evict_begin(struct engine *e)
 
 static void on_short(void *arg)
 {
-        evict_ask(arg);
+        struct engine *e = arg;
+
+        e->room_short = true;
+        evict_ask(e);
 }
 
 void evict_sample(struct engine *e)
@@ -420,24 +423,47 @@ static uint64_t goal_of(struct engine *e)
         return awaited > spare ? awaited : spare;
 }
 
+/* What is lacking when those that fetch what nobody reads have given back what they have not begun.
+ * readers becomes true if somebody else waits for what has its room. */
+static uint64_t lacks_after_fills(struct engine *e, bool *readers)
+{
+        uint64_t goal = goal_of(e), lacks = cache_lacks(e->cache, goal);
+        struct torrent *t;
+
+        for (uint32_t n = 0; lacks > 0 && (t = registry_next(e->registry, n)); torrent_unref(t)) {
+                n = t->number;
+                *readers |= room_yield(t, cache_is_sparse(e->cache) ? lacks : 0);
+                lacks = cache_lacks(e->cache, goal);
+        }
+        return lacks;
+}
+
 static void run(struct chore *c)
 {
         struct engine *e = (struct engine *)((char *)c - offsetof(struct engine, evict));
         uint64_t since = e->starved_since_ms;
         bool starved = since > 0 && clock_ms() >= since + STARVED_MS;
         bool rests = e->refused_ms > 0 && clock_ms() < e->refused_ms + REFUSED_MS, one;
+        bool readers = atomic_exchange(&e->room_short, false) || e->room_awaited > 0 || starved;
         struct cache_stats s;
-        uint64_t lacks;
+        uint64_t lacks, exceeds;
+        bool is_short;
 
         evict_sample(e);
         cache_stats(e->cache, &s);
         one = s.unsure || e->refused_ms > 0;
-        lacks = cache_lacks(e->cache, goal_of(e));
-        e->evict_vain = rests;
-        if (lacks == 0)
+        lacks = lacks_after_fills(e, &readers);
+        is_short = lacks > 0;
+        /* Nothing goes for what is begun and nobody reads: where the disk has no room for it, it is
+         * not written. */
+        exceeds = cache_exceeds(e->cache);
+        if (!readers && exceeds < lacks)
+                lacks = exceeds;
+        e->evict_vain = rests || (is_short && lacks == 0);
+        if (!is_short)
                 e->refused_ms = 0;
         if (lacks > 0 && !e->env.stopping) {
-                uint64_t bytes = one ? 1 : evict_batch(s.reach_bytes, lacks);
+                uint64_t bytes = one ? 1 : readers ? evict_batch(s.reach_bytes, lacks) : lacks;
 
                 if (!rests)
                         e->room_hope = make_room(e, bytes, starved);
@@ -448,7 +474,7 @@ static void run(struct chore *c)
                                         "The cache has no room, and nothing that could go: reads of what is missing fail until there is some (--cache-size, --min-free, pins)");
                         e->room_hopeless = e->hopeless_told = true;
                 }
-        } else {
+        } else if (!is_short) {
                 e->hopeless_told = false;
         }
         e->room_made = true;

@@ -52,8 +52,9 @@ struct cache {
         uint64_t low_bytes;
 };
 
-/* Any thread; no I/O. A store's lock may be held. -ENOSPC. */
-int cache_take(struct cache *c, uint64_t bytes);
+/* Any thread; no I/O. A store's lock may be held. tells: on_short is called, for room is to be
+ * made. -ENOSPC. */
+int cache_take(struct cache *c, uint64_t bytes, bool tells);
 /* pending: so many of the bytes never came to the disk. */
 void cache_give_back(struct cache *c, uint64_t bytes, uint64_t pending);
 /* Pending bytes are on the disk now. */

@@ -16,7 +16,7 @@ int store_reserve(struct store *s, uint32_t piece)
         int r;
 
         pthread_mutex_lock(&s->lock);
-        r = store_room_take(s, piece);
+        r = store_room_take(s, piece, true);
         pthread_mutex_unlock(&s->lock);
         return r;
 }
@@ -74,9 +74,10 @@ int store_write(struct store *s, uint32_t piece, uint32_t offset, const void *da
         pthread_mutex_lock(&s->lock);
         while (!s->discarded && store_is_barred(s, piece))
                 pthread_cond_wait(&s->settled, &s->lock);
-        /* What was verified stays as it is, whoever sends it once more. */
+        /* Nothing goes for one that nobody wants any more. What was verified stays as it is,
+         * whoever sends it once more. */
         there = have_has(&s->have, piece);
-        r = store_is_suspect(s, piece) ? -EBUSY : there ? 0 : store_room_take(s, piece);
+        r = store_is_suspect(s, piece) ? -EBUSY : there ? 0 : store_room_take(s, piece, false);
         if (r == 0 && !there) {
                 bit_set(s->written, piece);
                 DL_APPEND(s->writers, &w);

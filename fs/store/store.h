@@ -119,6 +119,8 @@ uint32_t store_touched(const struct store *s, uint32_t piece);
 /* The first piece from there on of which something was written, and that is neither there nor
  * suspect nor going; UINT32_MAX: none. Any thread. */
 uint32_t store_next_unfinished(struct store *s, uint32_t from);
+/* Whether a piece is such a one. Any thread. */
+bool store_is_unfinished(struct store *s, uint32_t piece);
 
 /* Bytes of the torrent, of pieces that were there all the while: never those of one that went
  * meanwhile. -EAGAIN: a piece of the range is missing; -ESTALE: the store is condemned; else

@@ -269,6 +269,23 @@ bool store_goes(struct store *s, uint32_t piece)
 
 /* ---- which they are ---- */
 
+/* Under s->lock. */
+static bool is_unfinished(const struct store *s, uint32_t piece)
+{
+        return bit(s->written, piece) && !have_has(&s->have, piece) &&
+               !store_is_suspect(s, piece) && !store_is_going(s, piece);
+}
+
+bool store_is_unfinished(struct store *s, uint32_t piece)
+{
+        bool is;
+
+        pthread_mutex_lock(&s->lock);
+        is = is_unfinished(s, piece);
+        pthread_mutex_unlock(&s->lock);
+        return is;
+}
+
 uint32_t store_next_unfinished(struct store *s, uint32_t from)
 {
         uint32_t piece = UINT32_MAX;
@@ -277,8 +294,7 @@ uint32_t store_next_unfinished(struct store *s, uint32_t from)
         for (uint32_t i = from; i < s->have.pieces && piece == UINT32_MAX; i++) {
                 if (i % 64 == 0 && s->written[i / 64] == 0)
                         i += 63;
-                else if (bit(s->written, i) && !have_has(&s->have, i) && !store_is_suspect(s, i) &&
-                         !store_is_going(s, i))
+                else if (is_unfinished(s, i))
                         piece = i;
         }
         pthread_mutex_unlock(&s->lock);

@@ -157,8 +157,9 @@ int store_suspect_adopt(struct store *s, uint32_t piece);
 
 /* What a piece takes on the disk. */
 uint64_t store_piece_room(const struct store *s, uint32_t piece);
-/* Reserves room for a piece, if it has none. -ENOSPC; -ESTALE: the store is condemned. */
-int store_room_take(struct store *s, uint32_t piece);
+/* Reserves room for a piece, if it has none. wanted: where it is short more is to be made. -ENOSPC;
+ * -ESTALE: the store is condemned. */
+int store_room_take(struct store *s, uint32_t piece, bool wanted);
 /* The piece has no room from here on; what is to be given back for it. */
 uint64_t store_room_drop(struct store *s, uint32_t piece);
 /* Pieces that had something in the file have lost their room, since n_before had some; now it takes

@@ -75,10 +75,10 @@ bool store_has_room(struct store *s, uint32_t piece, uint64_t beside)
         pthread_mutex_lock(&s->lock);
         step = bit(s->reserved, piece) ? 0 : reserve_step(s, piece);
         pthread_mutex_unlock(&s->lock);
-        return step == 0 || cache_lacks(s->cache, step + beside) == 0;
+        return cache_lacks(s->cache, step + beside) == 0;
 }
 
-int store_room_take(struct store *s, uint32_t piece)
+int store_room_take(struct store *s, uint32_t piece, bool wanted)
 {
         uint64_t step;
         int r;
@@ -91,7 +91,7 @@ int store_room_take(struct store *s, uint32_t piece)
                 return 0;
         }
         step = reserve_step(s, piece);
-        r = cache_take(s->cache, step);
+        r = cache_take(s->cache, step, wanted);
         if (r == 0) {
                 bit_set(s->reserved, piece);
                 s->n_reserved++;

@@ -32,6 +32,8 @@ struct filler_torrent {
         /* Wants a piece with the least priority (wanted) or takes the wish back. Where it gives
          * -errno the piece is not wanted, and the filler looks again later. */
         int (*want)(void *arg, uint32_t piece, bool wanted);
+        /* Whether others may have the room of a piece that it has asked for. */
+        bool (*may_yield)(void *arg, uint32_t piece);
         void *arg;
 };
 
@@ -45,6 +47,11 @@ void filler_free(struct filler *f);
 void filler_run(struct filler *f, bool came, const struct filler_torrent *t);
 /* Pieces of it have gone again: it looks for what is missing from the start. */
 void filler_rewind(struct filler *f);
+/* Others need room: takes back at most n of its wishes, those that may_yield names, the last ones
+ * first; it asks for them again when there is room. Returns how many. */
+unsigned filler_yield(struct filler *f, unsigned n, const struct filler_torrent *t);
+/* There is no room for a piece: takes the wish back, if it has one, and asks again likewise. */
+void filler_refused(struct filler *f, uint32_t piece, const struct filler_torrent *t);
 /* Whether it has asked for the piece, and has not looked since whether it has come. */
 bool filler_wished(const struct filler *f, uint32_t piece);
 /* Whether all of its pieces have come. */

@@ -2,6 +2,7 @@
 #include "torrent/filling.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -24,9 +25,23 @@ static int fill_want(void *arg, uint32_t piece, bool wanted)
         return wishes_fill(arg, piece, wanted);
 }
 
+static bool fill_may_yield(void *arg, uint32_t piece)
+{
+        const struct torrent *t = arg;
+        const struct want *want = wants_find(&t->wants, piece);
+
+        return want && want->reserved && want->filled == want->total &&
+               !store_is_unfinished(t->content.store, piece);
+}
+
+static struct filler_torrent torrent_of(struct torrent *t)
+{
+        return (struct filler_torrent){fill_has, fill_want, fill_may_yield, t};
+}
+
 static void add(struct torrent *t, struct filler *f)
 {
-        const struct filler_torrent of = {fill_has, fill_want, t};
+        const struct filler_torrent of = torrent_of(t);
 
         if (!f)
                 return;
@@ -36,7 +51,7 @@ static void add(struct torrent *t, struct filler *f)
 
 static void take_off(struct torrent *t, struct filler *f)
 {
-        const struct filler_torrent of = {fill_has, fill_want, t};
+        const struct filler_torrent of = torrent_of(t);
 
         DL_DELETE2(t->fillers, f, before, after);
         filler_stop(f, &of);
@@ -137,7 +152,7 @@ static void refill(struct torrent *t)
 
 void filling_run(struct torrent *t, bool came)
 {
-        const struct filler_torrent of = {fill_has, fill_want, t};
+        const struct filler_torrent of = torrent_of(t);
         struct filler *f, *next;
 
         if (t->refills && !came && t->content.listing)
@@ -152,6 +167,25 @@ void filling_run(struct torrent *t, bool came)
                         t->filled = true;
                 take_off(t, f);
         }
+}
+
+void filling_yield(struct torrent *t, uint64_t bytes)
+{
+        const struct filler_torrent of = torrent_of(t);
+        uint64_t n = bytes / t->summary.piece_length + 1;
+        struct filler *f;
+
+        DL_FOREACH2 (t->fillers, f, after)
+                n -= filler_yield(f, n < UINT_MAX ? (unsigned)n : UINT_MAX, &of);
+}
+
+void filling_refused(struct torrent *t, uint32_t piece)
+{
+        const struct filler_torrent of = torrent_of(t);
+        struct filler *f;
+
+        DL_FOREACH2 (t->fillers, f, after)
+                filler_refused(f, piece, &of);
 }
 
 bool filling_waits(const struct torrent *t)

@@ -19,6 +19,11 @@ void filling_end(struct torrent *t);
 void filling_lost(struct torrent *t);
 /* A piece has come, or time has passed: wants what is next, and forgets what has all come. */
 void filling_run(struct torrent *t, bool came);
+/* Others need so many bytes of room: what nobody else wants, and nothing was written of, is asked
+ * for no more, until there is room for it. */
+void filling_yield(struct torrent *t, uint64_t bytes);
+/* The disk had no room for a piece: it is asked for again when there is some. */
+void filling_refused(struct torrent *t, uint32_t piece);
 /* Whether there was no room for what it would fetch next. */
 bool filling_waits(const struct torrent *t);
 

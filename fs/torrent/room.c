@@ -204,6 +204,26 @@ void room_drop_unfinished(struct torrent *t)
 
 /* ---- who waits for room ---- */
 
+bool room_yield(struct torrent *t, uint64_t bytes)
+{
+        struct want *want, *tmp;
+        bool others = false;
+
+        pthread_mutex_lock(&t->lock);
+        if (t->content.store && t->state != TORRENT_GONE) {
+                if (t->fillers && bytes > 0) {
+                        filling_yield(t, bytes);
+                        wishes_tell(t);
+                }
+                HASH_ITER (hh, t->wants.table, want, tmp) {
+                        others |= want->filled < want->total && want->reserved &&
+                                  !store_has(t->content.store, want->piece);
+                }
+        }
+        pthread_mutex_unlock(&t->lock);
+        return others;
+}
+
 /* Those that a read waits for, or the others. */
 static void take_for(struct torrent *t, bool blocked)
 {

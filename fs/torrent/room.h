@@ -30,6 +30,9 @@ uint64_t room_unfinished(struct torrent *t);
  * others go on to give of them for all of it. Blocking on the disk. */
 void room_drop_unfinished(struct torrent *t);
 
+/* filling_yield. Returns whether others than those that fill it want a piece that has its room, and
+ * has not come yet. */
+bool room_yield(struct torrent *t, uint64_t bytes);
 /* Whether a piece that is wanted has its room, and has not come yet. */
 bool room_is_pending(struct torrent *t);
 /* Asks for room once more for what is wanted and has none, first for what a read waits for. Returns

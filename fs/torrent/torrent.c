@@ -248,10 +248,15 @@ void torrent_write_failed(struct torrent *t, uint32_t piece, int err)
         bool had_room;
 
         /* One that comes late, for a reader that went elsewhere or a torrent that was removed, has
-         * no room any more. */
+         * no room any more. What nobody reads waits until there is room. */
         pthread_mutex_lock(&t->lock);
         want = wants_find(&t->wants, piece);
         had_room = want && want->reserved && t->state != TORRENT_GONE;
+        if (had_room && makes_room(t, err) && want->filled == want->total) {
+                had_room = false;
+                filling_refused(t, piece);
+                wishes_tell(t);
+        }
         pthread_mutex_unlock(&t->lock);
         if (had_room && (!makes_room(t, err) || is_refused_a_while(t)))
                 atomic_store(&t->write_error, err == ENOSPC || err == EDQUOT ? ENOSPC : EIO);

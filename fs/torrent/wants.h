@@ -20,6 +20,7 @@ struct want {
         uint32_t piece;
         uint32_t count[PRIORITY_BLOCKED + 1]; /* how many want it with each priority */
         uint32_t total;
+        uint32_t filled;        /* how many of them are fillers; for wishes_fill */
         uint8_t told;           /* the priority that the session was last told */
         bool told_urgent;       /* the session was told of a deadline */
         bool reserved;          /* the store has room for it */

@@ -47,7 +47,7 @@ static int spare_reserve(void *arg, uint32_t piece)
 
         if (t->env->make_room && !store_has(t->content.store, piece) &&
             !store_is_suspect(t->content.store, piece) &&
-            (store_goes(t->content.store, piece) ||
+            (t->env->short_of_room || store_goes(t->content.store, piece) ||
              !store_has_room(t->content.store, piece, t->env->spare_bytes)))
                 return -ENOSPC;
         return room_reserve(arg, piece);
@@ -83,11 +83,18 @@ int wishes_change(struct torrent *t, uint32_t piece, uint8_t before, uint8_t aft
 int wishes_fill(struct torrent *t, uint32_t piece, bool wanted)
 {
         const struct wants_room room = {spare_reserve, room_release, t};
-        int r = change(t, piece, wanted ? PRIORITY_NONE : PRIORITY_LEAST,
-                       wanted ? PRIORITY_LEAST : PRIORITY_NONE, &room);
+        struct want *want = wants_find(&t->wants, piece);
+        int r;
 
+        if (!wanted && want && want->filled > 0)
+                want->filled--;
+        r = change(t, piece, wanted ? PRIORITY_NONE : PRIORITY_LEAST,
+                   wanted ? PRIORITY_LEAST : PRIORITY_NONE, &room);
         if (wanted && r == -ENOSPC) /* it would stay in the table, asked for by nobody */
                 (void)change(t, piece, PRIORITY_LEAST, PRIORITY_NONE, &room);
+        want = wanted && r == 0 ? wants_find(&t->wants, piece) : NULL;
+        if (want)
+                want->filled++;
         return r;
 }
 

@@ -154,11 +154,11 @@ def large(folder: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
         yield path
 
 
-def assert_there(fd: int, torrent: Torrent, length: int) -> None:
-    """What is in the store is read, from the store."""
+def assert_there(fd: int, torrent: Torrent) -> None:
+    """All of it is read."""
     os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
-    for offset in range(0, length, PART):
-        assert_part(fd, torrent, torrent.name, offset, min(PART, length - offset))
+    for offset in range(0, torrent.length, PART):
+        assert_part(fd, torrent, torrent.name, offset, min(PART, torrent.length - offset))
 
 
 def test_others_fill_the_disk_and_leave_it(
@@ -170,6 +170,7 @@ def test_others_fill_the_disk_and_leave_it(
     coming = torrents.single("coming.bin", 32 * MIB, seed=174)
     path = fs.add_torrent(there, seeder.seed(there)) / there.name
     assert_same(path, there, there.name)
+    sent = seeder.sent(there)
     begun = fs.add_torrent(coming, seeder.seed(coming, upload_limit=8 * MIB)) / coming.name
 
     def have() -> int:
@@ -183,9 +184,10 @@ def test_others_fill_the_disk_and_leave_it(
         filler = disks.fill(large)
         stopped = waiting.settled("what came", have)
         assert stopped < coming.length
-        assert_there(fd, there, there.length)
+        assert_there(fd, there)
         assert fs.torrent(coming.info_hash)["error"] is None
         assert fs.torrent(there.info_hash)["progress"] == 1
+        assert seeder.sent(there) == sent, "nothing goes for what nobody reads"
         # Whatever it had room for is right, and the rest is no error of the disk's.
         with open(begun, "rb", buffering=0) as stream:
             for offset in range(0, coming.length, MIB):
@@ -193,7 +195,7 @@ def test_others_fill_the_disk_and_leave_it(
         filler.unlink()
         waiting.until("it goes on, and no one reads", lambda: have() == coming.length, 30)
         assert_same(begun, coming, coming.name)
-        assert_there(fd, there, there.length)
+        assert_there(fd, there)
     finally:
         os.close(fd)
 

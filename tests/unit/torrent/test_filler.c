@@ -14,9 +14,10 @@
 #define MIB (1u << 20)
 enum { PIECES = 2 << 20 };
 
-/* A torrent, with room for so many more pieces. */
+/* A torrent, with room for so many more pieces. Of those below begun something was written. */
 struct torrent {
         uint8_t *has, *wanted;
+        uint32_t begun;
         unsigned n_wanted, most, asked, room;
 };
 
@@ -45,13 +46,21 @@ static int want(void *arg, uint32_t piece, bool wanted)
         return 0;
 }
 
+static bool may_yield(void *arg, uint32_t piece)
+{
+        const struct torrent *t = arg;
+
+        assert_true(t->wanted[piece]);
+        return piece >= t->begun;
+}
+
 static void begin(struct torrent *t, struct filler_torrent *of)
 {
         *t = (struct torrent){.room = UINT32_MAX};
         t->has = calloc(PIECES, 1);
         t->wanted = calloc(PIECES, 1);
         assert_true(t->has && t->wanted);
-        *of = (struct filler_torrent){has, want, t};
+        *of = (struct filler_torrent){has, want, may_yield, t};
 }
 
 static void end(struct torrent *t, struct filler *f)
@@ -164,12 +173,51 @@ static void test_no_room(void **state)
         end(&t, f);
 }
 
+/* Others need room: what is not begun is given back, the last first, and asked for again. */
+static void test_yields(void **state)
+{
+        static const struct filler_range ranges[] = {{10, 20}, {30, 40}};
+        struct filler_torrent of;
+        struct torrent t;
+        struct filler *f;
+
+        (void)state;
+        begin(&t, &of);
+        f = make(ranges, 2, MIB);
+        filler_run(f, false, &of);
+        assert_int_equal(t.n_wanted, 20);
+        t.begun = 12;
+        t.has[38] = 1;
+        assert_int_equal(filler_yield(f, 2, &of), 2);
+        assert_true(t.wanted[10] && t.wanted[38] && !t.wanted[39] && t.wanted[36]);
+        assert_false(t.wanted[37]);
+        assert_int_equal(filler_yield(f, 100, &of), 15);
+        assert_int_equal(t.n_wanted, 3); /* the two that are begun, and the one that is there */
+        assert_int_equal(filler_yield(f, 100, &of), 0);
+        filler_refused(f, 11, &of); /* it was begun, and could not be written */
+        filler_refused(f, 12, &of); /* not asked for */
+        assert_true(t.wanted[10] && !t.wanted[11] && !t.wanted[12] && t.n_wanted == 2);
+        assert_false(filler_is_done(f, &of));
+
+        t.room = 4;
+        filler_run(f, true, &of); /* as one that was full it looks at once */
+        assert_true(t.wanted[11] && t.wanted[14] && !t.wanted[15]);
+        t.room = UINT32_MAX;
+        (void)fetch_all(&t, f, &of, false);
+        for (uint32_t i = 10; i < 40; i++)
+                assert_int_equal(t.has[i], i < 20 || i >= 30);
+        assert_true(filler_is_done(f, &of));
+        assert_int_equal(t.n_wanted, 0);
+        end(&t, f);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_ranges),
                 cmocka_unit_test(test_a_large_torrent),
                 cmocka_unit_test(test_no_room),
+                cmocka_unit_test(test_yields),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
