@@ -104,6 +104,15 @@ class anchor
         {
                 return m_awaited.count(piece) > 0 || m_urgent.count(piece) > 0;
         }
+        // A reader waits for it, and it had not been asked for before that, or is late.
+        bool is_urgent(int piece) const
+        {
+                return m_urgent.count(piece) > 0;
+        }
+        bool has_urgent() const
+        {
+                return !m_urgent.empty();
+        }
         bool awaits() const
         {
                 return !m_awaited.empty();

@@ -205,7 +205,7 @@ double conduct::would_take(int piece, lt::time_point now)
         double const rate = std::max(pace(), pipe.present(now));
         if (!shook_hands || !has_given() || rate <= 0 || !has_room() ||
             !m_peer.has_piece(lt::piece_index_t(piece)) || m_peer.has_peer_choked() ||
-            is_overdue(now))
+            is_overdue(now) || is_on_parole(m_peer))
                 return 0;
         return std::chrono::duration<double>(m_quickest).count() + double(owed() + 1) / rate;
 }

@@ -13,6 +13,7 @@
 #include "spares.hpp"
 
 #include "conduct.hpp"
+#include "inner.hpp"
 #include "torrent.hpp"
 
 #include <libtorrent/torrent_info.hpp>
@@ -25,9 +26,11 @@ using std::chrono::milliseconds;
 namespace
 {
 
-// A second peer is asked if it takes less than half of the time, and saves so much.
-constexpr double share = 0.5;
-constexpr double worth_s = 0.2;
+// A second peer is asked if it takes less than such a part of the time, and saves so much; for a
+// piece that was not asked for before a reader came to wait for it, after a seek, or that is late,
+// sooner than for one that comes in its turn. There it would be 2 % of all bytes.
+constexpr double share = 0.5, share_sought = 0.65;
+constexpr double worth_s = 0.2, worth_sought_s = 0.05;
 // Where no reader waits for the piece yet the block has to be as late as this, and that is looked
 // at in every fourth look.
 constexpr double late_s = 4;
@@ -75,18 +78,29 @@ void spares::look(peers const &all, lt::time_point now)
         for (auto const &q : m_handle.get_download_queue()) {
                 bool const waits =
                         std::binary_search(awaited.begin(), awaited.end(), int(q.piece_index));
-                if (waits || (at_all && m_torrent->anchor.wants(int(q.piece_index))))
-                        look(all, q, waits ? worth_s : late_s, now);
+                if (!waits && !(at_all && m_torrent->anchor.wants(int(q.piece_index))))
+                        continue;
+                if (m_came.count(int(q.piece_index)) == 0 || !complete(all, q))
+                        ask(all, q, waits ? 0 : late_s, now);
         }
 }
 
-void spares::look(peers const &all, lt::partial_piece_info const &q, double least_s,
-                  lt::time_point now)
+void spares::look_at_sought(peers const &all, lt::time_point now)
 {
+        if (all.size() < 2 || !m_torrent->anchor.has_urgent())
+                return;
+        for (auto const &q : m_handle.get_download_queue())
+                if (m_torrent->anchor.is_urgent(int(q.piece_index)))
+                        ask(all, q, 0, now);
+}
+
+void spares::ask(peers const &all, lt::partial_piece_info const &q, double least_s,
+                 lt::time_point now)
+{
+        bool const sought = m_torrent->anchor.is_urgent(int(q.piece_index));
+        double const least = std::max(least_s, sought ? worth_sought_s : worth_s);
         int const piece(q.piece_index);
         int spent = 0, most = q.blocks_in_piece / of_blocks;
-        if (m_came.count(piece) > 0 && complete(all, q))
-                return;
         if (q.requested == 0 || q.requested + q.finished + q.writing < q.blocks_in_piece)
                 return; // libtorrent has some to ask for yet
         std::size_t kept = 0;
@@ -125,9 +139,13 @@ void spares::look(peers const &all, lt::partial_piece_info const &q, double leas
                                 best_s = s;
                         }
                 }
-                if (!best || b.seconds < least_s)
+                // One on parole gives whole pieces, which tell who lies: it is left to that.
+                bool const soon = sought && !is_on_parole(b.holder->peer());
+                double const worth = soon ? worth_sought_s : worth_s;
+                if (!best || b.seconds < least)
                         break;
-                if (again || best_s > share * b.seconds || b.seconds - best_s < worth_s)
+                if (again || best_s > (soon ? share_sought : share) * b.seconds ||
+                    b.seconds - best_s < worth)
                         continue;
                 best->ask_spare(r, now);
                 spent++;

@@ -25,6 +25,8 @@ class spares
         void begin(bt_torrent &t, lt::torrent_handle const &h);
         // Asks for what would come much sooner from somebody else.
         void look(peers const &all, lt::time_point now);
+        // The same for what a reader has sought, when one of them has nothing left to do.
+        void look_at_sought(peers const &all, lt::time_point now);
         // Asks that peer for a block of the piece that nobody was asked for, for one that was taken
         // back from it, or for one that libtorrent means to ask it for. False: there is none.
         bool ask_one(conduct &c, int piece, lt::time_point now);
@@ -42,8 +44,8 @@ class spares
         };
 
         // least_s: nothing is asked for that comes in fewer seconds by itself.
-        void look(peers const &all, lt::partial_piece_info const &q, double least_s,
-                  lt::time_point now);
+        void ask(peers const &all, lt::partial_piece_info const &q, double least_s,
+                 lt::time_point now);
         // Whether nothing of the piece is missing any more.
         bool complete(peers const &all, lt::partial_piece_info const &q);
         lt::peer_request request_of(int piece, int block) const;

@@ -164,6 +164,25 @@ void swarm::gave(conduct &c)
                 });
         if (auto *const a = find(p->second))
                 a->good = true;
+        if (m_torrent->parts.spares && c.owed() == 0)
+                shielded([&] { look_at_idle(); });
+}
+
+// When libtorrent has taken what came, and has asked for more.
+void swarm::look_at_idle()
+{
+        if (m_looks_at_idle)
+                return;
+        boost::asio::post(*m_io, [owner = m_torrent->weak_from_this()] {
+                shielded([&] {
+                        auto const t = owner.lock();
+                        if (!t)
+                                return;
+                        t->peers->m_looks_at_idle = false;
+                        t->peers->m_spares.look_at_sought(t->peers->m_peers, lt::clock_type::now());
+                });
+        });
+        m_looks_at_idle = true;
 }
 
 void swarm::will_ask()

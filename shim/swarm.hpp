@@ -101,6 +101,7 @@ class swarm
                 lt::tcp::endpoint at;
                 bool good; // it gave blocks
         };
+        void look_at_idle();                        // a peer owes nothing
         std::vector<conduct *> asked_peers() const; // that owe something
         void arm(lt::time_duration in);
         void tick();
@@ -128,7 +129,8 @@ class swarm
         timer m_timer;
         lt::io_context *m_io = nullptr;
         bool m_awake = false;
-        bool m_ends_look = false; // end_look_later() was called, and the look did not end yet
+        bool m_looks_at_idle = false; // look_at_idle() was called, and has not looked yet
+        bool m_ends_look = false;     // end_look_later() was called, and the look did not end yet
         spares::peers m_peers;
         spares m_spares;
         queues m_queues;
