@@ -271,13 +271,12 @@ static uint64_t more(uint64_t a, uint64_t b)
         return a < UINT64_MAX - b ? a + b : UINT64_MAX;
 }
 
-/* By how much so many bytes more would be too many; of the disk so much is to be free besides.
- * Under c->lock. */
-static uint64_t lacks(const struct cache *c, uint64_t bytes, uint64_t beside)
+/* By how much so many bytes more would be too many. Under c->lock. */
+static uint64_t lacks(const struct cache *c, uint64_t bytes)
 {
         uint64_t bound =
                 less(more(more(c->reserved_bytes, c->others_bytes), bytes), c->limit_bytes);
-        uint64_t disk = less(more(more(beside, c->min_free_bytes), bytes), c->free_bytes);
+        uint64_t disk = less(more(more(c->pending_bytes, c->min_free_bytes), bytes), c->free_bytes);
         uint64_t quota = less(more(c->reserved_bytes, bytes), cache_learned(c)), most;
 
         most = bound > disk ? bound : disk;
@@ -286,12 +285,13 @@ static uint64_t lacks(const struct cache *c, uint64_t bytes, uint64_t beside)
 
 uint64_t cache_exceeds(struct cache *c)
 {
-        uint64_t r;
+        uint64_t bound, disk;
 
         pthread_mutex_lock(&c->lock);
-        r = lacks(c, 0, 0);
+        bound = less(more(c->reserved_bytes, c->others_bytes), c->limit_bytes);
+        disk = less(c->min_free_bytes, c->free_bytes);
         pthread_mutex_unlock(&c->lock);
-        return r;
+        return bound > disk ? bound : disk;
 }
 
 uint64_t cache_lacks(struct cache *c, uint64_t bytes)
@@ -299,7 +299,7 @@ uint64_t cache_lacks(struct cache *c, uint64_t bytes)
         uint64_t r;
 
         pthread_mutex_lock(&c->lock);
-        r = lacks(c, bytes, c->pending_bytes);
+        r = lacks(c, bytes);
         pthread_mutex_unlock(&c->lock);
         return r;
 }
@@ -311,13 +311,13 @@ int cache_take(struct cache *c, uint64_t bytes, bool tells)
         int r = 0;
 
         pthread_mutex_lock(&c->lock);
-        if (lacks(c, bytes, c->pending_bytes) > 0) {
+        if (lacks(c, bytes) > 0) {
                 r = -ENOSPC;
         } else {
                 c->reserved_bytes += bytes;
                 c->pending_bytes += bytes;
         }
-        if (tells && (r < 0 || lacks(c, c->low_bytes, c->pending_bytes) > 0))
+        if (tells && (r < 0 || lacks(c, c->low_bytes) > 0))
                 on_short = c->on_short;
         arg = c->short_arg;
         pthread_mutex_unlock(&c->lock);

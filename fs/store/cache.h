@@ -38,8 +38,8 @@ void cache_set_others(struct cache *c, uint64_t bytes);
 /* How much must be given back so that bytes more can be had, by the bound and by how full the disk
  * was at the last cache_sample(). 0: they can. No I/O. */
 uint64_t cache_lacks(struct cache *c, uint64_t bytes);
-/* The same for none, where the disk need not have room for what is reserved and still to come. Any
- * thread; no I/O. */
+/* How much must be given back though nothing is to come: by the bound, and by what is to be free on
+ * the disk. What is reserved and has not come counts for the bound alone. Any thread; no I/O. */
 uint64_t cache_exceeds(struct cache *c);
 /* f is called each time that room could not be had, and when what is given leaves less than so many
  * bytes. By who asks for room, with locks held: it must not block, nor ask the cache anything. */

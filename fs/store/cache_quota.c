@@ -18,10 +18,8 @@ uint64_t cache_learned(const struct cache *c)
 
 bool cache_refused(struct cache *c)
 {
-        void (*on_short)(void *arg) = NULL;
         uint64_t now = clock_ms(), there, least;
         bool taken;
-        void *arg;
 
         pthread_mutex_lock(&c->lock);
         taken = now >= c->learn_from_ms;
@@ -33,12 +31,8 @@ bool cache_refused(struct cache *c)
                         c->unsure = true;
                 c->learned_bytes = least < cache_learned(c) ? least : cache_learned(c);
                 c->learned_until_ms = now + LEARNED_MS;
-                on_short = c->on_short;
         }
-        arg = c->short_arg;
         pthread_mutex_unlock(&c->lock);
-        if (on_short)
-                on_short(arg);
         return taken;
 }
 

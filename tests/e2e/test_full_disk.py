@@ -282,3 +282,33 @@ def test_what_is_read_makes_room_where_a_quota_is_met(
         for offset in reversed(range(0, film.length, PART)):
             assert_part(stream.fileno(), film, film.name, offset, PART)
     assert fs.torrent(film.info_hash)["haveBytes"] <= 6 * MIB
+
+
+@pytest.mark.skipif(not QUOTA.exists(), reason="nothing is preloaded with sanitizers")
+def test_what_nobody_reads_stops_where_a_quota_is_met(
+    folder: Path, magnetfs: Callable[..., Magnetfs], seeder: Seeder, torrents: TorrentMaker
+) -> None:
+    """A download without readers takes nothing from what was read before."""
+    limit = folder / "limit"
+    limit.write_text(str(12 * MIB))
+    fs = magnetfs(*OPTIONS, "--fill", "torrent", start=False)
+    fs.program = ["env", f"LD_PRELOAD={QUOTA}", f"QUOTA_FILE={limit}", str(MAGNETFS)]
+    fs.start()
+    there = torrents.single("there.bin", 8 * MIB, seed=178)
+    coming = torrents.single("coming.bin", 24 * MIB, seed=179)
+    path = fs.add_torrent(there, seeder.seed(there)) / there.name
+    assert_same(path, there, there.name)
+    sent = seeder.sent(there)
+    begun = fs.add_torrent(coming, seeder.seed(coming)) / coming.name
+    with open(begun, "rb", buffering=0) as stream:
+        assert stream.read(KIB) == coming.read(coming.name, 0, KIB)
+    have = waiting.settled("what came", lambda: fs.torrent(coming.info_hash)["haveBytes"])
+    assert 4 * MIB <= have <= 12 * MIB
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        assert_there(fd, there)
+    finally:
+        os.close(fd)
+    assert fs.torrent(there.info_hash)["progress"] == 1
+    assert fs.torrent(coming.info_hash)["error"] is None
+    assert seeder.sent(there) == sent
