@@ -463,7 +463,7 @@ static void run(struct chore *c)
         if (!is_short)
                 e->refused_ms = 0;
         if (lacks > 0 && !e->env.stopping) {
-                uint64_t bytes = one ? 1 : readers ? evict_batch(s.reach_bytes, lacks) : lacks;
+                uint64_t bytes = one ? 1 : evict_batch(s.reach_bytes, lacks);
 
                 if (!rests)
                         e->room_hope = make_room(e, bytes, starved);
