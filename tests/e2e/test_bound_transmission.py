@@ -14,7 +14,7 @@ from typing import Callable
 import pytest
 
 from harness.mount import Magnetfs
-from harness.reading import assert_part
+from harness.reading import assert_part, assert_same
 from harness.torrents import KIB, MIB, Torrent, TorrentMaker
 from harness.transmission import Transmission
 
@@ -65,3 +65,20 @@ def test_it_is_played_to_the_end_and_back_over_one_connection(
     assert evicted >= 2 * (film.length - BOUND)
     assert player.worst.pop("first") < ROUND_S + STALL_S, "it is unchoked within a round"
     assert max(player.worst.values()) < STALL_S, player.worst
+
+
+@pytest.mark.deadline(120)
+def test_what_it_gave_to_the_end_it_gives_again_to_who_removed_it(
+    magnetfs: Callable[..., Magnetfs], transmission: Transmission, torrents: TorrentMaker
+) -> None:
+    """It knows a peer by its address, and gives one that has said that it has all of it nothing."""
+    fs = magnetfs("--read-timeout", "30")
+    film = torrents.single("again.mkv", BOUND, seed=1592, piece_length=256 * KIB)
+    transmission.seed(film)
+    for _ in range(2):
+        path = fs.add_torrent(film, transmission) / film.name
+        begin = time.monotonic()
+        assert_same(path, film, film.name)
+        assert time.monotonic() - begin < ROUND_S + STALL_S
+        assert fs.torrent(film.info_hash)["progress"] == 1
+        fs.remove(film.info_hash)
