@@ -14,7 +14,6 @@
 #include <pthread.h>
 #include <stddef.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include <utlist.h>
 
@@ -39,184 +38,8 @@ enum { STARVED_MS = 1000 };
 enum { MAP_SHARE = 256, MAP_BYTES = 128 << 10 };
 /* More of the cache than this share is not to be taken by what was begun and is not wanted. */
 enum { UNFINISHED_SHARE = 8 };
-/* So much is taken off the disk at a time, and hashed where that is refused. */
-enum { PUNCH_BYTES = 64 << 20 };
 /* The catalog's -wal takes no more of the bound than this. */
 enum { CATALOG_SHARE = 128 };
-
-/* ---- one batch ---- */
-
-/* Of a torrent: pieces that are missing by now, and are to be taken off the disk. */
-struct going {
-        struct torrent *torrent;    /* a reference */
-        struct store *store;        /* a reference, of room_begin */
-        struct evict_piece *pieces; /* in order */
-        size_t n;
-        uint64_t claims; /* bytes that were only claimed to be there, and have gone already */
-};
-
-struct batch {
-        struct going *list;
-        size_t n, room;
-        uint64_t bytes; /* what has gone */
-        uint64_t aside; /* what is missing, and not off the disk yet */
-        bool refused;   /* the disk lets nothing be taken off, for want of room */
-        bool failed;    /* the last time something could not be taken off, and nothing was */
-        bool busy;      /* something could go but for those that use it */
-};
-
-static struct going *add_going(struct batch *b, struct torrent *t, size_t pieces)
-{
-        struct going *g;
-
-        if (b->n == b->room) {
-                size_t room = b->room ? 2 * b->room : 8;
-                struct going *grown = reallocarray(b->list, room, sizeof *grown);
-
-                if (!grown)
-                        return NULL;
-                b->list = grown;
-                b->room = room;
-        }
-        g = &b->list[b->n];
-        *g = (struct going){.pieces = calloc(pieces, sizeof *g->pieces)};
-        if (!g->pieces)
-                return NULL;
-        g->store = room_begin(t);
-        if (!g->store) {
-                free(g->pieces);
-                return NULL;
-        }
-        g->torrent = torrent_ref(t);
-        b->n++;
-        return g;
-}
-
-/* A disk that is full, or a quota's, may need room to note that some of it is free. */
-static bool is_refusal(int r)
-{
-        return r == -ENOSPC || r == -EDQUOT;
-}
-
-/* The n pieces, all of one torrent, are missing from here on, but for those that are in use. */
-static void unset(struct batch *b, struct torrent *t, const struct evict_piece *p, size_t n,
-                  enum room_use use)
-{
-        struct going *g = add_going(b, t, n);
-
-        for (size_t i = 0; g && i < n && !b->refused; i++) {
-                bool suspect = store_is_suspect(g->store, p[i].piece);
-                int r = suspect ? room_unclaim(t, p[i].piece)
-                                : room_unset(t, g->store, p[i].piece, use);
-
-                if (r == 0 && suspect) {
-                        g->claims += p[i].bytes;
-                } else if (r == 0) {
-                        g->pieces[g->n++] = p[i];
-                        b->aside += p[i].bytes;
-                }
-                b->busy = b->busy || r == -EBUSY;
-                b->refused = b->refused || (suspect && is_refusal(r));
-        }
-}
-
-/* The catalog no longer has them. A failure is told once, by who saves: see above. */
-static void forget(struct engine *e, const struct batch *b)
-{
-        catalog_begin(e->catalog);
-        for (size_t i = 0; i < b->n; i++)
-                library_forget_gone(e, b->list[i].torrent, b->list[i].store);
-        (void)catalog_commit(e->catalog);
-        cache_set_others(e->cache, catalog_room(e->catalog));
-        for (size_t i = 0; i < b->n; i++)
-                engine_mark(e, b->list[i].torrent, DIRTY_ROW | DIRTY_HAVE);
-}
-
-/* What stays on the disk is there again, if it is what it was: a part of it may have gone, also by
- * who has opened the file meanwhile. It is the last that is tried again. */
-static void keep(struct engine *e, const struct going *g, uint32_t first, uint32_t end)
-{
-        for (uint32_t piece = first; piece < end; piece++) {
-                bool right = !e->env.stopping && engine_is_right(g->torrent, g->store, piece) == 1;
-
-                store_keep(g->store, piece, right);
-                store_touch(g->store, piece, piece + 1, touch_time());
-                if (right)
-                        engine_piece_passed(e, g->torrent, piece);
-        }
-}
-
-/* How many of the pieces from there on lie behind one another, and are punched at once. */
-static size_t run_of(const struct going *g, size_t from, uint64_t *bytes)
-{
-        size_t end = from + 1;
-
-        *bytes = g->pieces[from].bytes;
-        while (end < g->n && g->pieces[end].piece == g->pieces[end - 1].piece + 1 &&
-               *bytes < PUNCH_BYTES)
-                *bytes += g->pieces[end++].bytes;
-        return end - from;
-}
-
-/* Takes them off the disk, until it refuses some. Whether something could not be taken off. */
-static bool punch(struct engine *e, struct batch *b, struct going *g)
-{
-        uint64_t freed = g->claims, bytes;
-        size_t i = 0, gone = 0, run;
-        bool failed = b->refused;
-
-        for (; i < g->n && !b->refused; i += run) {
-                uint32_t first = g->pieces[i].piece, end;
-                int r;
-
-                run = run_of(g, i, &bytes);
-                end = first + (uint32_t)run;
-                r = store_punch_run(g->store, first, end);
-                if (r == 0) {
-                        freed += bytes;
-                        gone += run;
-                        continue;
-                }
-                log_debug("%s: pieces stay on the disk: %s", g->torrent->hex, strerror(-r));
-                failed = true;
-                b->refused = is_refusal(r);
-                keep(e, g, first, end);
-        }
-        for (; i < g->n; i++)
-                keep(e, g, g->pieces[i].piece, g->pieces[i].piece + 1);
-        if (freed == 0)
-                return failed;
-        b->bytes += freed;
-        atomic_fetch_add(&e->evicted_pieces, gone);
-        atomic_fetch_add(&e->evicted_bytes, freed);
-        engine_event_of(e, g->torrent, "evicted");
-        return failed;
-}
-
-static void finish(struct engine *e, struct batch *b)
-{
-        uint64_t before = b->bytes;
-        bool some = false, failed = false;
-
-        if (b->n == 0)
-                return;
-        for (size_t i = 0; i < b->n; i++)
-                some |= b->list[i].n > 0 || b->list[i].claims > 0;
-        if (some)
-                forget(e, b);
-        for (size_t i = 0; i < b->n; i++) {
-                struct going *g = &b->list[i];
-
-                failed |= punch(e, b, g);
-                room_end(g->torrent);
-                store_unref(g->store);
-                torrent_unref(g->torrent);
-                free(g->pieces);
-        }
-        b->n = 0;
-        b->aside = 0;
-        b->failed = failed && b->bytes == before;
-}
 
 /* ---- what goes ---- */
 
@@ -256,11 +79,11 @@ static int load(struct engine *e, struct torrent *t)
         return w.result;
 }
 
-static void take(struct engine *e, struct batch *b, struct evict_list *l, uint64_t bytes,
+static void take(struct engine *e, struct eviction *b, struct evict_list *l, uint64_t bytes,
                  enum room_use use);
 
 /* Of a torrent that is asleep and has no content so much goes. */
-static void take_asleep(struct engine *e, struct batch *b, struct torrent *t, uint64_t bytes,
+static void take_asleep(struct engine *e, struct eviction *b, struct torrent *t, uint64_t bytes,
                         enum room_use use)
 {
         struct evict_list l = {0};
@@ -271,7 +94,7 @@ static void take_asleep(struct engine *e, struct batch *b, struct torrent *t, ui
 }
 
 /* What of the batch is still to go. */
-static uint64_t left(const struct batch *b, uint64_t goal)
+static uint64_t left(const struct eviction *b, uint64_t goal)
 {
         return goal > b->bytes + b->aside ? goal - b->bytes - b->aside : 0;
 }
@@ -279,7 +102,7 @@ static uint64_t left(const struct batch *b, uint64_t goal)
 /* Takes so many bytes of what is in the list, or all that may go, no more at once than a batch, as
  * a disk may refuse to give them. Nobody who writes waits for pieces that go while a torrent's
  * content is brought. */
-static void take(struct engine *e, struct batch *b, struct evict_list *l, uint64_t bytes,
+static void take(struct engine *e, struct eviction *b, struct evict_list *l, uint64_t bytes,
                  enum room_use use)
 {
         uint64_t goal = bytes < UINT64_MAX - b->bytes ? b->bytes + bytes : UINT64_MAX;
@@ -297,16 +120,16 @@ static void take(struct engine *e, struct batch *b, struct evict_list *l, uint64
                         for (end = i + 1; end < chosen && p[end].owner == p[i].owner;)
                                 end++;
                         if (p[i].piece != EVICT_ALL) {
-                                unset(b, t, p + i, end - i, use);
+                                eviction_unset(b, t, p + i, end - i, use);
                                 continue;
                         }
-                        finish(e, b);
+                        eviction_finish(e, b);
                         if (left(b, goal) > 0)
                                 take_asleep(e, b, t,
                                             left(b, goal) < p[i].bytes ? left(b, goal) : p[i].bytes,
                                             use);
                 }
-                finish(e, b);
+                eviction_finish(e, b);
                 p += chosen;
                 n -= chosen;
         }
@@ -356,7 +179,7 @@ static bool make_room(struct engine *e, uint64_t bytes, bool starved)
         const enum room_use most = starved ? ROOM_UNAWAITED : ROOM_RESTING;
         uint64_t unfinished = 0;
         struct evict_list l;
-        struct batch b = {0};
+        struct eviction b = {0};
         struct cache_stats s;
         bool hope = false;
 
@@ -574,7 +397,7 @@ static bool loads_here(struct engine *e)
 int engine_evict(struct engine *e, struct torrent *t, uint64_t *ret)
 {
         struct evict_list l = {0};
-        struct batch b = {0};
+        struct eviction b = {0};
         struct listing *listing = torrent_listing(t);
         int r = 0;
 
