@@ -50,11 +50,14 @@ bool gains_peers(bt_torrent const &t, lt::add_torrent_params const &p)
 }
 
 // libtorrent dials peers that it is told of in the next tick of a second, and some of them at once
-// when a torrent is resumed. Pausing gives up what is being dialled, so all are dialled.
-void dial_at_once(bt_torrent &t)
+// when a torrent is resumed. Pausing gives up what is being dialled, so all are dialled: of an
+// address the port that is new.
+void dial_at_once(bt_torrent &t, std::vector<lt::tcp::endpoint> const &peers)
 {
         t.handle.pause();
         redial(t);
+        for (auto const &e : peers)
+                t.handle.connect_peer(e);
         t.handle.resume();
 }
 
@@ -78,7 +81,7 @@ void merge(bt_torrent &t, lt::add_torrent_params const &p)
         for (auto const &e : p.peers)
                 h.connect_peer(e);
         if (gains && !p.ti)
-                dial_at_once(t);
+                dial_at_once(t, p.peers);
         if (p.ti)
                 take_metadata(t, p.ti->info_section());
 }

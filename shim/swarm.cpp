@@ -9,6 +9,7 @@
 
 #include "error.hpp"
 #include "inner.hpp"
+#include "session.hpp"
 #include "torrent.hpp"
 #include "unhave.hpp"
 
@@ -119,14 +120,47 @@ std::vector<std::pair<lt::address, int>> swarm::useful() const
 void swarm::came(conduct &c, lt::tcp::endpoint const &remote, bool outgoing)
 {
         m_peers.emplace(&c, remote);
-        if (!outgoing || find(remote))
-                return;
+        if (outgoing && !find(remote))
+                remember(remote, 0);
+}
+
+void swarm::remember(lt::tcp::endpoint const &at, unsigned calls)
+{
         if (m_called.size() == addresses_max) {
                 auto const worst = std::find_if(m_called.begin(), m_called.end(),
                                                 [](address const &a) { return !a.good; });
                 m_called.erase(worst == m_called.end() ? m_called.begin() : worst);
         }
-        m_called.push_back({remote, false});
+        m_called.push_back({at, false, calls});
+}
+
+// A client that was started anew has another port, perhaps. To libtorrent that is the peer it has
+// failed to reach, which it calls again after min_reconnect_time and more.
+void swarm::told_of(lt::tcp::endpoint const &e)
+{
+        auto const is_same = [&](address const &a) { return a.at.address() == e.address(); };
+        auto const known = std::find_if(m_called.begin(), m_called.end(), is_same);
+        if (m_torrent->session->several_at_address || known == m_called.end() || find(e))
+                return;
+        unsigned const calls = known->calls;
+        // What is told of an address may be anybody's word: one port of it besides the good one.
+        m_called.erase(std::remove_if(m_called.begin(), m_called.end(),
+                                      [&](address const &a) { return is_same(a) && !a.good; }),
+                       m_called.end());
+        remember(e, calls);
+        if (m_moved || has_peers() || !m_torrent->parts.call_again)
+                return;
+        boost::asio::post(*m_io, [owner = m_torrent->weak_from_this()] {
+                shielded([&] {
+                        auto const t = owner.lock();
+                        if (!t)
+                                return;
+                        t->peers->m_moved = false;
+                        if (!t->removed && !t->peers->has_peers())
+                                t->peers->dial_anew(lt::clock_type::now());
+                });
+        });
+        m_moved = true;
 }
 
 void swarm::lost(int piece)
@@ -527,8 +561,7 @@ void swarm::call_again(lt::time_point now)
                 return;
         m_called_at = now;
         drop_slow_dials(dial_time, now);
-        for (auto const &a : m_called)
-                call(a.at);
+        call_known();
         forget_calls();
 }
 
@@ -547,10 +580,7 @@ void swarm::drop_slow_dials(lt::time_duration after, lt::time_point now)
 void swarm::dial_anew(lt::time_point now)
 {
         drop_slow_dials(dial_anew_time, now);
-        for (auto const &a : m_called)
-                if (std::none_of(m_peers.begin(), m_peers.end(),
-                                 [&](auto const &p) { return p.second == a.at; }))
-                        call(a.at);
+        call_known();
         if (std::none_of(m_peers.begin(), m_peers.end(),
                          [](auto const &p) { return p.first->owes(); }))
                 forget_calls();
@@ -561,6 +591,28 @@ void swarm::call(lt::tcp::endpoint const &at)
         constexpr int max_failcount = 3; // libtorrent's default
         for (int i = 0; i < max_failcount; i++)
                 m_handle.connect_peer(at, lt::peer_info::tracker, {});
+}
+
+// Those that are not there, nor are being called. libtorrent knows one port of each address, that
+// which it was told last: where there are more they are called in turn, the latest first.
+void swarm::call_known()
+{
+        auto const &session = *m_torrent->session;
+        std::map<lt::tcp::endpoint, address *> next;
+        for (auto &a : m_called) {
+                auto &n = next[session.place_of(a.at)];
+                if (!n || a.calls <= n->calls)
+                        n = &a;
+        }
+        for (auto const &p : m_peers)
+                next.erase(session.place_of(p.second));
+        std::vector<lt::tcp::endpoint> chosen;
+        for (auto const &n : next) {
+                n.second->calls++;
+                chosen.push_back(n.second->at);
+        }
+        for (auto const &at : chosen) // which m_called may hear of
+                call(at);
 }
 
 void swarm::forget_calls()

@@ -38,6 +38,8 @@ class swarm
                 m_timer.end();
         }
         void came(conduct &c, lt::tcp::endpoint const &remote, bool outgoing);
+        // libtorrent is told of a peer, perhaps of one that it knows at another port.
+        void told_of(lt::tcp::endpoint const &e);
         void shook_hands(conduct &c);
         void gave(conduct &c);
         // A peer is asked for a block of the piece.
@@ -99,7 +101,8 @@ class swarm
       private:
         struct address {
                 lt::tcp::endpoint at;
-                bool good; // it gave blocks
+                bool good;      // it gave blocks
+                unsigned calls; // of the swarm's own
         };
         void look_at_idle();                        // a peer owes nothing
         std::vector<conduct *> asked_peers() const; // that owe something
@@ -119,8 +122,10 @@ class swarm
         void pass_on_offer();
         bool nobody_has_awaited() const; // though somebody waits
         void call(lt::tcp::endpoint const &at);
+        void call_known();
         void drop_slow_dials(lt::time_duration after, lt::time_point now);
         void forget_calls(); // when each was called last
+        void remember(lt::tcp::endpoint const &at, unsigned calls);
         address const *find(lt::tcp::endpoint const &at) const;
         address *find(lt::tcp::endpoint const &at);
 
@@ -135,7 +140,9 @@ class swarm
         spares m_spares;
         queues m_queues;
         std::deque<std::pair<lt::address, std::string>> m_mute; // address, client
-        std::vector<address> m_called; // those we connected to ourselves, the latest last
+        // Those we connected to ourselves, and other ports of theirs; the latest last.
+        std::vector<address> m_called;
+        bool m_moved = false; // one is to be called at another port
         lt::time_point m_alone_since, m_called_at, m_deadlock_at;
         lt::time_point m_last_sign; // of life, of any peer that owes something
         lt::time_duration m_patience{};

@@ -72,6 +72,7 @@ struct bt_torrent : std::enable_shared_from_this<bt_torrent> {
         std::unique_ptr<web_seeds> web;          // set once
         bool ended = false;                      // libtorrent has it no longer
         std::set<lt::tcp::endpoint> known_peers; // while it has no metadata
+        std::size_t redials = 0;                 // of them
         bool is_private = false;                 // BEP 27: nobody is told of its peers
         std::weak_ptr<lt::torrent_plugin> metadata_exchange;
         bool is_large = false; // its end gives memory back to the system (give_back)

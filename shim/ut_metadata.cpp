@@ -10,6 +10,8 @@
 #include "error.hpp"
 #include "metadata.hpp"
 #include "paths.hpp"
+#include "session.hpp"
+#include "torrent.hpp"
 
 #include <libtorrent/bdecode.hpp>
 #include <libtorrent/entry.hpp>
@@ -19,10 +21,13 @@
 #include <libtorrent/peer_info.hpp>
 #include <libtorrent/torrent_flags.hpp>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cstdio>
 #include <deque>
+#include <map>
+#include <vector>
 
 namespace
 {
@@ -36,6 +41,8 @@ constexpr int message_max = 17 * 1024; // a block and its dictionary
 constexpr std::size_t queued_max = 4096;
 // Bytes on their way to a peer: what it does not read it is not sent.
 constexpr int unsent_max = 10 * drafts::block_bytes;
+
+constexpr int ports_max = 2; // of each address that are dialled
 
 // The only thing to be decoded is the small dictionary in front of a block.
 constexpr int dict_depth_max = 8;
@@ -81,12 +88,22 @@ struct exchange final : lt::torrent_plugin, std::enable_shared_from_this<exchang
         new_connection(lt::peer_connection_handle const &c) noexcept override;
 
         void on_add_peer(lt::tcp::endpoint const &e, lt::peer_source_flags_t,
-                         lt::add_peer_flags_t flags) noexcept override
+                         lt::add_peer_flags_t) noexcept override
         {
                 shielded([&] {
-                        if (making && (flags & first_time) &&
-                            t->known_peers.size() < known_peers_max)
-                                t->known_peers.insert(e);
+                        auto &known = t->known_peers;
+                        if (!making || known.count(e) > 0)
+                                return;
+                        auto const place = t->session->place_of(e);
+                        auto const is_same = [&](lt::tcp::endpoint const &p) {
+                                return t->session->place_of(p) == place;
+                        };
+                        // Two ports of an address, as a client that was started anew has another.
+                        auto const first = std::find_if(known.begin(), known.end(), is_same);
+                        if (std::count_if(first, known.end(), is_same) == ports_max)
+                                known.erase(first);
+                        if (known.size() < known_peers_max)
+                                known.insert(e);
                 });
         }
 
@@ -388,14 +405,19 @@ exchange::new_connection(lt::peer_connection_handle const &c) noexcept
 // (min_reconnect_time), and one that failed three times (max_failcount) never. Two things make it
 // forget that: a tracker that names the peer again takes one failure off, and leaving the upload
 // mode takes the time off all; nobody hears of that mode (close_redundant_connections). The next
-// tick of a second then dials.
+// tick of a second then dials. It knows one port of each address, that which it was told last:
+// where there are more they are dialled in turn.
 void redial(bt_torrent &t)
 {
         if (t.removed || !t.wants_metadata)
                 return;
-        auto const peers = t.known_peers; // libtorrent may have dropped one, and adds it again
-        for (auto const &p : peers)
-                t.handle.connect_peer(p, lt::peer_info::tracker, {});
+        std::map<lt::tcp::endpoint, std::vector<lt::tcp::endpoint>> ports;
+        for (auto const &p : t.known_peers) // libtorrent may have dropped one, and adds it again
+                ports[t.session->place_of(p)].push_back(p);
+        for (auto const &p : ports)
+                t.handle.connect_peer(p.second[t.redials % p.second.size()], lt::peer_info::tracker,
+                                      {});
+        t.redials++;
         t.handle.set_flags(lt::torrent_flags::upload_mode);
         t.handle.unset_flags(lt::torrent_flags::upload_mode);
 }

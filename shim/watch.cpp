@@ -408,6 +408,12 @@ struct torrent_watch final : lt::torrent_plugin {
                 });
         }
 
+        void on_add_peer(lt::tcp::endpoint const &e, lt::peer_source_flags_t,
+                         lt::add_peer_flags_t) noexcept override
+        {
+                shielded([&] { t->peers->told_of(e); });
+        }
+
         // Each has to know it, whatever becomes of the others.
         void on_piece_pass(lt::piece_index_t p) noexcept override
         {

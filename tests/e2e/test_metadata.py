@@ -24,7 +24,14 @@ from urllib.parse import quote
 import pytest
 
 from harness import processes, waiting
-from harness.mount import ANY_TRANSPORT, MAGNETCTL, Magnetfs, errno_name, errno_of
+from harness.mount import (
+    ANY_TRANSPORT,
+    MAGNETCTL,
+    ONE_AT_ADDRESS,
+    Magnetfs,
+    errno_name,
+    errno_of,
+)
 from harness.ports import free_port
 from harness.reading import assert_same
 from harness.scripted_peer import BLOCK, Peers, ScriptedPeer, blocks_of
@@ -259,6 +266,28 @@ def test_peers_that_a_second_add_brings_are_dialled_at_once(
     assert fs.web.add(torrent.magnet(seeder)).status == 200
     took = time.monotonic() - began
     assert took <= AT_ONCE_S, f"{took:.2f} s"
+
+
+def test_another_port_of_an_address_that_a_second_add_brings_is_dialled_at_once(
+    magnetfs: Callable[..., Magnetfs], run_folder: Path, torrents: TorrentMaker
+) -> None:
+    """As a client has that was started anew. To libtorrent it is the peer that it did not reach."""
+    fs = magnetfs(*ONE_AT_ADDRESS)
+    torrent = torrents.single("moved.bin", 100_000, seed=340)
+    seeder = Seeder("127.0.0.2")
+    try:
+        seeder.seed(torrent)
+        with fs.events() as events:
+            fs.add(torrent.magnet(f"127.0.0.2:{free_port()}"))
+            events.wait("added", torrent.info_hash)
+        began = time.monotonic()
+        fs.add(torrent.magnet(seeder))
+        fs.files(torrent.info_hash, SANE_S)
+        took = time.monotonic() - began
+        assert took <= 2.0, f"{took:.2f} s"
+        assert_same(fs.directory(torrent) / torrent.name, torrent, torrent.name)
+    finally:
+        seeder.close()
 
 
 def test_a_tracker_that_a_second_add_brings_is_asked_at_once(

@@ -45,6 +45,8 @@ OWN_TRANSPORT = (
     *("--set", "allow_multiple_connections_per_ip=1"),
 )
 SWARM_OPTIONS = (*OWN_TRANSPORT, *("--set", "enable_outgoing_utp=0"))
+# As everybody has it but the tests, whose peers share an address.
+ONE_AT_ADDRESS = ("--set", "allow_multiple_connections_per_ip=0")
 ANY_TRANSPORT = ("--set", "enable_outgoing_utp=1")
 
 
