@@ -118,6 +118,7 @@ bool *part_by_name(engine_parts &parts, char const *setting)
                 {"engine_call_again", &engine_parts::call_again},
                 {"engine_cancel", &engine_parts::cancel},
                 {"engine_falling", &engine_parts::falling},
+                {"engine_interest", &engine_parts::interest},
                 {"engine_make_way", &engine_parts::make_way},
                 {"engine_queues", &engine_parts::queues},
                 {"engine_spares", &engine_parts::spares},

@@ -32,9 +32,13 @@
 namespace
 {
 
-constexpr int bt_extended = 20;        // BEP 10: the message
-constexpr int our_id = 2;              // what peers are told to call the messages of BEP 9
-enum { REQUEST, DATA, REJECT };        // BEP 9: msg_type
+constexpr int bt_extended = 20; // BEP 10: the message
+constexpr int our_id = 2;       // what peers are told to call the messages of BEP 9
+enum { REQUEST, DATA, REJECT }; // BEP 9: msg_type
+enum : char { INTERESTED = 2, NOT_INTERESTED = 3 }; // BEP 3
+// A peer that was told of an interest is told that it is over when nobody has read anything for so
+// long after the metadata came.
+constexpr auto interest_time = std::chrono::seconds(10);
 constexpr int message_max = 17 * 1024; // a block and its dictionary
 // Requests of a peer that wait: twice the blocks of the largest metadata. Who asks for more has not
 // read the answers, and is hung up on.
@@ -192,9 +196,11 @@ struct peer_exchange final : lt::peer_plugin {
         std::shared_ptr<exchange> const x;
         lt::peer_connection_handle c;
         drafts::peer const number;
-        int their_id = 0;        // what it calls the messages of BEP 9; 0: it knows none
-        std::deque<int> waiting; // its requests
-        int room = 0;            // bytes that may be sent before has_room() looks again
+        int their_id = 0;         // what it calls the messages of BEP 9; 0: it knows none
+        std::deque<int> waiting;  // its requests
+        int room = 0;             // bytes that may be sent before has_room() looks again
+        bool interested = false;  // said before libtorrent could
+        drafts::time known_since; // the metadata
 
         peer_exchange(std::shared_ptr<exchange> torrent, lt::peer_connection_handle connection)
             : x(std::move(torrent)), c(std::move(connection)), number(x->next_peer++)
@@ -228,6 +234,10 @@ struct peer_exchange final : lt::peer_plugin {
                         x->making->joined(number, text_of(c.remote()),
                                           h.dict_find_int_value("metadata_size", 0), now());
                         ask();
+                        if (x->t->parts.interest && !c.is_disconnecting()) {
+                                say(INTERESTED);
+                                interested = true;
+                        }
                 });
                 return true;
         }
@@ -241,6 +251,8 @@ struct peer_exchange final : lt::peer_plugin {
         {
                 shielded([&] {
                         ask();
+                        if (interested && !x->making)
+                                look_at_interest();
                         while (!waiting.empty() && has_room()) {
                                 answer(waiting.front());
                                 waiting.pop_front();
@@ -268,6 +280,28 @@ struct peer_exchange final : lt::peer_plugin {
         }
 
       private:
+        // libtorrent says so once the metadata is there, if something is wanted then. It knows
+        // nothing of what was said before: nobody reads, and the peer is not to keep a place.
+        void look_at_interest()
+        {
+                lt::peer_info i;
+                c.get_peer_info(i);
+                bool const said = bool(i.flags & lt::peer_info::interesting);
+                if (known_since == drafts::time{})
+                        known_since = now();
+                if (!said && now() - known_since < interest_time)
+                        return;
+                if (!said)
+                        say(NOT_INTERESTED);
+                interested = false;
+        }
+
+        void say(char message)
+        {
+                char const bytes[] = {0, 0, 0, 1, message};
+                c.send_buffer(bytes, sizeof bytes);
+        }
+
         void leave() noexcept
         {
                 shielded([&] {

@@ -32,6 +32,7 @@ LEVERS = (
     Lever("call again at once", ("engine_call_again=0",), ("gone",)),
     Lever("take requests back", ("engine_cancel=0",), ("jump",)),
     Lever("falling priorities", ("engine_falling=0",), ("jump", "play")),
+    Lever("interest at once", ("engine_interest=0",), ("open",)),
     Lever("make way", ("engine_make_way=0",), ("seek", "jump", "frozen")),
     Lever("queues by rate", ("engine_queues=0",), ("open", "seek", "jump")),
     Lever("spares", ("engine_spares=0",), ("jump", "frozen")),

@@ -290,6 +290,16 @@ def test_another_port_of_an_address_that_a_second_add_brings_is_dialled_at_once(
         seeder.close()
 
 
+def test_peers_hear_of_an_interest_before_the_metadata_is_there(
+    fs: Magnetfs, peers: Peers, small: Torrent
+) -> None:
+    """Some give everybody who is interested a place each ten seconds: the sooner, the better."""
+    alone = peers(metadata_of(small), answer=lambda _: None)
+    fs.add(small.magnet(alone))
+    waiting.until("it is told so", lambda: alone.wanted())
+    assert fs.torrent(small.info_hash)["state"] == "pending"
+
+
 def test_a_tracker_that_a_second_add_brings_is_asked_at_once(
     fs: Magnetfs,
     seeder: Seeder,

@@ -20,6 +20,7 @@ from harness.torrents import bencode
 PROTOCOL = b"\x13BitTorrent protocol"
 HANDSHAKE = 68  # bytes: protocol, reserved, info-hash, peer id
 EXTENSIONS = b"\0\0\0\0\0\x10\0\0"  # reserved bits: BEP 10
+INTERESTED = b"\x02"  # BEP 3: the message
 EXTENDED = 20  # BEP 10: the message
 EXTENDED_HANDSHAKE = 0
 UT_METADATA = 3  # what this peer calls the messages of BEP 9
@@ -77,6 +78,7 @@ class ScriptedPeer:
         self._dials: list[float] = []  # under _lock
         self._requests: list[int] = []  # under _lock
         self._handshakes: list[bytes] = []  # under _lock
+        self._wanted: list[float] = []  # under _lock
         self._data = 0  # under _lock
         self._open = 0  # under _lock
         self._up = threading.Event()
@@ -99,6 +101,11 @@ class ScriptedPeer:
         """The blocks of metadata that were asked for."""
         with self._lock:
             return list(self._requests)
+
+    def wanted(self) -> list[float]:
+        """When (time.monotonic()) somebody said that it is interested (BEP 3)."""
+        with self._lock:
+            return list(self._wanted)
 
     def handshakes(self) -> list[bytes]:
         """The handshakes of BEP 10 that it got."""
@@ -166,6 +173,9 @@ class ScriptedPeer:
             if length > LONGEST:
                 return
             message = await reader.readexactly(length)
+            if message == INTERESTED:
+                with self._lock:
+                    self._wanted.append(time.monotonic())
             if len(message) < 2 or message[0] != EXTENDED:
                 continue
             if message[1] == EXTENDED_HANDSHAKE:
