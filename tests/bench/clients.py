@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -65,6 +66,30 @@ def _aria2(s: Seeding) -> list[str]:
     ]
 
 
+def _ctorrent(s: Seeding) -> list[str]:
+    name = next(path.name for path in s.folder.iterdir() if path != s.metainfo and path.name != "log")
+    return ["ctorrent", "-i", s.address, "-p", str(s.port), "-s", name, str(s.metainfo)]
+
+
+def _deluge(s: Seeding) -> list[str]:
+    settings = {
+        "listen_ports": [s.port, s.port],
+        "random_port": False,
+        "dht": False,
+        "lsd": False,
+        "upnp": False,
+        "natpmp": False,
+        "utpex": False,
+        "daemon_port": free_port(),
+    }
+    head = json.dumps({"file": 1, "format": 1})  # of its files
+    (s.folder / "core.conf").write_text(head + json.dumps(settings))
+    said = f"connect 127.0.0.1:{settings['daemon_port']}; add -p {s.folder} {s.metainfo}"
+    # The console ends with 0 also where the daemon is not up yet.
+    adds = f"deluge-console -c {s.folder} '{said}' | tee -a log | grep -q 'Torrent added'"
+    return ["sh", "-c", f"until {adds}; do sleep 0.2; done & exec deluged -d -c {s.folder}"]
+
+
 def _lftp(s: Seeding) -> list[str]:
     settings = {
         "torrent:port-range": f"{s.port}-{s.port}",
@@ -76,6 +101,26 @@ def _lftp(s: Seeding) -> list[str]:
     }
     said = [f"set {name} {value}" for name, value in settings.items()]
     return ["lftp", "--norc", "-c", "; ".join([*said, f"torrent -O {s.folder} {s.metainfo}"])]
+
+
+def _qbittorrent(s: Seeding) -> list[str]:
+    settings = [
+        "[BitTorrent]",
+        *(f"Session\\{what}Enabled=false" for what in ("DHT", "LSD", "PeX")),
+        "Session\\IgnoreLimitsOnLAN=true",
+        "[LegalNotice]",
+        "Accepted=true",
+        "[Network]",
+        "PortForwardingEnabled=false",
+    ]
+    file = s.folder / "qBittorrent" / "config" / "qBittorrent.conf"
+    file.parent.mkdir(parents=True)
+    file.write_text("\n".join([*settings, ""]))
+    return [
+        *("qbittorrent-nox", f"--profile={s.folder}", f"--torrenting-port={s.port}"),
+        *(f"--webui-port={free_port()}", f"--save-path={s.folder}", "--skip-dialog=true"),
+        *("--add-paused=false", str(s.metainfo)),
+    ]
 
 
 def _rtorrent(s: Seeding) -> list[str]:
@@ -197,16 +242,19 @@ def _program(command: Callable[[Seeding], list[str]]) -> Start:
     return lambda network, folder, torrent: Program(network, folder, torrent, command)
 
 
-# By name: what has to be installed, and how it is started. ctorrent is not one of them: it has no
-# metadata for magnets (BEP 9).
+# By name: what has to be installed, and how it is started.
 CLIENTS: dict[str, tuple[str, Start]] = {
     "libtorrent": ("python3", _libtorrent),
     "transmission": ("transmission-daemon", _transmission),
     "aria2": ("aria2c", _program(_aria2)),
+    "ctorrent": ("ctorrent", _program(_ctorrent)),
+    "deluge": ("deluge-console", _program(_deluge)),
+    "qbittorrent": ("qbittorrent-nox", _program(_qbittorrent)),
     "rtorrent": ("rtorrent", _program(_rtorrent)),
     "lftp": ("lftp", _program(_lftp)),
     "webtorrent": ("webtorrent", _program(_webtorrent)),
 }
+WITHOUT_METADATA = ("ctorrent",)  # for magnets (BEP 9): who reads has a .torrent
 
 
 def run_clients(step: Step) -> Samples:
@@ -221,17 +269,23 @@ def run_clients(step: Step) -> Samples:
             stack.callback(step.bench.network.limit, None)
             subject = step.subject()
             stack.callback(subject.stop)
+            knows = name in WITHOUT_METADATA
             magnet = stack.enter_context(_seeded(step, name, start, whole))
             if isinstance(subject, Plain):
-                found[name] = subject.download(magnet)["done_s"]
+                said = subject.download(magnet, whole.torrent_file if knows else None)
+                found[name] = said["done_s"]
                 continue
             began = time.monotonic()
+            if knows:
+                subject.add_file(whole)
             subject.add(whole, magnet)
             reader = stack.enter_context(_Open(subject, whole))
             read_on(reader.now, whole.length)
             found[name] = time.monotonic() - began
             same(whole, 0, reader.now.at(0, 64 * KIB))
             magnet = stack.enter_context(_seeded(step, name, start, jumps))
+            if knows:
+                subject.add_file(jumps)
             subject.add(jumps, magnet)
             found[f"{name}_gap"] = _worst_gap(stack.enter_context(_Open(subject, jumps)), jumps)
     return found

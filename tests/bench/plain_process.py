@@ -1,8 +1,8 @@
 """LISTEN: plain libtorrent, the whole of one torrent to disk: what magnetfs is compared with.
 
-Says "ready" when its session is up, then takes a line "FOLDER MAGNET" on stdin, downloads and says
-a line of JSON: seconds from the add to the first verified piece and to the last, CPU seconds of
-that time, and the peak of its memory (mapped pages of the files count).
+Says "ready" when its session is up, then takes a line "FOLDER MAGNET [TORRENT]" on stdin, downloads
+and says a line of JSON: seconds from the add to the first verified piece and to the last, CPU
+seconds of that time, and the peak of its memory (mapped pages of the files count).
 """
 
 from __future__ import annotations
@@ -35,8 +35,10 @@ def main() -> None:
         }
     )
     print("ready", flush=True)
-    folder, magnet = sys.stdin.readline().split()
+    folder, magnet, *files = sys.stdin.readline().split()
     params = lt.parse_magnet_uri(magnet)
+    for file in files:
+        params.ti = lt.torrent_info(file)
     params.save_path = folder
     cpu = usage(os.getpid()).cpu_s
     began = time.monotonic()

@@ -120,6 +120,10 @@ class Mount(Subject):
         self.fs.add(magnet)
         self.fs.files(torrent.info_hash, METADATA_S)
 
+    def add_file(self, torrent: Torrent) -> None:
+        """Adds its .torrent, in which no peer is named."""
+        self.fs.add(torrent.metainfo)
+
     def path(self, torrent: Torrent, path: str | None = None) -> Path:
         return self.fs.directory(torrent) / (path or torrent.files[0].path)
 
@@ -199,11 +203,12 @@ class Plain(Subject):
             raise OSError("plain libtorrent ended")
         return line
 
-    def download(self, magnet: str) -> dict[str, float]:
+    def download(self, magnet: str, torrent_file: Path | None = None) -> dict[str, float]:
+        """torrent_file: where no peer has the metadata."""
         assert self._process.stdin
         target = self.folder / "downloads"
         target.mkdir()
-        self._process.stdin.write(f"{target} {magnet}\n")
+        self._process.stdin.write(f"{target} {magnet} {torrent_file or ''}\n")
         self._process.stdin.flush()
         return json.loads(self._line(DOWNLOAD_S))
 
