@@ -14,7 +14,7 @@ from subjects import METADATA_S, Subject
 
 from wan.world import LISTEN_PORT
 
-ALERTS_WAIT_MS = 200
+ALERTS_WAIT_S = 0.2
 WINDOW = 10  # pieces that have a deadline
 DEADLINE_MS = 1000  # from one of them to the next
 URGENT = 7  # the highest priority of a piece
@@ -51,6 +51,7 @@ class PlainStreamer(Subject):
         self._have: set[int] = set()  # under _changed
         self._info: Any = None  # under _changed
         self._ended = False  # under _changed
+        self._told = threading.Event()
         self._session = lt.session(
             {
                 "listen_interfaces": f"{self.place.network.client}:{LISTEN_PORT}",
@@ -63,6 +64,7 @@ class PlainStreamer(Subject):
                 | lt.alert.category_t.progress_notification,
             }
         )
+        self._session.set_alert_notify(self._told.set)
 
     def add(self, torrent: Torrent, magnet: str) -> None:
         params = lt.parse_magnet_uri(magnet)
@@ -77,7 +79,10 @@ class PlainStreamer(Subject):
 
     def _listen(self) -> None:
         while not self._ended:
-            self._session.wait_for_alert(ALERTS_WAIT_MS)
+            # Not wait_for_alert: the alert that it gives moves as others come, and Python looks at
+            # it (the process ended by a signal in one of four runs).
+            self._told.wait(ALERTS_WAIT_S)
+            self._told.clear()
             alerts = self._session.pop_alerts()
             with self._changed:
                 for alert in alerts:
