@@ -46,7 +46,7 @@ bool gains_peers(bt_torrent const &t, lt::add_torrent_params const &p)
         return t.wants_metadata && t.unmet && t.parts.boost &&
                t.known_peers.size() < known_peers_max &&
                std::any_of(p.peers.begin(), p.peers.end(),
-                           [&](auto const &e) { return t.known_peers.count(e) == 0; });
+                           [&](auto const &e) { return !t.known_peers.has(e); });
 }
 
 // libtorrent dials peers that it is told of in the next tick of a second, and some of them at once

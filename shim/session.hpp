@@ -53,11 +53,6 @@ struct bt_session {
         anchor_disk *anchors = nullptr;  // the session's disk; network thread only
         digest_disk *digests = nullptr;  // likewise
         bool several_at_address = false; // peers may share one: set once
-        // What libtorrent takes for one peer: all ports of an address, unless several may be there.
-        lt::tcp::endpoint place_of(lt::tcp::endpoint const &e) const
-        {
-                return several_at_address ? e : lt::tcp::endpoint(e.address(), 0);
-        }
         lt::io_context *io = nullptr; // the network thread's, set while the session is made
 
         int metadata_max = 0; // bytes that libtorrent takes: set once

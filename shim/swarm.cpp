@@ -24,6 +24,8 @@
 #include <iterator>
 #include <limits>
 #include <map>
+#include <set>
+#include <utility>
 
 using std::chrono::milliseconds;
 
@@ -62,8 +64,8 @@ constexpr auto idle_time = milliseconds(500);
 // Who was banned is called so often: one that knows no encryption hangs up on the first call. The
 // others stop when it is there.
 constexpr unsigned pardon_calls = 3;
-// So many addresses are kept for it.
-constexpr std::size_t addresses_max = 50;
+// So many peers that answer no CANCEL are remembered.
+constexpr std::size_t mute_max = 50;
 
 } // namespace
 
@@ -71,22 +73,11 @@ void swarm::begin(bt_torrent &t, lt::torrent_handle const &h, lt::io_context *io
 {
         m_torrent = &t;
         m_handle = h;
+        m_calls.begin(t.session->several_at_address);
         m_spares.begin(t, h);
         m_queues.begin(t, h);
         m_timer.begin(*io);
         m_io = io;
-}
-
-swarm::address *swarm::find(lt::tcp::endpoint const &at)
-{
-        auto const i = std::find_if(m_called.begin(), m_called.end(),
-                                    [&](address const &a) { return a.at == at; });
-        return i == m_called.end() ? nullptr : &*i;
-}
-
-swarm::address const *swarm::find(lt::tcp::endpoint const &at) const
-{
-        return const_cast<swarm *>(this)->find(at); // which changes nothing
 }
 
 std::vector<std::pair<lt::address, int>> swarm::useful() const
@@ -108,59 +99,53 @@ std::vector<std::pair<lt::address, int>> swarm::useful() const
         std::stable_sort(there.begin(), there.end(),
                          [](rank const &a, rank const &b) { return a.given > b.given; });
         std::vector<std::pair<lt::address, int>> r;
-        r.reserve(there.size() + m_called.size());
+        auto const good = m_calls.good();
+        r.reserve(there.size() + good.size());
         for (auto const &t : there)
                 r.push_back(t.at);
-        for (auto a = m_called.rbegin(); a != m_called.rend(); ++a)
-                if (a->good)
-                        r.emplace_back(a->at.address(), int(a->at.port()));
+        for (auto const &at : good)
+                r.emplace_back(at.address(), int(at.port()));
         return r;
 }
 
 void swarm::came(conduct &c, lt::tcp::endpoint const &remote, bool outgoing)
 {
         m_peers.emplace(&c, remote);
-        if (outgoing && !find(remote))
-                remember(remote, 0);
+        if (outgoing)
+                m_calls.add(remote, lt::clock_type::now(), in_use());
 }
 
-void swarm::remember(lt::tcp::endpoint const &at, unsigned calls)
+void swarm::listens(conduct &c, int port)
 {
-        if (m_called.size() == addresses_max) {
-                auto const worst = std::find_if(m_called.begin(), m_called.end(),
-                                                [](address const &a) { return !a.good; });
-                m_called.erase(worst == m_called.end() ? m_called.begin() : worst);
-        }
-        m_called.push_back({at, false, calls});
+        auto const p = m_peers.find(&c);
+        if (p == m_peers.end() || c.peer().is_outgoing())
+                return;
+        p->second.port(std::uint16_t(port));
+        m_calls.add(p->second, lt::clock_type::now(), in_use());
 }
 
 // A client that was started anew has another port, perhaps. To libtorrent that is the peer it has
 // failed to reach, which it calls again after min_reconnect_time and more.
 void swarm::told_of(lt::tcp::endpoint const &e)
 {
-        auto const is_same = [&](address const &a) { return a.at.address() == e.address(); };
-        auto const known = std::find_if(m_called.begin(), m_called.end(), is_same);
-        if (m_torrent->session->several_at_address || known == m_called.end() || find(e))
+        if (m_torrent->session->several_at_address || !m_calls.has_address(e) || m_calls.has(e))
                 return;
-        unsigned const calls = known->calls;
-        // What is told of an address may be anybody's word: one port of it besides the good one.
-        m_called.erase(std::remove_if(m_called.begin(), m_called.end(),
-                                      [&](address const &a) { return is_same(a) && !a.good; }),
-                       m_called.end());
-        remember(e, calls);
-        if (m_moved || has_peers() || !m_torrent->parts.call_again)
-                return;
-        boost::asio::post(*m_io, [owner = m_torrent->weak_from_this()] {
-                shielded([&] {
-                        auto const t = owner.lock();
-                        if (!t)
-                                return;
-                        t->peers->m_moved = false;
-                        if (!t->removed && !t->peers->has_peers())
-                                t->peers->dial_anew(lt::clock_type::now());
-                });
-        });
-        m_moved = true;
+        auto const is_there = [&](auto const &p) {
+                return p.first->shook_hands && p.second.address() == e.address();
+        };
+        // Who is there is a fact, and what is told may be anybody's word.
+        bool const there = std::any_of(m_peers.begin(), m_peers.end(), is_there);
+        m_calls.add(e, there ? lt::clock_type::now() : lt::time_point{}, in_use());
+        if (!there && m_moved.size() < calls_max)
+                m_moved.push_back(e);
+}
+
+std::set<lt::tcp::endpoint> swarm::in_use() const
+{
+        std::set<lt::tcp::endpoint> r;
+        for (auto const &p : m_peers)
+                r.insert(p.second);
+        return r;
 }
 
 void swarm::lost(int piece)
@@ -196,8 +181,7 @@ void swarm::gave(conduct &c)
                                 m_ends_look = true;
                         }
                 });
-        if (auto *const a = find(p->second))
-                a->good = true;
+        m_calls.gave(p->second);
         if (m_torrent->parts.spares && c.owed() == 0)
                 shielded([&] { look_at_idle(); });
 }
@@ -263,7 +247,7 @@ void swarm::is_mute(lt::tcp::endpoint const &at, lt::peer_id const &id)
 {
         if (was_mute(at, id))
                 return;
-        if (m_mute.size() == addresses_max)
+        if (m_mute.size() == mute_max)
                 m_mute.pop_front();
         m_mute.push_back(who(at, id));
 }
@@ -380,8 +364,10 @@ void swarm::look(lt::time_point now)
                 p.first->tick(now);
         if (m_torrent->parts.spares)
                 m_spares.look(m_peers, now);
-        if (m_torrent->parts.call_again)
+        if (m_torrent->parts.call_again) {
                 call_again(now);
+                call_moved(now);
+        }
         if (nobody_has_awaited()) {
                 call_banned(now);
                 pass_on_offer();
@@ -485,8 +471,7 @@ void swarm::drop_silent(lt::time_point now)
         for (auto const &p : m_peers) {
                 if (p.first->moved(now))
                         m_last_sign = now;
-                auto const *const a = find(p.second);
-                if (p.first->owes() && a && a->good)
+                if (p.first->owes() && p.first->peer().is_outgoing() && m_calls.is_good(p.second))
                         silent.push_back(p.first);
         }
         if (now - m_last_sign < m_patience || silent.empty())
@@ -557,11 +542,11 @@ void swarm::call_again(lt::time_point now)
         if (m_alone_since == lt::time_point{})
                 m_alone_since = now;
         if (now - m_alone_since < call_after || now - m_called_at < call_again_after ||
-            std::none_of(m_called.begin(), m_called.end(), [](address const &a) { return a.good; }))
+            !m_calls.has_good())
                 return;
         m_called_at = now;
         drop_slow_dials(dial_time, now);
-        call_known();
+        call_known(now);
         forget_calls();
 }
 
@@ -580,7 +565,7 @@ void swarm::drop_slow_dials(lt::time_duration after, lt::time_point now)
 void swarm::dial_anew(lt::time_point now)
 {
         drop_slow_dials(dial_anew_time, now);
-        call_known();
+        call_known(now);
         if (std::none_of(m_peers.begin(), m_peers.end(),
                          [](auto const &p) { return p.first->owes(); }))
                 forget_calls();
@@ -593,26 +578,31 @@ void swarm::call(lt::tcp::endpoint const &at)
                 m_handle.connect_peer(at, lt::peer_info::tracker, {});
 }
 
-// Those that are not there, nor are being called. libtorrent knows one port of each address, that
-// which it was told last: where there are more they are called in turn, the latest first.
-void swarm::call_known()
+void swarm::call_known(lt::time_point now)
 {
-        auto const &session = *m_torrent->session;
-        std::map<lt::tcp::endpoint, address *> next;
-        for (auto &a : m_called) {
-                auto &n = next[session.place_of(a.at)];
-                if (!n || a.calls <= n->calls)
-                        n = &a;
-        }
-        for (auto const &p : m_peers)
-                next.erase(session.place_of(p.second));
-        std::vector<lt::tcp::endpoint> chosen;
-        for (auto const &n : next) {
-                n.second->calls++;
-                chosen.push_back(n.second->at);
-        }
-        for (auto const &at : chosen) // which m_called may hear of
+        for (auto const &at : m_calls.next(now, in_use()))
                 call(at);
+}
+
+// Nobody is there, and some are said to be at other ports: calls them, not where they were.
+void swarm::call_moved(lt::time_point now)
+{
+        if (m_moved.empty() || now - m_called_at < call_again_after)
+                return;
+        auto const moved = std::exchange(m_moved, {});
+        if (has_peers())
+                return;
+        m_called_at = now;
+        std::vector<conduct *> dials;
+        for (auto const &p : m_peers)
+                if (std::any_of(moved.begin(), moved.end(), [&](lt::tcp::endpoint const &e) {
+                            return e.address() == p.second.address() && e != p.second;
+                    }))
+                        dials.push_back(p.first);
+        for (auto *const c : dials)
+                c->peer().disconnect(lt::errors::timed_out, lt::operation_t::connect);
+        call_known(now);
+        forget_calls();
 }
 
 void swarm::forget_calls()

@@ -2,6 +2,7 @@
 // swarm.hpp: how the peers of a torrent behave while somebody waits for its bytes.
 #pragma once
 
+#include "call_list.hpp"
 #include "conduct.hpp"
 #include "queues.hpp"
 #include "spares.hpp"
@@ -14,10 +15,12 @@
 #include <libtorrent/time.hpp>
 #include <libtorrent/torrent_handle.hpp>
 
+#include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -38,6 +41,8 @@ class swarm
                 m_timer.end();
         }
         void came(conduct &c, lt::tcp::endpoint const &remote, bool outgoing);
+        // It has called us, and says at which port it is called (BEP 10).
+        void listens(conduct &c, int port);
         // libtorrent is told of a peer, perhaps of one that it knows at another port.
         void told_of(lt::tcp::endpoint const &e);
         void shook_hands(conduct &c);
@@ -79,7 +84,8 @@ class swarm
         // Nobody whom we connected to is called again.
         void forget()
         {
-                m_called.clear();
+                m_calls.clear();
+                m_moved.clear();
         }
         // Whom to call first another time: those that are there, by how much they gave, then those
         // that were. The port is 0 of one that has called us.
@@ -99,13 +105,9 @@ class swarm
         void wake();
 
       private:
-        struct address {
-                lt::tcp::endpoint at;
-                bool good;      // it gave blocks
-                unsigned calls; // of the swarm's own
-        };
-        void look_at_idle();                        // a peer owes nothing
-        std::vector<conduct *> asked_peers() const; // that owe something
+        static constexpr std::size_t calls_max = 50; // peers to be called that are remembered
+        void look_at_idle();                         // a peer owes nothing
+        std::vector<conduct *> asked_peers() const;  // that owe something
         void arm(lt::time_duration in);
         void tick();
         void look(lt::time_point now);
@@ -122,12 +124,11 @@ class swarm
         void pass_on_offer();
         bool nobody_has_awaited() const; // though somebody waits
         void call(lt::tcp::endpoint const &at);
-        void call_known();
+        void call_known(lt::time_point now);
+        void call_moved(lt::time_point now);
+        std::set<lt::tcp::endpoint> in_use() const; // by m_peers
         void drop_slow_dials(lt::time_duration after, lt::time_point now);
         void forget_calls(); // when each was called last
-        void remember(lt::tcp::endpoint const &at, unsigned calls);
-        address const *find(lt::tcp::endpoint const &at) const;
-        address *find(lt::tcp::endpoint const &at);
 
         bt_torrent *m_torrent = nullptr;
         lt::torrent_handle m_handle;
@@ -140,9 +141,8 @@ class swarm
         spares m_spares;
         queues m_queues;
         std::deque<std::pair<lt::address, std::string>> m_mute; // address, client
-        // Those we connected to ourselves, and other ports of theirs; the latest last.
-        std::vector<address> m_called;
-        bool m_moved = false; // one is to be called at another port
+        call_list m_calls{calls_max}; // those we connected to ourselves, and those that said how
+        std::vector<lt::tcp::endpoint> m_moved; // to be called at another port
         lt::time_point m_alone_since, m_called_at, m_deadlock_at;
         lt::time_point m_last_sign; // of life, of any peer that owes something
         lt::time_duration m_patience{};

@@ -284,7 +284,9 @@ int bt_torrent_add(struct bt_session *s, const struct bt_source *src, const uint
                 t->loopback = src->loopback;
                 t->wants_metadata = !p.ti;
                 t->is_large = p.ti && is_large(*p.ti);
-                t->known_peers.insert(p.peers.begin(), p.peers.end());
+                t->known_peers.begin(s->several_at_address);
+                for (auto const &e : p.peers)
+                        t->known_peers.add(e, {}, {});
                 t->web = std::make_unique<web_seeds>(p.url_seeds, src->loopback);
                 p.url_seeds.clear();
                 {

@@ -5,6 +5,7 @@
 #include "anchor.hpp"
 #include "blame.hpp"
 #include "bt.h"
+#include "call_list.hpp"
 #include "hashes.hpp"
 #include "parts.hpp"
 
@@ -69,11 +70,10 @@ struct bt_torrent : std::enable_shared_from_this<bt_torrent> {
         class blame blame;
         class hashes hashes;
         std::unique_ptr<swarm> peers;
-        std::unique_ptr<web_seeds> web;          // set once
-        bool ended = false;                      // libtorrent has it no longer
-        std::set<lt::tcp::endpoint> known_peers; // while it has no metadata
-        std::size_t redials = 0;                 // of them
-        bool is_private = false;                 // BEP 27: nobody is told of its peers
+        std::unique_ptr<web_seeds> web;         // set once
+        bool ended = false;                     // libtorrent has it no longer
+        call_list known_peers{known_peers_max}; // while it has no metadata
+        bool is_private = false;                // BEP 27: nobody is told of its peers
         std::weak_ptr<lt::torrent_plugin> metadata_exchange;
         bool is_large = false; // its end gives memory back to the system (give_back)
 

@@ -21,13 +21,10 @@
 #include <libtorrent/peer_info.hpp>
 #include <libtorrent/torrent_flags.hpp>
 
-#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cstdio>
 #include <deque>
-#include <map>
-#include <vector>
 
 namespace
 {
@@ -45,8 +42,6 @@ constexpr int message_max = 17 * 1024; // a block and its dictionary
 constexpr std::size_t queued_max = 4096;
 // Bytes on their way to a peer: what it does not read it is not sent.
 constexpr int unsent_max = 10 * drafts::block_bytes;
-
-constexpr int ports_max = 2; // of each address that are dialled
 
 // The only thing to be decoded is the small dictionary in front of a block.
 constexpr int dict_depth_max = 8;
@@ -92,22 +87,13 @@ struct exchange final : lt::torrent_plugin, std::enable_shared_from_this<exchang
         new_connection(lt::peer_connection_handle const &c) noexcept override;
 
         void on_add_peer(lt::tcp::endpoint const &e, lt::peer_source_flags_t,
-                         lt::add_peer_flags_t) noexcept override
+                         lt::add_peer_flags_t flags) noexcept override
         {
                 shielded([&] {
-                        auto &known = t->known_peers;
-                        if (!making || known.count(e) > 0)
-                                return;
-                        auto const place = t->session->place_of(e);
-                        auto const is_same = [&](lt::tcp::endpoint const &p) {
-                                return t->session->place_of(p) == place;
-                        };
-                        // Two ports of an address, as a client that was started anew has another.
-                        auto const first = std::find_if(known.begin(), known.end(), is_same);
-                        if (std::count_if(first, known.end(), is_same) == ports_max)
-                                known.erase(first);
-                        if (known.size() < known_peers_max)
-                                known.insert(e);
+                        bool const room = t->known_peers.size() < known_peers_max;
+                        if (making && !(flags & filtered) &&
+                            (room || t->known_peers.has_address(e)))
+                                t->known_peers.add(e, {}, {});
                 });
         }
 
@@ -234,7 +220,7 @@ struct peer_exchange final : lt::peer_plugin {
                         x->making->joined(number, text_of(c.remote()),
                                           h.dict_find_int_value("metadata_size", 0), now());
                         ask();
-                        if (x->t->parts.interest && !c.is_disconnecting()) {
+                        if (x->t->parts.interest && !interested && !c.is_disconnecting()) {
                                 say(INTERESTED);
                                 interested = true;
                         }
@@ -439,19 +425,14 @@ exchange::new_connection(lt::peer_connection_handle const &c) noexcept
 // (min_reconnect_time), and one that failed three times (max_failcount) never. Two things make it
 // forget that: a tracker that names the peer again takes one failure off, and leaving the upload
 // mode takes the time off all; nobody hears of that mode (close_redundant_connections). The next
-// tick of a second then dials. It knows one port of each address, that which it was told last:
-// where there are more they are dialled in turn.
+// tick of a second then dials.
 void redial(bt_torrent &t)
 {
         if (t.removed || !t.wants_metadata)
                 return;
-        std::map<lt::tcp::endpoint, std::vector<lt::tcp::endpoint>> ports;
-        for (auto const &p : t.known_peers) // libtorrent may have dropped one, and adds it again
-                ports[t.session->place_of(p)].push_back(p);
-        for (auto const &p : ports)
-                t.handle.connect_peer(p.second[t.redials % p.second.size()], lt::peer_info::tracker,
-                                      {});
-        t.redials++;
+        // libtorrent may have dropped one, and adds it again.
+        for (auto const &p : t.known_peers.next(lt::clock_type::now(), {}))
+                t.handle.connect_peer(p, lt::peer_info::tracker, {});
         t.handle.set_flags(lt::torrent_flags::upload_mode);
         t.handle.unset_flags(lt::torrent_flags::upload_mode);
 }

@@ -24,7 +24,9 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <cstdint>
 #include <deque>
+#include <limits>
 #include <map>
 #include <utility>
 
@@ -132,9 +134,13 @@ struct peer_watch final : lt::peer_plugin {
                         auto const id = peer.pid();
                         if (id[0] == '-' && id[1] == 'T' && id[2] == 'R' && id[3] < '4')
                                 conduct.is_mute();
-                        if (h.type() == lt::bdecode_node::dict_t)
+                        if (h.type() == lt::bdecode_node::dict_t) {
                                 conduct.takes =
                                         std::max<std::int64_t>(0, h.dict_find_int_value("reqq"));
+                                auto const port = h.dict_find_int_value("p");
+                                if (port > 0 && port <= std::numeric_limits<std::uint16_t>::max())
+                                        t->peers->listens(conduct, int(port));
+                        }
                         check_metadata_size(h);
                 });
                 return true;
@@ -409,9 +415,10 @@ struct torrent_watch final : lt::torrent_plugin {
         }
 
         void on_add_peer(lt::tcp::endpoint const &e, lt::peer_source_flags_t,
-                         lt::add_peer_flags_t) noexcept override
+                         lt::add_peer_flags_t flags) noexcept override
         {
-                shielded([&] { t->peers->told_of(e); });
+                if (!(flags & filtered))
+                        shielded([&] { t->peers->told_of(e); });
         }
 
         // Each has to know it, whatever becomes of the others.

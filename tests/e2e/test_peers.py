@@ -196,6 +196,30 @@ def test_the_only_peer_is_back_on_another_port(
     assert took <= SOON_S / 2, f"{took:.1f} s"
 
 
+def test_a_peer_that_called_from_another_port_is_called_there(
+    magnetfs: Callable[..., Magnetfs], torrents: TorrentMaker, request: pytest.FixtureRequest
+) -> None:
+    """Where it listens is what it says of itself (BEP 10)."""
+    fs = magnetfs(*ONE_AT_ADDRESS)
+    torrent = torrents.single("calls.bin", 32 * MIB, seed=71, piece_length=PIECE)
+    first, second = Seeder("127.0.0.2"), Seeder("127.0.0.2")
+    request.addfinalizer(first.close)
+    request.addfinalizer(second.close)
+    path = fs.add_torrent(torrent, first.seed(torrent)) / torrent.name
+    fd = opened(path, request)
+    assert read_exactly(fd, 0, 64 * KIB) == torrent.read(torrent.name, 0, 64 * KIB)
+    first.close()
+    second.seed(torrent).connect(torrent, fs.bt_port)
+    assert read_exactly(fd, 12 * MIB, 64 * KIB) == torrent.read(torrent.name, 12 * MIB, 64 * KIB)
+    second.kill()
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(read_exactly, fd, 24 * MIB, 64 * KIB)
+        fs.wait_parked(1)
+        began = second.come_back()
+        assert reading.result(2 * SOON_S) == torrent.read(torrent.name, 24 * MIB, 64 * KIB)
+        assert time.monotonic() - began <= SOON_S
+
+
 def test_after_a_time_out_reads_fail_at_once_until_the_peer_is_back(
     hasty: Magnetfs, seeder: Seeder, torrents: TorrentMaker, request: pytest.FixtureRequest
 ) -> None:
