@@ -261,6 +261,21 @@ static uint64_t lacks_after_fills(struct engine *e, bool *readers)
         return lacks;
 }
 
+/* What goes does so for those who read, or for what others have on the disk: those that fetch what
+ * nobody reads have the room of none of it, and no more than what is vacant besides. */
+static void make_room_for_readers(struct engine *e, uint64_t bytes, bool starved)
+{
+        uint64_t kept = atomic_exchange(&e->env.kept_bytes, UINT64_MAX), vacant, filling;
+
+        e->room_hope = make_room(e, bytes, starved);
+        evict_sample(e);
+        vacant = cache_vacant(e->cache);
+        filling = e->env.filling_bytes;
+        if (!e->evict_vain)
+                kept = vacant > filling ? vacant - filling : 0;
+        e->env.kept_bytes = kept;
+}
+
 static void run(struct chore *c)
 {
         struct engine *e = (struct engine *)((char *)c - offsetof(struct engine, evict));
@@ -289,8 +304,7 @@ static void run(struct chore *c)
                 uint64_t bytes = one ? 1 : evict_batch(s.reach_bytes, lacks);
 
                 if (!rests)
-                        e->room_hope = make_room(e, bytes, starved);
-                evict_sample(e);
+                        make_room_for_readers(e, bytes, starved);
                 if (!e->room_hope) {
                         if (!e->hopeless_told)
                                 log_info(
@@ -378,6 +392,7 @@ void engine_set_cache_size(struct engine *e, uint64_t bytes)
 {
         cache_set_limit(e->cache, bytes);
         e->env.cache_bytes = bytes; /* less what the catalog takes, in a moment */
+        e->env.kept_bytes = 0;
         catalog_bound(e->catalog, bytes / CATALOG_SHARE);
         evict_ask(e);
 }

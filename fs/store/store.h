@@ -84,9 +84,10 @@ void store_unref(struct store *s);
  * was that full at the last cache_sample(). Any thread; no I/O. */
 int store_reserve(struct store *s, uint32_t piece);
 /* Whether the bound is large enough for the piece, where nothing else is there; and whether there
- * is room for it now, and so many bytes beside. Any thread; no I/O. */
+ * is room for it now, so many bytes beside, and so many that are vacant (cache_vacant). Any thread;
+ * no I/O. */
 bool store_fits(struct store *s, uint32_t piece);
-bool store_has_room(struct store *s, uint32_t piece, uint64_t beside);
+bool store_has_room(struct store *s, uint32_t piece, uint64_t beside, uint64_t vacant);
 /* Gives room back, unless something of the piece was written since, or it is suspect. Any thread;
  * no I/O. */
 void store_release(struct store *s, uint32_t piece);

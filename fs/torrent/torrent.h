@@ -80,6 +80,10 @@ struct torrent_env {
         _Atomic uint64_t cache_bytes; /* the bound of the cache; 0: there is none */
         _Atomic uint64_t reach_bytes; /* how much it can have now, by the disk, too; 0: unknown */
         _Atomic uint64_t spare_bytes; /* room that is left to those who read; see wishes_fill */
+        /* So much was vacant (cache_vacant) when pieces last went to make room, and was not for
+         * what fillers had asked for: that is for those who read. UINT64_MAX: they are going. */
+        _Atomic uint64_t kept_bytes;
+        _Atomic uint64_t filling_bytes; /* pieces that fillers have asked for; see wishes_fill */
         /* Pieces that reads wait for have no room: those that are wanted ahead get none. */
         atomic_bool short_of_room;
         atomic_bool stopping; /* reads end in ENODEV */

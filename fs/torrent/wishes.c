@@ -40,15 +40,23 @@ static int room_reserve(void *arg, uint32_t piece)
         return -EINPROGRESS;
 }
 
-/* For what nobody reads yet: nothing goes for it, and some room is left for those who read. */
+/* Whether there is room for what nobody reads: nothing goes for it, some room is left for those who
+ * read, and what went for them is not for it, also when they have not taken it, or give it back. */
+static bool has_spare(struct torrent *t, uint32_t piece)
+{
+        uint64_t kept = t->env->kept_bytes, filling = t->env->filling_bytes;
+
+        if (t->env->short_of_room || kept == UINT64_MAX || store_goes(t->content.store, piece))
+                return false;
+        return store_has_room(t->content.store, piece, t->env->spare_bytes, kept + filling);
+}
+
 static int spare_reserve(void *arg, uint32_t piece)
 {
         struct torrent *t = arg;
 
         if (t->env->make_room && !store_has(t->content.store, piece) &&
-            !store_is_suspect(t->content.store, piece) &&
-            (t->env->short_of_room || store_goes(t->content.store, piece) ||
-             !store_has_room(t->content.store, piece, t->env->spare_bytes)))
+            !store_is_suspect(t->content.store, piece) && !has_spare(t, piece))
                 return -ENOSPC;
         return room_reserve(arg, piece);
 }
@@ -86,12 +94,16 @@ int wishes_fill(struct torrent *t, uint32_t piece, bool wanted)
         struct want *want = wants_find(&t->wants, piece);
         int r;
 
+        if (!wanted)
+                t->env->filling_bytes -= t->summary.piece_length;
         if (!wanted && want && want->filled > 0)
                 want->filled--;
         r = change(t, piece, wanted ? PRIORITY_NONE : PRIORITY_LEAST,
                    wanted ? PRIORITY_LEAST : PRIORITY_NONE, &room);
-        if (wanted && r == -ENOSPC) /* it would stay in the table, asked for by nobody */
+        if (wanted && r < 0) /* it would stay in the table, asked for by nobody */
                 (void)change(t, piece, PRIORITY_LEAST, PRIORITY_NONE, &room);
+        if (wanted && r == 0)
+                t->env->filling_bytes += t->summary.piece_length;
         want = wanted && r == 0 ? wants_find(&t->wants, piece) : NULL;
         if (want)
                 want->filled++;
@@ -100,7 +112,8 @@ int wishes_fill(struct torrent *t, uint32_t piece, bool wanted)
 
 void wishes_reserve(struct torrent *t, struct want *want)
 {
-        const struct wants_room room = {room_reserve, room_release, t};
+        bool filled = want->total > 0 && want->filled == want->total;
+        const struct wants_room room = {filled ? spare_reserve : room_reserve, room_release, t};
 
         wants_reserve(&t->wants, want, &room);
 }

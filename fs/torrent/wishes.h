@@ -10,8 +10,9 @@
  * session of it. A piece that has no room waits for some, where that can be. -ENOMEM; -ENOSPC: the
  * cache can't hold the piece. */
 int wishes_change(struct torrent *t, uint32_t piece, uint8_t before, uint8_t after);
-/* The same for what nobody reads, with the least priority: wanted or not any more. Nothing goes
- * from the cache for it. -ENOSPC: it is not wanted. */
+/* The same for what nobody reads, with the least priority: wanted or not any more, which is to
+ * follow once for each time that it was. Nothing goes from the cache for it, and it has nothing of
+ * the room that was made for readers. -ENOSPC, -ENOMEM: it is not wanted. */
 int wishes_fill(struct torrent *t, uint32_t piece, bool wanted);
 /* Asks once more for room for a piece that is wanted. */
 void wishes_reserve(struct torrent *t, struct want *want);

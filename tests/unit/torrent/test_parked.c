@@ -1369,6 +1369,69 @@ static void test_what_is_filled_does_not_go(void **state)
         end(&f);
 }
 
+/* Room that was made for readers is not filled, until there is more than that; nor is any while it
+ * is made. */
+static void test_what_went_is_not_filled(void **state)
+{
+        struct filler_range *range = calloc(1, sizeof *range);
+        struct cache_stats stats;
+        struct filler *filler;
+        struct fixture f;
+        uint64_t vacant;
+
+        (void)state;
+        begin(&f);
+        f.env.make_room = on_no_room;
+        for (uint32_t i = 0; i < 8; i++) {
+                arrive(&f, i);
+                pass(&f, i);
+        }
+        cache_stats(f.cache, &stats);
+        cache_set_limit(f.cache, stats.used_bytes + 4 * PIECE);
+        evict(&f, 0, 0);
+        evict(&f, 1, 0);
+        vacant = cache_vacant(f.cache);
+        assert_in_range(vacant, 6 * PIECE, 7 * PIECE);
+        f.env.kept_bytes = UINT64_MAX;
+        assert_non_null(range);
+        range->end = PIECES;
+        filler = filler_new(range, 1, PIECE);
+        assert_non_null(filler);
+        pthread_mutex_lock(&f.torrent->lock);
+        filling_begin(f.torrent, filler);
+        assert_true(filling_waits(f.torrent));
+        f.env.kept_bytes = vacant;
+        filling_run(f.torrent, false);
+        assert_true(filling_waits(f.torrent));
+        assert_null(f.torrent->wants.table);
+
+        f.env.kept_bytes = vacant - 2 * PIECE;
+        filling_run(f.torrent, false);
+        assert_true(filling_waits(f.torrent));
+        assert_non_null(wants_find(&f.torrent->wants, 0));
+        assert_non_null(wants_find(&f.torrent->wants, 1));
+        assert_null(wants_find(&f.torrent->wants, 8));
+        assert_int_equal(f.env.filling_bytes, 2 * PIECE);
+        pthread_mutex_unlock(&f.torrent->lock);
+        arrive(&f, 0);
+        pass(&f, 0);
+        arrive(&f, 1);
+        pass(&f, 1);
+        parked_tick(f.torrent, clock_ms());
+        assert_int_equal(f.env.filling_bytes, 0);
+        assert_null(wants_find(&f.torrent->wants, 8));
+
+        evict(&f, 5, 0); /* as one does that its user has go */
+        parked_tick(f.torrent, clock_ms());
+        assert_non_null(wants_find(&f.torrent->wants, 5));
+        pthread_mutex_lock(&f.torrent->lock);
+        filling_end(f.torrent);
+        pthread_mutex_unlock(&f.torrent->lock);
+        assert_int_equal(f.env.filling_bytes, 0);
+        assert_over(&f);
+        end(&f);
+}
+
 /* A file that is to be fetched goes on being so when it is closed, is named to whoever remembers
  * it, and is forgotten when all of it has come. */
 static void test_a_file_is_filled_after_its_close(void **state)
@@ -1682,6 +1745,7 @@ int main(void)
                 cmocka_unit_test(test_a_piece_goes_before_the_answer),
                 cmocka_unit_test(test_an_old_passing_leaves_a_read_waiting),
                 cmocka_unit_test(test_what_is_filled_does_not_go),
+                cmocka_unit_test(test_what_went_is_not_filled),
                 cmocka_unit_test(test_a_file_is_filled_after_its_close),
                 cmocka_unit_test(test_asleep_and_awake),
                 cmocka_unit_test(test_claimed_pieces),
