@@ -79,9 +79,9 @@ void cache_file_forget(struct cache *c, struct cache_file *f);
 
 /* What the stores may take together by what was learned. Under c->lock. */
 uint64_t cache_learned(const struct cache *c);
-/* A write failed with EDQUOT: all stores together shall take less than they do now, for a minute.
- * Of a quota the file system says nothing else. Then they try again. false: nothing that goes
- * helps, as cache_punched has said. A store's lock may be held. */
+/* A write for a reader failed with EDQUOT: all stores together shall take less than they do now,
+ * for a minute. Of a quota the file system says nothing else. Then they try again. false: nothing
+ * that goes helps, as cache_punched has said. A store's lock may be held. */
 bool cache_refused(struct cache *c);
 /* Blocks were taken off the disk, or not: 0 or -errno. Some file systems refuse that, too, where a
  * quota is met (btrfs): then nothing is to go for it. */

@@ -97,11 +97,14 @@ void store_release(struct store *s, uint32_t piece);
 void store_clear(struct store *s, uint32_t piece);
 
 /* Raw bytes of a piece, suspect or not. A write without room reserves it. -errno; -ENOSPC; -EIO
- * past the end; -EDQUOT: a quota is met, and stores shall take less from here on for a while, so
- * that what is read last makes room; -ESTALE: the store is condemned; -EBUSY: a write to a suspect
- * piece, of which nothing is written. A write to one that is there succeeds and changes nothing.
- * Disk threads; blocking. */
+ * past the end; -EDQUOT: a quota is met, see store_quota_met; -ESTALE: the store is condemned;
+ * -EBUSY: a write to a suspect piece, of which nothing is written. A write to one that is there
+ * succeeds and changes nothing. Disk threads; blocking. */
 int store_write(struct store *s, uint32_t piece, uint32_t offset, const void *data, size_t len);
+/* A write failed with -EDQUOT, and somebody reads what was to be written: stores shall take less
+ * from here on for a while, so that what was read before makes room; unless nothing that goes
+ * helps. Any thread; no I/O. */
+void store_quota_met(struct store *s);
 int store_read_piece(struct store *s, uint32_t piece, uint32_t offset, void *data, size_t len);
 /* The same of a piece that is there, for peers: as store_read. */
 int store_give_piece(struct store *s, uint32_t piece, uint32_t offset, void *data, size_t len);

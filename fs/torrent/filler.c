@@ -106,13 +106,11 @@ unsigned filler_yield(struct filler *f, unsigned n, const struct filler_torrent 
         return before - f->n_wished;
 }
 
-void filler_refused(struct filler *f, uint32_t piece, const struct filler_torrent *t)
+void filler_refused(struct filler *f, const struct filler_torrent *t)
 {
-        for (unsigned i = 0; i < f->n_wished; i++)
-                if (f->wished[i] == piece) {
-                        take_back(f, i, t);
-                        return;
-                }
+        filler_stop(f, t);
+        filler_rewind(f);
+        f->full = true;
 }
 
 bool filler_wished(const struct filler *f, uint32_t piece)

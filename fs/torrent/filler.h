@@ -50,8 +50,8 @@ void filler_rewind(struct filler *f);
 /* Others need room: takes back at most n of its wishes, those that may_yield names, the last ones
  * first; it asks for them again when there is room. Returns how many. */
 unsigned filler_yield(struct filler *f, unsigned n, const struct filler_torrent *t);
-/* There is no room for a piece: takes the wish back, if it has one, and asks again likewise. */
-void filler_refused(struct filler *f, uint32_t piece, const struct filler_torrent *t);
+/* What it asks for can't be written: takes all its wishes back, and asks again likewise. */
+void filler_refused(struct filler *f, const struct filler_torrent *t);
 /* Whether it has asked for the piece, and has not looked since whether it has come. */
 bool filler_wished(const struct filler *f, uint32_t piece);
 /* Whether all of its pieces have come. */

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 
+#include "common/clock.h"
 #include "torrent/room.h"
 
 /* -EINPROGRESS: it is there, or may be, or waits for its room. */
@@ -44,9 +45,12 @@ static int room_reserve(void *arg, uint32_t piece)
  * read, and what went for them is not for it, also when they have not taken it, or give it back. */
 static bool has_spare(struct torrent *t, uint32_t piece)
 {
-        uint64_t kept = t->env->kept_bytes, filling = t->env->filling_bytes;
+        uint64_t kept = t->env->kept_bytes, filling = t->env->filling_bytes, now = clock_ms();
+        const struct fill_pause *pause = &t->env->fill_pause;
 
         if (t->env->short_of_room || kept == UINT64_MAX || store_goes(t->content.store, piece))
+                return false;
+        if (fill_pause_rests(pause, now) || (t->n_filling > 0 && fill_pause_tries(pause, now)))
                 return false;
         return store_has_room(t->content.store, piece, t->env->spare_bytes, kept + filling);
 }
@@ -94,16 +98,22 @@ int wishes_fill(struct torrent *t, uint32_t piece, bool wanted)
         struct want *want = wants_find(&t->wants, piece);
         int r;
 
-        if (!wanted)
+        if (!wanted) {
+                t->n_filling--;
                 t->env->filling_bytes -= t->summary.piece_length;
+                if (store_has(t->content.store, piece))
+                        fill_pause_end(&t->env->fill_pause);
+        }
         if (!wanted && want && want->filled > 0)
                 want->filled--;
         r = change(t, piece, wanted ? PRIORITY_NONE : PRIORITY_LEAST,
                    wanted ? PRIORITY_LEAST : PRIORITY_NONE, &room);
         if (wanted && r < 0) /* it would stay in the table, asked for by nobody */
                 (void)change(t, piece, PRIORITY_LEAST, PRIORITY_NONE, &room);
-        if (wanted && r == 0)
+        if (wanted && r == 0) {
+                t->n_filling++;
                 t->env->filling_bytes += t->summary.piece_length;
+        }
         want = wanted && r == 0 ? wants_find(&t->wants, piece) : NULL;
         if (want)
                 want->filled++;

@@ -1432,6 +1432,86 @@ static void test_what_went_is_not_filled(void **state)
         end(&f);
 }
 
+static void fill_all(struct fixture *f)
+{
+        struct filler_range *range = calloc(1, sizeof *range);
+        struct filler *filler;
+
+        assert_non_null(range);
+        range->end = PIECES;
+        filler = filler_new(range, 1, PIECE);
+        assert_non_null(filler);
+        pthread_mutex_lock(&f->torrent->lock);
+        filling_begin(f->torrent, filler);
+        pthread_mutex_unlock(&f->torrent->lock);
+}
+
+static unsigned n_wanted(const struct fixture *f)
+{
+        return HASH_COUNT(f->torrent->wants.table);
+}
+
+static bool is_short(const struct fixture *f)
+{
+        return cache_lacks(f->cache, 0) > 0;
+}
+
+/* What nobody reads can't be written: none of it is asked for until a pause has passed, then one
+ * piece, and all when that has come. What is there need not go for it, as it must for a reader. */
+static void test_what_is_filled_is_refused(void **state)
+{
+        static const int errors[] = {EDQUOT, ENOSPC, EIO};
+
+        (void)state;
+        for (size_t i = 0; i < sizeof errors / sizeof *errors; i++) {
+                struct fixture f;
+                struct handle *h;
+
+                begin(&f);
+                f.env.make_room = on_no_room;
+                for (uint32_t k = 0; k < 4; k++) {
+                        arrive(&f, k);
+                        pass(&f, k);
+                }
+                fill_all(&f);
+                assert_int_equal(n_wanted(&f), PIECES - 4);
+                torrent_write_failed(f.torrent, 7, errors[i]);
+                assert_int_equal(n_wanted(&f), 0);
+                assert_true(f.torrent->stopped);
+                assert_int_equal(f.torrent->write_error, 0);
+                assert_int_equal(f.torrent->fill_error, errors[i]);
+                assert_true(fill_pause_rests(&f.env.fill_pause, clock_ms()));
+                assert_false(is_short(&f));
+                parked_tick(f.torrent, clock_ms());
+                assert_int_equal(n_wanted(&f), 0);
+                assert_true(filling_waits(f.torrent));
+
+                f.env.fill_pause.until_ms = clock_ms(); /* it is over */
+                parked_tick(f.torrent, clock_ms());
+                assert_int_equal(n_wanted(&f), 1);
+                assert_non_null(wants_find(&f.torrent->wants, 4));
+                arrive(&f, 4);
+                pass(&f, 4);
+                assert_int_equal(n_wanted(&f), PIECES - 5);
+                assert_false(filling_waits(f.torrent));
+
+                h = open_file(&f);
+                read_at(h, 7 * PIECE, 4096);
+                torrent_write_failed(f.torrent, 7, errors[i]);
+                assert_int_equal(is_short(&f), errors[i] == EDQUOT);
+                assert_true(n_wanted(&f) > 1);
+                assert_int_equal(f.torrent->write_error, errors[i] == EIO ? EIO : 0);
+                arrive(&f, 7);
+                pass(&f, 7);
+                handle_close(h);
+                parked_tick(f.torrent, clock_ms() + 10000);
+                assert_null(torrent_end(f.torrent, EIO)); /* the fillers' wishes go with it */
+                assert_int_equal(f.env.filling_bytes, 0);
+                assert_over(&f);
+                end(&f);
+        }
+}
+
 /* A file that is to be fetched goes on being so when it is closed, is named to whoever remembers
  * it, and is forgotten when all of it has come. */
 static void test_a_file_is_filled_after_its_close(void **state)
@@ -1746,6 +1826,7 @@ int main(void)
                 cmocka_unit_test(test_an_old_passing_leaves_a_read_waiting),
                 cmocka_unit_test(test_what_is_filled_does_not_go),
                 cmocka_unit_test(test_what_went_is_not_filled),
+                cmocka_unit_test(test_what_is_filled_is_refused),
                 cmocka_unit_test(test_a_file_is_filled_after_its_close),
                 cmocka_unit_test(test_asleep_and_awake),
                 cmocka_unit_test(test_claimed_pieces),
