@@ -104,7 +104,9 @@ int wishes_fill(struct torrent *t, uint32_t piece, bool wanted)
                 if (store_has(t->content.store, piece))
                         fill_pause_end(&t->env->fill_pause);
         }
-        if (!wanted && want && want->filled > 0)
+        if (!wanted && want && want->filled == 0)
+                return 0; /* it went with the entry, and this is another's */
+        if (!wanted && want)
                 want->filled--;
         r = change(t, piece, wanted ? PRIORITY_NONE : PRIORITY_LEAST,
                    wanted ? PRIORITY_LEAST : PRIORITY_NONE, &room);

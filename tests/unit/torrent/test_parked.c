@@ -1512,6 +1512,39 @@ static void test_what_is_filled_is_refused(void **state)
         }
 }
 
+/* A piece that a reader had wished for, and a filler has since it went again: the reader, which
+ * leaves it, does not take back what is not its own. */
+static void test_a_filler_keeps_its_wish(void **state)
+{
+        struct fixture f;
+
+        (void)state;
+        begin(&f);
+        pthread_mutex_lock(&f.torrent->lock);
+        assert_int_equal(wishes_change(f.torrent, 9, PRIORITY_NONE, PRIORITY_LEAST), 0);
+        pthread_mutex_unlock(&f.torrent->lock);
+        arrive(&f, 9);
+        pass(&f, 9);
+        evict(&f, 9, 0);
+        fill_all(&f);
+        pthread_mutex_lock(&f.torrent->lock);
+        assert_non_null(wants_find(&f.torrent->wants, 9));
+        (void)wishes_change(f.torrent, 9, PRIORITY_LEAST, PRIORITY_NONE);
+        assert_non_null(wants_find(&f.torrent->wants, 9));
+        /* Both want it: each takes back its own. */
+        assert_int_equal(wishes_change(f.torrent, 9, PRIORITY_NONE, PRIORITY_LEAST), 0);
+        assert_int_equal(wants_find(&f.torrent->wants, 9)->total, 2);
+        (void)wishes_change(f.torrent, 9, PRIORITY_LEAST, 3);
+        assert_int_equal(wants_find(&f.torrent->wants, 9)->count[PRIORITY_LEAST], 1);
+        filling_end(f.torrent);
+        assert_int_equal(n_wanted(&f), 1);
+        assert_int_equal(wants_find(&f.torrent->wants, 9)->total, 1);
+        (void)wishes_change(f.torrent, 9, 3, PRIORITY_NONE);
+        pthread_mutex_unlock(&f.torrent->lock);
+        assert_over(&f);
+        end(&f);
+}
+
 /* A file that is to be fetched goes on being so when it is closed, is named to whoever remembers
  * it, and is forgotten when all of it has come. */
 static void test_a_file_is_filled_after_its_close(void **state)
@@ -1827,6 +1860,7 @@ int main(void)
                 cmocka_unit_test(test_what_is_filled_does_not_go),
                 cmocka_unit_test(test_what_went_is_not_filled),
                 cmocka_unit_test(test_what_is_filled_is_refused),
+                cmocka_unit_test(test_a_filler_keeps_its_wish),
                 cmocka_unit_test(test_a_file_is_filled_after_its_close),
                 cmocka_unit_test(test_asleep_and_awake),
                 cmocka_unit_test(test_claimed_pieces),
