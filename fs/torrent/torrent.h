@@ -84,6 +84,7 @@ struct torrent_env {
         /* So much was vacant (cache_vacant) when pieces last went to make room, and was not for
          * what fillers had asked for: that is for those who read. UINT64_MAX: they are going. */
         _Atomic uint64_t kept_bytes;
+        atomic_bool fill_lacks;         /* a filler lacked room since this was last looked at */
         _Atomic uint64_t filling_bytes; /* pieces that fillers have asked for; see wishes_fill */
         struct fill_pause fill_pause;   /* of all fillers, after a write that failed */
         /* Pieces that reads wait for have no room: those that are wanted ahead get none. */

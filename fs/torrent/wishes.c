@@ -52,7 +52,10 @@ static bool has_spare(struct torrent *t, uint32_t piece)
                 return false;
         if (fill_pause_rests(pause, now) || (t->n_filling > 0 && fill_pause_tries(pause, now)))
                 return false;
-        return store_has_room(t->content.store, piece, t->env->spare_bytes, kept + filling);
+        if (store_has_room(t->content.store, piece, t->env->spare_bytes, kept + filling))
+                return true;
+        t->env->fill_lacks = true;
+        return false;
 }
 
 static int spare_reserve(void *arg, uint32_t piece)

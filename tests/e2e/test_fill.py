@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 from typing import Callable, Iterator
 
@@ -10,7 +11,7 @@ import pytest
 
 from harness import disks, waiting
 from harness.mount import Magnetfs
-from harness.reading import assert_part, assert_same
+from harness.reading import Parked, assert_part, assert_same
 from harness.seeder import Seeder
 from harness.torrents import KIB, MIB, Torrent, TorrentMaker
 
@@ -74,6 +75,42 @@ def test_what_goes_for_readers_is_not_filled(
 
     fs.remove(old.info_hash)
     waiting.until("what others leave is filled", lambda: have(fs, filled) > rests + MIB, 30)
+
+
+def test_what_readers_have_begun_and_left_makes_room_for_it(
+    magnetfs: Callable[..., Magnetfs], seeder: Seeder, torrents: TorrentMaker
+) -> None:
+    """Parts of pieces that nobody wants any more, not even by --fill: they have no other use."""
+    fs = magnetfs(
+        *("--cache-size", str(BOUND), "--min-free", "0"),
+        *("--fill", "torrent", "--read-timeout", "20"),
+    )
+    film = torrents.multi(
+        "begun", [("film.bin", 48 * MIB), ("small.bin", KIB)], seed=1806, piece_length=4 * MIB
+    )
+    filled = torrents.single("filled.bin", BOUND, seed=1807, piece_length=PIECE)
+    fs.add(film.magnet(seeder.seed(film, upload_limit=2 * MIB)) + "&so=1")
+    fs.files(film.info_hash)
+    pieces = 8
+    for number in range(pieces):
+        sent = seeder.sent(film)
+        reading = subprocess.Popen(
+            ["dd", f"if={fs.directory(film) / 'film.bin'}", "of=/dev/null"]
+            + ["bs=64K", "count=1", f"skip={number * film.piece_length // (64 * KIB)}"],
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            waiting.until("some came", lambda sent=sent: seeder.sent(film) > sent + 64 * KIB)
+        finally:
+            reading.kill()
+            reading.wait()
+    fs.wait_parked(0)
+    seeder.limit(film, 0)
+    used = fs.status()["cache"]["usedBytes"]
+    assert used >= have(fs, film) + pieces // 2 * film.piece_length
+    touch(fs.add_torrent(filled, seeder.seed(filled)) / filled.name, filled)
+    waiting.until("it is filled", lambda: have(fs, filled) >= BOUND - 14 * MIB, 40)
+    assert evicted(fs) == 0
 
 
 LEAST = 8 * MIB  # stays free on the disk
