@@ -95,34 +95,40 @@ int wishes_change(struct torrent *t, uint32_t piece, uint8_t before, uint8_t aft
         return change(t, piece, before, after, &room);
 }
 
-int wishes_fill(struct torrent *t, uint32_t piece, bool wanted)
+static int begin_to_fill(struct torrent *t, uint32_t piece)
 {
         const struct wants_room room = {spare_reserve, room_release, t};
-        struct want *want = wants_find(&t->wants, piece);
-        int r;
+        int r = change(t, piece, PRIORITY_NONE, PRIORITY_LEAST, &room);
+        struct want *want;
 
-        if (!wanted) {
-                t->n_filling--;
-                t->env->filling_bytes -= t->summary.piece_length;
-                if (store_has(t->content.store, piece))
-                        fill_pause_end(&t->env->fill_pause);
-        }
-        if (!wanted && want && want->filled == 0)
-                return 0; /* it went with the entry, and this is another's */
-        if (!wanted && want)
-                want->filled--;
-        r = change(t, piece, wanted ? PRIORITY_NONE : PRIORITY_LEAST,
-                   wanted ? PRIORITY_LEAST : PRIORITY_NONE, &room);
-        if (wanted && r < 0) /* it would stay in the table, asked for by nobody */
+        if (r < 0) { /* it would stay in the table, asked for by nobody */
                 (void)change(t, piece, PRIORITY_LEAST, PRIORITY_NONE, &room);
-        if (wanted && r == 0) {
-                t->n_filling++;
-                t->env->filling_bytes += t->summary.piece_length;
+                return r;
         }
-        want = wanted && r == 0 ? wants_find(&t->wants, piece) : NULL;
+        t->n_filling++;
+        t->env->filling_bytes += t->summary.piece_length;
+        want = wants_find(&t->wants, piece);
         if (want)
                 want->filled++;
-        return r;
+        return 0;
+}
+
+int wishes_fill(struct torrent *t, uint32_t piece, bool wanted)
+{
+        struct want *want;
+
+        if (wanted)
+                return begin_to_fill(t, piece);
+        t->n_filling--;
+        t->env->filling_bytes -= t->summary.piece_length;
+        if (store_has(t->content.store, piece))
+                fill_pause_end(&t->env->fill_pause);
+        want = wants_find(&t->wants, piece);
+        if (want && want->filled > 0) { /* else it went with the entry, and this is another's */
+                want->filled--;
+                (void)wishes_change(t, piece, PRIORITY_LEAST, PRIORITY_NONE);
+        }
+        return wants_find(&t->wants, piece) ? 1 : 0;
 }
 
 void wishes_reserve(struct torrent *t, struct want *want)

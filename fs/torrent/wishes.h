@@ -12,7 +12,8 @@
 int wishes_change(struct torrent *t, uint32_t piece, uint8_t before, uint8_t after);
 /* The same for what nobody reads, with the least priority: wanted or not any more, which is to
  * follow once for each time that it was. Nothing goes from the cache for it, and it has nothing of
- * the room that was made for readers. -ENOSPC, -ENOMEM: it is not wanted. */
+ * the room that was made for readers. -ENOSPC, -ENOMEM: it is not wanted; 1: it is not any more,
+ * but another wants it. */
 int wishes_fill(struct torrent *t, uint32_t piece, bool wanted);
 /* Asks once more for room for a piece that is wanted. */
 void wishes_reserve(struct torrent *t, struct want *want);

@@ -1545,6 +1545,29 @@ static void test_a_filler_keeps_its_wish(void **state)
         end(&f);
 }
 
+/* Two fetch the same though nobody reads it: room is given by what both give back. */
+static void test_two_fillers_yield(void **state)
+{
+        struct fixture f;
+
+        (void)state;
+        begin(&f);
+        f.env.make_room = on_no_room;
+        fill_all(&f);
+        fill_all(&f);
+        assert_int_equal(n_wanted(&f), PIECES);
+        pthread_mutex_lock(&f.torrent->lock);
+        filling_yield(f.torrent, 3 * PIECE);
+        assert_int_equal(n_wanted(&f), PIECES - 4);
+        filling_yield(f.torrent, PIECE - 1);
+        assert_int_equal(n_wanted(&f), PIECES - 5);
+        filling_end(f.torrent);
+        pthread_mutex_unlock(&f.torrent->lock);
+        assert_int_equal(f.env.filling_bytes, 0);
+        assert_over(&f);
+        end(&f);
+}
+
 /* A file that is to be fetched goes on being so when it is closed, is named to whoever remembers
  * it, and is forgotten when all of it has come. */
 static void test_a_file_is_filled_after_its_close(void **state)
@@ -1861,6 +1884,7 @@ int main(void)
                 cmocka_unit_test(test_what_went_is_not_filled),
                 cmocka_unit_test(test_what_is_filled_is_refused),
                 cmocka_unit_test(test_a_filler_keeps_its_wish),
+                cmocka_unit_test(test_two_fillers_yield),
                 cmocka_unit_test(test_a_file_is_filled_after_its_close),
                 cmocka_unit_test(test_asleep_and_awake),
                 cmocka_unit_test(test_claimed_pieces),
