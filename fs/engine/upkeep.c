@@ -206,20 +206,20 @@ static void check_fill(struct torrent *t, uint64_t now)
         err = t->fill_error;
         t->fill_error = 0;
         pthread_mutex_unlock(&t->lock);
+        if (!awake)
+                return; /* when it wakes it waits on, or goes on */
         switch (fill_told_tick(&t->fill_told, waits, err != 0, now)) {
         case FILL_NO_NEWS:
                 break;
         case FILL_WAITS:
-                log_info("%s: what nobody reads of it waits for room (--fill)", t->hex);
+                log_info("%s: what nobody reads waits for room (--fill)", t->hex);
                 break;
         case FILL_REFUSED:
-                log_info(
-                        "%s: what nobody reads of it waits, as some could not be written: %s (--fill)",
-                        t->hex, strerror(err));
+                log_info("%s: what nobody reads waits, as some could not be written: %s (--fill)",
+                         t->hex, strerror(err));
                 break;
         case FILL_GOES_ON:
-                if (awake)
-                        log_info("%s: what nobody reads of it is fetched again (--fill)", t->hex);
+                log_info("%s: what nobody reads is fetched again (--fill)", t->hex);
                 break;
         }
 }

@@ -85,7 +85,7 @@ struct torrent_env {
          * what fillers had asked for: that is for those who read. UINT64_MAX: they are going. */
         _Atomic uint64_t kept_bytes;
         atomic_bool fill_lacks;         /* a filler lacked room since this was last looked at */
-        _Atomic uint64_t filling_bytes; /* pieces that fillers have asked for; see wishes_fill */
+        _Atomic uint64_t filling_bytes; /* pieces that fillers ask for, until they have come */
         struct fill_pause fill_pause;   /* of all fillers, after a write that failed */
         /* Pieces that reads wait for have no room: those that are wanted ahead get none. */
         atomic_bool short_of_room;
@@ -267,7 +267,7 @@ struct torrent {
         struct wants wants;
         struct filler *fillers;        /* what is fetched though nobody reads it (utlist) */
         uint32_t *to_fill;             /* nodes of files that are to be, until they have come */
-        unsigned n_to_fill, n_filling; /* n_filling: pieces that fillers have asked for */
+        unsigned n_to_fill, n_filling; /* n_filling: pieces that fillers ask for */
         bool refills;                  /* some of that went again, to make room */
         int fill_error;                /* why some could not be written: an errno > 0 */
         struct pins pins;              /* what is never evicted to make room; see pins.h */

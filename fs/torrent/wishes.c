@@ -105,12 +105,19 @@ static int begin_to_fill(struct torrent *t, uint32_t piece)
                 (void)change(t, piece, PRIORITY_LEAST, PRIORITY_NONE, &room);
                 return r;
         }
-        t->n_filling++;
-        t->env->filling_bytes += t->summary.piece_length;
         want = wants_find(&t->wants, piece);
-        if (want)
-                want->filled++;
+        if (want && want->filled++ == 0) {
+                t->n_filling++;
+                t->env->filling_bytes += t->summary.piece_length;
+        }
         return 0;
+}
+
+/* No filler asks for the piece any more. */
+static void end_to_fill(struct torrent *t)
+{
+        t->n_filling--;
+        t->env->filling_bytes -= t->summary.piece_length;
 }
 
 int wishes_fill(struct torrent *t, uint32_t piece, bool wanted)
@@ -119,16 +126,22 @@ int wishes_fill(struct torrent *t, uint32_t piece, bool wanted)
 
         if (wanted)
                 return begin_to_fill(t, piece);
-        t->n_filling--;
-        t->env->filling_bytes -= t->summary.piece_length;
         if (store_has(t->content.store, piece))
                 fill_pause_end(&t->env->fill_pause);
         want = wants_find(&t->wants, piece);
         if (want && want->filled > 0) { /* else it went with the entry, and this is another's */
-                want->filled--;
+                if (--want->filled == 0)
+                        end_to_fill(t);
                 (void)wishes_change(t, piece, PRIORITY_LEAST, PRIORITY_NONE);
         }
         return wants_find(&t->wants, piece) ? 1 : 0;
+}
+
+void wishes_done(struct torrent *t, struct want *want)
+{
+        if (want->filled > 0)
+                end_to_fill(t);
+        wants_done(&t->wants, want);
 }
 
 void wishes_reserve(struct torrent *t, struct want *want)

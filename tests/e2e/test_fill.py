@@ -11,7 +11,7 @@ import pytest
 
 from harness import disks, waiting
 from harness.mount import Magnetfs
-from harness.reading import Parked, assert_part, assert_same
+from harness.reading import assert_part, assert_same
 from harness.seeder import Seeder
 from harness.torrents import KIB, MIB, Torrent, TorrentMaker
 

@@ -1556,11 +1556,16 @@ static void test_two_fillers_yield(void **state)
         fill_all(&f);
         fill_all(&f);
         assert_int_equal(n_wanted(&f), PIECES);
+        assert_int_equal(f.env.filling_bytes, PIECES * PIECE);
+        arrive(&f, 0);
+        pass(&f, 0);
+        assert_int_equal(f.env.filling_bytes, (PIECES - 1) * PIECE);
         pthread_mutex_lock(&f.torrent->lock);
         filling_yield(f.torrent, 3 * PIECE);
-        assert_int_equal(n_wanted(&f), PIECES - 4);
-        filling_yield(f.torrent, PIECE - 1);
         assert_int_equal(n_wanted(&f), PIECES - 5);
+        filling_yield(f.torrent, PIECE - 1);
+        assert_int_equal(n_wanted(&f), PIECES - 6);
+        assert_int_equal(f.env.filling_bytes, (PIECES - 6) * PIECE);
         filling_end(f.torrent);
         pthread_mutex_unlock(&f.torrent->lock);
         assert_int_equal(f.env.filling_bytes, 0);
