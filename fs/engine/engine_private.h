@@ -120,6 +120,7 @@ struct engine {
         struct chores *evictor; /* NULL until there was something to evict */
         uint64_t next_evict_ms; /* no sooner where somebody waits for room */
         uint64_t next_spare_ms; /* nor where nobody does */
+        uint64_t next_drop_ms;  /* nor for what nobody reads */
 
         /* under lock; a leaf: nothing is taken under it */
         pthread_mutex_t lock;

@@ -27,6 +27,8 @@
 enum { IN_VAIN_MS = 200 };
 /* Nor so soon where nobody waits for a piece, and some only want one ahead. */
 enum { IDLE_MS = 2000 };
+/* For what nobody reads what was begun is looked for no more often. */
+enum { DROP_APART_MS = 5000 };
 /* What the disk has refused is tried again after so long, with one piece, which is hashed if it is
  * refused again; until then there is no room. */
 enum { REFUSED_MS = 2000 };
@@ -136,7 +138,7 @@ static void take(struct engine *e, struct eviction *b, struct evict_list *l, uin
 }
 
 /* What was begun, and that nobody wants any more, goes; where the session has the torrent that has
- * to have it anew first. */
+ * to have it anew first. Where no file is open that is all that goes for what nobody reads. */
 static void drop_unfinished(struct engine *e)
 {
         struct torrent *t;
@@ -261,6 +263,21 @@ static uint64_t lacks_after_fills(struct engine *e, bool *readers)
         return lacks;
 }
 
+/* What goes does so for those who read, or for what others have on the disk: those that fetch what
+ * nobody reads have the room of none of it, and no more than what is vacant besides. */
+static void make_room_for_readers(struct engine *e, uint64_t bytes, bool starved)
+{
+        uint64_t kept = atomic_exchange(&e->env.kept_bytes, UINT64_MAX), vacant, filling;
+
+        e->room_hope = make_room(e, bytes, starved);
+        evict_sample(e);
+        vacant = cache_vacant(e->cache);
+        filling = e->env.filling_bytes;
+        if (!e->evict_vain)
+                kept = vacant > filling ? vacant - filling : 0;
+        e->env.kept_bytes = kept;
+}
+
 static void run(struct chore *c)
 {
         struct engine *e = (struct engine *)((char *)c - offsetof(struct engine, evict));
@@ -270,7 +287,7 @@ static void run(struct chore *c)
         bool readers = atomic_exchange(&e->room_short, false) || e->room_awaited > 0 || starved;
         struct cache_stats s;
         uint64_t lacks, exceeds;
-        bool is_short;
+        bool is_short, fills;
 
         evict_sample(e);
         cache_stats(e->cache, &s);
@@ -283,14 +300,17 @@ static void run(struct chore *c)
         if (!readers && exceeds < lacks)
                 lacks = exceeds;
         e->evict_vain = rests || (is_short && lacks == 0);
+        fills = atomic_exchange(&e->env.fill_lacks, false);
+        if (lacks == 0 && (is_short || fills) && e->env.open_files == 0 &&
+            cache_is_sparse(e->cache))
+                drop_unfinished(e);
         if (!is_short)
                 e->refused_ms = 0;
         if (lacks > 0 && !e->env.stopping) {
                 uint64_t bytes = one ? 1 : evict_batch(s.reach_bytes, lacks);
 
                 if (!rests)
-                        e->room_hope = make_room(e, bytes, starved);
-                evict_sample(e);
+                        make_room_for_readers(e, bytes, starved);
                 if (!e->room_hope) {
                         if (!e->hopeless_told)
                                 log_info(
@@ -368,8 +388,14 @@ void evict_look(struct engine *e, uint64_t now)
 
 void evict_tick(struct engine *e)
 {
+        uint64_t now = clock_ms();
+
         if (cache_lacks(e->cache, 0) > 0)
                 evict_ask(e); /* somebody else fills the disk, or the bound was lowered */
+        if (!e->env.fill_lacks || now < e->next_drop_ms)
+                return;
+        e->next_drop_ms = now + DROP_APART_MS;
+        evict_ask(e);
 }
 
 /* ---- what is asked from outside ---- */
@@ -378,6 +404,7 @@ void engine_set_cache_size(struct engine *e, uint64_t bytes)
 {
         cache_set_limit(e->cache, bytes);
         e->env.cache_bytes = bytes; /* less what the catalog takes, in a moment */
+        e->env.kept_bytes = 0;
         catalog_bound(e->catalog, bytes / CATALOG_SHARE);
         evict_ask(e);
 }

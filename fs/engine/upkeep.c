@@ -194,6 +194,36 @@ static void check_writes(struct torrent *t, uint64_t now)
                 bt_torrent_resume_writes(bt);
 }
 
+/* Tells of what nobody reads and is to be fetched all the same: that it waits, and goes on. */
+static void check_fill(struct torrent *t, uint64_t now)
+{
+        bool awake, waits;
+        int err;
+
+        pthread_mutex_lock(&t->lock);
+        awake = t->state == TORRENT_AWAKE;
+        waits = filling_waits(t);
+        err = t->fill_error;
+        t->fill_error = 0;
+        pthread_mutex_unlock(&t->lock);
+        if (!awake)
+                return; /* when it wakes it waits on, or goes on */
+        switch (fill_told_tick(&t->fill_told, waits, err != 0, now)) {
+        case FILL_NO_NEWS:
+                break;
+        case FILL_WAITS:
+                log_info("%s: what nobody reads waits for room (--fill)", t->hex);
+                break;
+        case FILL_REFUSED:
+                log_info("%s: what nobody reads waits, as some could not be written: %s (--fill)",
+                         t->hex, strerror(err));
+                break;
+        case FILL_GOES_ON:
+                log_info("%s: what nobody reads is fetched again (--fill)", t->hex);
+                break;
+        }
+}
+
 /* Who reads a torrent that nobody gives tries again and again. */
 enum { LATE_TOLD_MS = 60000 };
 /* Of a file's path, in a line of the log. */
@@ -308,6 +338,7 @@ bool upkeep_torrent(struct engine *e, struct torrent *t, uint64_t now)
         check_peers(e, t, now);
         check_dials(t, now);
         check_writes(t, now);
+        check_fill(t, now);
         check_late(e, t, now);
         check_progress(e, t);
         check_files(e, t);

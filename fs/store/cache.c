@@ -294,6 +294,20 @@ uint64_t cache_exceeds(struct cache *c)
         return bound > disk ? bound : disk;
 }
 
+uint64_t cache_vacant(struct cache *c)
+{
+        uint64_t there, bound, disk, quota, least;
+
+        pthread_mutex_lock(&c->lock);
+        there = less(c->reserved_bytes, c->pending_bytes);
+        bound = less(c->limit_bytes, more(there, c->others_bytes));
+        disk = less(c->free_bytes, c->min_free_bytes);
+        quota = less(cache_met(c, there), there);
+        pthread_mutex_unlock(&c->lock);
+        least = bound < disk ? bound : disk;
+        return least < quota ? least : quota;
+}
+
 uint64_t cache_lacks(struct cache *c, uint64_t bytes)
 {
         uint64_t r;

@@ -41,6 +41,10 @@ uint64_t cache_lacks(struct cache *c, uint64_t bytes);
 /* How much must be given back though nothing is to come: by the bound, and by what is to be free on
  * the disk. What is reserved and has not come counts for the bound alone. Any thread; no I/O. */
 uint64_t cache_exceeds(struct cache *c);
+/* By how much what is on the disk could grow, by the bound, by what is to be free on the disk, and
+ * by a quota that was met within the last hour; part of that may be reserved. Any thread; no I/O.
+ */
+uint64_t cache_vacant(struct cache *c);
 /* f is called each time that room could not be had, and when what is given leaves less than so many
  * bytes. By who asks for room, with locks held: it must not block, nor ask the cache anything. */
 void cache_on_short(struct cache *c, uint64_t low_bytes, void (*f)(void *arg), void *arg);

@@ -45,6 +45,7 @@ struct cache {
         uint64_t learned_bytes, learned_until_ms; /* until then the stores shall take no more */
         bool unsure;                              /* … and nothing has gone for that yet */
         uint64_t learn_from_ms;                   /* nothing is learned before */
+        uint64_t met_bytes, met_until_ms;         /* what was reserved when a quota was met */
         uint64_t settled_bytes;      /* all that ever ceased to be pending by coming there */
         struct statvfs said;         /* by the file system, then */
         void (*on_short)(void *arg); /* NULL: nobody is told */
@@ -79,9 +80,12 @@ void cache_file_forget(struct cache *c, struct cache_file *f);
 
 /* What the stores may take together by what was learned. Under c->lock. */
 uint64_t cache_learned(const struct cache *c);
-/* A write failed with EDQUOT: all stores together shall take less than they do now, for a minute.
- * Of a quota the file system says nothing else. Then they try again. false: nothing that goes
- * helps, as cache_punched has said. A store's lock may be held. */
+/* What a quota leaves, at most, by what was met last, for cache_vacant: more than that is not there
+ * meanwhile. Under c->lock. */
+uint64_t cache_met(const struct cache *c, uint64_t there);
+/* A write for a reader failed with EDQUOT: all stores together shall take less than they do now,
+ * for a minute. Of a quota the file system says nothing else. Then they try again. false: nothing
+ * that goes helps, as cache_punched has said. A store's lock may be held. */
 bool cache_refused(struct cache *c);
 /* Blocks were taken off the disk, or not: 0 or -errno. Some file systems refuse that, too, where a
  * quota is met (btrfs): then nothing is to go for it. */

@@ -9,11 +9,19 @@
 
 /* When a quota is met: for so long this part of what is there is not taken again. */
 enum { LEARNED_MS = 60000, LEARNED_PART = 8 };
+/* Readers may try again then; those that fetch what nobody reads, for which nothing is to go, hold
+ * on to what was met for so long. */
+enum { MET_MS = 3600000 };
 
 uint64_t cache_learned(const struct cache *c)
 {
         return c->learned_until_ms > 0 && clock_ms() < c->learned_until_ms ? c->learned_bytes
                                                                            : UINT64_MAX;
+}
+
+uint64_t cache_met(const struct cache *c, uint64_t there)
+{
+        return clock_ms() < c->met_until_ms && there <= c->met_bytes ? c->met_bytes : UINT64_MAX;
 }
 
 bool cache_refused(struct cache *c)
@@ -31,6 +39,8 @@ bool cache_refused(struct cache *c)
                         c->unsure = true;
                 c->learned_bytes = least < cache_learned(c) ? least : cache_learned(c);
                 c->learned_until_ms = now + LEARNED_MS;
+                c->met_bytes = c->reserved_bytes; /* part of what is pending is there, too */
+                c->met_until_ms = now + MET_MS;
         }
         pthread_mutex_unlock(&c->lock);
         return taken;

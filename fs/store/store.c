@@ -86,8 +86,6 @@ int store_write(struct store *s, uint32_t piece, uint32_t offset, const void *da
         if (r < 0 || there)
                 return r;
         r = pwrite_all(fd, data, len, (off_t)((uint64_t)piece * s->have.piece_length + offset));
-        if (r == -EDQUOT && !cache_refused(s->cache))
-                r = -ENOSPC;
         /* After the write: a store_sync that comes between the two need not know of it. */
         s->unsynced = true;
         if (r == 0 && !s->cache->sparse)
@@ -101,6 +99,11 @@ int store_write(struct store *s, uint32_t piece, uint32_t offset, const void *da
         if (deleted)
                 (void)!ftruncate(fd, 0);
         return r;
+}
+
+void store_quota_met(struct store *s)
+{
+        (void)cache_refused(s->cache);
 }
 
 int store_read_raw(struct store *s, uint64_t offset, void *data, size_t len)

@@ -84,9 +84,10 @@ void store_unref(struct store *s);
  * was that full at the last cache_sample(). Any thread; no I/O. */
 int store_reserve(struct store *s, uint32_t piece);
 /* Whether the bound is large enough for the piece, where nothing else is there; and whether there
- * is room for it now, and so many bytes beside. Any thread; no I/O. */
+ * is room for it now, so many bytes beside, and so many that are vacant (cache_vacant). Any thread;
+ * no I/O. */
 bool store_fits(struct store *s, uint32_t piece);
-bool store_has_room(struct store *s, uint32_t piece, uint64_t beside);
+bool store_has_room(struct store *s, uint32_t piece, uint64_t beside, uint64_t vacant);
 /* Gives room back, unless something of the piece was written since, or it is suspect. Any thread;
  * no I/O. */
 void store_release(struct store *s, uint32_t piece);
@@ -96,11 +97,14 @@ void store_release(struct store *s, uint32_t piece);
 void store_clear(struct store *s, uint32_t piece);
 
 /* Raw bytes of a piece, suspect or not. A write without room reserves it. -errno; -ENOSPC; -EIO
- * past the end; -EDQUOT: a quota is met, and stores shall take less from here on for a while, so
- * that what is read last makes room; -ESTALE: the store is condemned; -EBUSY: a write to a suspect
- * piece, of which nothing is written. A write to one that is there succeeds and changes nothing.
- * Disk threads; blocking. */
+ * past the end; -EDQUOT: a quota is met, see store_quota_met; -ESTALE: the store is condemned;
+ * -EBUSY: a write to a suspect piece, of which nothing is written. A write to one that is there
+ * succeeds and changes nothing. Disk threads; blocking. */
 int store_write(struct store *s, uint32_t piece, uint32_t offset, const void *data, size_t len);
+/* A write failed with -EDQUOT, and somebody reads what was to be written: stores shall take less
+ * from here on for a while, so that what was read before makes room; unless nothing that goes
+ * helps. Any thread; no I/O. */
+void store_quota_met(struct store *s);
 int store_read_piece(struct store *s, uint32_t piece, uint32_t offset, void *data, size_t len);
 /* The same of a piece that is there, for peers: as store_read. */
 int store_give_piece(struct store *s, uint32_t piece, uint32_t offset, void *data, size_t len);

@@ -68,14 +68,14 @@ bool store_fits(struct store *s, uint32_t piece)
         return store_piece_room(s, piece) + s->cache->block_bytes <= c.limit_bytes;
 }
 
-bool store_has_room(struct store *s, uint32_t piece, uint64_t beside)
+bool store_has_room(struct store *s, uint32_t piece, uint64_t beside, uint64_t vacant)
 {
-        uint64_t step;
+        uint64_t step, most = cache_vacant(s->cache);
 
         pthread_mutex_lock(&s->lock);
         step = bit(s->reserved, piece) ? 0 : reserve_step(s, piece);
         pthread_mutex_unlock(&s->lock);
-        return cache_lacks(s->cache, step + beside) == 0;
+        return cache_lacks(s->cache, step + beside) == 0 && most >= vacant && most - vacant >= step;
 }
 
 int store_room_take(struct store *s, uint32_t piece, bool wanted)

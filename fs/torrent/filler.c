@@ -88,31 +88,26 @@ void filler_rewind(struct filler *f)
         f->next = f->ranges[0].first;
 }
 
-static void take_back(struct filler *f, unsigned i, const struct filler_torrent *t)
-{
-        (void)t->want(t->arg, f->wished[i], false);
-        memmove(&f->wished[i], &f->wished[i + 1], (--f->n_wished - i) * sizeof *f->wished);
-        filler_rewind(f);
-        f->full = true;
-}
-
 unsigned filler_yield(struct filler *f, unsigned n, const struct filler_torrent *t)
 {
-        unsigned before = f->n_wished;
+        unsigned given = 0;
 
-        for (unsigned i = f->n_wished; i-- > 0 && before - f->n_wished < n;)
-                if (!t->has(t->arg, f->wished[i]) && t->may_yield(t->arg, f->wished[i]))
-                        take_back(f, i, t);
-        return before - f->n_wished;
+        for (unsigned i = f->n_wished; i-- > 0 && given < n;) {
+                if (t->has(t->arg, f->wished[i]) || !t->may_yield(t->arg, f->wished[i]))
+                        continue;
+                given += t->want(t->arg, f->wished[i], false) == 0;
+                memmove(&f->wished[i], &f->wished[i + 1], (--f->n_wished - i) * sizeof *f->wished);
+                filler_rewind(f);
+                f->full = true;
+        }
+        return given;
 }
 
-void filler_refused(struct filler *f, uint32_t piece, const struct filler_torrent *t)
+void filler_refused(struct filler *f, const struct filler_torrent *t)
 {
-        for (unsigned i = 0; i < f->n_wished; i++)
-                if (f->wished[i] == piece) {
-                        take_back(f, i, t);
-                        return;
-                }
+        filler_stop(f, t);
+        filler_rewind(f);
+        f->full = true;
 }
 
 bool filler_wished(const struct filler *f, uint32_t piece)

@@ -30,7 +30,8 @@ struct filler {
 struct filler_torrent {
         bool (*has)(void *arg, uint32_t piece);
         /* Wants a piece with the least priority (wanted) or takes the wish back. Where it gives
-         * -errno the piece is not wanted, and the filler looks again later. */
+         * -errno the piece is not wanted, and the filler looks again later; above 0: another wants
+         * it all the same. */
         int (*want)(void *arg, uint32_t piece, bool wanted);
         /* Whether others may have the room of a piece that it has asked for. */
         bool (*may_yield)(void *arg, uint32_t piece);
@@ -48,10 +49,11 @@ void filler_run(struct filler *f, bool came, const struct filler_torrent *t);
 /* Pieces of it have gone again: it looks for what is missing from the start. */
 void filler_rewind(struct filler *f);
 /* Others need room: takes back at most n of its wishes, those that may_yield names, the last ones
- * first; it asks for them again when there is room. Returns how many. */
+ * first; it asks for them again when there is room. Those that another filler of the torrent wants,
+ * too, don't count until that one yields them. Returns how many do. */
 unsigned filler_yield(struct filler *f, unsigned n, const struct filler_torrent *t);
-/* There is no room for a piece: takes the wish back, if it has one, and asks again likewise. */
-void filler_refused(struct filler *f, uint32_t piece, const struct filler_torrent *t);
+/* What it asks for can't be written: takes all its wishes back, and asks again likewise. */
+void filler_refused(struct filler *f, const struct filler_torrent *t);
 /* Whether it has asked for the piece, and has not looked since whether it has come. */
 bool filler_wished(const struct filler *f, uint32_t piece);
 /* Whether all of its pieces have come. */

@@ -8,6 +8,7 @@
 
 #include <utlist.h>
 
+#include "common/clock.h"
 #include "torrent/wishes.h"
 
 /* So many files of a torrent are remembered to be fetched. */
@@ -43,8 +44,10 @@ static void add(struct torrent *t, struct filler *f)
 {
         const struct filler_torrent of = torrent_of(t);
 
-        if (!f)
+        if (!f || t->state == TORRENT_GONE) {
+                filler_free(f);
                 return;
+        }
         DL_APPEND2(t->fillers, f, before, after);
         filler_run(f, false, &of);
 }
@@ -179,13 +182,15 @@ void filling_yield(struct torrent *t, uint64_t bytes)
                 n -= filler_yield(f, n < UINT_MAX ? (unsigned)n : UINT_MAX, &of);
 }
 
-void filling_refused(struct torrent *t, uint32_t piece)
+void filling_refused(struct torrent *t, int err)
 {
         const struct filler_torrent of = torrent_of(t);
         struct filler *f;
 
         DL_FOREACH2 (t->fillers, f, after)
-                filler_refused(f, piece, &of);
+                filler_refused(f, &of);
+        fill_pause_begin(&t->env->fill_pause, clock_ms());
+        t->fill_error = err;
 }
 
 bool filling_waits(const struct torrent *t)

@@ -22,9 +22,10 @@ void filling_run(struct torrent *t, bool came);
 /* Others need so many bytes of room: what nobody else wants, and nothing was written of, is asked
  * for no more, until there is room for it. */
 void filling_yield(struct torrent *t, uint64_t bytes);
-/* The disk had no room for a piece: it is asked for again when there is some. */
-void filling_refused(struct torrent *t, uint32_t piece);
-/* Whether there was no room for what it would fetch next. */
+/* A piece could not be written, for the reason err (> 0): all is asked for again, but not soon, and
+ * one piece first (fill_pause.h). */
+void filling_refused(struct torrent *t, int err);
+/* Whether there was no room for what it would fetch next, or it must not ask for that. */
 bool filling_waits(const struct torrent *t);
 
 /* The pieces of the files that the magnet asks for. NULL: there are none, or no memory. Needs no

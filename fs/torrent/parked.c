@@ -437,7 +437,7 @@ void parked_piece_passed(struct torrent *t, uint32_t piece)
                 /* If nobody but those who waited wanted it, it went with the last of them. */
                 want = wants_find(&t->wants, piece);
                 if (want)
-                        wants_done(&t->wants, want);
+                        wishes_done(t, want);
         }
         filling_run(t, true);
         parked_unlock_and_answer(t, answer);

@@ -248,15 +248,17 @@ void torrent_write_failed(struct torrent *t, uint32_t piece, int err)
         bool had_room;
 
         /* One that comes late, for a reader that went elsewhere or a torrent that was removed, has
-         * no room any more. What nobody reads waits until there is room. */
+         * no room any more. What nobody reads waits, and nothing goes for it. */
         pthread_mutex_lock(&t->lock);
         want = wants_find(&t->wants, piece);
         had_room = want && want->reserved && t->state != TORRENT_GONE;
-        if (had_room && makes_room(t, err) && want->filled == want->total) {
+        if (had_room && want->filled == want->total) {
                 had_room = false;
-                filling_refused(t, piece);
+                filling_refused(t, err);
                 wishes_tell(t);
         }
+        if (had_room && err == EDQUOT)
+                store_quota_met(t->content.store);
         pthread_mutex_unlock(&t->lock);
         if (had_room && (!makes_room(t, err) || is_refused_a_while(t)))
                 atomic_store(&t->write_error, err == ENOSPC || err == EDQUOT ? ENOSPC : EIO);
@@ -302,6 +304,7 @@ struct bt_torrent *torrent_end(struct torrent *t, int err)
         bt = t->bt;
         t->bt = NULL;
         store = t->content.store;
+        filling_end(t);
         parked_release(t, err, &answer);
         parked_unlock_and_answer(t, answer);
         /* Once it is gone its content stays what it is. */

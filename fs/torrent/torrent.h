@@ -24,6 +24,7 @@
 #include "torrent/dial.h"
 #include "torrent/fetch.h"
 #include "torrent/fill.h"
+#include "torrent/fill_pause.h"
 #include "torrent/filler.h"
 #include "torrent/life.h"
 #include "torrent/listing.h"
@@ -80,6 +81,12 @@ struct torrent_env {
         _Atomic uint64_t cache_bytes; /* the bound of the cache; 0: there is none */
         _Atomic uint64_t reach_bytes; /* how much it can have now, by the disk, too; 0: unknown */
         _Atomic uint64_t spare_bytes; /* room that is left to those who read; see wishes_fill */
+        /* So much was vacant (cache_vacant) when pieces last went to make room, and was not for
+         * what fillers had asked for: that is for those who read. UINT64_MAX: they are going. */
+        _Atomic uint64_t kept_bytes;
+        atomic_bool fill_lacks;         /* a filler lacked room since this was last looked at */
+        _Atomic uint64_t filling_bytes; /* pieces that fillers ask for, until they have come */
+        struct fill_pause fill_pause;   /* of all fillers, after a write that failed */
         /* Pieces that reads wait for have no room: those that are wanted ahead get none. */
         atomic_bool short_of_room;
         atomic_bool stopping; /* reads end in ENODEV */
@@ -213,12 +220,13 @@ struct torrent {
 
         /* the engine's thread only: how it lives. The rules of each are pure, see their headers. */
         struct life life;
-        struct fetch fetch;       /* of its metadata */
-        struct turn turn;         /* in the line for that; a reference while it has a place */
-        struct redial redial;     /* of its peers, while nothing of the metadata comes */
-        struct needy needy;       /* somebody waits for it while it has no peer */
-        struct announce announce; /* to those who watch the root by inotify */
-        struct writes writes;     /* that failed */
+        struct fetch fetch;         /* of its metadata */
+        struct turn turn;           /* in the line for that; a reference while it has a place */
+        struct redial redial;       /* of its peers, while nothing of the metadata comes */
+        struct needy needy;         /* somebody waits for it while it has no peer */
+        struct announce announce;   /* to those who watch the root by inotify */
+        struct writes writes;       /* that failed */
+        struct fill_told fill_told; /* of what is fetched though nobody reads it */
 
         /* the engine's thread only: its work on it */
         struct torrent *busy_prev, *busy_next; /* of those that are looked after */
@@ -257,13 +265,14 @@ struct torrent {
         char problem[240];         /* the last complaint, for the status */
         struct bt_stats stats;
         struct wants wants;
-        struct filler *fillers; /* what is fetched though nobody reads it (utlist) */
-        uint32_t *to_fill;      /* nodes of files that are to be, until they have come */
-        unsigned n_to_fill;
-        bool refills;                /* some of that went again, to make room */
-        struct pins pins;            /* what is never evicted to make room; see pins.h */
-        struct handle *open;         /* its open files (utlist) */
-        struct returning *returning; /* readers of files closed a moment ago (utlist) */
+        struct filler *fillers;        /* what is fetched though nobody reads it (utlist) */
+        uint32_t *to_fill;             /* nodes of files that are to be, until they have come */
+        unsigned n_to_fill, n_filling; /* n_filling: pieces that fillers ask for */
+        bool refills;                  /* some of that went again, to make room */
+        int fill_error;                /* why some could not be written: an errno > 0 */
+        struct pins pins;              /* what is never evicted to make room; see pins.h */
+        struct handle *open;           /* its open files (utlist) */
+        struct returning *returning;   /* readers of files closed a moment ago (utlist) */
         unsigned n_returning;
         unsigned playing;       /* how many of the open files play */
         unsigned playing_short; /* so many open files with SHORTAGE_PLAYS */

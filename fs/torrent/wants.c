@@ -68,6 +68,13 @@ static struct want *find_or_add(struct wants *w, uint32_t piece)
         return want;
 }
 
+/* So many wishes of that priority are not the caller's: its own may have gone with the entry when
+ * the piece came, and a filler's be there since, of one that went again. */
+static uint32_t of_fillers(const struct want *want, uint8_t priority)
+{
+        return priority == PRIORITY_LEAST ? want->filled : 0;
+}
+
 int wants_change(struct wants *w, uint32_t piece, uint8_t before, uint8_t after,
                  const struct wants_room *room)
 {
@@ -76,7 +83,7 @@ int wants_change(struct wants *w, uint32_t piece, uint8_t before, uint8_t after,
 
         if (!want)
                 return after != PRIORITY_NONE ? -ENOMEM : 0;
-        if (before != PRIORITY_NONE && want->count[before] > 0) {
+        if (before != PRIORITY_NONE && want->count[before] > of_fillers(want, before)) {
                 want->count[before]--;
                 want->total--;
         }

@@ -20,7 +20,7 @@ struct want {
         uint32_t piece;
         uint32_t count[PRIORITY_BLOCKED + 1]; /* how many want it with each priority */
         uint32_t total;
-        uint32_t filled;        /* how many of them are fillers; for wishes_fill */
+        uint32_t filled;        /* how many of them are fillers', with PRIORITY_LEAST */
         uint8_t told;           /* the priority that the session was last told */
         bool told_urgent;       /* the session was told of a deadline */
         bool reserved;          /* the store has room for it */
@@ -43,11 +43,12 @@ struct wants {
 };
 
 /* Changes one wish for piece from priority before to after (PRIORITY_NONE: no wish) and puts what
- * follows into the batch. Where a piece is newly wanted reserve is asked for room; a piece without
- * room stays in the table, not asked for, and reserve is asked again with each further wish. The
- * same for -EINPROGRESS, which says that the piece may be there already and is looked at; that is
- * no failure.
- * release is called for pieces nobody wants any more. -ENOMEM; -ENOSPC when there is no room. */
+ * follows into the batch. A filler's, which the caller counts in filled, is taken off that before.
+ * Who changes another takes none of theirs. Where a piece is newly wanted reserve is asked for
+ * room; a piece without room stays in the table, not asked for, and reserve is asked again with
+ * each further wish. The same for -EINPROGRESS, which says that the piece may be there already and
+ * is looked at; that is no failure. release is called for pieces nobody wants any more. -ENOMEM;
+ * -ENOSPC when there is no room. */
 struct wants_room {
         int (*reserve)(void *arg, uint32_t piece);
         void (*release)(void *arg, uint32_t piece);

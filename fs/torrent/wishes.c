@@ -3,6 +3,7 @@
 
 #include <errno.h>
 
+#include "common/clock.h"
 #include "torrent/room.h"
 
 /* -EINPROGRESS: it is there, or may be, or waits for its room. */
@@ -40,15 +41,29 @@ static int room_reserve(void *arg, uint32_t piece)
         return -EINPROGRESS;
 }
 
-/* For what nobody reads yet: nothing goes for it, and some room is left for those who read. */
+/* Whether there is room for what nobody reads: nothing goes for it, some room is left for those who
+ * read, and what went for them is not for it, also when they have not taken it, or give it back. */
+static bool has_spare(struct torrent *t, uint32_t piece)
+{
+        uint64_t kept = t->env->kept_bytes, filling = t->env->filling_bytes, now = clock_ms();
+        const struct fill_pause *pause = &t->env->fill_pause;
+
+        if (t->env->short_of_room || kept == UINT64_MAX || store_goes(t->content.store, piece))
+                return false;
+        if (fill_pause_rests(pause, now) || (t->n_filling > 0 && fill_pause_tries(pause, now)))
+                return false;
+        if (store_has_room(t->content.store, piece, t->env->spare_bytes, kept + filling))
+                return true;
+        t->env->fill_lacks = true;
+        return false;
+}
+
 static int spare_reserve(void *arg, uint32_t piece)
 {
         struct torrent *t = arg;
 
         if (t->env->make_room && !store_has(t->content.store, piece) &&
-            !store_is_suspect(t->content.store, piece) &&
-            (t->env->short_of_room || store_goes(t->content.store, piece) ||
-             !store_has_room(t->content.store, piece, t->env->spare_bytes)))
+            !store_is_suspect(t->content.store, piece) && !has_spare(t, piece))
                 return -ENOSPC;
         return room_reserve(arg, piece);
 }
@@ -80,27 +95,59 @@ int wishes_change(struct torrent *t, uint32_t piece, uint8_t before, uint8_t aft
         return change(t, piece, before, after, &room);
 }
 
-int wishes_fill(struct torrent *t, uint32_t piece, bool wanted)
+static int begin_to_fill(struct torrent *t, uint32_t piece)
 {
         const struct wants_room room = {spare_reserve, room_release, t};
-        struct want *want = wants_find(&t->wants, piece);
-        int r;
+        int r = change(t, piece, PRIORITY_NONE, PRIORITY_LEAST, &room);
+        struct want *want;
 
-        if (!wanted && want && want->filled > 0)
-                want->filled--;
-        r = change(t, piece, wanted ? PRIORITY_NONE : PRIORITY_LEAST,
-                   wanted ? PRIORITY_LEAST : PRIORITY_NONE, &room);
-        if (wanted && r == -ENOSPC) /* it would stay in the table, asked for by nobody */
+        if (r < 0) { /* it would stay in the table, asked for by nobody */
                 (void)change(t, piece, PRIORITY_LEAST, PRIORITY_NONE, &room);
-        want = wanted && r == 0 ? wants_find(&t->wants, piece) : NULL;
-        if (want)
-                want->filled++;
-        return r;
+                return r;
+        }
+        want = wants_find(&t->wants, piece);
+        if (want && want->filled++ == 0) {
+                t->n_filling++;
+                t->env->filling_bytes += t->summary.piece_length;
+        }
+        return 0;
+}
+
+/* No filler asks for the piece any more. */
+static void end_to_fill(struct torrent *t)
+{
+        t->n_filling--;
+        t->env->filling_bytes -= t->summary.piece_length;
+}
+
+int wishes_fill(struct torrent *t, uint32_t piece, bool wanted)
+{
+        struct want *want;
+
+        if (wanted)
+                return begin_to_fill(t, piece);
+        if (store_has(t->content.store, piece))
+                fill_pause_end(&t->env->fill_pause);
+        want = wants_find(&t->wants, piece);
+        if (want && want->filled > 0) { /* else it went with the entry, and this is another's */
+                if (--want->filled == 0)
+                        end_to_fill(t);
+                (void)wishes_change(t, piece, PRIORITY_LEAST, PRIORITY_NONE);
+        }
+        return wants_find(&t->wants, piece) ? 1 : 0;
+}
+
+void wishes_done(struct torrent *t, struct want *want)
+{
+        if (want->filled > 0)
+                end_to_fill(t);
+        wants_done(&t->wants, want);
 }
 
 void wishes_reserve(struct torrent *t, struct want *want)
 {
-        const struct wants_room room = {room_reserve, room_release, t};
+        bool filled = want->total > 0 && want->filled == want->total;
+        const struct wants_room room = {filled ? spare_reserve : room_reserve, room_release, t};
 
         wants_reserve(&t->wants, want, &room);
 }

@@ -10,9 +10,13 @@
  * session of it. A piece that has no room waits for some, where that can be. -ENOMEM; -ENOSPC: the
  * cache can't hold the piece. */
 int wishes_change(struct torrent *t, uint32_t piece, uint8_t before, uint8_t after);
-/* The same for what nobody reads, with the least priority: wanted or not any more. Nothing goes
- * from the cache for it. -ENOSPC: it is not wanted. */
+/* The same for what nobody reads, with the least priority: wanted or not any more, which is to
+ * follow once for each time that it was. Nothing goes from the cache for it, and it has nothing of
+ * the room that was made for readers. -ENOSPC, -ENOMEM: it is not wanted; 1: it is not any more,
+ * but another wants it. */
 int wishes_fill(struct torrent *t, uint32_t piece, bool wanted);
+/* The piece is there: forgets who wanted it. Its parked reads must have been taken off. */
+void wishes_done(struct torrent *t, struct want *want);
 /* Asks once more for room for a piece that is wanted. */
 void wishes_reserve(struct torrent *t, struct want *want);
 /* The order of the batches is what the session goes by, so they leave under the lock; it only

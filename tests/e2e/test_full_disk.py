@@ -288,14 +288,16 @@ def test_what_is_read_makes_room_where_a_quota_is_met(
 def test_what_nobody_reads_stops_where_a_quota_is_met(
     folder: Path, magnetfs: Callable[..., Magnetfs], seeder: Seeder, torrents: TorrentMaker
 ) -> None:
-    """A download without readers takes nothing from what was read before."""
+    """A download without readers takes nothing from what was read before, also when somebody reads
+    something else, asks for little that can't be written, and goes on when the quota is raised."""
     limit = folder / "limit"
     limit.write_text(str(12 * MIB))
     fs = magnetfs(*OPTIONS, "--fill", "torrent", start=False)
     fs.program = ["env", f"LD_PRELOAD={QUOTA}", f"QUOTA_FILE={limit}", str(MAGNETFS)]
     fs.start()
     there = torrents.single("there.bin", 8 * MIB, seed=178)
-    coming = torrents.single("coming.bin", 24 * MIB, seed=179)
+    coming = torrents.single("coming.bin", 24 * MIB, seed=179, piece_length=256 * KIB)
+    other = torrents.single("other.bin", 1 * MIB, seed=180)
     path = fs.add_torrent(there, seeder.seed(there)) / there.name
     assert_same(path, there, there.name)
     sent = seeder.sent(there)
@@ -304,11 +306,22 @@ def test_what_nobody_reads_stops_where_a_quota_is_met(
         assert stream.read(KIB) == coming.read(coming.name, 0, KIB)
     have = waiting.settled("what came", lambda: fs.torrent(coming.info_hash)["haveBytes"])
     assert 4 * MIB <= have <= 12 * MIB
+    waiting.settled("what is sent in vain", lambda: seeder.sent(coming), 3)
     fd = os.open(path, os.O_RDONLY)
     try:
         assert_there(fd, there)
     finally:
         os.close(fd)
-    assert fs.torrent(there.info_hash)["progress"] == 1
     assert fs.torrent(coming.info_hash)["error"] is None
+    assert_same(fs.add_torrent(other, seeder.seed(other)) / other.name, other, other.name)
+    assert waiting.settled("what goes", lambda: fs.status()["cache"]["evictedBytes"]) == 0
+    assert fs.torrent(there.info_hash)["progress"] == 1
     assert seeder.sent(there) == sent
+
+    limit.write_text(str(64 * MIB))
+    waiting.until(
+        "it goes on", lambda: fs.torrent(coming.info_hash)["haveBytes"] == coming.length, 60
+    )
+    waiting.until("that is told", lambda: "is fetched again" in fs.stderr())
+    assert fs.stderr().count("some could not be written: Disk quota exceeded") == 1
+    assert fs.stderr().count("is fetched again") == 1

@@ -285,11 +285,28 @@ static void test_quota(void **state)
         cache_stats(c, &st);
         assert_false(st.unsure);
 
+        /* Readers try again after a minute. What nobody reads has what they leave, and no more than
+         * was there; until more is, or nobody knows any more. */
+        c->learned_until_ms = 1;
+        assert_int_equal(cache_lacks(c, MIB), 0);
+        assert_in_range(cache_vacant(c), 65536, 2 * 65536 - 1);
+        assert_false(store_has_room(s, 8, 0, 65536));
+        assert_true(store_has_room(s, 8, 65536, 0));
+        for (uint32_t i = 8; i < 12; i++) {
+                assert_int_equal(store_write(s, i, 0, data, sizeof data), 0);
+                store_set(s, i);
+        }
+        assert_true(cache_vacant(c) > MIB);
+        assert_true(cache_refused(c));
+        assert_true(cache_vacant(c) < 65536);
+        c->met_until_ms = 1;
+        assert_true(cache_vacant(c) > MIB);
+
         /* Where nothing can be taken off the disk nothing more is to go. */
         cache_punched(c, -EDQUOT);
         assert_int_equal(cache_lacks(c, 0), 0);
         assert_false(cache_refused(c));
-        assert_int_equal(store_reserve(s, 8), 0);
+        assert_int_equal(store_reserve(s, 12), 0);
         drop(s);
         cache_free(c);
 }

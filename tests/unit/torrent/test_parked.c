@@ -1369,6 +1369,210 @@ static void test_what_is_filled_does_not_go(void **state)
         end(&f);
 }
 
+/* Room that was made for readers is not filled, until there is more than that; nor is any while it
+ * is made. */
+static void test_what_went_is_not_filled(void **state)
+{
+        struct filler_range *range = calloc(1, sizeof *range);
+        struct cache_stats stats;
+        struct filler *filler;
+        struct fixture f;
+        uint64_t vacant;
+
+        (void)state;
+        begin(&f);
+        f.env.make_room = on_no_room;
+        for (uint32_t i = 0; i < 8; i++) {
+                arrive(&f, i);
+                pass(&f, i);
+        }
+        cache_stats(f.cache, &stats);
+        cache_set_limit(f.cache, stats.used_bytes + 4 * PIECE);
+        evict(&f, 0, 0);
+        evict(&f, 1, 0);
+        vacant = cache_vacant(f.cache);
+        assert_in_range(vacant, 6 * PIECE, 7 * PIECE);
+        f.env.kept_bytes = UINT64_MAX;
+        assert_non_null(range);
+        range->end = PIECES;
+        filler = filler_new(range, 1, PIECE);
+        assert_non_null(filler);
+        pthread_mutex_lock(&f.torrent->lock);
+        filling_begin(f.torrent, filler);
+        assert_true(filling_waits(f.torrent));
+        f.env.kept_bytes = vacant;
+        filling_run(f.torrent, false);
+        assert_true(filling_waits(f.torrent));
+        assert_null(f.torrent->wants.table);
+
+        f.env.kept_bytes = vacant - 2 * PIECE;
+        filling_run(f.torrent, false);
+        assert_true(filling_waits(f.torrent));
+        assert_non_null(wants_find(&f.torrent->wants, 0));
+        assert_non_null(wants_find(&f.torrent->wants, 1));
+        assert_null(wants_find(&f.torrent->wants, 8));
+        assert_int_equal(f.env.filling_bytes, 2 * PIECE);
+        pthread_mutex_unlock(&f.torrent->lock);
+        arrive(&f, 0);
+        pass(&f, 0);
+        arrive(&f, 1);
+        pass(&f, 1);
+        parked_tick(f.torrent, clock_ms());
+        assert_int_equal(f.env.filling_bytes, 0);
+        assert_null(wants_find(&f.torrent->wants, 8));
+
+        evict(&f, 5, 0); /* as one does that its user has go */
+        parked_tick(f.torrent, clock_ms());
+        assert_non_null(wants_find(&f.torrent->wants, 5));
+        pthread_mutex_lock(&f.torrent->lock);
+        filling_end(f.torrent);
+        pthread_mutex_unlock(&f.torrent->lock);
+        assert_int_equal(f.env.filling_bytes, 0);
+        assert_over(&f);
+        end(&f);
+}
+
+static void fill_all(struct fixture *f)
+{
+        struct filler_range *range = calloc(1, sizeof *range);
+        struct filler *filler;
+
+        assert_non_null(range);
+        range->end = PIECES;
+        filler = filler_new(range, 1, PIECE);
+        assert_non_null(filler);
+        pthread_mutex_lock(&f->torrent->lock);
+        filling_begin(f->torrent, filler);
+        pthread_mutex_unlock(&f->torrent->lock);
+}
+
+static unsigned n_wanted(const struct fixture *f)
+{
+        return HASH_COUNT(f->torrent->wants.table);
+}
+
+static bool is_short(const struct fixture *f)
+{
+        return cache_lacks(f->cache, 0) > 0;
+}
+
+/* What nobody reads can't be written: none of it is asked for until a pause has passed, then one
+ * piece, and all when that has come. What is there need not go for it, as it must for a reader. */
+static void test_what_is_filled_is_refused(void **state)
+{
+        static const int errors[] = {EDQUOT, ENOSPC, EIO};
+
+        (void)state;
+        for (size_t i = 0; i < sizeof errors / sizeof *errors; i++) {
+                struct fixture f;
+                struct handle *h;
+
+                begin(&f);
+                f.env.make_room = on_no_room;
+                for (uint32_t k = 0; k < 4; k++) {
+                        arrive(&f, k);
+                        pass(&f, k);
+                }
+                fill_all(&f);
+                assert_int_equal(n_wanted(&f), PIECES - 4);
+                torrent_write_failed(f.torrent, 7, errors[i]);
+                assert_int_equal(n_wanted(&f), 0);
+                assert_true(f.torrent->stopped);
+                assert_int_equal(f.torrent->write_error, 0);
+                assert_int_equal(f.torrent->fill_error, errors[i]);
+                assert_true(fill_pause_rests(&f.env.fill_pause, clock_ms()));
+                assert_false(is_short(&f));
+                parked_tick(f.torrent, clock_ms());
+                assert_int_equal(n_wanted(&f), 0);
+                assert_true(filling_waits(f.torrent));
+
+                f.env.fill_pause.until_ms = clock_ms(); /* it is over */
+                parked_tick(f.torrent, clock_ms());
+                assert_int_equal(n_wanted(&f), 1);
+                assert_non_null(wants_find(&f.torrent->wants, 4));
+                arrive(&f, 4);
+                pass(&f, 4);
+                assert_int_equal(n_wanted(&f), PIECES - 5);
+                assert_false(filling_waits(f.torrent));
+
+                h = open_file(&f);
+                read_at(h, 7 * PIECE, 4096);
+                torrent_write_failed(f.torrent, 7, errors[i]);
+                assert_int_equal(is_short(&f), errors[i] == EDQUOT);
+                assert_true(n_wanted(&f) > 1);
+                assert_int_equal(f.torrent->write_error, errors[i] == EIO ? EIO : 0);
+                arrive(&f, 7);
+                pass(&f, 7);
+                handle_close(h);
+                parked_tick(f.torrent, clock_ms() + 10000);
+                assert_null(torrent_end(f.torrent, EIO)); /* the fillers' wishes go with it */
+                assert_int_equal(f.env.filling_bytes, 0);
+                assert_over(&f);
+                end(&f);
+        }
+}
+
+/* A piece that a reader had wished for, and a filler has since it went again: the reader, which
+ * leaves it, does not take back what is not its own. */
+static void test_a_filler_keeps_its_wish(void **state)
+{
+        struct fixture f;
+
+        (void)state;
+        begin(&f);
+        pthread_mutex_lock(&f.torrent->lock);
+        assert_int_equal(wishes_change(f.torrent, 9, PRIORITY_NONE, PRIORITY_LEAST), 0);
+        pthread_mutex_unlock(&f.torrent->lock);
+        arrive(&f, 9);
+        pass(&f, 9);
+        evict(&f, 9, 0);
+        fill_all(&f);
+        pthread_mutex_lock(&f.torrent->lock);
+        assert_non_null(wants_find(&f.torrent->wants, 9));
+        (void)wishes_change(f.torrent, 9, PRIORITY_LEAST, PRIORITY_NONE);
+        assert_non_null(wants_find(&f.torrent->wants, 9));
+        /* Both want it: each takes back its own. */
+        assert_int_equal(wishes_change(f.torrent, 9, PRIORITY_NONE, PRIORITY_LEAST), 0);
+        assert_int_equal(wants_find(&f.torrent->wants, 9)->total, 2);
+        (void)wishes_change(f.torrent, 9, PRIORITY_LEAST, 3);
+        assert_int_equal(wants_find(&f.torrent->wants, 9)->count[PRIORITY_LEAST], 1);
+        filling_end(f.torrent);
+        assert_int_equal(n_wanted(&f), 1);
+        assert_int_equal(wants_find(&f.torrent->wants, 9)->total, 1);
+        (void)wishes_change(f.torrent, 9, 3, PRIORITY_NONE);
+        pthread_mutex_unlock(&f.torrent->lock);
+        assert_over(&f);
+        end(&f);
+}
+
+/* Two fetch the same though nobody reads it: room is given by what both give back. */
+static void test_two_fillers_yield(void **state)
+{
+        struct fixture f;
+
+        (void)state;
+        begin(&f);
+        f.env.make_room = on_no_room;
+        fill_all(&f);
+        fill_all(&f);
+        assert_int_equal(n_wanted(&f), PIECES);
+        assert_int_equal(f.env.filling_bytes, PIECES * PIECE);
+        arrive(&f, 0);
+        pass(&f, 0);
+        assert_int_equal(f.env.filling_bytes, (PIECES - 1) * PIECE);
+        pthread_mutex_lock(&f.torrent->lock);
+        filling_yield(f.torrent, 3 * PIECE);
+        assert_int_equal(n_wanted(&f), PIECES - 5);
+        filling_yield(f.torrent, PIECE - 1);
+        assert_int_equal(n_wanted(&f), PIECES - 6);
+        assert_int_equal(f.env.filling_bytes, (PIECES - 6) * PIECE);
+        filling_end(f.torrent);
+        pthread_mutex_unlock(&f.torrent->lock);
+        assert_int_equal(f.env.filling_bytes, 0);
+        assert_over(&f);
+        end(&f);
+}
+
 /* A file that is to be fetched goes on being so when it is closed, is named to whoever remembers
  * it, and is forgotten when all of it has come. */
 static void test_a_file_is_filled_after_its_close(void **state)
@@ -1682,6 +1886,10 @@ int main(void)
                 cmocka_unit_test(test_a_piece_goes_before_the_answer),
                 cmocka_unit_test(test_an_old_passing_leaves_a_read_waiting),
                 cmocka_unit_test(test_what_is_filled_does_not_go),
+                cmocka_unit_test(test_what_went_is_not_filled),
+                cmocka_unit_test(test_what_is_filled_is_refused),
+                cmocka_unit_test(test_a_filler_keeps_its_wish),
+                cmocka_unit_test(test_two_fillers_yield),
                 cmocka_unit_test(test_a_file_is_filled_after_its_close),
                 cmocka_unit_test(test_asleep_and_awake),
                 cmocka_unit_test(test_claimed_pieces),

@@ -1,0 +1,157 @@
+"""What --fill fetches has room that nobody else needs, and no other."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+from typing import Callable, Iterator
+
+import pytest
+
+from harness import disks, waiting
+from harness.mount import Magnetfs
+from harness.reading import assert_part, assert_same
+from harness.seeder import Seeder
+from harness.torrents import KIB, MIB, Torrent, TorrentMaker
+
+BOUND = 64 * MIB
+BATCH = BOUND // 8  # goes at once
+SPARE = BATCH // 2  # is left to readers
+PIECE = 256 * KIB
+PART = 128 * KIB
+
+
+def have(fs: Magnetfs, torrent: Torrent) -> int:
+    return fs.torrent(torrent.info_hash)["haveBytes"]
+
+
+def evicted(fs: Magnetfs) -> int:
+    return fs.status()["cache"]["evictedBytes"]
+
+
+def touch(path: Path, torrent: Torrent) -> None:
+    """One read, from which on it is filled."""
+    with open(path, "rb", buffering=0) as stream:
+        assert stream.read(KIB) == torrent.read(torrent.name, 0, KIB)
+
+
+def resting(fs: Magnetfs, torrent: Torrent) -> int:
+    """Waits until no more of it comes; how much there is."""
+    rests = waiting.settled("what came", lambda: have(fs, torrent))
+    assert 0 < rests < torrent.length
+    return rests
+
+
+def unfilled(
+    fs: Magnetfs, torrents: TorrentMaker, seeder: Seeder, name: str, seed: int, piece: int
+) -> Torrent:
+    """A film, added by a magnet that asks for another file: what is not read is not fetched."""
+    film = torrents.multi(
+        name, [("film.bin", 48 * MIB), ("small.bin", KIB)], seed=seed, piece_length=piece
+    )
+    fs.add(film.magnet(seeder.seed(film)) + "&so=1")
+    fs.files(film.info_hash)
+    return film
+
+
+def test_what_goes_for_readers_is_not_filled(
+    magnetfs: Callable[..., Magnetfs], seeder: Seeder, torrents: TorrentMaker
+) -> None:
+    fs = magnetfs(
+        *("--cache-size", str(BOUND), "--min-free", "0"),
+        *("--fill", "torrent", "--read-timeout", "20"),
+    )
+    old = torrents.single("old.bin", 40 * MIB, seed=1801, piece_length=PIECE)
+    filled = torrents.single("filled.bin", BOUND, seed=1802, piece_length=PIECE)
+    assert_same(fs.add_torrent(old, seeder.seed(old)) / old.name, old, old.name)
+    touch(fs.add_torrent(filled, seeder.seed(filled)) / filled.name, filled)
+    rests = resting(fs, filled)
+    assert evicted(fs) == 0 and have(fs, old) == old.length
+    sent = seeder.sent(filled)
+
+    film = unfilled(fs, torrents, seeder, "film", 1803, PIECE)
+    # Here and there: what is read in a row is fetched ahead of it.
+    with open(fs.directory(film) / "film.bin", "rb", buffering=0) as stream:
+        for offset in reversed(range(0, 48 * MIB, 2 * MIB)):
+            for part in range(offset, offset + PIECE, PART):
+                assert_part(stream.fileno(), film, "film.bin", part, PART)
+    there = resting(fs, film)
+    assert BATCH <= evicted(fs) <= there + 2 * BATCH
+    assert have(fs, old) == old.length - evicted(fs)
+    assert have(fs, filled) == rests and seeder.sent(filled) == sent
+
+    fs.remove(old.info_hash)
+    waiting.until("what others leave is filled", lambda: have(fs, filled) > rests + MIB, 30)
+
+
+def test_what_readers_have_begun_and_left_makes_room_for_it(
+    magnetfs: Callable[..., Magnetfs], seeder: Seeder, torrents: TorrentMaker
+) -> None:
+    """Parts of pieces that nobody wants any more, not even by --fill: they have no other use."""
+    fs = magnetfs(
+        *("--cache-size", str(BOUND), "--min-free", "0"),
+        *("--fill", "torrent", "--read-timeout", "20"),
+    )
+    film = unfilled(fs, torrents, seeder, "begun", 1806, 4 * MIB)
+    seeder.limit(film, 2 * MIB)
+    filled = torrents.single("filled.bin", BOUND, seed=1807, piece_length=PIECE)
+    pieces = 8
+    for number in range(pieces):
+        sent = seeder.sent(film)
+        reading = subprocess.Popen(
+            ["dd", f"if={fs.directory(film) / 'film.bin'}", "of=/dev/null"]
+            + ["bs=64K", "count=1", f"skip={number * film.piece_length // (64 * KIB)}"],
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            waiting.until("some came", lambda sent=sent: seeder.sent(film) > sent + 64 * KIB)
+        finally:
+            reading.kill()
+            reading.wait()
+    fs.wait_parked(0)
+    seeder.limit(film, 0)
+    used = fs.status()["cache"]["usedBytes"]
+    assert used >= have(fs, film) + pieces // 2 * film.piece_length
+    touch(fs.add_torrent(filled, seeder.seed(filled)) / filled.name, filled)
+    waiting.until("it is filled", lambda: have(fs, filled) >= BOUND - 14 * MIB, 40)
+    assert evicted(fs) == 0
+
+
+LEAST = 8 * MIB  # stays free on the disk
+
+
+@pytest.fixture
+def disk(folder: Path) -> Iterator[Path]:
+    """A disk of its own; torn down after the magnetfs that uses it."""
+    with disks.tmpfs(folder / "disk", BOUND + LEAST) as path:
+        yield path
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small tmpfs: root only")
+def test_what_goes_for_others_on_the_disk_is_not_filled(
+    disk: Path, magnetfs: Callable[..., Magnetfs], seeder: Seeder, torrents: TorrentMaker
+) -> None:
+    """A batch goes where they take a little too much."""
+    old = torrents.single("old.bin", 24 * MIB, seed=1804, piece_length=PIECE)
+    filled = torrents.single("filled.bin", BOUND, seed=1805, piece_length=PIECE)
+    fs = magnetfs(
+        *("--cache-size", "1G", "--min-free", str(LEAST)),
+        *("--fill", "file", "--read-timeout", "20"),
+        start=False,
+    )
+    fs.cache = disk / "cache"
+    fs.start()
+    paths = [fs.add_torrent(each, seeder.seed(each)) / each.name for each in (old, filled)]
+    assert_same(paths[0], old, old.name)
+    touch(paths[1], filled)
+    rests = resting(fs, filled)
+    assert evicted(fs) == 0 and have(fs, old) == old.length
+
+    taken = disks.fill(disk, LEAST - 64 * KIB)
+    waiting.until("a batch has gone", lambda: evicted(fs) >= BATCH - MIB)
+    assert resting(fs, filled) == rests
+    assert evicted(fs) < 2 * BATCH
+    taken.unlink()
+    waiting.until("what they leave is filled", lambda: have(fs, filled) > rests + MIB, 30)
+    assert have(fs, old) >= old.length - 2 * BATCH
