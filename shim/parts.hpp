@@ -18,8 +18,9 @@ struct engine_parts {
         // Priorities fall with the distance from the reader. One seeder of libtorrent's is asked in
         // the pieces' order all the same: no difference.
         bool falling = true;
-        // Peers are told that something of theirs is wanted before the metadata is there: some give
-        // each a place only every ten seconds (Transmission).
+        // Seeds of Transmission are told that something of theirs is wanted before the metadata is
+        // there, as they give places in rounds: the first 64 KiB 5.4 s against 13.6 where a round
+        // falls between, else no difference.
         bool interest = true;
         // What peers were asked for before a piece that a reader waits for is taken back: eight
         // peers at 250 ms, a seek 1.67 s against 1.84; pieces of 1 MiB 0.94 s against 1.06.

@@ -220,7 +220,8 @@ struct peer_exchange final : lt::peer_plugin {
                         x->making->joined(number, text_of(c.remote()),
                                           h.dict_find_int_value("metadata_size", 0), now());
                         ask();
-                        if (x->t->parts.interest && !interested && !c.is_disconnecting()) {
+                        if (x->t->parts.interest && gives_in_rounds() && !interested &&
+                            !c.is_disconnecting()) {
                                 say(INTERESTED);
                                 interested = true;
                         }
@@ -266,6 +267,15 @@ struct peer_exchange final : lt::peer_plugin {
         }
 
       private:
+        // Transmission gives places once in ten seconds, and metadata after up to four. Others do
+        // not hear of an interest sooner: a seed that shows its pieces one by one and hears of it
+        // before it was told what we have shows none (libtorrent, BEP 16).
+        bool gives_in_rounds() const
+        {
+                auto const id = c.pid();
+                return id[0] == '-' && id[1] == 'T' && id[2] == 'R';
+        }
+
         // libtorrent says so once the metadata is there, if something is wanted then. It knows
         // nothing of what was said before: nobody reads, and the peer is not to keep a place.
         void look_at_interest()

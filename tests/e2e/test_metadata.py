@@ -290,11 +290,11 @@ def test_another_port_of_an_address_that_a_second_add_brings_is_dialled_at_once(
         seeder.close()
 
 
-def test_peers_hear_of_an_interest_before_the_metadata_is_there(
+def test_a_seed_that_gives_places_in_rounds_hears_of_an_interest_before_it_gives_metadata(
     fs: Magnetfs, peers: Peers, small: Torrent
 ) -> None:
-    """Some give everybody who is interested a place each ten seconds: the sooner, the better."""
-    alone = peers(metadata_of(small), answer=lambda _: None)
+    """The sooner, the better: Transmission does so each ten seconds."""
+    alone = peers(metadata_of(small), answer=lambda _: None, client=b"-TR3000-")
     fs.add(small.magnet(alone))
     waiting.until("it is told so", lambda: alone.wanted())
     assert fs.torrent(small.info_hash)["state"] == "pending"

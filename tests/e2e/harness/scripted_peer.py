@@ -59,13 +59,15 @@ class ScriptedPeer:
         rate: int = 0,
         port: int = 0,
         tells: Sequence[tuple[int, bytes]] = (),
+        client: bytes = b"-SC0100-",
     ) -> None:
         """size: what it says its metadata has (None: as much as it has). answer: gives the block of
         metadata for a number (None: the honest one); where that gives None the peer does not
         answer, or says that it has none (rejects). silent: it does not even answer the handshake.
         hang_up: how many of the first connections it closes at once. rate: bytes/s it sends, 0: as
         fast as it goes. port: where it listens, 0: anywhere. tells: messages (number, body) of
-        BEP 10 that it sends when it has got the other's handshake, whatever that says."""
+        BEP 10 that it sends when it has got the other's handshake, whatever that says. client: what
+        its peer id begins with (BEP 20)."""
         self._size = len(metadata) if size is None else size
         self._answer = answer or blocks_of(metadata)
         self._rejects = rejects
@@ -74,6 +76,7 @@ class ScriptedPeer:
         self._rate = rate
         self._listen = port
         self._tells = tells
+        self._client = client
         self._lock = threading.Lock()
         self._dials: list[float] = []  # under _lock
         self._requests: list[int] = []  # under _lock
@@ -162,7 +165,7 @@ class ScriptedPeer:
         if head != PROTOCOL:
             return
         info_hash = (await reader.readexactly(HANDSHAKE - len(PROTOCOL)))[8:28]
-        writer.write(PROTOCOL + EXTENSIONS + info_hash + b"-SC0100-" + os.urandom(12))
+        writer.write(PROTOCOL + EXTENSIONS + info_hash + self._client + os.urandom(12))
         handshake: dict[str, object] = {"m": {"ut_metadata": UT_METADATA, "ut_pex": UT_PEX}}
         if self._size > 0:
             handshake["metadata_size"] = self._size
