@@ -53,7 +53,7 @@ struct bt_session {
         anchor_disk *anchors = nullptr;  // the session's disk; network thread only
         digest_disk *digests = nullptr;  // likewise
         bool several_at_address = false; // peers may share one: set once
-        lt::io_context *io = nullptr; // the network thread's, set while the session is made
+        lt::io_context *io = nullptr;    // the network thread's, set while the session is made
 
         int metadata_max = 0; // bytes that libtorrent takes: set once
         std::mutex events_lock;
