@@ -121,6 +121,9 @@ struct engine {
         uint64_t next_evict_ms; /* no sooner where somebody waits for room */
         uint64_t next_spare_ms; /* nor where nobody does */
         uint64_t next_drop_ms;  /* nor for what nobody reads */
+        uint64_t drop_apart_ms; /* until it is tried again; 0: not yet */
+        uint64_t opened_ms;     /* when a file was last open */
+        atomic_bool drop_due;   /* what readers have left unfinished is to go */
 
         /* under lock; a leaf: nothing is taken under it */
         pthread_mutex_t lock;

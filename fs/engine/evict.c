@@ -28,7 +28,9 @@ enum { IN_VAIN_MS = 200 };
 /* Nor so soon where nobody waits for a piece, and some only want one ahead. */
 enum { IDLE_MS = 2000 };
 /* For what nobody reads what was begun is looked for no more often. */
-enum { DROP_APART_MS = 5000 };
+enum { DROP_APART_MS = 5000, DROP_APART_MOST_MS = 600000 };
+/* What readers have left unfinished is theirs as long as one may come back. */
+enum { CLOSED_MS = 20000 };
 /* What the disk has refused is tried again after so long, with one piece, which is hashed if it is
  * refused again; until then there is no room. */
 enum { REFUSED_MS = 2000 };
@@ -175,8 +177,8 @@ static uint64_t drop_strays(struct engine *e, uint64_t bytes)
         return gone;
 }
 
-/* Makes so much room. Whether there is hope for who waits for some. */
-static bool make_room(struct engine *e, uint64_t bytes, bool starved)
+/* Makes so much room; *went: what did. Whether there is hope for who waits for some. */
+static bool make_room(struct engine *e, uint64_t bytes, bool starved, uint64_t *went)
 {
         const enum room_use most = starved ? ROOM_UNAWAITED : ROOM_RESTING;
         uint64_t unfinished = 0;
@@ -204,6 +206,7 @@ static bool make_room(struct engine *e, uint64_t bytes, bool starved)
         free(b.list);
         log_debug("The cache: %llu bytes were to go, %llu went", (unsigned long long)bytes,
                   (unsigned long long)b.bytes);
+        *went = b.bytes;
         e->evict_vain = b.bytes == 0;
         e->refused_ms = b.refused && b.bytes == 0 ? clock_ms() : 0;
         return b.bytes > 0 || (b.busy && !b.refused) || hope;
@@ -225,6 +228,24 @@ static void on_short(void *arg)
         evict_ask(e);
 }
 
+/* What fillers could have if nothing were kept for readers. */
+static uint64_t vacant_beside_fills(struct engine *e)
+{
+        uint64_t vacant = cache_vacant(e->cache), filling = e->env.filling_bytes;
+
+        return vacant > filling ? vacant - filling : 0;
+}
+
+/* What readers have taken of it is not kept for them any more. */
+static void sink_kept(struct engine *e)
+{
+        uint64_t kept = e->env.kept_bytes, vacant = vacant_beside_fills(e);
+
+        while (kept != UINT64_MAX && kept > vacant &&
+               !atomic_compare_exchange_weak(&e->env.kept_bytes, &kept, vacant))
+                ;
+}
+
 void evict_sample(struct engine *e)
 {
         uint64_t others = catalog_room(e->catalog);
@@ -237,6 +258,7 @@ void evict_sample(struct engine *e)
         e->env.reach_bytes = s.reach_bytes > 0 ? s.reach_bytes : 1;
         e->env.spare_bytes = evict_low(s.reach_bytes);
         cache_on_short(e->cache, e->env.spare_bytes, on_short, e);
+        sink_kept(e);
 }
 
 /* So much is to be free when the thread is done: what keeps readers from waiting, and what somebody
@@ -267,14 +289,15 @@ static uint64_t lacks_after_fills(struct engine *e, bool *readers)
  * nobody reads have the room of none of it, and no more than what is vacant besides. */
 static void make_room_for_readers(struct engine *e, uint64_t bytes, bool starved)
 {
-        uint64_t kept = atomic_exchange(&e->env.kept_bytes, UINT64_MAX), vacant, filling;
+        uint64_t kept = atomic_exchange(&e->env.kept_bytes, UINT64_MAX), went, vacant,
+                 before = vacant_beside_fills(e);
 
-        e->room_hope = make_room(e, bytes, starved);
+        e->room_hope = make_room(e, bytes, starved, &went);
         evict_sample(e);
-        vacant = cache_vacant(e->cache);
-        filling = e->env.filling_bytes;
+        vacant = vacant_beside_fills(e);
+        /* What else became vacant meanwhile is for all. */
         if (!e->evict_vain)
-                kept = vacant > filling ? vacant - filling : 0;
+                kept = vacant < before + went ? vacant : before + went;
         e->env.kept_bytes = kept;
 }
 
@@ -287,7 +310,7 @@ static void run(struct chore *c)
         bool readers = atomic_exchange(&e->room_short, false) || e->room_awaited > 0 || starved;
         struct cache_stats s;
         uint64_t lacks, exceeds;
-        bool is_short, fills;
+        bool is_short;
 
         evict_sample(e);
         cache_stats(e->cache, &s);
@@ -300,8 +323,7 @@ static void run(struct chore *c)
         if (!readers && exceeds < lacks)
                 lacks = exceeds;
         e->evict_vain = rests || (is_short && lacks == 0);
-        fills = atomic_exchange(&e->env.fill_lacks, false);
-        if (lacks == 0 && (is_short || fills) && e->env.open_files == 0 &&
+        if (atomic_exchange(&e->drop_due, false) && lacks == 0 && !rests &&
             cache_is_sparse(e->cache))
                 drop_unfinished(e);
         if (!is_short)
@@ -392,9 +414,20 @@ void evict_tick(struct engine *e)
 
         if (cache_lacks(e->cache, 0) > 0)
                 evict_ask(e); /* somebody else fills the disk, or the bound was lowered */
-        if (!e->env.fill_lacks || now < e->next_drop_ms)
+        if (e->env.open_files > 0)
+                e->opened_ms = now;
+        if (now < e->next_drop_ms || now < e->opened_ms + CLOSED_MS)
                 return;
-        e->next_drop_ms = now + DROP_APART_MS;
+        /* Where that does not help, or is refused, it is tried less and less often. */
+        if (!atomic_exchange(&e->env.fill_lacks, false) || e->drop_apart_ms == 0) {
+                e->drop_apart_ms = DROP_APART_MS;
+                e->next_drop_ms = now + DROP_APART_MS;
+                return;
+        }
+        e->drop_due = true;
+        e->next_drop_ms = now + e->drop_apart_ms;
+        if (e->drop_apart_ms < DROP_APART_MOST_MS)
+                e->drop_apart_ms *= 2;
         evict_ask(e);
 }
 
@@ -402,9 +435,12 @@ void evict_tick(struct engine *e)
 
 void engine_set_cache_size(struct engine *e, uint64_t bytes)
 {
+        uint64_t kept = e->env.kept_bytes;
+
         cache_set_limit(e->cache, bytes);
         e->env.cache_bytes = bytes; /* less what the catalog takes, in a moment */
-        e->env.kept_bytes = 0;
+        while (kept != UINT64_MAX && !atomic_compare_exchange_weak(&e->env.kept_bytes, &kept, 0))
+                ; /* who makes room right now sets it */
         catalog_bound(e->catalog, bytes / CATALOG_SHARE);
         evict_ask(e);
 }

@@ -283,7 +283,7 @@ void torrent_claim_failed(struct torrent *t, uint32_t piece)
         pthread_mutex_lock(&t->lock);
         want = wants_find(&t->wants, piece);
         if (want && t->content.store)
-                wishes_reserve(t, want);
+                wishes_reserve_again(t, want);
         else if (t->content.store)
                 store_release(t->content.store, piece);
         wishes_tell(t);

@@ -22,8 +22,10 @@ void fill_pause_begin(struct fill_pause *p, uint64_t now)
         p->until_ms = now + (pause < PAUSE_MOST_MS ? pause : PAUSE_MOST_MS);
 }
 
-void fill_pause_end(struct fill_pause *p)
+void fill_pause_end(struct fill_pause *p, uint64_t now)
 {
+        if (now < p->until_ms)
+                return;
         p->refusals = 0;
         p->until_ms = 0;
 }

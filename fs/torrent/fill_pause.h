@@ -20,8 +20,9 @@ struct fill_pause {
  * long, up to a minute. */
 void fill_pause_begin(struct fill_pause *p, uint64_t now_ms);
 /* A piece has come whole: they may ask for all again. (A block is not enough: what there was of a
- * piece goes where one of its blocks is refused, so that there is always room for the first.) */
-void fill_pause_end(struct fill_pause *p);
+ * piece goes where one of its blocks is refused, so that there is always room for the first. Nor is
+ * one that came before the pause was over.) */
+void fill_pause_end(struct fill_pause *p, uint64_t now_ms);
 /* Whether nothing is to be asked for; and whether but one piece of a torrent at a time, to see if
  * it can be written. Where neither is known after a while, as nobody gives it, that ends, too. */
 bool fill_pause_rests(const struct fill_pause *p, uint64_t now_ms);

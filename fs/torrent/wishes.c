@@ -127,7 +127,7 @@ int wishes_fill(struct torrent *t, uint32_t piece, bool wanted)
         if (wanted)
                 return begin_to_fill(t, piece);
         if (store_has(t->content.store, piece))
-                fill_pause_end(&t->env->fill_pause);
+                fill_pause_end(&t->env->fill_pause, clock_ms());
         want = wants_find(&t->wants, piece);
         if (want && want->filled > 0) { /* else it went with the entry, and this is another's */
                 if (--want->filled == 0)
@@ -148,6 +148,13 @@ void wishes_reserve(struct torrent *t, struct want *want)
 {
         bool filled = want->total > 0 && want->filled == want->total;
         const struct wants_room room = {filled ? spare_reserve : room_reserve, room_release, t};
+
+        wants_reserve(&t->wants, want, &room);
+}
+
+void wishes_reserve_again(struct torrent *t, struct want *want)
+{
+        const struct wants_room room = {room_reserve, room_release, t};
 
         wants_reserve(&t->wants, want, &room);
 }

@@ -19,6 +19,8 @@ int wishes_fill(struct torrent *t, uint32_t piece, bool wanted);
 void wishes_done(struct torrent *t, struct want *want);
 /* Asks once more for room for a piece that is wanted. */
 void wishes_reserve(struct torrent *t, struct want *want);
+/* Likewise for one that turned out not to be there: what room it had is still its own. */
+void wishes_reserve_again(struct torrent *t, struct want *want);
 /* The order of the batches is what the session goes by, so they leave under the lock; it only
  * queues them. One that is asleep wakes for what is asked for. */
 void wishes_tell(struct torrent *t);

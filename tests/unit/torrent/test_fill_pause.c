@@ -32,7 +32,9 @@ static void test_pauses(void **state)
                         assert_false(fill_pause_rests(&p, now));
                         assert_true(fill_pause_tries(&p, now));
                 }
-                fill_pause_end(&p);
+                fill_pause_end(&p, now - 1); /* it came before */
+                assert_true(fill_pause_tries(&p, now));
+                fill_pause_end(&p, now);
                 assert_false(fill_pause_rests(&p, now));
                 assert_false(fill_pause_tries(&p, now));
         }
