@@ -269,24 +269,20 @@ def run_clients(step: Step) -> Samples:
             stack.callback(step.bench.network.limit, None)
             subject = step.subject()
             stack.callback(subject.stop)
-            knows = name in WITHOUT_METADATA
+            with_file = name in WITHOUT_METADATA
             magnet = stack.enter_context(_seeded(step, name, start, whole))
             if isinstance(subject, Plain):
-                said = subject.download(magnet, whole.torrent_file if knows else None)
+                said = subject.download(magnet, whole.torrent_file if with_file else None)
                 found[name] = said["done_s"]
                 continue
             began = time.monotonic()
-            if knows:
-                subject.add_file(whole)
-            subject.add(whole, magnet)
+            subject.add(whole, magnet, with_file)
             reader = stack.enter_context(_Open(subject, whole))
             read_on(reader.now, whole.length)
             found[name] = time.monotonic() - began
             same(whole, 0, reader.now.at(0, 64 * KIB))
             magnet = stack.enter_context(_seeded(step, name, start, jumps))
-            if knows:
-                subject.add_file(jumps)
-            subject.add(jumps, magnet)
+            subject.add(jumps, magnet, with_file)
             found[f"{name}_gap"] = _worst_gap(stack.enter_context(_Open(subject, jumps)), jumps)
     return found
 

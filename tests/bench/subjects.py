@@ -116,13 +116,12 @@ class Mount(Subject):
         )
         self.fs.start()
 
-    def add(self, torrent: Torrent, magnet: str) -> None:
+    def add(self, torrent: Torrent, magnet: str, with_file: bool = False) -> None:
+        """with_file: adds its .torrent besides, as no peer has the metadata."""
         self.fs.add(magnet)
+        if with_file:
+            self.fs.add(torrent.metainfo)
         self.fs.files(torrent.info_hash, METADATA_S)
-
-    def add_file(self, torrent: Torrent) -> None:
-        """Adds its .torrent, in which no peer is named."""
-        self.fs.add(torrent.metainfo)
 
     def path(self, torrent: Torrent, path: str | None = None) -> Path:
         return self.fs.directory(torrent) / (path or torrent.files[0].path)
