@@ -117,6 +117,13 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--size", type=int, default=512, metavar="MIB", help="of the film (512)")
     parser.add_argument(
+        "--others",
+        type=int,
+        default=0,
+        metavar="N",
+        help="files of 300 kB beside the film; for mount and stream, without Transmission (0)",
+    )
+    parser.add_argument(
         "--output",
         type=Path,
         default=bench_report.ROOT / "build" / "bench-wan.md",
@@ -131,6 +138,10 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
         parser.error("--runs, --jobs and --seeks: at least 1")
     if chosen.size < SIZE_MIN_MIB:
         parser.error(f"--size: at least {SIZE_MIN_MIB}: seeks need room")
+    if chosen.others and not set(chosen.subjects) <= set(OURS):
+        parser.error("--others: --subjects mount, stream")
+    if not 0 <= chosen.others <= chosen.size:
+        parser.error("--others: one for each MiB of the film at most")
     chosen.builds = [
         path.resolve()
         for path in (chosen.bin or [bench_report.ROOT / bench_report.BUILT]) + chosen.against
@@ -379,7 +390,7 @@ def main(arguments: Sequence[str]) -> int:
     left: list[str] = []
     try:
         emulator = world.compile_emulator(folder)
-        film.make(folder / "film", chosen.size * MIB, chosen.pieces)
+        film.make(folder / "film", chosen.size * MIB, chosen.pieces, chosen.others)
         runner.run(_jobs(chosen, folder, emulator))
     except KeyboardInterrupt:
         _say("ended by a signal; what was measured so far follows")

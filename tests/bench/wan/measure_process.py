@@ -102,7 +102,7 @@ def _measure(spec: Spec, figures: dict[str, Any]) -> None:
         began = time.monotonic()
         try:
             subject.add(torrent, magnet)
-            reader = subject.reader(torrent)
+            reader = subject.reader(torrent, film.NAME)
             stack.callback(reader.close)
             viewer = viewing.Viewer(reader, original, profile.film_rate, began, figures)
             if spec.scenario == "tour":
@@ -114,7 +114,7 @@ def _measure(spec: Spec, figures: dict[str, Any]) -> None:
             elif spec.scenario == "whole":
                 viewing.whole(viewer, spec.whole_s)
             else:
-                beside = subject.reader(torrent)
+                beside = subject.reader(torrent, film.NAME)
                 stack.callback(beside.close)
                 other = viewing.Viewer(beside, original, profile.film_rate, began, {})
                 what = viewing.scan if spec.scenario == "scan" else viewing.viewers

@@ -51,7 +51,7 @@ class Sessions:
             json.dumps(
                 {
                     "torrent": str(torrent.torrent_file),
-                    "folder": str(torrent.blob.parent),
+                    "blob": str(torrent.blob),
                     "tracker": tracker,
                     "peers": [
                         {

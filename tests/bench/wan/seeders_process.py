@@ -1,6 +1,6 @@
 """Peers of the swarm: sessions of libtorrent, each at an address of its own.
 
-The first line of stdin is JSON: the torrent's file, the folder of the film, the tracker, and the
+The first line of stdin is JSON: the torrent's file, the file with its content, the tracker, and the
 peers, each with its address, its port and those fields of profiles.Peer that the session sees to.
 When all are up it says "ready". Then a line "begin SECONDS" begins the times in which they are ill,
 as if these ran for so long. A line "sent" is answered by the bytes of pieces that all have sent. It
@@ -31,7 +31,7 @@ FOR_ONE = 4  # libtorrent's default priority of a piece
 
 
 class Peer:
-    def __init__(self, what: dict[str, Any], torrent: str, folder: str, tracker: str) -> None:
+    def __init__(self, what: dict[str, Any], torrent: str, blob: Path, tracker: str) -> None:
         address = what["address"]
         self._chokes = Cycle(*what["chokes"]) if what["chokes"] else None
         self._closes = Cycle(*what["closes"]) if what["closes"] else None
@@ -54,7 +54,11 @@ class Peer:
         )
         params = lt.add_torrent_params()
         params.ti = lt.torrent_info(torrent)
-        params.save_path = folder
+        storage = lt.file_storage()  # also where they are several files
+        storage.set_piece_length(params.ti.piece_length())
+        storage.add_file(blob.name, params.ti.total_size())
+        params.ti.remap_files(storage)
+        params.save_path = str(blob.parent)
         params.trackers = [tracker]
         params.flags = lt.torrent_flags.seed_mode
         if what["partial"] < 1:
@@ -97,7 +101,8 @@ class Peer:
 def main() -> None:
     given = json.loads(sys.stdin.readline())
     peers = [
-        Peer(what, given["torrent"], given["folder"], given["tracker"]) for what in given["peers"]
+        Peer(what, given["torrent"], Path(given["blob"]), given["tracker"])
+        for what in given["peers"]
     ]
     end = time.monotonic() + READY_S
     while not all([peer.look_ready() for peer in peers]):
