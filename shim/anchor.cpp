@@ -209,8 +209,12 @@ void anchor::restored(int piece)
                 return;
         }
         auto const w = m_wanted.find(piece);
-        if (w != m_wanted.end() && m_held_back.count(piece) == 0)
+        if (w != m_wanted.end() && m_held_back.count(piece) == 0) {
+                // libtorrent had nothing to ask for, and would ask for one block, in end game.
+                if (auto const t = m_owner.lock())
+                        shielded([&] { t->peers->will_ask(); });
                 kick(piece, w->second);
+        }
         if (m_urgent.count(piece) > 0)
                 make_way(true);
 }

@@ -133,14 +133,16 @@ void pipeline::received(lt::time_point now, std::int64_t bytes, std::size_t owed
         look_for_bound(now);
         auto const from = std::min(std::max(now - mean_time, first), now - span);
         m_mean = (double(bytes) - bytes_at(from)) / block_bytes / seconds(now - from).count();
+        // A run that is over before its mean is known takes nothing away from what is.
+        if (now - first < mean_least)
+                return;
         m_busy_s += std::min(since, epoch_s);
         if (m_busy_s > epoch_s) {
                 m_busy_s = 0;
                 std::copy_backward(m_greatest.begin(), m_greatest.end() - 1, m_greatest.end());
                 m_greatest[0] = 0;
         }
-        if (now - first >= mean_least)
-                m_greatest[0] = std::max(m_greatest[0], m_mean);
+        m_greatest[0] = std::max(m_greatest[0], m_mean);
 }
 
 void pipeline::grow(double rate, std::size_t owed, lt::time_point now, lt::time_duration span)

@@ -27,7 +27,8 @@ namespace
 // no reader waits: the next one may want something else, and comes behind it.
 constexpr double rest_s = 0.8, rest_unawaited_s = 0.5;
 // Of the front it is asked for what it gives in that time, and for what keeps it busy for so long
-// besides the way to it and back.
+// besides the way to it and back. Not so where it is alone: one that sends each half second and was
+// asked for one block at a time gave no more, and nothing showed that it could.
 constexpr double share_rest_s = 0.25;
 // One that would give its first block after so much of that time, and takes so many times as long
 // as another, is asked for none: all of them are a bit late.
@@ -218,7 +219,7 @@ void queues::look_at(conduct &c, lt::time_point now)
                          ahead.gives(std::max(in_time * left, late * m_quickest)) < 1)
                         n = 0;
                 else if (m_unasked > 0)
-                        n = std::min(c.pipe.length(share_rest_s, now),
+                        n = std::min(m_givers > 1 ? c.pipe.length(share_rest_s, now) : n,
                                      std::max(1.0, left > 0 && m_givers > 1
                                                            ? ahead.gives(left)
                                                            : double(owed) + fair_share()));

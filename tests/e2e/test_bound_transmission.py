@@ -33,10 +33,12 @@ class Player:
         self._film = film
         self.worst: dict[str, float] = {}
 
-    def read(self, what: str, offset: int, size: int) -> None:
+    def read(self, what: str, offset: int, size: int, limit_s: float = STALL_S) -> None:
         begin = time.monotonic()
         assert_part(self._fd, self._film, self._film.name, offset, size)
-        self.worst[what] = max(self.worst.get(what, 0.0), time.monotonic() - begin)
+        took = time.monotonic() - begin
+        assert took < limit_s, f"{took:.1f} s for {size} bytes at {offset}, {what}"
+        self.worst[what] = max(self.worst.get(what, 0.0), took)
 
 
 @pytest.mark.parametrize("piece", [256 * KIB, MIB], ids=["256K", "1M"])
@@ -53,7 +55,7 @@ def test_it_is_played_to_the_end_and_back_over_one_connection(
     chosen = random.Random(1591)
     with open(path, "rb", buffering=0) as stream:
         player = Player(stream.fileno(), film)
-        player.read("first", 0, CHUNK)
+        player.read("first", 0, CHUNK, ROUND_S + STALL_S)  # it is unchoked within a round
         for offset in range(0, film.length, CHUNK):
             player.read("forwards", offset, CHUNK)
         for offset in reversed(range(0, film.length, MIB)):
@@ -63,8 +65,6 @@ def test_it_is_played_to_the_end_and_back_over_one_connection(
     evicted = fs.status()["cache"]["evictedBytes"]
     print(f"{evicted >> 20} MiB evicted, longest read: {player.worst}")
     assert evicted >= 2 * (film.length - BOUND)
-    assert player.worst.pop("first") < ROUND_S + STALL_S, "it is unchoked within a round"
-    assert max(player.worst.values()) < STALL_S, player.worst
 
 
 @pytest.mark.deadline(120)

@@ -388,6 +388,73 @@ void a_burst_is_no_rate(void **)
         }
 }
 
+// One that sends what it was asked for each half second: Transmission. The answer to a handshake
+// comes anywhere in that time.
+class by_the_clock
+{
+      public:
+        explicit by_the_clock(milliseconds hands)
+        {
+                m_pipe.shook_hands(hands);
+        }
+        // It is asked for so many blocks, and sends all.
+        void give(int blocks)
+        {
+                m_pipe.begins(m_now);
+                go_on(blocks);
+        }
+        // The same where it owed something until then.
+        void go_on(int blocks)
+        {
+                auto const asked = m_now;
+                while (m_now + look < m_next) {
+                        m_now += look;
+                        m_pipe.received(m_now, m_bytes, std::size_t(blocks));
+                }
+                m_now = m_next;
+                m_next += pulse;
+                for (int owed = blocks; owed > 0; owed--) {
+                        m_bytes += block_bytes;
+                        m_pipe.answered(m_now - asked);
+                        m_pipe.received(m_now, m_bytes, std::size_t(owed));
+                }
+        }
+        void rest(milliseconds time)
+        {
+                m_now += time;
+        }
+        int length() const
+        {
+                return int(m_pipe.length(0.25, m_now));
+        }
+
+      private:
+        static constexpr auto look = milliseconds(125), pulse = milliseconds(500);
+
+        pipeline m_pipe;
+        lt::time_point m_now = lt::time_point() + std::chrono::hours(1), m_next = m_now + pulse;
+        std::int64_t m_bytes = 0;
+};
+
+// Each time it is done before its mean is known.
+void short_runs_take_nothing_away(void **)
+{
+        for (int const hands : {20, 40, 45, 50, 200}) {
+                by_the_clock s{milliseconds(hands)};
+                s.give(200);
+                for (int i = 0; i < 10; i++)
+                        s.go_on(200);
+                for (int i = 0; i < 20; i++) {
+                        s.rest(milliseconds(15));
+                        s.give(64);
+                }
+                s.rest(milliseconds(30));
+                s.give(1); // as libtorrent asks in end game
+                s.rest(milliseconds(15));
+                assert_true(s.length() >= 60);
+        }
+}
+
 } // namespace
 
 int main()
@@ -408,6 +475,7 @@ int main()
                 cmocka_unit_test(what_it_was_just_asked_for_is_not_there_yet),
                 cmocka_unit_test(one_that_gives_nothing_is_found_out),
                 cmocka_unit_test(a_burst_is_no_rate),
+                cmocka_unit_test(short_runs_take_nothing_away),
         };
         return cmocka_run_group_tests(tests, nullptr, nullptr);
 }
