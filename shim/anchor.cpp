@@ -209,6 +209,7 @@ void anchor::restored(int piece)
                 return;
         }
         auto const w = m_wanted.find(piece);
+        m_put_off.erase(piece);
         if (w != m_wanted.end() && m_held_back.count(piece) == 0) {
                 // libtorrent had nothing to ask for, and would ask for one block, in end game.
                 if (auto const t = m_owner.lock())
@@ -226,6 +227,7 @@ void anchor::hold_back(std::vector<int> const &pieces)
         priorities changes;
         for (int const p : pieces) {
                 m_held_back.insert(p);
+                m_put_off.erase(p);
                 changes.emplace_back(lt::piece_index_t(p), lt::dont_download);
         }
         m_handle.prioritize_pieces(changes);
@@ -251,19 +253,63 @@ void anchor::give_free(std::vector<int> const &pieces)
         make_way(true);
 }
 
+void anchor::put_off_begun(std::size_t peers)
+{
+        std::set<int> begun, open = m_awaited; // some of it is to be asked for yet
+        std::size_t n = 0;
+        priorities changes;
+
+        if (!m_awaited.empty())
+                for (auto const &q : m_handle.get_download_queue()) {
+                        int const piece(q.piece_index);
+                        bool const asked =
+                                q.requested + q.writing + q.finished == q.blocks_in_piece;
+                        if (asked)
+                                open.erase(piece);
+                        if (asked || !wants(piece) || is_held_back(piece))
+                                continue;
+                        n++;
+                        if (m_awaited.count(piece) == 0)
+                                begun.insert(piece);
+                }
+        for (int const p : m_held_back)
+                open.erase(p);
+        if (open.empty() || 2 * n <= 3 * peers)
+                begun.clear();
+        for (int const p : begun)
+                if (m_put_off.count(p) == 0)
+                        changes.emplace_back(lt::piece_index_t(p), lt::dont_download);
+        for (int const p : m_put_off)
+                if (begun.count(p) == 0 && wants(p))
+                        changes.emplace_back(lt::piece_index_t(p), m_wanted.at(p));
+        m_put_off = std::move(begun);
+        if (!changes.empty())
+                m_handle.prioritize_pieces(changes);
+}
+
 void anchor::make_way(bool anew)
 {
         auto const t = m_owner.lock();
-        if (!t || !m_parts.make_way || m_urgent.empty())
+        if (!t || !m_parts.make_way || (m_awaited.empty() && m_urgent.empty()))
                 return;
-        std::set<int> coming; // all of it was asked for
-        if (anew)
-                for (auto const &q : m_handle.get_download_queue())
-                        if (q.requested + q.writing + q.finished == q.blocks_in_piece)
-                                coming.insert(int(q.piece_index));
-        for (int const p : m_urgent)
-                if (m_held_back.count(p) == 0)
-                        t->peers->make_way(p, !anew || coming.count(p) > 0);
+        std::set<int> coming, none = m_awaited; // all of it was asked for; nothing of it
+        for (auto const &q : m_handle.get_download_queue()) {
+                int const asked = q.requested + q.writing + q.finished;
+                if (asked == q.blocks_in_piece)
+                        coming.insert(int(q.piece_index));
+                if (asked > 0)
+                        none.erase(int(q.piece_index));
+        }
+        auto first = m_awaited;
+        first.insert(m_urgent.begin(), m_urgent.end());
+        for (int const p : first) {
+                if (m_held_back.count(p) > 0)
+                        continue;
+                // What it was asked for was taken back for another one.
+                bool const lost = !anew && none.count(p) > 0 && m_urgent.insert(p).second;
+                bool const open = lost || (anew && m_urgent.count(p) > 0 && coming.count(p) == 0);
+                t->peers->make_way(p, !open);
+        }
 }
 
 void anchor::ask_again(int piece)
@@ -301,7 +347,9 @@ void anchor::want(std::vector<bt_want> const &list, std::function<void()> const 
                 lt::download_priority_t priority(w.priority);
                 if (!m_parts.falling && priority > lt::dont_download)
                         priority = lt::default_priority;
-                if (m_held_back.count(int(w.piece)) > 0)
+                if (w.priority == 0 || priority == lt::top_priority)
+                        m_put_off.erase(int(w.piece));
+                if (m_held_back.count(int(w.piece)) + m_put_off.count(int(w.piece)) > 0)
                         priority = lt::dont_download;
                 changes.emplace_back(p, int(w.piece) == m_piece ? lt::low_priority : priority);
         }
@@ -341,6 +389,7 @@ void anchor::passed(int piece)
         m_awaited.erase(piece);
         m_urgent.erase(piece);
         m_held_back.erase(piece);
+        m_put_off.erase(piece);
         m_missing.erase(piece);
         m_free.erase(piece);
         if (piece != m_piece)

@@ -94,6 +94,10 @@ class anchor
         {
                 return m_held_back.count(piece) > 0;
         }
+        // libtorrent finishes what was begun before it looks at priorities, where that is more than
+        // one and a half pieces for each peer: what is behind a piece that a reader waits for, and
+        // of which some is to be asked for yet, is kept from it until all of that was.
+        void put_off_begun(std::size_t peers);
         // Those that a reader waits for, or will at once if it gets less than its share.
         std::vector<int> awaited() const
         {
@@ -108,6 +112,11 @@ class anchor
         bool is_urgent(int piece) const
         {
                 return m_urgent.count(piece) > 0;
+        }
+        // A reader waits for it, and it is late.
+        void becomes_urgent(int piece)
+        {
+                m_urgent.insert(piece);
         }
         bool has_urgent() const
         {
@@ -156,6 +165,7 @@ class anchor
         std::set<int> m_awaited;                         // those of them with the top priority
         std::set<int> m_let_go;                          // is_let_go()
         std::set<int> m_held_back;                       // no peer is asked for them
+        std::set<int> m_put_off;                         // put_off_begun()
         std::set<int> m_urgent;                          // peers make way for them
         piece_set m_missing, m_free;                     // free: missing ones that nobody wants
         int m_margin = 1; // an anchor is so far ahead of every reader when it is chosen

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <iterator>
 #include <limits>
+#include <utility>
 
 using std::chrono::milliseconds;
 
@@ -31,6 +32,8 @@ constexpr auto spare_time = milliseconds(20000);
 // A peer that owes something may be silent for so long, and for twice the time of its quickest
 // answer besides.
 constexpr auto overdue_time = milliseconds(200);
+// One that gave something all the time falters after so long at least.
+constexpr auto faltering_time = milliseconds(125);
 
 } // namespace
 
@@ -59,6 +62,7 @@ void conduct::answered(lt::peer_request const &r, bool with_data)
         }
         if (!with_data)
                 return;
+        m_silence = std::max(m_silence, now - std::max({m_last_block, m_moved, pipe.began()}));
         m_last_block = now;
         m_blocks[m_tick]++;
 }
@@ -78,15 +82,31 @@ bool conduct::is_quiet(lt::time_point now) const
                now - std::max({m_last_block, m_moved, pipe.began()}) > patience(stall_time);
 }
 
+bool conduct::falters(lt::time_point now) const
+{
+        if (!owes() || !has_given() || m_paced < m_silences.size())
+                return false;
+        auto const silence = now - std::max({m_last_block, m_moved, pipe.began()});
+        auto const longest =
+                std::max(m_silence, *std::max_element(m_silences.begin(), m_silences.end()));
+        auto const away = std::chrono::duration_cast<lt::time_duration>(
+                std::chrono::duration<double>(pipe.away_s()));
+        return silence > std::max<lt::time_duration>(faltering_time, 2 * std::max(longest, away));
+}
+
 bool conduct::stalls(int piece, lt::time_duration after, lt::time_point now) const
 {
         if (!has_given())
                 return false; // maybe it is just far away
         lt::time_duration const long_enough = patience(after);
         auto const first = m_asked.lower_bound({piece, 0});
-        return first != m_asked.end() && first->first.first == piece &&
-               now - first->second.at > long_enough &&
-               now - std::max(m_last_block, m_moved) > long_enough;
+        // That is not free for others before it is answered either.
+        auto const taken_back = cancelled.lower_bound({piece, 0});
+        bool const owes_some = (first != m_asked.end() && first->first.first == piece &&
+                                now - first->second.at > long_enough) ||
+                               (taken_back != cancelled.end() && taken_back->first.first == piece &&
+                                now - taken_back->second > long_enough);
+        return owes_some && now - std::max(m_last_block, m_moved) > long_enough;
 }
 
 void conduct::look(lt::time_point now)
@@ -123,8 +143,10 @@ void conduct::tick(lt::time_point now)
 {
         for (auto s = m_spares.begin(); s != m_spares.end();)
                 s = now - s->second.at > spare_time ? m_spares.erase(s) : std::next(s);
-        if (owes() || m_blocks[m_tick] > 0)
+        if (owes() || m_blocks[m_tick] > 0) {
+                m_silences[m_paced % m_silences.size()] = std::exchange(m_silence, {});
                 m_pace[m_paced++ % m_pace.size()] = m_blocks[m_tick];
+        }
         m_tick = unsigned((m_tick + 1) % m_blocks.size());
         m_blocks[m_tick] = 0;
 }
@@ -157,6 +179,7 @@ std::vector<std::pair<int, double>> conduct::due(int piece, lt::time_point now) 
                 times.push_back(a.second.at);
         std::sort(times.begin(), times.end());
         // One that has said nothing for long will hardly begin now; a new one gets its time.
+        bool const stops = falters(now);
         double const rate = std::max(pace(), pipe.present(now));
         double const silence = std::chrono::duration<double>(now - m_last_block).count();
         for (auto a = first; a != m_asked.end() && a->first.first == piece; ++a) {
@@ -167,6 +190,8 @@ std::vector<std::pair<int, double>> conduct::due(int piece, lt::time_point now) 
                                     : std::max(1.0, waited);
                 if (has_given() && rate > 0 && silence > 2 / rate)
                         s += std::min(silence, waited);
+                if (stops)
+                        s = std::max(s, 1.0);
                 r.emplace_back(a->first.second, s);
         }
         return r;

@@ -46,6 +46,9 @@ class conduct
         }
         // Whether it owes something and has given nothing for longer than its own pace explains.
         bool is_quiet(lt::time_point now) const;
+        // Whether it owes something, was steady and has given nothing for much longer than it ever
+        // did of late.
+        bool falters(lt::time_point now) const;
         // Whether it holds requests for the piece and has given nothing for longer than its own
         // pace explains, and for so long besides.
         bool stalls(int piece, lt::time_duration after, lt::time_point now) const;
@@ -211,6 +214,8 @@ class conduct
         unsigned m_tick = 0;
         std::array<unsigned, 16> m_pace{}; // likewise, of ticks in which it owed something
         unsigned m_paced = 0;              // so many ticks in all
+        std::array<lt::time_duration, 16> m_silences{}; // the longest of each of these ticks
+        lt::time_duration m_silence{};                  // of the present one
         std::map<std::pair<int, int>, asking> m_spares; // piece, start
         int m_progress = 0; // bytes of the block under way, when last looked at
 };

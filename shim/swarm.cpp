@@ -53,6 +53,8 @@ constexpr auto quiet_time = milliseconds(1000);
 // After so long without a sign it is looked at whether libtorrent asks for nothing although a
 // reader waits (end_deadlock). So long again passes until the next look.
 constexpr auto idle_time = milliseconds(500);
+// How often it is looked whether one falters that a reader waits for.
+constexpr auto hurry_time = milliseconds(30);
 // So many peers that answer no CANCEL are remembered.
 constexpr std::size_t mute_max = 50;
 
@@ -146,8 +148,16 @@ void swarm::gave(conduct &c)
                         }
                 });
         m_calls.gave(p->second);
+        if (now - m_hurried_at >= hurry_time)
+                shielded([&] { hurry(now); });
         if (m_torrent->parts.spares && c.owed() == 0)
                 shielded([&] { look_at_idle(); });
+}
+
+void swarm::refused(conduct &c)
+{
+        if (m_torrent->parts.queues)
+                m_queues.look_at(c, lt::clock_type::now());
 }
 
 // When libtorrent has taken what came, and has asked for more.
@@ -248,6 +258,8 @@ void swarm::make_way(int piece, bool coming)
         auto const now = lt::clock_type::now();
         auto const is_other = [&](int p) { return !m_torrent->anchor.comes_first(p); };
         for (auto *const c : asked_peers()) {
+                if (c->falters(now))
+                        continue; // it answers nothing
                 bool const takes_part = !m_torrent->parts.queues || c->asks > 0;
                 if (c->busy_before(piece, is_other) > busy_s)
                         c->take_back(is_other, c->asked_last(piece), now);
@@ -316,6 +328,7 @@ void swarm::look(lt::time_point now)
         if (m_torrent->parts.watch)
                 end_deadlock(now);
         find_mute(now);
+        m_torrent->anchor.put_off_begun(m_peers.size());
         m_torrent->anchor.make_way(false);
         if (m_torrent->parts.queues)
                 shielded([&] {
@@ -421,6 +434,42 @@ void swarm::drop_stalled(lt::time_point now)
                 }
                 if (awaited)
                         m_torrent->anchor.ask_again(w.first);
+        }
+}
+
+// One that gave something all the time and has stopped may never go on, but it is long until that
+// is known. What it owes of a piece that a reader waits for is asked of the quickest other one
+// meanwhile, which is asked anew for what comes behind the next piece.
+void swarm::hurry(lt::time_point now)
+{
+        m_hurried_at = now;
+        if (!m_torrent->parts.spares || !m_torrent->anchor.awaits())
+                return;
+        std::set<conduct *> late;
+        for (auto const &p : m_peers)
+                if (p.first->falters(now))
+                        late.insert(p.first);
+        if (late.empty())
+                return;
+        for (int const piece : m_torrent->anchor.awaited()) {
+                if (std::none_of(late.begin(), late.end(),
+                                 [&](conduct *c) { return c->is_asked(piece); }))
+                        continue;
+                conduct *best = nullptr;
+                for (auto const &p : m_peers)
+                        if (late.count(p.first) == 0 && p.first->would_take(piece, now) > 0 &&
+                            (!best || p.first->pipe.rate(now) > best->pipe.rate(now)))
+                                best = p.first;
+                if (!best)
+                        continue;
+                m_torrent->anchor.becomes_urgent(piece);
+                if (m_torrent->anchor.takes_back())
+                        best->take_back(
+                                [&](int p) {
+                                        return !m_torrent->anchor.comes_first(p) && p != piece + 1;
+                                },
+                                now, now);
+                m_spares.look_at_sought(m_peers, now);
         }
 }
 

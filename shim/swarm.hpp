@@ -47,6 +47,8 @@ class swarm
         void told_of(lt::tcp::endpoint const &e);
         void shook_hands(conduct &c);
         void gave(conduct &c);
+        // It answers what was taken back: libtorrent may ask it for something else at once.
+        void refused(conduct &c);
         // A peer is asked for a block of the piece.
         void asked(int piece)
         {
@@ -116,6 +118,7 @@ class swarm
         void find_mute(lt::time_point now);
         void ask_again(conduct &c, std::vector<std::pair<int, int>> const &blocks);
         void drop_stalled(lt::time_point now);
+        void hurry(lt::time_point now);
         void drop_silent(lt::time_point now);
         void end_deadlock(lt::time_point now);
         void call_again(lt::time_point now);
@@ -143,7 +146,7 @@ class swarm
         std::deque<std::pair<lt::address, std::string>> m_mute; // address, client
         call_list m_calls{calls_max}; // those we connected to ourselves, and those that said how
         std::vector<lt::tcp::endpoint> m_moved; // to be called at another port
-        lt::time_point m_alone_since, m_called_at, m_deadlock_at;
+        lt::time_point m_alone_since, m_called_at, m_deadlock_at, m_hurried_at;
         lt::time_point m_last_sign; // of life, of any peer that owes something
         lt::time_duration m_patience{};
         lt::tcp::endpoint m_pardoned; // may come again, and is to be called

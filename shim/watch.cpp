@@ -184,6 +184,7 @@ struct peer_watch final : lt::peer_plugin {
                         else // libtorrent's own answer: it does not ask for it any more
                                 held.erase(std::remove(held.begin(), held.end(), r), held.end());
                         conduct.cancelled.erase({int(r.piece), r.start});
+                        t->peers->refused(conduct);
                         ask_held();
                 });
                 return false;
