@@ -188,8 +188,9 @@ class conduct
         bool mute = false;            // it should, and does not
         // piece, start: what was asked for and taken back, and is not answered yet
         std::map<std::pair<int, int>, lt::time_point> cancelled;
-        std::int64_t takes = 0;                             // BEP 10's reqq, 0: not told
-        lt::time_point const since = lt::clock_type::now(); // it exists, connected or not
+        std::int64_t takes = 0; // BEP 10's reqq, 0: not told
+        // It exists, connected or not.
+        std::chrono::steady_clock::time_point const since = std::chrono::steady_clock::now();
 
       private:
         void say(char message, std::initializer_list<int> numbers);

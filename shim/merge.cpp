@@ -78,8 +78,11 @@ void merge(bt_torrent &t, lt::add_torrent_params const &p)
                 h.add_tracker(a);
         t.web->add(p.url_seeds);
         bool const gains = gains_peers(t, p);
-        for (auto const &e : p.peers)
+        for (auto const &e : p.peers) {
+                if (t.wants_metadata)
+                        t.known_peers.name(e, t.peers->in_use());
                 h.connect_peer(e);
+        }
         if (gains && !p.ti)
                 dial_at_once(t, p.peers);
         if (p.ti)

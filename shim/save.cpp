@@ -193,7 +193,8 @@ void read_peers(lt::bdecode_node const &list, bool loopback, std::vector<lt::tcp
 }
 
 // The most useful first: those of which the shim knows that they gave something, then as libtorrent
-// has them, which begins with those it was connected to.
+// has them, which begins with those it was connected to. Where an address is one peer it has one
+// port: of several libtorrent would take the last, and that may be somebody's word.
 std::vector<lt::tcp::endpoint> in_order(std::vector<lt::tcp::endpoint> others,
                                         known_sources const &k)
 {
@@ -203,7 +204,10 @@ std::vector<lt::tcp::endpoint> in_order(std::vector<lt::tcp::endpoint> others,
                        k.banned.count({e.address(), int(e.port())}) > 0;
         };
         auto const take = [&](lt::tcp::endpoint const &e) {
-                if (!is_banned(e) && std::find(r.begin(), r.end(), e) == r.end())
+                auto const is_known = [&](lt::tcp::endpoint const &o) {
+                        return o == e || (!k.several_at_address && o.address() == e.address());
+                };
+                if (!is_banned(e) && std::none_of(r.begin(), r.end(), is_known))
                         r.push_back(e);
         };
         for (auto const &u : k.useful) {
@@ -223,6 +227,10 @@ std::vector<lt::tcp::endpoint> in_order(std::vector<lt::tcp::endpoint> others,
                         break;
                 take(e);
         }
+        // What the user named is not for us to choose from.
+        for (auto const &e : k.named)
+                if (!is_banned(e) && std::find(r.begin(), r.end(), e) == r.end())
+                        r.push_back(e);
         if (r.size() > peers_max)
                 r.resize(peers_max);
         return r;
@@ -298,8 +306,13 @@ int decode_saved(std::string_view bytes, bool loopback, bt_source **ret, bt_erro
 
 known_sources sources_of(bt_torrent &t)
 {
-        return {t.peers->useful(), t.blame.banned(), t.web->urls(),
-                t.selected,        t.named,          t.loopback};
+        return {t.peers->useful(),
+                t.blame.banned(),
+                t.web->urls(),
+                t.selected,
+                t.named,
+                t.loopback,
+                t.session->several_at_address};
 }
 
 std::unique_ptr<bt_source> source_of(lt::add_torrent_params &&resume, known_sources &&k)

@@ -24,7 +24,6 @@
 #include <iterator>
 #include <limits>
 #include <map>
-#include <set>
 #include <utility>
 
 using std::chrono::milliseconds;
@@ -60,58 +59,18 @@ constexpr std::size_t mute_max = 50;
 
 } // namespace
 
-void swarm::begin(bt_torrent &t, lt::torrent_handle const &h, lt::io_context *io)
+void swarm::begin(bt_torrent &t, lt::torrent_handle const &h, lt::io_context *io,
+                  std::vector<lt::tcp::endpoint> const &named)
 {
         m_torrent = &t;
         m_handle = h;
         m_calls.begin(t.session->several_at_address);
+        for (auto const &e : named)
+                m_calls.name(e, m_in_use);
         m_spares.begin(t, h);
         m_queues.begin(t, h);
         m_timer.begin(*io);
         m_io = io;
-}
-
-std::vector<std::pair<lt::address, int>> swarm::useful() const
-{
-        struct rank {
-                std::int64_t given;
-                std::pair<lt::address, int> at;
-        };
-        std::vector<rank> there;
-        for (auto const &p : m_peers) {
-                lt::peer_info info;
-                if (!p.first->shook_hands)
-                        continue;
-                p.first->peer().get_peer_info(info);
-                bool const outgoing = bool(info.flags & lt::peer_info::local_connection);
-                there.push_back({info.total_download,
-                                 {p.second.address(), outgoing ? int(p.second.port()) : 0}});
-        }
-        std::stable_sort(there.begin(), there.end(),
-                         [](rank const &a, rank const &b) { return a.given > b.given; });
-        std::vector<std::pair<lt::address, int>> r;
-        auto const good = m_calls.good();
-        r.reserve(there.size() + good.size());
-        for (auto const &t : there)
-                r.push_back(t.at);
-        for (auto const &at : good)
-                r.emplace_back(at.address(), int(at.port()));
-        return r;
-}
-
-void swarm::came(conduct &c, lt::tcp::endpoint const &remote, bool outgoing)
-{
-        m_peers.emplace(&c, remote);
-        if (outgoing)
-                m_calls.add(remote, lt::clock_type::now(), in_use());
-}
-
-std::set<lt::tcp::endpoint> swarm::in_use() const
-{
-        std::set<lt::tcp::endpoint> r;
-        for (auto const &p : m_peers)
-                r.insert(p.second);
-        return r;
 }
 
 void swarm::lost(int piece)
@@ -147,7 +106,7 @@ void swarm::gave(conduct &c)
                                 m_ends_look = true;
                         }
                 });
-        m_calls.gave(p->second);
+        m_calls.gave(p->second, m_in_use);
         if (now - m_hurried_at >= hurry_time)
                 shielded([&] { hurry(now); });
         if (m_torrent->parts.spares && c.owed() == 0)
@@ -229,11 +188,6 @@ void swarm::is_mute(lt::tcp::endpoint const &at, lt::peer_id const &id)
 bool swarm::was_mute(lt::tcp::endpoint const &at, lt::peer_id const &id) const
 {
         return std::find(m_mute.begin(), m_mute.end(), who(at, id)) != m_mute.end();
-}
-
-void swarm::left(conduct &c) noexcept
-{
-        m_peers.erase(&c);
 }
 
 bool swarm::has_peers() const
@@ -341,10 +295,8 @@ void swarm::look(lt::time_point now)
                 p.first->tick(now);
         if (m_torrent->parts.spares)
                 m_spares.look(m_peers, now);
-        if (m_torrent->parts.call_again) {
-                call_again(now);
-                call_moved(now);
-        }
+        if (m_torrent->parts.call_again)
+                call_again();
         if (nobody_has_awaited()) {
                 call_banned(now);
                 pass_on_offer();

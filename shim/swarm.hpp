@@ -15,12 +15,12 @@
 #include <libtorrent/time.hpp>
 #include <libtorrent/torrent_handle.hpp>
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <map>
 #include <memory>
-#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -33,8 +33,9 @@ class anchor;      // anchor.hpp
 class swarm
 {
       public:
-        // Before the first peer; t outlives this.
-        void begin(bt_torrent &t, lt::torrent_handle const &h, lt::io_context *io);
+        // Before the first peer; t outlives this. named: peers that it is added with.
+        void begin(bt_torrent &t, lt::torrent_handle const &h, lt::io_context *io,
+                   std::vector<lt::tcp::endpoint> const &named);
         // libtorrent lets go of the torrent: nothing of its thread is used after this.
         void end()
         {
@@ -87,10 +88,15 @@ class swarm
         void forget()
         {
                 m_calls.clear();
-                m_moved.clear();
+        }
+        // Connections and dials, by where they are called as far as that is known.
+        call_list::endpoints const &in_use() const
+        {
+                return m_in_use;
         }
         // Whom to call first another time: those that are there, by how much they gave, then those
-        // that were. The port is 0 of one that has called us.
+        // that were, each at one port. That is 0 of one that has called us and did not say where it
+        // is called.
         std::vector<std::pair<lt::address, int>> useful() const;
         // Whether somebody is there, and whether somebody who has given something.
         bool has_peers() const;
@@ -102,11 +108,13 @@ class swarm
         // come in vain.
         void take_back_unwanted();
         // See bt_torrent_dial_anew; while there is no metadata the caller dials others besides.
-        void dial_anew(lt::time_point now);
+        void dial_anew();
         // Pieces are wanted from here on; the swarm finds out by itself when none is any more.
         void wake();
 
       private:
+        // The wall's clock may be set while peers are away.
+        using steady = std::chrono::steady_clock;
         static constexpr std::size_t calls_max = 50; // peers to be called that are remembered
         void look_at_idle();                         // a peer owes nothing
         std::vector<conduct *> asked_peers() const;  // that owe something
@@ -121,17 +129,21 @@ class swarm
         void hurry(lt::time_point now);
         void drop_silent(lt::time_point now);
         void end_deadlock(lt::time_point now);
-        void call_again(lt::time_point now);
+        void call_again();
         // Where nobody_has_awaited().
         void call_banned(lt::time_point now);
         void pass_on_offer();
         bool nobody_has_awaited() const; // though somebody waits
         void call(lt::tcp::endpoint const &at);
-        void call_known(lt::time_point now);
-        void call_moved(lt::time_point now);
-        std::set<lt::tcp::endpoint> in_use() const; // by m_peers
-        void drop_slow_dials(lt::time_duration after, lt::time_point now);
-        void forget_calls(); // when each was called last
+        bool call_known(call_list::whom w); // whether there is one of them
+        // Hangs up on the dials that last for so long; if they hinder the call of a port that is
+        // news for so long.
+        void drop_slow_dials(steady::duration after, steady::duration after_news);
+        void forget_calls();        // when each was called last
+        bool is_interested() const; // in what somebody has who is there
+        void is_out_of_use(lt::tcp::endpoint const &e) noexcept; // by one of m_peers
+        // It can be called there: not so one that has called us and has not said where it listens.
+        bool is_called_at(conduct &c, lt::tcp::endpoint const &at) const;
 
         bt_torrent *m_torrent = nullptr;
         lt::torrent_handle m_handle;
@@ -144,9 +156,11 @@ class swarm
         spares m_spares;
         queues m_queues;
         std::deque<std::pair<lt::address, std::string>> m_mute; // address, client
-        call_list m_calls{calls_max}; // those we connected to ourselves, and those that said how
-        std::vector<lt::tcp::endpoint> m_moved; // to be called at another port
-        lt::time_point m_alone_since, m_called_at, m_deadlock_at, m_hurried_at;
+        call_list::endpoints m_in_use;                          // of m_peers
+        // Those that were named, those we connected to ourselves, and those that said how.
+        call_list m_calls{calls_max};
+        steady::time_point m_alone_since, m_called_at, m_pardon_called_at;
+        lt::time_point m_deadlock_at, m_hurried_at;
         lt::time_point m_last_sign; // of life, of any peer that owes something
         lt::time_duration m_patience{};
         lt::tcp::endpoint m_pardoned; // may come again, and is to be called

@@ -1,16 +1,23 @@
 // SPDX-License-Identifier: MIT
 // swarm_calls.cpp: peers that went, or that are said to be at another port, are called.
+//
+// libtorrent calls a peer that went after min_reconnect_time, later with each failure, and after
+// three never. A tracker that names it takes a failure off, and leaving the upload mode forgets
+// when each was called last.
 #include "swarm.hpp"
 
 #include "session.hpp"
 #include "torrent.hpp"
 
+#include <libtorrent/peer_info.hpp>
 #include <libtorrent/torrent_flags.hpp>
 
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
+#include <map>
 #include <utility>
+#include <vector>
 
 using std::chrono::milliseconds;
 
@@ -23,7 +30,8 @@ constexpr auto call_again_after = milliseconds(1000);
 // A connection of theirs that takes longer is given up for a new one: a network that is back does
 // not answer the first attempt's packets, which are sent again after 1, 3 and 7 s.
 constexpr auto dial_time = milliseconds(2000);
-// Where peers are dialled by other means the packets had this time.
+// Where peers are dialled by other means, or one that is said to be elsewhere, the packets had this
+// time.
 constexpr auto dial_anew_time = milliseconds(1000);
 // Who was banned is called so often: one that knows no encryption hangs up on the first call. The
 // others stop when it is there.
@@ -31,68 +39,159 @@ constexpr unsigned pardon_calls = 3;
 
 } // namespace
 
+void swarm::came(conduct &c, lt::tcp::endpoint const &remote, bool outgoing)
+{
+        m_peers.emplace(&c, remote);
+        m_in_use.insert(remote);
+        if (!outgoing)
+                return;
+        m_calls.use(remote, m_in_use);
+        m_calls.called(remote);
+}
+
+void swarm::left(conduct &c) noexcept
+{
+        auto const p = m_peers.find(&c);
+        if (p == m_peers.end())
+                return;
+        is_out_of_use(p->second);
+        m_peers.erase(p);
+}
+
+void swarm::is_out_of_use(lt::tcp::endpoint const &e) noexcept
+{
+        if (auto const one = m_in_use.find(e); one != m_in_use.end())
+                m_in_use.erase(one);
+}
+
+bool swarm::is_called_at(conduct &c, lt::tcp::endpoint const &at) const
+{
+        return c.peer().is_outgoing() || at != c.peer().remote();
+}
+
+// Once: who has said it may say anything later.
 void swarm::listens(conduct &c, int port)
 {
         auto const p = m_peers.find(&c);
-        if (p == m_peers.end() || c.peer().is_outgoing())
+        if (p == m_peers.end() || is_called_at(c, p->second))
                 return;
-        p->second.port(std::uint16_t(port));
-        m_calls.add(p->second, lt::clock_type::now(), in_use());
+        auto at = p->second;
+        at.port(std::uint16_t(port));
+        m_in_use.insert(at);
+        is_out_of_use(p->second);
+        p->second = at;
+        m_calls.use(at, m_in_use);
+}
+
+std::vector<std::pair<lt::address, int>> swarm::useful() const
+{
+        struct rank {
+                std::int64_t given;
+                std::pair<lt::address, int> at;
+        };
+        auto const good = m_calls.good();
+        std::map<lt::address, int> ports;
+        for (auto const &at : good)
+                ports.emplace(at.address(), int(at.port()));
+        std::vector<rank> there;
+        for (auto const &p : m_peers) {
+                lt::peer_info info;
+                if (!p.first->shook_hands)
+                        continue;
+                p.first->peer().get_peer_info(info);
+                auto const known = ports.find(p.second.address());
+                int const port = is_called_at(*p.first, p.second) ? int(p.second.port())
+                                 : known != ports.end()           ? known->second
+                                                                  : 0;
+                there.push_back({info.total_download, {p.second.address(), port}});
+        }
+        std::stable_sort(there.begin(), there.end(),
+                         [](rank const &a, rank const &b) { return a.given > b.given; });
+        std::vector<std::pair<lt::address, int>> r;
+        r.reserve(there.size() + good.size());
+        for (auto const &t : there)
+                r.push_back(t.at);
+        for (auto const &at : good)
+                r.emplace_back(at.address(), int(at.port()));
+        return r;
 }
 
 // A client that was started anew has another port, perhaps. To libtorrent that is the peer it has
 // failed to reach, which it calls again after min_reconnect_time and more.
 void swarm::told_of(lt::tcp::endpoint const &e)
 {
-        if (m_torrent->session->several_at_address || !m_calls.has_address(e) || m_calls.has(e))
+        if (m_torrent->session->several_at_address)
                 return;
-        auto const is_there = [&](auto const &p) {
+        auto const there = std::find_if(m_peers.begin(), m_peers.end(), [&](auto const &p) {
                 return p.first->shook_hands && p.second.address() == e.address();
-        };
-        // Who is there is a fact, and what is told may be anybody's word.
-        bool const there = std::any_of(m_peers.begin(), m_peers.end(), is_there);
-        m_calls.add(e, there ? lt::clock_type::now() : lt::time_point{}, in_use());
-        if (!there && m_moved.size() < calls_max)
-                m_moved.push_back(e);
-}
-
-// Nobody is there: calls those who were. libtorrent calls a peer that went after
-// min_reconnect_time, later with each failure, and after three never. A tracker that names it takes
-// a failure off, and leaving the upload mode forgets when each was called last.
-void swarm::call_again(lt::time_point now)
-{
-        for (auto const &p : m_peers)
-                if (p.first->shook_hands) {
-                        m_alone_since = {};
-                        return;
-                }
-        if (m_alone_since == lt::time_point{})
-                m_alone_since = now;
-        if (now - m_alone_since < call_after || now - m_called_at < call_again_after ||
-            !m_calls.has_good())
+        });
+        bool const is_news = m_calls.hear(e, m_in_use);
+        if (there == m_peers.end() || there->second == e)
                 return;
-        m_called_at = now;
-        drop_slow_dials(dial_time, now);
-        call_known(now);
-        forget_calls();
+        // Who is there is a fact, and what is told may be anybody's word: it can wait, and
+        // libtorrent is to call where it was.
+        if (is_news)
+                m_calls.called(e);
+        if (is_called_at(*there->first, there->second))
+                m_handle.connect_peer(there->second, {}, {});
 }
 
-void swarm::drop_slow_dials(lt::time_duration after, lt::time_point now)
+// Nobody is there, or nobody who has what a reader waits for: calls those who were, and those that
+// are said to be elsewhere. Who is there keeps what it was asked for, and hears of no lost
+// interest: libtorrent keeps its own time then.
+void swarm::call_again()
 {
+        auto const now = steady::now();
+        if (has_peers() && !nobody_has_awaited()) {
+                m_alone_since = {};
+                return;
+        }
+        if (m_alone_since == steady::time_point{})
+                m_alone_since = now;
+        if (now - m_called_at < call_again_after)
+                return;
+        bool const due = m_calls.has_good() && now - m_alone_since >= call_after;
+        drop_slow_dials(due ? dial_time : steady::duration::max(), dial_anew_time);
+        bool const calls = call_known(due ? call_list::whom::due : call_list::whom::news);
+        if (due || calls)
+                m_called_at = now;
+        if (calls && !is_interested())
+                forget_calls();
+}
+
+void swarm::drop_slow_dials(steady::duration after, steady::duration after_news)
+{
+        auto const now = steady::now();
         std::vector<conduct *> slow;
-        for (auto const &p : m_peers)
-                if (!p.first->shook_hands && now - p.first->since >= after)
+        for (auto const &p : m_peers) {
+                if (p.first->shook_hands)
+                        continue;
+                auto const age = now - p.first->since;
+                bool const hinders = m_calls.has_news_of(p.second);
+                if (age >= after ||
+                    (hinders && age >= (m_calls.is_new(p.second) ? dial_time : after_news)))
                         slow.push_back(p.first);
+        }
         for (auto *const c : slow)
                 c->peer().disconnect(lt::errors::timed_out, lt::operation_t::connect);
 }
 
-// Where somebody owes something libtorrent keeps its own time: to make it
-// forget when it called it has to take back what it asked for.
-void swarm::dial_anew(lt::time_point now)
+bool swarm::is_interested() const
 {
-        drop_slow_dials(dial_anew_time, now);
-        call_known(now);
+        return std::any_of(m_peers.begin(), m_peers.end(), [](auto const &p) {
+                lt::peer_info info;
+                if (p.first->shook_hands)
+                        p.first->peer().get_peer_info(info);
+                return bool(info.flags & lt::peer_info::interesting);
+        });
+}
+
+// Where somebody owes something libtorrent keeps its own time: to make it forget when it called it
+// has to take back what it asked for.
+void swarm::dial_anew()
+{
+        drop_slow_dials(dial_anew_time, dial_anew_time);
+        call_known(call_list::whom::all);
         if (std::none_of(m_peers.begin(), m_peers.end(),
                          [](auto const &p) { return p.first->owes(); }))
                 forget_calls();
@@ -105,31 +204,12 @@ void swarm::call(lt::tcp::endpoint const &at)
                 m_handle.connect_peer(at, lt::peer_info::tracker, {});
 }
 
-void swarm::call_known(lt::time_point now)
+bool swarm::call_known(call_list::whom w)
 {
-        for (auto const &at : m_calls.next(now, in_use()))
+        auto const known = m_calls.next(w, m_in_use);
+        for (auto const &at : known)
                 call(at);
-}
-
-// Nobody is there, and some are said to be at other ports: calls them, not where they were.
-void swarm::call_moved(lt::time_point now)
-{
-        if (m_moved.empty() || now - m_called_at < call_again_after)
-                return;
-        auto const moved = std::exchange(m_moved, {});
-        if (has_peers())
-                return;
-        m_called_at = now;
-        std::vector<conduct *> dials;
-        for (auto const &p : m_peers)
-                if (std::any_of(moved.begin(), moved.end(), [&](lt::tcp::endpoint const &e) {
-                            return e.address() == p.second.address() && e != p.second;
-                    }))
-                        dials.push_back(p.first);
-        for (auto *const c : dials)
-                c->peer().disconnect(lt::errors::timed_out, lt::operation_t::connect);
-        call_known(now);
-        forget_calls();
+        return !known.empty();
 }
 
 void swarm::forget_calls()
@@ -144,9 +224,10 @@ void swarm::call_banned(lt::time_point now)
 {
         if (m_torrent->blame.pardon(now, &m_pardoned))
                 m_pardon_calls = pardon_calls;
-        if (m_pardon_calls == 0 || now - m_called_at < call_again_after)
+        auto const called_at = steady::now();
+        if (m_pardon_calls == 0 || called_at - m_pardon_called_at < call_again_after)
                 return;
-        m_called_at = now;
+        m_pardon_called_at = called_at;
         m_pardon_calls--;
         call(m_pardoned);
         forget_calls();

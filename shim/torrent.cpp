@@ -146,6 +146,21 @@ void make_way_for(bt_torrent &t, lt::torrent_handle const &h, lt::bdecode_node c
         }
 }
 
+// What libtorrent is told of them: of an address it dials the port that it was told last, and that
+// is to be the first. The swarm sees to the others.
+static std::vector<lt::tcp::endpoint> to_begin_with(bt_session const &s,
+                                                    std::vector<lt::tcp::endpoint> const &peers)
+{
+        if (s.several_at_address)
+                return peers;
+        std::vector<lt::tcp::endpoint> r;
+        std::set<lt::address> addresses;
+        for (auto const &e : peers)
+                if (addresses.insert(e.address()).second)
+                        r.push_back(e);
+        return r;
+}
+
 // libtorrent dials a few peers as soon as the torrent is resumed and the others in a tick. Which
 // ones is its own choice, but those that a tracker names go first.
 static void call_first(bt_torrent &t, std::vector<lt::tcp::endpoint> peers)
@@ -182,12 +197,13 @@ static std::shared_ptr<lt::torrent_plugin> plugin_of(bt_torrent &t, F &&make) no
 // libtorrent has the torrent. The plugin comes first: its end is that of the others.
 static std::shared_ptr<lt::torrent_plugin> begin(std::shared_ptr<bt_torrent> const &t,
                                                  lt::torrent_handle const &h,
-                                                 std::vector<int> const &held)
+                                                 std::vector<int> const &held,
+                                                 std::vector<lt::tcp::endpoint> const &named)
 {
         auto watch = make_torrent_watch(t, h);
         auto &s = *t->session;
         t->handle = h;
-        t->peers->begin(*t, h, s.io);
+        t->peers->begin(*t, h, s.io, named);
         t->blame.begin(*t, s.digests, s.several_at_address);
         if (t->wants_metadata)
                 return watch;
@@ -286,7 +302,7 @@ int bt_torrent_add(struct bt_session *s, const struct bt_source *src, const uint
                 t->is_large = p.ti && is_large(*p.ti);
                 t->known_peers.begin(s->several_at_address);
                 for (auto const &e : p.peers)
-                        t->known_peers.add(e, {}, {});
+                        t->known_peers.name(e, {});
                 t->web = std::make_unique<web_seeds>(p.url_seeds, src->loopback);
                 p.url_seeds.clear();
                 {
@@ -318,10 +334,12 @@ int bt_torrent_add(struct bt_session *s, const struct bt_source *src, const uint
                 // up to a second later.
                 if (t->parts.boost)
                         p.flags |= lt::torrent_flags::paused;
-                p.extensions.push_back(
-                        [t, held](lt::torrent_handle const &h, lt::client_data_t) noexcept {
-                                return plugin_of(*t, [&] { return begin(t, h, held); });
-                        });
+                p.extensions.push_back([t, held, named = p.peers](lt::torrent_handle const &h,
+                                                                  lt::client_data_t) noexcept {
+                        return plugin_of(*t, [&] { return begin(t, h, held, named); });
+                });
+                p.peers = to_begin_with(*s, p.peers);
+                auto const first = p.peers;
                 s->torrents.insert(t);
                 t->unmet = true;
                 s->unmet++;
@@ -347,7 +365,7 @@ int bt_torrent_add(struct bt_session *s, const struct bt_source *src, const uint
                 }
                 t->added = true;
                 (void)guarded(nullptr, [&] {
-                        call_first(*t, src->params.peers);
+                        call_first(*t, first);
                         return 0;
                 });
                 // Another torrent's metadata may have taken this one out already (make_way_for).
@@ -458,7 +476,7 @@ void bt_torrent_dial_anew(struct bt_torrent *t)
                         (void)guarded(nullptr, [&] {
                                 if (t->removed)
                                         return 0;
-                                t->peers->dial_anew(lt::clock_type::now());
+                                t->peers->dial_anew();
                                 redial(*t);
                                 return 0;
                         });

@@ -41,6 +41,7 @@ struct known_sources {
         std::vector<bool> selected;
         std::vector<lt::tcp::endpoint> named;
         bool loopback = false;
+        bool several_at_address = false;
 };
 
 // Peers of a torrent without metadata that are remembered for being dialled again.

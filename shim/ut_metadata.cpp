@@ -11,6 +11,7 @@
 #include "metadata.hpp"
 #include "paths.hpp"
 #include "session.hpp"
+#include "swarm.hpp"
 #include "torrent.hpp"
 
 #include <libtorrent/bdecode.hpp>
@@ -89,12 +90,8 @@ struct exchange final : lt::torrent_plugin, std::enable_shared_from_this<exchang
         void on_add_peer(lt::tcp::endpoint const &e, lt::peer_source_flags_t,
                          lt::add_peer_flags_t flags) noexcept override
         {
-                shielded([&] {
-                        bool const room = t->known_peers.size() < known_peers_max;
-                        if (making && !(flags & filtered) &&
-                            (room || t->known_peers.has_address(e)))
-                                t->known_peers.add(e, {}, {});
-                });
+                if (making && !(flags & filtered))
+                        shielded([&] { t->known_peers.add(e, t->peers->in_use()); });
         }
 
         // All blocks are there and the hash is right.
@@ -425,6 +422,8 @@ exchange::new_connection(lt::peer_connection_handle const &c) noexcept
                            [&]() -> std::shared_ptr<lt::peer_plugin> {
                                    if (c.type() != lt::connection_type::bittorrent)
                                            return {};
+                                   if (making && c.is_outgoing())
+                                           t->known_peers.called(c.remote());
                                    return std::make_shared<peer_exchange>(shared_from_this(), c);
                            });
 }
@@ -441,7 +440,7 @@ void redial(bt_torrent &t)
         if (t.removed || !t.wants_metadata)
                 return;
         // libtorrent may have dropped one, and adds it again.
-        for (auto const &p : t.known_peers.next(lt::clock_type::now(), {}))
+        for (auto const &p : t.known_peers.next(call_list::whom::all, t.peers->in_use()))
                 t.handle.connect_peer(p, lt::peer_info::tracker, {});
         t.handle.set_flags(lt::torrent_flags::upload_mode);
         t.handle.unset_flags(lt::torrent_flags::upload_mode);
