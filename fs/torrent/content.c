@@ -178,12 +178,13 @@ int torrent_make_content(struct torrent *t, struct cache *cache, struct bt_meta 
 int torrent_set_content(struct torrent *t, const struct content *content)
 {
         struct filler *filler = NULL;
+        bool nothing = false;
 
         if (t->env->fill == FILL_TORRENT) {
                 struct bt_source *s =
                         content->source ? bt_source_ref(content->source) : torrent_source(t);
 
-                filler = s ? filling_of_magnet(s, content->listing) : NULL;
+                nothing = s && filling_of_magnet(s, content->listing, &filler) == 0 && !filler;
                 bt_source_free(s);
         }
         pthread_mutex_lock(&t->lock);
@@ -197,6 +198,10 @@ int torrent_set_content(struct torrent *t, const struct content *content)
                 t->state = TORRENT_AWAKE;
         t->failed = 0;
         t->problem[0] = '\0';
+        if (nothing) { /* it is not to wake for that again and again */
+                t->filled = true;
+                t->refills = false;
+        }
         filling_begin(t, filler);
         wishes_tell(t);
         pthread_mutex_unlock(&t->lock);

@@ -103,7 +103,7 @@ unsigned filler_yield(struct filler *f, unsigned n, const struct filler_torrent 
         return given;
 }
 
-void filler_refused(struct filler *f, const struct filler_torrent *t)
+void filler_rest(struct filler *f, const struct filler_torrent *t)
 {
         filler_stop(f, t);
         filler_rewind(f);

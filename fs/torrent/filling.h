@@ -10,9 +10,12 @@
 
 /* The file of that node of the tree is fetched from here on, if it is not already. */
 void filling_file(struct torrent *t, uint32_t node);
-/* The torrent has content now: goes on with what is to be fetched. whole: what the magnet asks for
- * (filling_of_magnet), taken over; NULL: nothing. */
+/* The torrent has content now: goes on with what is to be fetched, once it is awake. whole: what
+ * the magnet asks for (filling_of_magnet), taken over; NULL: nothing. */
 void filling_begin(struct torrent *t, struct filler *whole);
+/* It has fallen asleep: nothing is wanted until it is awake again. It does not wake for that alone:
+ * who sees to how many are awake wakes it (torrent_is_to_fill). */
+void filling_rest(struct torrent *t);
 /* Its content goes: nothing is wanted any more, but remembered to be. */
 void filling_end(struct torrent *t);
 /* A piece went to make room: it is fetched again when there is some. */
@@ -28,9 +31,9 @@ void filling_refused(struct torrent *t, int err);
 /* Whether there was no room for what it would fetch next, or it must not ask for that. */
 bool filling_waits(const struct torrent *t);
 
-/* The pieces of the files that the magnet asks for. NULL: there are none, or no memory. Needs no
+/* *ret: the pieces of the files that the magnet asks for; NULL: there are none. -ENOMEM. Needs no
  * lock. */
-struct filler *filling_of_magnet(const struct bt_source *s, const struct listing *l);
+int filling_of_magnet(const struct bt_source *s, const struct listing *l, struct filler **ret);
 /* With the last reference: frees all of it. */
 void filling_free(struct torrent *t);
 

@@ -341,8 +341,12 @@ uint64_t torrent_have_bytes(struct torrent *t);
 /* The session has the torrent: tells it all that is wanted. */
 void torrent_attach(struct torrent *t, struct bt_torrent *bt);
 /* The session shall have it no longer: gives back what torrent_attach was given, for
- * bt_torrent_remove, or NULL. One whose metadata is known is asleep. */
+ * bt_torrent_remove, or NULL. One whose metadata is known is asleep; it wakes again for what is
+ * read, and keeps what else is wanted of it (torrent_rest). */
 struct bt_torrent *torrent_detach(struct torrent *t);
+/* It sleeps from here on, where that was no moment's: what is fetched though nobody reads it is
+ * wanted when it is awake again, and has no room until then. */
+void torrent_rest(struct torrent *t);
 /* What env->wake asked for was tried. */
 void torrent_woken(struct torrent *t);
 /* The torrent is gone: answers its reads with err, has its data dropped (by the chores, where there
@@ -374,6 +378,8 @@ void torrent_piece_cleared(struct torrent *t, uint32_t piece);
  * would be so if it had its content. See filling.h. */
 bool torrent_is_filling(struct torrent *t);
 bool torrent_is_to_fill(struct torrent *t);
+/* Whether some of that has no room, or must not be asked for. */
+bool torrent_fill_waits(struct torrent *t);
 /* The files of that, by their nodes, as text for torrent_fill_files; to be freed. NULL: no memory.
  */
 char *torrent_files_to_fill(struct torrent *t);

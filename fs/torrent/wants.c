@@ -138,6 +138,19 @@ void wants_retell(struct wants *w)
         }
 }
 
+void wants_untold(struct wants *w)
+{
+        for (size_t i = 0; i < w->n_batch; i++) {
+                struct want *want = wants_find(w, w->batch[i].piece);
+
+                if (!want)
+                        continue;
+                want->told = PRIORITY_NONE;
+                want->told_urgent = false;
+        }
+        w->n_batch = 0;
+}
+
 void wants_clear(struct wants *w)
 {
         struct want *want, *tmp;

@@ -69,6 +69,9 @@ void wants_urgent(struct wants *w, struct want *want, bool urgent);
 void wants_done(struct wants *w, struct want *want);
 /* Puts everything into the batch again: a new session torrent knows nothing yet. */
 void wants_retell(struct wants *w);
+/* Nobody was told of the batch: it is empty, and what it says is put there anew with the next
+ * change. */
+void wants_untold(struct wants *w);
 void wants_clear(struct wants *w);
 
 #endif

@@ -125,7 +125,7 @@ int wishes_fill(struct torrent *t, uint32_t piece, bool wanted)
         struct want *want;
 
         if (wanted)
-                return begin_to_fill(t, piece);
+                return t->state == TORRENT_ASLEEP ? -EAGAIN : begin_to_fill(t, piece);
         if (store_has(t->content.store, piece))
                 fill_pause_end(&t->env->fill_pause, clock_ms());
         want = wants_find(&t->wants, piece);
@@ -159,22 +159,31 @@ void wishes_reserve_again(struct torrent *t, struct want *want)
         wants_reserve(&t->wants, want, &room);
 }
 
-/* Whether something is to be asked for that was not. */
+/* Whether something is to be asked for that was not, and that others than fillers want. */
 static bool asks(const struct wants *w)
 {
-        for (size_t i = 0; i < w->n_batch; i++)
-                if (w->batch[i].priority != BT_PRIORITY_NONE)
+        for (size_t i = 0; i < w->n_batch; i++) {
+                const struct want *want = w->batch[i].priority != BT_PRIORITY_NONE
+                                                  ? wants_find(w, w->batch[i].piece)
+                                                  : NULL;
+
+                if (want && want->filled < want->total)
                         return true;
+        }
         return false;
 }
 
 void wishes_tell(struct torrent *t)
 {
-        if (t->bt && t->wants.n_batch > 0) {
-                bt_torrent_want(t->bt, t->wants.batch, t->wants.n_batch);
-        } else if (t->state == TORRENT_ASLEEP && !t->waking && t->env->wake && asks(&t->wants)) {
+        if (t->bt) {
+                if (t->wants.n_batch > 0)
+                        bt_torrent_want(t->bt, t->wants.batch, t->wants.n_batch);
+                t->wants.n_batch = 0;
+                return;
+        }
+        if (t->state == TORRENT_ASLEEP && !t->waking && t->env->wake && asks(&t->wants)) {
                 t->waking = true;
                 t->env->wake(t);
         }
-        t->wants.n_batch = 0;
+        wants_untold(&t->wants);
 }

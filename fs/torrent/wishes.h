@@ -12,8 +12,8 @@
 int wishes_change(struct torrent *t, uint32_t piece, uint8_t before, uint8_t after);
 /* The same for what nobody reads, with the least priority: wanted or not any more, which is to
  * follow once for each time that it was. Nothing goes from the cache for it, and it has nothing of
- * the room that was made for readers. -ENOSPC, -ENOMEM: it is not wanted; 1: it is not any more,
- * but another wants it. */
+ * the room that was made for readers. -ENOSPC, -ENOMEM; -EAGAIN: the torrent is asleep, and does
+ * not wake for it: it is not wanted; 1: it is not any more, but another wants it. */
 int wishes_fill(struct torrent *t, uint32_t piece, bool wanted);
 /* The piece is there: forgets who wanted it. Its parked reads must have been taken off. */
 void wishes_done(struct torrent *t, struct want *want);
@@ -22,7 +22,7 @@ void wishes_reserve(struct torrent *t, struct want *want);
 /* Likewise for one that turned out not to be there: what room it had is still its own. */
 void wishes_reserve_again(struct torrent *t, struct want *want);
 /* The order of the batches is what the session goes by, so they leave under the lock; it only
- * queues them. One that is asleep wakes for what is asked for. */
+ * queues them. One that is asleep wakes for what readers ask for. */
 void wishes_tell(struct torrent *t);
 
 #endif

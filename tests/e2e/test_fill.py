@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 from pathlib import Path
-from typing import Callable, Iterator
+from typing import Callable, Iterator, Sequence
 
 import pytest
 
 from harness import disks, waiting
+from harness.library import open_stores, states
 from harness.mount import Magnetfs
 from harness.reading import assert_part, assert_same
 from harness.seeder import Seeder
@@ -116,6 +117,83 @@ def test_what_readers_have_begun_and_left_makes_room_for_it(
     touch(fs.add_torrent(filled, seeder.seed(filled)) / filled.name, filled)
     waiting.until("it is filled", lambda: have(fs, filled) >= BOUND - 14 * MIB, 40)
     assert evicted(fs) == 0
+
+
+def awake(fs: Magnetfs, torrents: Sequence[Torrent]) -> list[Torrent]:
+    known = states(fs)
+    return [torrent for torrent in torrents if known[torrent.info_hash] == "awake"]
+
+
+def test_no_more_are_awake_to_be_filled_than_may_be(
+    magnetfs: Callable[..., Magnetfs], seeder: Seeder, torrents: TorrentMaker
+) -> None:
+    """Not even when somebody looks into them; and where there is a place the next one has it."""
+    fs = magnetfs("--fill", "torrent", "--awake-max", "2")
+    made = [
+        torrents.multi(f"filled{n}", [("film.bin", 8 * MIB)], seed=1810 + n, piece_length=PIECE)
+        for n in range(6)
+    ]
+    for torrent in made:
+        seeder.seed(torrent, upload_limit=60 * KIB)
+        fs.add(torrent.torrent_file.read_bytes())
+        fs.add(torrent.magnet(seeder))
+    waiting.until("some are filled", lambda: sum(have(fs, each) > 0 for each in made) == 2, 30)
+    with fs.events() as events:
+        for torrent in made:
+            assert os.listdir(fs.directory(torrent)) == ["film.bin"]
+        before = awake(fs, made)
+        assert waiting.settled("who is awake", lambda: awake(fs, made)) == before
+        assert len(before) == 2
+        assert not any(event["event"] == "awake" for event in events.seen)
+        fs.remove(before[0].info_hash)
+        made.remove(before[0])
+        others = [torrent.info_hash for torrent in made if torrent is not before[1]]
+        waiting.until(
+            "another is",
+            lambda: (event := events.next(1))
+            and event["event"] == "awake"
+            and event["infoHash"] in others,
+        )
+    assert len(awake(fs, made)) == 2
+
+
+def test_what_goes_from_one_that_sleeps_is_filled_again(
+    magnetfs: Callable[..., Magnetfs], seeder: Seeder, torrents: TorrentMaker
+) -> None:
+    fs = magnetfs("--fill", "torrent", "--idle-timeout", "1")
+    full = torrents.single("full.bin", 8 * MIB, seed=1820, piece_length=PIECE)
+    with fs.events() as events:
+        fs.add_torrent(full, seeder.seed(full))
+        events.wait("asleep", full.info_hash)
+        assert have(fs, full) == full.length
+        waiting.until("its content leaves the memory", lambda: not open_stores(fs.pid), 20)
+        assert fs.ctl("evict", full.info_hash).returncode == 0
+        events.wait("evicted", full.info_hash)
+        events.wait("awake", full.info_hash)
+        events.wait("asleep", full.info_hash)
+        assert have(fs, full) == full.length
+
+
+def test_what_names_nothing_does_not_wake(
+    magnetfs: Callable[..., Magnetfs], seeder: Seeder, torrents: TorrentMaker
+) -> None:
+    """The next one that is to be filled wakes, and again and again if its turn came again."""
+    fs = magnetfs("--fill", "torrent", "--idle-timeout", "1")
+    nothing = torrents.single("nothing.bin", MIB, seed=1821, piece_length=PIECE)
+    full = torrents.single("full.bin", MIB, seed=1822, piece_length=PIECE)
+    with fs.events() as events:
+        fs.add(nothing.magnet(seeder.seed(nothing)) + "&so=7")
+        fs.add_torrent(full, seeder.seed(full))
+        for torrent in (nothing, full):
+            waiting.until(
+                "it sleeps", lambda torrent=torrent: states(fs)[torrent.info_hash] == "asleep"
+            )
+        for _ in range(2):
+            assert fs.ctl("evict", full.info_hash).returncode == 0
+            events.wait("awake", full.info_hash)
+            events.wait("asleep", full.info_hash)
+        woken = {event["infoHash"] for event in events.seen if event["event"] == "awake"}
+        assert woken == {full.info_hash}
 
 
 LEAST = 8 * MIB  # stays free on the disk

@@ -1707,6 +1707,85 @@ static void test_asleep_and_awake(void **state)
         end(&f);
 }
 
+/* What is filled does not wake a torrent, and has no room while that sleeps; what is read wakes it,
+ * also where it is asked for no more urgently, and then it goes on. */
+static void test_a_sleeper_is_not_filled(void **state)
+{
+        struct cache_stats stats;
+        struct fixture f;
+
+        (void)state;
+        begin(&f);
+        f.env.make_room = on_no_room;
+        f.env.wake = count_wake;
+        n_wakes = 0;
+        fill_all(&f);
+        assert_null(torrent_detach(f.torrent));
+        assert_int_equal(n_wanted(&f), PIECES); /* it may be back in a moment */
+        assert_int_equal(n_wakes, 0);
+        pthread_mutex_lock(&f.torrent->lock);
+        assert_int_equal(wishes_change(f.torrent, 9, PRIORITY_NONE, PRIORITY_LEAST), 0);
+        wishes_tell(f.torrent);
+        assert_int_equal(n_wakes, 1);
+        (void)wishes_change(f.torrent, 9, PRIORITY_LEAST, PRIORITY_NONE);
+        pthread_mutex_unlock(&f.torrent->lock);
+        torrent_woken(f.torrent);
+
+        torrent_rest(f.torrent);
+        cache_stats(f.cache, &stats);
+        assert_int_equal(stats.used_bytes, 0);
+        assert_int_equal(f.env.filling_bytes, 0);
+        parked_tick(f.torrent, clock_ms());
+        fill_all(&f);
+        assert_int_equal(n_wanted(&f), 0);
+        assert_true(torrent_is_to_fill(f.torrent));
+        assert_int_equal(n_wakes, 1);
+
+        torrent_attach(f.torrent, NULL);
+        assert_int_equal(n_wanted(&f), PIECES);
+        for (uint32_t i = 0; i < PIECES; i++) {
+                arrive(&f, i);
+                pass(&f, i);
+        }
+        parked_tick(f.torrent, clock_ms());
+        assert_false(torrent_is_to_fill(f.torrent));
+        assert_over(&f);
+        end(&f);
+}
+
+/* What all has come is known to be there while it sleeps, and looked for when some went. */
+static void test_a_sleeper_is_to_be_filled_again(void **state)
+{
+        struct fixture f;
+
+        (void)state;
+        begin(&f);
+        f.env.fill = FILL_TORRENT;
+        for (uint32_t i = 0; i < PIECES; i++) {
+                arrive(&f, i);
+                pass(&f, i);
+        }
+        assert_null(torrent_detach(f.torrent));
+        fill_all(&f);
+        assert_true(f.torrent->filled);
+        assert_false(torrent_is_filling(f.torrent));
+        assert_false(torrent_is_to_fill(f.torrent));
+        evict(&f, 5, 0);
+        assert_true(torrent_is_to_fill(f.torrent));
+        fill_all(&f); /* as when it has content again */
+        assert_true(torrent_is_to_fill(f.torrent));
+        parked_tick(f.torrent, clock_ms());
+        assert_ptr_equal(f.torrent->fillers, f.torrent->fillers->before); /* one, not two */
+        torrent_attach(f.torrent, NULL);
+        assert_int_equal(n_wanted(&f), 1);
+        arrive(&f, 5);
+        pass(&f, 5);
+        parked_tick(f.torrent, clock_ms());
+        assert_false(torrent_is_to_fill(f.torrent));
+        assert_over(&f);
+        end(&f);
+}
+
 static unsigned n_checks;
 
 static void count_check(struct torrent *t)
@@ -1891,6 +1970,8 @@ int main(void)
                 cmocka_unit_test(test_a_filler_keeps_its_wish),
                 cmocka_unit_test(test_two_fillers_yield),
                 cmocka_unit_test(test_a_file_is_filled_after_its_close),
+                cmocka_unit_test(test_a_sleeper_is_not_filled),
+                cmocka_unit_test(test_a_sleeper_is_to_be_filled_again),
                 cmocka_unit_test(test_asleep_and_awake),
                 cmocka_unit_test(test_claimed_pieces),
                 cmocka_unit_test(test_asleep_and_awake_while_others_look),
