@@ -177,15 +177,50 @@ static uint64_t drop_strays(struct engine *e, uint64_t bytes)
         return gone;
 }
 
-/* Makes so much room; *went: what did. Whether there is hope for who waits for some. */
-static bool make_room(struct engine *e, uint64_t bytes, bool starved, uint64_t *went)
+/* A reference to the torrent of those in which something was begun though nobody reads it of which
+ * the swarm has given nothing for longest; NULL: there is none. */
+static struct torrent *driest(struct engine *e)
+{
+        struct torrent *t, *found = NULL;
+
+        for (uint32_t n = 0; (t = registry_next(e->registry, n)); torrent_unref(t)) {
+                n = t->number;
+                if ((found && t->last_block_ms >= found->last_block_ms) || !room_has_begun(t))
+                        continue;
+                torrent_unref(found);
+                found = torrent_ref(t);
+        }
+        return found;
+}
+
+/* What nobody reads gives so many bytes up, of what was begun: else it would have them for good
+ * where its swarm does not give the rest. Those are unfinished then. Returns how many. */
+static uint64_t give_up_fills(struct engine *e, uint64_t bytes)
+{
+        uint64_t given = 0, some = 1;
+        struct torrent *t;
+
+        while (given < bytes && some > 0 && (t = driest(e))) {
+                some = room_give_up(t, bytes - given);
+                log_debug("%s: what nobody reads gives up %llu bytes that were begun", t->hex,
+                          (unsigned long long)some);
+                given += some;
+                torrent_unref(t);
+        }
+        return given;
+}
+
+/* So much room is lacking, and so much is to be made; *went: how much was. Whether there is hope
+ * for who waits for some. */
+static bool make_room(struct engine *e, uint64_t lacks, uint64_t bytes, bool starved,
+                      uint64_t *went)
 {
         const enum room_use most = starved ? ROOM_UNAWAITED : ROOM_RESTING;
-        uint64_t unfinished = 0;
+        uint64_t unfinished = 0, given = 0;
         struct evict_list l;
         struct eviction b = {0};
         struct cache_stats s;
-        bool hope = false;
+        bool hope = false, begun = false;
 
         cache_stats(e->cache, &s);
         b.bytes = drop_strays(e, bytes);
@@ -195,8 +230,17 @@ static bool make_room(struct engine *e, uint64_t bytes, bool starved, uint64_t *
 
                 take(e, &b, &l, bytes - b.bytes, use);
                 unfinished = l.unfinished;
+                begun = l.begun;
                 hope = !all || l.pending;
                 evict_list_free(&l);
+        }
+        if (b.bytes == 0 && !b.refused && begun) {
+                /* A read that nothing else helps does not wait until it starves. */
+                if (!starved && (hope || b.busy || !e->env.short_of_room))
+                        hope = true;
+                else if (lacks > unfinished)
+                        given = give_up_fills(e, lacks - unfinished);
+                unfinished += given;
         }
         if (!b.refused && (unfinished > s.reach_bytes / UNFINISHED_SHARE ||
                            (b.bytes < bytes && unfinished > 0))) {
@@ -206,8 +250,8 @@ static bool make_room(struct engine *e, uint64_t bytes, bool starved, uint64_t *
         free(b.list);
         log_debug("The cache: %llu bytes were to go, %llu went", (unsigned long long)bytes,
                   (unsigned long long)b.bytes);
-        *went = b.bytes;
-        e->evict_vain = b.bytes == 0;
+        *went = b.bytes + given;
+        e->evict_vain = *went == 0;
         e->refused_ms = b.refused && b.bytes == 0 ? clock_ms() : 0;
         return b.bytes > 0 || (b.busy && !b.refused) || hope;
 }
@@ -246,6 +290,25 @@ static void sink_kept(struct engine *e)
                 ;
 }
 
+/* What a piece takes, with what the file system takes besides. */
+static uint64_t room_of(uint64_t piece_bytes)
+{
+        return piece_bytes + piece_bytes / MAP_SHARE + MAP_BYTES;
+}
+
+/* What those that fetch what nobody reads leave to readers: what they lack now, or two pieces of
+ * any torrent, as one reader has at a time, but no more than half of what there is. */
+static uint64_t spare_of(struct engine *e, uint64_t reach)
+{
+        uint64_t spare = 2 * room_of(e->env.piece_bytes), awaited = e->room_awaited;
+
+        if (spare > reach / 2)
+                spare = reach / 2;
+        if (spare < e->low_bytes)
+                spare = e->low_bytes;
+        return spare > awaited ? spare : awaited;
+}
+
 void evict_sample(struct engine *e)
 {
         uint64_t others = catalog_room(e->catalog);
@@ -256,8 +319,9 @@ void evict_sample(struct engine *e)
         cache_stats(e->cache, &s);
         e->env.cache_bytes = s.limit_bytes > others ? s.limit_bytes - others : 1;
         e->env.reach_bytes = s.reach_bytes > 0 ? s.reach_bytes : 1;
-        e->env.spare_bytes = evict_low(s.reach_bytes);
-        cache_on_short(e->cache, e->env.spare_bytes, on_short, e);
+        e->low_bytes = evict_low(s.reach_bytes);
+        e->env.spare_bytes = spare_of(e, s.reach_bytes);
+        cache_on_short(e->cache, e->low_bytes, on_short, e);
         sink_kept(e);
 }
 
@@ -265,9 +329,9 @@ void evict_sample(struct engine *e)
  * waits for. */
 static uint64_t goal_of(struct engine *e)
 {
-        uint64_t spare = e->env.spare_bytes, awaited = e->room_awaited;
+        uint64_t low = e->low_bytes, awaited = e->room_awaited;
 
-        return awaited > spare ? awaited : spare;
+        return awaited > low ? awaited : low;
 }
 
 /* What is lacking when those that fetch what nobody reads have given back what they have not begun.
@@ -287,12 +351,12 @@ static uint64_t lacks_after_fills(struct engine *e, bool *readers)
 
 /* What goes does so for those who read, or for what others have on the disk: those that fetch what
  * nobody reads have the room of none of it, and no more than what is vacant besides. */
-static void make_room_for_readers(struct engine *e, uint64_t bytes, bool starved)
+static void make_room_for_readers(struct engine *e, uint64_t lacks, uint64_t bytes, bool starved)
 {
         uint64_t kept = atomic_exchange(&e->env.kept_bytes, UINT64_MAX), went, vacant,
                  before = vacant_beside_fills(e);
 
-        e->room_hope = make_room(e, bytes, starved, &went);
+        e->room_hope = make_room(e, lacks, bytes, starved, &went);
         evict_sample(e);
         vacant = vacant_beside_fills(e);
         /* What else became vacant meanwhile is for all. */
@@ -332,7 +396,7 @@ static void run(struct chore *c)
                 uint64_t bytes = one ? 1 : evict_batch(s.reach_bytes, lacks);
 
                 if (!rests)
-                        make_room_for_readers(e, bytes, starved);
+                        make_room_for_readers(e, lacks, bytes, starved);
                 if (!e->room_hope) {
                         if (!e->hopeless_told)
                                 log_info(
@@ -356,9 +420,8 @@ void evict_ask(struct engine *e)
 void evict_make_room(struct torrent *t, bool blocked)
 {
         struct engine *e = engine_of(t);
-        uint64_t bytes = t->summary.piece_length, most = e->room_awaited;
+        uint64_t bytes = room_of(t->summary.piece_length), most = e->room_awaited;
 
-        bytes += bytes / MAP_SHARE + MAP_BYTES; /* with what the file system takes besides */
         while (bytes > most && !atomic_compare_exchange_weak(&e->room_awaited, &most, bytes))
                 ;
         if (blocked)

@@ -106,7 +106,12 @@ void content_unref(struct content *c)
 static void take_content(struct torrent *t, const struct content *c)
 {
         const struct listing *l = c->listing;
+        uint64_t longest = t->env->piece_bytes;
         struct bt_source *before = NULL;
+
+        while (l->piece_length > longest &&
+               !atomic_compare_exchange_weak(&t->env->piece_bytes, &longest, l->piece_length))
+                ;
 
         pthread_mutex_lock(&t->content_lock);
         t->content.listing = c->listing;

@@ -26,13 +26,18 @@ static int fill_want(void *arg, uint32_t piece, bool wanted)
         return wishes_fill(arg, piece, wanted);
 }
 
+/* A piece that has room, and that nobody else wants. */
+static bool is_fillers(const struct want *want)
+{
+        return want->reserved && want->filled == want->total;
+}
+
 static bool fill_may_yield(void *arg, uint32_t piece)
 {
         const struct torrent *t = arg;
         const struct want *want = wants_find(&t->wants, piece);
 
-        return want && want->reserved && want->filled == want->total &&
-               !store_is_unfinished(t->content.store, piece);
+        return want && is_fillers(want) && !store_is_unfinished(t->content.store, piece);
 }
 
 static struct filler_torrent torrent_of(struct torrent *t)
@@ -196,6 +201,43 @@ void filling_yield(struct torrent *t, uint64_t bytes)
 
         DL_FOREACH2 (t->fillers, f, after)
                 n -= filler_yield(f, n < UINT_MAX ? (unsigned)n : UINT_MAX, &of);
+}
+
+/* The begun one of which nothing came for longest; NULL: there is none. */
+static const struct want *driest(const struct torrent *t)
+{
+        const struct want *want, *tmp, *found = NULL;
+
+        HASH_ITER (hh, t->wants.table, want, tmp) {
+                if (is_fillers(want) && (!found || want->last_block_ms < found->last_block_ms) &&
+                    store_is_unfinished(t->content.store, want->piece))
+                        found = want;
+        }
+        return found;
+}
+
+bool filling_has_begun(const struct torrent *t)
+{
+        return t->fillers && driest(t);
+}
+
+uint64_t filling_give_up(struct torrent *t, uint64_t bytes)
+{
+        const struct filler_torrent of = torrent_of(t);
+        const struct want *want;
+        uint64_t given = 0;
+        struct filler *f;
+
+        while (given < bytes && t->fillers && (want = driest(t))) {
+                uint32_t piece = want->piece;
+
+                DL_FOREACH2 (t->fillers, f, after)
+                        filler_let_go(f, piece, &of);
+                if (wants_find(&t->wants, piece))
+                        break; /* no filler knows of it, which does not happen */
+                given += t->summary.piece_length;
+        }
+        return given;
 }
 
 void filling_refused(struct torrent *t, int err)

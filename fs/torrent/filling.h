@@ -25,6 +25,11 @@ void filling_run(struct torrent *t, bool came);
 /* Others need so many bytes of room: what nobody else wants, and nothing was written of, is asked
  * for no more, until there is room for it. */
 void filling_yield(struct torrent *t, uint64_t bytes);
+/* Whether nobody else wants a piece of which something was written; then filling_give_up has it
+ * wanted no more, and the next ones until they have so much room, those first of which nothing came
+ * for longest. Returns how much room they have, until they are dropped (room_drop_unfinished). */
+bool filling_has_begun(const struct torrent *t);
+uint64_t filling_give_up(struct torrent *t, uint64_t bytes);
 /* A piece could not be written, for the reason err (> 0): all is asked for again, but not soon, and
  * one piece first (fill_pause.h). */
 void filling_refused(struct torrent *t, int err);

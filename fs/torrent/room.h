@@ -33,7 +33,10 @@ void room_drop_unfinished(struct torrent *t);
 /* filling_yield. Returns whether others than those that fill it want a piece that has its room, and
  * has not come yet. */
 bool room_yield(struct torrent *t, uint64_t bytes);
-/* Whether a piece that is wanted has its room, and has not come yet. */
+/* filling_has_begun, and filling_give_up. */
+bool room_has_begun(struct torrent *t);
+uint64_t room_give_up(struct torrent *t, uint64_t bytes);
+/* Whether a piece that others want than those that fill it has its room, and has not come yet. */
 bool room_is_pending(struct torrent *t);
 /* Asks for room once more for what is wanted and has none, first for what a read waits for. Returns
  * whether such a piece still has none. */

@@ -13,6 +13,7 @@ from harness import disks, waiting
 from harness.library import open_stores, states
 from harness.mount import Magnetfs
 from harness.reading import assert_part, assert_same
+from harness.rogue import Rogues
 from harness.seeder import Seeder
 from harness.torrents import KIB, MIB, Torrent, TorrentMaker
 
@@ -117,6 +118,45 @@ def test_what_readers_have_begun_and_left_makes_room_for_it(
     touch(fs.add_torrent(filled, seeder.seed(filled)) / filled.name, filled)
     waiting.until("it is filled", lambda: have(fs, filled) >= BOUND - 14 * MIB, 40)
     assert evicted(fs) == 0
+
+
+@pytest.mark.parametrize("bound", [16, 24])
+def test_what_was_begun_in_vain_is_no_readers_loss(
+    bound: int,
+    magnetfs: Callable[..., Magnetfs],
+    seeder: Seeder,
+    rogues: Rogues,
+    torrents: TorrentMaker,
+) -> None:
+    """Parts of pieces that --fill wants, and that nobody gives the rest of: readers have room for
+    two pieces besides; and where the bound was larger when they began, they go for a reader."""
+    piece = 4 * MIB
+    fs = magnetfs(
+        *("--cache-size", str((16 if bound == 16 else 64) * MIB), "--min-free", "0"),
+        *("--fill", "torrent", "--read-timeout", "20"),
+    )
+    dead = torrents.single("dead.bin", 32 * MIB, seed=1808, piece_length=piece)
+    other = torrents.single("other.bin", 32 * MIB, seed=1809, piece_length=piece)
+    givers = [
+        rogues(dead, garbage=0, gives=2, has=range(number, number + 1))
+        for number in range(dead.length // piece)
+    ]
+    fs.add(dead.torrent_file.read_bytes())
+    fs.add(dead.magnet(*(giver.peer for giver in givers)))
+    begun = 1 if bound == 16 else 7
+    waiting.until(
+        "pieces have begun",
+        lambda: sum(giver.done()["asked"] > 2 for giver in givers) >= begun,
+        30,
+    )
+    if bound == 24:
+        fs.control.joinpath("cache").write_text(f"size {bound * MIB}\n")
+    path = fs.add_torrent(other, seeder.seed(other)) / other.name
+    for offset in range(0, other.length, piece):
+        with open(path, "rb", buffering=0) as stream:
+            assert_part(stream.fileno(), other, other.name, offset, PART)
+    if bound == 16:
+        assert fs.status()["cache"]["usedBytes"] > piece
 
 
 def awake(fs: Magnetfs, torrents: Sequence[Torrent]) -> list[Torrent]:

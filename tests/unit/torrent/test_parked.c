@@ -1573,6 +1573,59 @@ static void test_two_fillers_yield(void **state)
         end(&f);
 }
 
+static void block_comes(struct fixture *f, uint32_t piece, uint64_t at_ms)
+{
+        uint8_t data[PIECE / 4] = {0};
+
+        assert_int_equal(store_write(f->torrent->content.store, piece, 0, data, sizeof data), 0);
+        torrent_block_written(f->torrent, piece);
+        wants_find(&f->torrent->wants, piece)->last_block_ms = at_ms;
+}
+
+/* Pieces that were begun, and that others than readers want alone, are given up where that is asked
+ * for, those first of which nothing came for longest; then they are dropped as others are, and
+ * asked for again. Readers' are not. */
+static void test_what_was_begun_is_given_up(void **state)
+{
+        struct fixture f;
+
+        (void)state;
+        begin(&f);
+        f.env.make_room = on_no_room;
+        fill_all(&f);
+        fill_all(&f);
+        assert_false(room_has_begun(f.torrent));
+        assert_int_equal(room_give_up(f.torrent, PIECE), 0);
+        block_comes(&f, 3, 300);
+        block_comes(&f, 5, 100);
+        block_comes(&f, 7, 200);
+        block_comes(&f, 9, 50);
+        pthread_mutex_lock(&f.torrent->lock);
+        assert_int_equal(wishes_change(f.torrent, 9, PRIORITY_NONE, 3), 0);
+        pthread_mutex_unlock(&f.torrent->lock);
+        assert_true(room_has_begun(f.torrent));
+        assert_true(room_is_pending(f.torrent)); /* for who reads piece 9 */
+        assert_int_equal(room_give_up(f.torrent, PIECE + 1), 2 * PIECE);
+        assert_null(wants_find(&f.torrent->wants, 5));
+        assert_null(wants_find(&f.torrent->wants, 7));
+        assert_non_null(wants_find(&f.torrent->wants, 3));
+        assert_int_equal(f.env.filling_bytes, (PIECES - 2) * PIECE);
+        assert_int_equal(room_unfinished(f.torrent), 2 * PIECE);
+        room_drop_unfinished(f.torrent);
+        assert_int_equal(room_unfinished(f.torrent), 0);
+        parked_tick(f.torrent, clock_ms());
+        assert_non_null(wants_find(&f.torrent->wants, 5));
+        assert_int_equal(room_give_up(f.torrent, PIECES * PIECE), PIECE);
+        assert_false(room_has_begun(f.torrent));
+        pthread_mutex_lock(&f.torrent->lock);
+        filling_end(f.torrent);
+        (void)wishes_change(f.torrent, 9, 3, PRIORITY_NONE);
+        pthread_mutex_unlock(&f.torrent->lock);
+        assert_false(room_is_pending(f.torrent));
+        assert_over(&f);
+        end(&f);
+}
+
 /* A file that is to be fetched goes on being so when it is closed, is named to whoever remembers
  * it, and is forgotten when all of it has come. */
 static void test_a_file_is_filled_after_its_close(void **state)
@@ -1969,6 +2022,7 @@ int main(void)
                 cmocka_unit_test(test_what_is_filled_is_refused),
                 cmocka_unit_test(test_a_filler_keeps_its_wish),
                 cmocka_unit_test(test_two_fillers_yield),
+                cmocka_unit_test(test_what_was_begun_is_given_up),
                 cmocka_unit_test(test_a_file_is_filled_after_its_close),
                 cmocka_unit_test(test_a_sleeper_is_not_filled),
                 cmocka_unit_test(test_a_sleeper_is_to_be_filled_again),
