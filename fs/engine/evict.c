@@ -272,22 +272,28 @@ static void on_short(void *arg)
         evict_ask(e);
 }
 
-/* What fillers could have if nothing were kept for readers. */
+/* What fillers could have if nothing were kept for readers, or a little more. What comes is not
+ * vacant any more, and one of filling_bytes until that is dealt with: it would count twice, if it
+ * were none of passing_bytes from before the one to after the other. They are read in this order
+ * for that. */
 static uint64_t vacant_beside_fills(struct engine *e)
 {
-        uint64_t vacant = cache_vacant(e->cache), filling = e->env.filling_bytes;
+        uint64_t vacant = cache_vacant(e->cache), passing = e->passing_bytes;
+        uint64_t filling = e->env.filling_bytes;
 
+        vacant += passing;
         return vacant > filling ? vacant - filling : 0;
 }
 
 /* What readers have taken of it is not kept for them any more. */
 static void sink_kept(struct engine *e)
 {
-        uint64_t kept = e->env.kept_bytes, vacant = vacant_beside_fills(e);
+        uint64_t kept = e->env.kept_bytes, vacant;
 
+        do
+                vacant = vacant_beside_fills(e); /* anew: kept may be another run's by now */
         while (kept != UINT64_MAX && kept > vacant &&
-               !atomic_compare_exchange_weak(&e->env.kept_bytes, &kept, vacant))
-                ;
+               !atomic_compare_exchange_weak(&e->env.kept_bytes, &kept, vacant));
 }
 
 /* What a piece takes, with what the file system takes besides. */

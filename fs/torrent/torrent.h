@@ -85,9 +85,11 @@ struct torrent_env {
         /* So much was vacant (cache_vacant) when pieces last went to make room, and was not for
          * what fillers had asked for: that is for those who read. UINT64_MAX: they are going. */
         _Atomic uint64_t kept_bytes;
-        atomic_bool fill_lacks;         /* a filler lacked room since this was last looked at */
-        _Atomic uint64_t filling_bytes; /* pieces that fillers ask for, until they have come */
-        struct fill_pause fill_pause;   /* of all fillers, after a write that failed */
+        atomic_bool fill_lacks; /* a filler lacked room since this was last looked at */
+        /* Pieces that fillers ask for and that have their room, until their passing was dealt with;
+         * and those for which some is being asked. */
+        _Atomic uint64_t filling_bytes, asking_bytes;
+        struct fill_pause fill_pause; /* of all fillers, after a write that failed */
         /* Pieces that reads wait for have no room: those that are wanted ahead get none. */
         atomic_bool short_of_room;
         atomic_bool stopping; /* reads end in ENODEV */

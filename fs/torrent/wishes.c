@@ -6,6 +6,19 @@
 #include "common/clock.h"
 #include "torrent/room.h"
 
+/* What is there, or may be, needs no room: -EINPROGRESS. Else 0. */
+static int look(struct torrent *t, uint32_t piece)
+{
+        /* It has just turned out to be there: that is dealt with in a moment. */
+        if (store_has(t->content.store, piece))
+                return -EINPROGRESS;
+        if (!store_is_suspect(t->content.store, piece))
+                return 0;
+        if (t->env->check)
+                t->env->check(t);
+        return -EINPROGRESS;
+}
+
 /* -EINPROGRESS: it is there, or may be, or waits for its room. */
 static int room_reserve(void *arg, uint32_t piece)
 {
@@ -13,16 +26,10 @@ static int room_reserve(void *arg, uint32_t piece)
         struct store *store = t->content.store;
         const struct want *want;
         bool blocked;
-        int r;
+        int r = look(t, piece);
 
-        /* It has just turned out to be there: that is dealt with in a moment. */
-        if (store_has(store, piece))
-                return -EINPROGRESS;
-        if (store_is_suspect(store, piece)) {
-                if (t->env->check)
-                        t->env->check(t);
-                return -EINPROGRESS;
-        }
+        if (r < 0)
+                return r;
         if (!t->env->make_room)
                 return store_reserve(store, piece);
         /* It may be there again in a moment: the session is not told of it before. Who has it go
@@ -31,6 +38,9 @@ static int room_reserve(void *arg, uint32_t piece)
                 t->waiting.lacks_room = true;
                 return -EINPROGRESS;
         }
+        /* What it has is its own, whoever waits for some. */
+        if (store_is_reserved(store, piece))
+                return store_reserve(store, piece);
         want = wants_find(&t->wants, piece);
         blocked = want && wants_priority(want) == PRIORITY_BLOCKED;
         r = t->env->short_of_room && !blocked ? -ENOSPC : store_reserve(store, piece);
@@ -41,31 +51,37 @@ static int room_reserve(void *arg, uint32_t piece)
         return -EINPROGRESS;
 }
 
-/* Whether there is room for what nobody reads: nothing goes for it, some room is left for those who
- * read, and what went for them is not for it, also when they have not taken it, or give it back. */
-static bool has_spare(struct torrent *t, uint32_t piece)
+/* Room for what nobody reads: nothing goes for it, some room is left for those who read, and what
+ * went for them is not for it, also when they have not taken it, or give it back. The piece is one
+ * of filling_bytes, or of asking_bytes, before: of two that ask at once one sees the other. */
+static int take_spare(struct torrent *t, uint32_t piece)
 {
-        uint64_t kept = t->env->kept_bytes, filling = t->env->filling_bytes, now = clock_ms();
-        const struct fill_pause *pause = &t->env->fill_pause;
+        struct torrent_env *env = t->env;
+        /* In this order: what has got its room is one of filling_bytes before it is none of
+         * asking_bytes any more. */
+        uint64_t asking = env->asking_bytes, filling = env->filling_bytes, kept = env->kept_bytes;
+        uint64_t others = asking + filling - t->summary.piece_length, now = clock_ms();
+        const struct fill_pause *pause = &env->fill_pause;
+        int r;
 
-        if (t->env->short_of_room || kept == UINT64_MAX || store_goes(t->content.store, piece))
-                return false;
+        if (env->short_of_room || kept == UINT64_MAX || store_goes(t->content.store, piece))
+                return -ENOSPC;
         if (fill_pause_rests(pause, now) || (t->n_filling > 0 && fill_pause_tries(pause, now)))
-                return false;
-        if (store_has_room(t->content.store, piece, t->env->spare_bytes, kept + filling))
-                return true;
-        t->env->fill_lacks = true;
-        return false;
+                return -ENOSPC;
+        r = store_reserve_spare(t->content.store, piece, env->spare_bytes, kept + others);
+        if (r == -ENOSPC)
+                env->fill_lacks = true;
+        return r;
 }
 
 static int spare_reserve(void *arg, uint32_t piece)
 {
         struct torrent *t = arg;
+        int r = look(t, piece);
 
-        if (t->env->make_room && !store_has(t->content.store, piece) &&
-            !store_is_suspect(t->content.store, piece) && !has_spare(t, piece))
-                return -ENOSPC;
-        return room_reserve(arg, piece);
+        if (r < 0)
+                return r;
+        return t->env->make_room ? take_spare(t, piece) : store_reserve(t->content.store, piece);
 }
 
 static void room_release(void *arg, uint32_t piece)
@@ -88,40 +104,79 @@ static int change(struct torrent *t, uint32_t piece, uint8_t before, uint8_t aft
         return wants_change(&t->wants, piece, before, after, room);
 }
 
-int wishes_change(struct torrent *t, uint32_t piece, uint8_t before, uint8_t after)
+/* What fillers ask for counts while it has its room, until its coming is dealt with: of what is
+ * vacant that is theirs. */
+static void count_fill(struct torrent *t, struct want *want)
+{
+        bool counts = want->filled > 0 && want->reserved;
+
+        if (counts == want->counted)
+                return;
+        want->counted = counts;
+        if (counts)
+                t->env->filling_bytes += t->summary.piece_length;
+        else
+                t->env->filling_bytes -= t->summary.piece_length;
+}
+
+static uint32_t others_than_fillers(const struct want *want)
+{
+        return want ? want->total - want->filled : 0;
+}
+
+/* The last of those has left a piece to its fillers: the room that was made for them is not theirs,
+ * unless something of it was written, which they go on with. */
+static void leave_to_fillers(struct torrent *t, struct want *want)
 {
         const struct wants_room room = {room_reserve, room_release, t};
 
-        return change(t, piece, before, after, &room);
+        if (!t->env->make_room || !want->reserved || store_has(t->content.store, want->piece) ||
+            store_is_unfinished(t->content.store, want->piece) || take_spare(t, want->piece) == 0)
+                return;
+        wants_release(&t->wants, want, &room);
+        count_fill(t, want);
+        t->waiting.lacks_room = true;
+}
+
+int wishes_change(struct torrent *t, uint32_t piece, uint8_t before, uint8_t after)
+{
+        const struct wants_room room = {room_reserve, room_release, t};
+        uint32_t others = others_than_fillers(wants_find(&t->wants, piece));
+        int r = change(t, piece, before, after, &room);
+        struct want *want = wants_find(&t->wants, piece);
+
+        if (!want || want->filled == 0)
+                return r;
+        count_fill(t, want);
+        if (others > 0 && others_than_fillers(want) == 0)
+                leave_to_fillers(t, want);
+        return r;
 }
 
 static int begin_to_fill(struct torrent *t, uint32_t piece)
 {
         const struct wants_room room = {spare_reserve, room_release, t};
-        int r = change(t, piece, PRIORITY_NONE, PRIORITY_LEAST, &room);
+        uint64_t bytes = t->summary.piece_length;
         struct want *want;
+        int r;
 
-        if (r < 0) { /* it would stay in the table, asked for by nobody */
+        t->env->asking_bytes += bytes;
+        r = change(t, piece, PRIORITY_NONE, PRIORITY_LEAST, &room);
+        if (r < 0) /* it would stay in the table, asked for by nobody */
                 (void)change(t, piece, PRIORITY_LEAST, PRIORITY_NONE, &room);
-                return r;
+        want = r == 0 ? wants_find(&t->wants, piece) : NULL;
+        if (want) {
+                if (want->filled++ == 0)
+                        t->n_filling++;
+                count_fill(t, want);
         }
-        want = wants_find(&t->wants, piece);
-        if (want && want->filled++ == 0) {
-                t->n_filling++;
-                t->env->filling_bytes += t->summary.piece_length;
-        }
-        return 0;
-}
-
-/* No filler asks for the piece any more. */
-static void end_to_fill(struct torrent *t)
-{
-        t->n_filling--;
-        t->env->filling_bytes -= t->summary.piece_length;
+        t->env->asking_bytes -= bytes;
+        return r;
 }
 
 int wishes_fill(struct torrent *t, uint32_t piece, bool wanted)
 {
+        const struct wants_room room = {room_reserve, room_release, t};
         struct want *want;
 
         if (wanted)
@@ -131,16 +186,20 @@ int wishes_fill(struct torrent *t, uint32_t piece, bool wanted)
         want = wants_find(&t->wants, piece);
         if (want && want->filled > 0) { /* else it went with the entry, and this is another's */
                 if (--want->filled == 0)
-                        end_to_fill(t);
-                (void)wishes_change(t, piece, PRIORITY_LEAST, PRIORITY_NONE);
+                        t->n_filling--;
+                count_fill(t, want);
+                (void)change(t, piece, PRIORITY_LEAST, PRIORITY_NONE, &room);
         }
         return wants_find(&t->wants, piece) ? 1 : 0;
 }
 
 void wishes_done(struct torrent *t, struct want *want)
 {
-        if (want->filled > 0)
-                end_to_fill(t);
+        if (want->filled > 0) {
+                t->n_filling--;
+                want->filled = 0;
+                count_fill(t, want);
+        }
         wants_done(&t->wants, want);
 }
 
@@ -149,7 +208,12 @@ void wishes_reserve(struct torrent *t, struct want *want)
         bool filled = want->total > 0 && want->filled == want->total;
         const struct wants_room room = {filled ? spare_reserve : room_reserve, room_release, t};
 
+        if (filled)
+                t->env->asking_bytes += t->summary.piece_length;
         wants_reserve(&t->wants, want, &room);
+        count_fill(t, want);
+        if (filled)
+                t->env->asking_bytes -= t->summary.piece_length;
 }
 
 void wishes_reserve_again(struct torrent *t, struct want *want)
@@ -157,6 +221,7 @@ void wishes_reserve_again(struct torrent *t, struct want *want)
         const struct wants_room room = {room_reserve, room_release, t};
 
         wants_reserve(&t->wants, want, &room);
+        count_fill(t, want);
 }
 
 /* Whether something is to be asked for that was not, and that others than fillers want. */

@@ -7,8 +7,9 @@
 #include "torrent/torrent.h"
 
 /* Changes one reader's wish for a piece from priority before to after. wishes_tell then tells the
- * session of it. A piece that has no room waits for some, where that can be. -ENOMEM; -ENOSPC: the
- * cache can't hold the piece. */
+ * session of it. A piece that has no room waits for some, where that can be; one that fillers alone
+ * want from here on has its room only where there is some for them, or something of it was written.
+ * -ENOMEM; -ENOSPC: the cache can't hold the piece. */
 int wishes_change(struct torrent *t, uint32_t piece, uint8_t before, uint8_t after);
 /* The same for what nobody reads, with the least priority: wanted or not any more, which is to
  * follow once for each time that it was. Nothing goes from the cache for it, and it has nothing of

@@ -1545,6 +1545,15 @@ static void test_a_filler_keeps_its_wish(void **state)
         end(&f);
 }
 
+static void block_comes(struct fixture *f, uint32_t piece, uint64_t at_ms)
+{
+        uint8_t data[PIECE / 4] = {0};
+
+        assert_int_equal(store_write(f->torrent->content.store, piece, 0, data, sizeof data), 0);
+        torrent_block_written(f->torrent, piece);
+        wants_find(&f->torrent->wants, piece)->last_block_ms = at_ms;
+}
+
 /* Two fetch the same though nobody reads it: room is given by what both give back. */
 static void test_two_fillers_yield(void **state)
 {
@@ -1573,13 +1582,56 @@ static void test_two_fillers_yield(void **state)
         end(&f);
 }
 
-static void block_comes(struct fixture *f, uint32_t piece, uint64_t at_ms)
+/* A reader leaves a piece that a filler has asked for besides: its room was made for readers, and
+ * is not the filler's, who waits for some; unless it has begun, or there is enough for all. */
+static void test_a_readers_room_is_no_fillers(void **state)
 {
-        uint8_t data[PIECE / 4] = {0};
+        static const struct {
+                uint64_t kept;
+                bool begun, stays;
+        } cases[] = {{UINT64_C(1) << 40, false, false},
+                     {UINT64_C(1) << 40, true, true},
+                     {UINT64_MAX, false, false},
+                     {0, false, true}};
 
-        assert_int_equal(store_write(f->torrent->content.store, piece, 0, data, sizeof data), 0);
-        torrent_block_written(f->torrent, piece);
-        wants_find(&f->torrent->wants, piece)->last_block_ms = at_ms;
+        (void)state;
+        for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+                struct cache_stats stats;
+                const struct want *want;
+                struct fixture f;
+
+                begin(&f);
+                f.env.make_room = on_no_room;
+                pthread_mutex_lock(&f.torrent->lock);
+                assert_int_equal(wishes_change(f.torrent, 0, PRIORITY_NONE, 3), 0);
+                f.env.kept_bytes = cases[i].kept;
+                pthread_mutex_unlock(&f.torrent->lock);
+                fill_all(&f);
+                want = wants_find(&f.torrent->wants, 0);
+                assert_int_equal(want->filled, 1);
+                if (cases[i].begun)
+                        block_comes(&f, 0, 1);
+                pthread_mutex_lock(&f.torrent->lock);
+                (void)wishes_change(f.torrent, 0, 3, PRIORITY_NONE);
+                pthread_mutex_unlock(&f.torrent->lock);
+                assert_int_equal(want->reserved, cases[i].stays);
+                assert_int_equal(want->told, cases[i].stays ? PRIORITY_LEAST : PRIORITY_NONE);
+                cache_stats(f.cache, &stats);
+                assert_int_equal(stats.used_bytes > 0, cases[i].stays);
+                assert_int_equal(f.env.filling_bytes, cases[i].stays ? n_wanted(&f) * PIECE : 0);
+                parked_tick(f.torrent, clock_ms());
+                assert_int_equal(want->reserved, cases[i].stays);
+                f.env.kept_bytes = 0;
+                parked_tick(f.torrent, clock_ms());
+                assert_true(want->reserved);
+                assert_int_equal(f.env.filling_bytes, PIECES * PIECE);
+                pthread_mutex_lock(&f.torrent->lock);
+                filling_end(f.torrent);
+                pthread_mutex_unlock(&f.torrent->lock);
+                assert_int_equal(f.env.filling_bytes + f.env.asking_bytes, 0);
+                assert_over(&f);
+                end(&f);
+        }
 }
 
 /* Pieces that were begun, and that others than readers want alone, are given up where that is asked
@@ -1877,6 +1929,35 @@ static struct store *claim_pieces(struct fixture *f)
         return content.store;
 }
 
+/* One that is not right has its room, also while others wait for some, and gives it back when
+ * nobody wants it any more. */
+static void test_a_wrong_claim_keeps_its_room(void **state)
+{
+        struct cache_stats before, after;
+        struct store *store;
+        struct fixture f;
+
+        (void)state;
+        begin(&f);
+        store = claim_pieces(&f);
+        f.env.make_room = on_no_room;
+        cache_stats(f.cache, &before);
+        pthread_mutex_lock(&f.torrent->lock);
+        assert_int_equal(wishes_change(f.torrent, 4, PRIORITY_NONE, 3), 0);
+        pthread_mutex_unlock(&f.torrent->lock);
+        f.env.short_of_room = true;
+        assert_int_equal(store_judge(store, 4, false), 0);
+        torrent_claim_failed(f.torrent, 4);
+        assert_true(wants_find(&f.torrent->wants, 4)->reserved);
+        pthread_mutex_lock(&f.torrent->lock);
+        (void)wishes_change(f.torrent, 4, 3, PRIORITY_NONE);
+        pthread_mutex_unlock(&f.torrent->lock);
+        cache_stats(f.cache, &after);
+        assert_true(after.used_bytes <= before.used_bytes - PIECE);
+        assert_over(&f);
+        end(&f);
+}
+
 /* A read waits until they were hashed, those that are waited for come first, one that is not right
  * is asked of the swarm, and nobody checks what is gone. */
 static void test_claimed_pieces(void **state)
@@ -2023,6 +2104,8 @@ int main(void)
                 cmocka_unit_test(test_a_filler_keeps_its_wish),
                 cmocka_unit_test(test_two_fillers_yield),
                 cmocka_unit_test(test_what_was_begun_is_given_up),
+                cmocka_unit_test(test_a_readers_room_is_no_fillers),
+                cmocka_unit_test(test_a_wrong_claim_keeps_its_room),
                 cmocka_unit_test(test_a_file_is_filled_after_its_close),
                 cmocka_unit_test(test_a_sleeper_is_not_filled),
                 cmocka_unit_test(test_a_sleeper_is_to_be_filled_again),
