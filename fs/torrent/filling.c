@@ -247,7 +247,8 @@ void filling_refused(struct torrent *t, int err)
 
         DL_FOREACH2 (t->fillers, f, after)
                 filler_rest(f, &of);
-        fill_pause_begin(&t->env->fill_pause, clock_ms());
+        fill_pause_begin(fill_pause_is_for_all(err) ? &t->env->fill_pause : &t->fill_pause,
+                         clock_ms());
         t->fill_error = err;
 }
 

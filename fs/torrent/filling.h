@@ -31,7 +31,7 @@ void filling_yield(struct torrent *t, uint64_t bytes);
 bool filling_has_begun(const struct torrent *t);
 uint64_t filling_give_up(struct torrent *t, uint64_t bytes);
 /* A piece could not be written, for the reason err (> 0): all is asked for again, but not soon, and
- * one piece first (fill_pause.h). */
+ * one piece first (fill_pause.h); of all torrents, or of this one where only its store fails. */
 void filling_refused(struct torrent *t, int err);
 /* Whether there was no room for what it would fetch next, or it must not ask for that. */
 bool filling_waits(const struct torrent *t);

@@ -89,7 +89,7 @@ struct torrent_env {
         /* Pieces that fillers ask for and that have their room, until their passing was dealt with;
          * and those for which some is being asked. */
         _Atomic uint64_t filling_bytes, asking_bytes;
-        struct fill_pause fill_pause; /* of all fillers, after a write that failed */
+        struct fill_pause fill_pause; /* of all fillers, after a write that failed … */
         /* Pieces that reads wait for have no room: those that are wanted ahead get none. */
         atomic_bool short_of_room;
         atomic_bool stopping; /* reads end in ENODEV */
@@ -272,6 +272,7 @@ struct torrent {
         uint32_t *to_fill;             /* nodes of files that are to be, until they have come */
         unsigned n_to_fill, n_filling; /* n_filling: pieces that fillers ask for */
         bool refills;                  /* some of that went again, to make room */
+        struct fill_pause fill_pause;  /* … and of its own, where others' need not fail */
         int fill_error;                /* why some could not be written: an errno > 0 */
         struct pins pins;              /* what is never evicted to make room; see pins.h */
         struct handle *open;           /* its open files (utlist) */

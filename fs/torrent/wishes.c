@@ -51,6 +51,11 @@ static int room_reserve(void *arg, uint32_t piece)
         return -EINPROGRESS;
 }
 
+static bool must_rest(const struct torrent *t, const struct fill_pause *pause, uint64_t now)
+{
+        return fill_pause_rests(pause, now) || (t->n_filling > 0 && fill_pause_tries(pause, now));
+}
+
 /* Room for what nobody reads: nothing goes for it, some room is left for those who read, and what
  * went for them is not for it, also when they have not taken it, or give it back. The piece is one
  * of filling_bytes, or of asking_bytes, before: of two that ask at once one sees the other. */
@@ -61,12 +66,11 @@ static int take_spare(struct torrent *t, uint32_t piece)
          * asking_bytes any more. */
         uint64_t asking = env->asking_bytes, filling = env->filling_bytes, kept = env->kept_bytes;
         uint64_t others = asking + filling - t->summary.piece_length, now = clock_ms();
-        const struct fill_pause *pause = &env->fill_pause;
         int r;
 
         if (env->short_of_room || kept == UINT64_MAX || store_goes(t->content.store, piece))
                 return -ENOSPC;
-        if (fill_pause_rests(pause, now) || (t->n_filling > 0 && fill_pause_tries(pause, now)))
+        if (must_rest(t, &env->fill_pause, now) || must_rest(t, &t->fill_pause, now))
                 return -ENOSPC;
         r = store_reserve_spare(t->content.store, piece, env->spare_bytes, kept + others);
         if (r == -ENOSPC)
@@ -181,8 +185,10 @@ int wishes_fill(struct torrent *t, uint32_t piece, bool wanted)
 
         if (wanted)
                 return t->state == TORRENT_ASLEEP ? -EAGAIN : begin_to_fill(t, piece);
-        if (store_has(t->content.store, piece))
+        if (store_has(t->content.store, piece)) {
                 fill_pause_end(&t->env->fill_pause, clock_ms());
+                fill_pause_end(&t->fill_pause, clock_ms());
+        }
         want = wants_find(&t->wants, piece);
         if (want && want->filled > 0) { /* else it went with the entry, and this is another's */
                 if (--want->filled == 0)

@@ -1456,18 +1456,23 @@ static bool is_short(const struct fixture *f)
         return cache_lacks(f->cache, 0) > 0;
 }
 
-/* What nobody reads can't be written: none of it is asked for until a pause has passed, then one
- * piece, and all when that has come. What is there need not go for it, as it must for a reader. */
+/* What nobody reads can't be written: none of it is asked for until a pause has passed, of all
+ * torrents or of this one alone, then one piece, and all when that has come. What is there need not
+ * go for it, as it must for a reader. */
 static void test_what_is_filled_is_refused(void **state)
 {
         static const int errors[] = {EDQUOT, ENOSPC, EIO};
 
         (void)state;
         for (size_t i = 0; i < sizeof errors / sizeof *errors; i++) {
+                bool all = errors[i] != EIO;
+                struct fill_pause *pause, *other;
                 struct fixture f;
                 struct handle *h;
 
                 begin(&f);
+                pause = all ? &f.env.fill_pause : &f.torrent->fill_pause;
+                other = all ? &f.torrent->fill_pause : &f.env.fill_pause;
                 f.env.make_room = on_no_room;
                 for (uint32_t k = 0; k < 4; k++) {
                         arrive(&f, k);
@@ -1480,13 +1485,14 @@ static void test_what_is_filled_is_refused(void **state)
                 assert_true(f.torrent->stopped);
                 assert_int_equal(f.torrent->write_error, 0);
                 assert_int_equal(f.torrent->fill_error, errors[i]);
-                assert_true(fill_pause_rests(&f.env.fill_pause, clock_ms()));
+                assert_true(fill_pause_rests(pause, clock_ms()));
+                assert_false(fill_pause_tries(other, clock_ms()));
                 assert_false(is_short(&f));
                 parked_tick(f.torrent, clock_ms());
                 assert_int_equal(n_wanted(&f), 0);
                 assert_true(filling_waits(f.torrent));
 
-                f.env.fill_pause.until_ms = clock_ms(); /* it is over */
+                pause->until_ms = clock_ms(); /* it is over */
                 parked_tick(f.torrent, clock_ms());
                 assert_int_equal(n_wanted(&f), 1);
                 assert_non_null(wants_find(&f.torrent->wants, 4));
