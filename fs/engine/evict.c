@@ -141,7 +141,7 @@ static void take(struct engine *e, struct eviction *b, struct evict_list *l, uin
 
 /* What was begun, and that nobody wants any more, goes; where the session has the torrent that has
  * to have it anew first. Where no file is open that is all that goes for what nobody reads. */
-static void drop_unfinished(struct engine *e)
+static void drop_unfinished(struct engine *e, enum drop drop)
 {
         struct torrent *t;
 
@@ -149,12 +149,14 @@ static void drop_unfinished(struct engine *e)
                 n = t->number;
                 if (room_unfinished(t) == 0)
                         continue;
-                if (t->with_session > 0) {
-                        t->drop_unfinished = true;
-                        (void)engine_push(e, JOB_RENEW, t, NULL);
-                } else {
+                if (t->with_session == 0) {
                         room_drop_unfinished(t);
+                        continue;
                 }
+                if (drop > t->drop_unfinished)
+                        t->drop_unfinished = drop;
+                if (engine_push(e, JOB_RENEW, t, NULL) < 0)
+                        t->drop_unfinished = DROP_NOTHING; /* it would go some other time */
         }
 }
 
@@ -244,7 +246,7 @@ static bool make_room(struct engine *e, uint64_t lacks, uint64_t bytes, bool sta
         }
         if (!b.refused && (unfinished > s.reach_bytes / UNFINISHED_SHARE ||
                            (b.bytes < bytes && unfinished > 0))) {
-                drop_unfinished(e);
+                drop_unfinished(e, DROP_NOW);
                 hope = hope || unfinished > 0;
         }
         free(b.list);
@@ -371,6 +373,14 @@ static void make_room_for_readers(struct engine *e, uint64_t lacks, uint64_t byt
         e->env.kept_bytes = kept;
 }
 
+/* What readers have left unfinished goes for what nobody reads, if that is still to be. */
+static void drop_for_fills(struct engine *e)
+{
+        if (atomic_exchange(&e->drop_due, false) && e->env.open_files == 0 &&
+            cache_is_sparse(e->cache))
+                drop_unfinished(e, DROP_WHILE_CLOSED);
+}
+
 static void run(struct chore *c)
 {
         struct engine *e = (struct engine *)((char *)c - offsetof(struct engine, evict));
@@ -393,9 +403,8 @@ static void run(struct chore *c)
         if (!readers && exceeds < lacks)
                 lacks = exceeds;
         e->evict_vain = rests || (is_short && lacks == 0);
-        if (atomic_exchange(&e->drop_due, false) && lacks == 0 && !rests &&
-            cache_is_sparse(e->cache))
-                drop_unfinished(e);
+        if (lacks == 0 && !rests)
+                drop_for_fills(e);
         if (!is_short)
                 e->refused_ms = 0;
         if (lacks > 0 && !e->env.stopping) {
@@ -483,8 +492,12 @@ void evict_tick(struct engine *e)
 
         if (cache_lacks(e->cache, 0) > 0)
                 evict_ask(e); /* somebody else fills the disk, or the bound was lowered */
-        if (e->env.open_files > 0)
+        if (e->env.open_files > 0) {
                 e->opened_ms = now;
+                e->drop_due = false; /* they are who may want it */
+        }
+        if (e->drop_due)
+                evict_ask(e); /* the last run had to make room first */
         if (now < e->next_drop_ms || now < e->opened_ms + CLOSED_MS)
                 return;
         /* Where that does not help, or is refused, it is tried less and less often. */
@@ -495,8 +508,9 @@ void evict_tick(struct engine *e)
         }
         e->drop_due = true;
         e->next_drop_ms = now + e->drop_apart_ms;
-        if (e->drop_apart_ms < DROP_APART_MOST_MS)
-                e->drop_apart_ms *= 2;
+        e->drop_apart_ms *= 2;
+        if (e->drop_apart_ms > DROP_APART_MOST_MS)
+                e->drop_apart_ms = DROP_APART_MOST_MS;
         evict_ask(e);
 }
 

@@ -274,7 +274,7 @@ static void check_files(struct engine *e, struct torrent *t)
         unsigned n;
 
         pthread_mutex_lock(&t->lock);
-        n = t->n_to_fill;
+        n = t->n_changes;
         pthread_mutex_unlock(&t->lock);
         if (n != t->told_files)
                 engine_mark(e, t, DIRTY_ROW);

@@ -73,6 +73,7 @@ static void forget(struct torrent *t, uint32_t node)
         for (unsigned i = 0; i < t->n_to_fill; i++)
                 if (t->to_fill[i] != node)
                         t->to_fill[kept++] = t->to_fill[i];
+        t->n_changes += kept < t->n_to_fill;
         t->n_to_fill = kept;
 }
 
@@ -114,6 +115,7 @@ void filling_file(struct torrent *t, uint32_t node)
                 return;
         t->to_fill = grown;
         t->to_fill[t->n_to_fill++] = node;
+        t->n_changes++;
         if (t->content.listing)
                 begin_file(t, node);
 }

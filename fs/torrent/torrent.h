@@ -98,6 +98,10 @@ struct torrent_env {
         _Atomic uint64_t timed_out_reads; /* since the start */
 };
 
+/* What was begun of pieces and is not wanted any more goes: not; only while no file is open
+ * (env->open_files), as who reads may want it again; or in any case, as others lack the room. */
+enum drop { DROP_NOTHING, DROP_WHILE_CLOSED, DROP_NOW };
+
 enum torrent_state {
         TORRENT_PENDING, /* its metadata is not known yet */
         TORRENT_AWAKE,   /* it is known, and the torrent with the session or on its way there */
@@ -239,19 +243,19 @@ struct torrent {
         uint64_t renewed_ms; /* when the session last got it anew */
         uint64_t renew_ms;   /* since when what the session knows is waited for, for that; 0: not */
         bool renew_due;      /* that is to be asked for */
-        uint32_t renew_apart_ms;     /* … after which it does not so soon again */
-        bool away;                   /* it is not with the session, and will be */
-        uint64_t enter_ms;           /* … then; 0: once what was begun has gone */
-        atomic_uint with_session;    /* what the session has of it, until the last callback */
-        atomic_bool drop_unfinished; /* then what was begun and is not wanted any more goes */
-        atomic_bool drop_released;   /* … once nothing of it is left with the session */
+        uint32_t renew_apart_ms;           /* … after which it does not so soon again */
+        bool away;                         /* it is not with the session, and will be */
+        uint64_t enter_ms;                 /* … then; 0: once what was begun has gone */
+        atomic_uint with_session;          /* what the session has of it, until the last callback */
+        _Atomic enum drop drop_unfinished; /* then what was begun and is not wanted any more goes */
+        atomic_bool drop_released;         /* … once nothing of it is left with the session */
         struct torrent *loaded_prev, *loaded_next; /* of those asleep that have content */
         uint64_t loaded_ms;                        /* on that list since then; 0: not on it */
         uint64_t falling_ms;                       /* since when that is so: */
         bool falling;          /* it leaves the session once that has said what it knows */
         bool refused;          /* the session still has one of this hash that was removed */
         atomic_bool filled;    /* all that its magnet asks for has come, in this run */
-        unsigned told_files;   /* how many are to be filled, as the catalog knows */
+        unsigned told_files;   /* n_changes of what is to be filled, as the catalog knows it */
         uint64_t told_bytes;   /* the progress that was last told as an event */
         uint64_t late_told_ms; /* when the log last told of reads that timed out; 0: never */
 
@@ -270,7 +274,8 @@ struct torrent {
         struct wants wants;
         struct filler *fillers;        /* what is fetched though nobody reads it (utlist) */
         uint32_t *to_fill;             /* nodes of files that are to be, until they have come */
-        unsigned n_to_fill, n_filling; /* n_filling: pieces that fillers ask for */
+        unsigned n_to_fill, n_changes; /* n_changes: how often those have become others */
+        unsigned n_filling;            /* pieces that fillers ask for */
         bool refills;                  /* some of that went again, to make room */
         struct fill_pause fill_pause;  /* … and of its own, where others' need not fail */
         int fill_error;                /* why some could not be written: an errno > 0 */

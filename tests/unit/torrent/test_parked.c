@@ -1688,6 +1688,7 @@ static void test_what_was_begun_is_given_up(void **state)
  * it, and is forgotten when all of it has come. */
 static void test_a_file_is_filled_after_its_close(void **state)
 {
+        unsigned changes;
         struct fixture f;
         struct handle *h;
         char *text;
@@ -1711,8 +1712,11 @@ static void test_a_file_is_filled_after_its_close(void **state)
         text = torrent_files_to_fill(f.torrent);
         assert_string_equal(text, "1");
         free(text);
+        changes = f.torrent->n_changes;
+        assert_true(changes > 0);
         for (uint32_t i = 0; i < PIECES; i++) {
                 assert_true(torrent_is_filling(f.torrent));
+                assert_int_equal(f.torrent->n_changes, changes);
                 if (i == 2)
                         continue;
                 assert_non_null(wants_find(&f.torrent->wants, i));
@@ -1720,6 +1724,7 @@ static void test_a_file_is_filled_after_its_close(void **state)
                 pass(&f, i);
         }
         parked_tick(f.torrent, clock_ms());
+        assert_true(f.torrent->n_changes > changes);
         assert_false(torrent_is_filling(f.torrent));
         assert_false(torrent_is_to_fill(f.torrent));
         text = torrent_files_to_fill(f.torrent);
