@@ -36,10 +36,6 @@ enum { CLOSED_MS = 20000 };
 enum { REFUSED_MS = 2000 };
 /* A read has waited for room for so long: what others want ahead may go for it. */
 enum { STARVED_MS = 1000 };
-/* Of the room that a piece takes, what the file system needs to find it is that share at most, and
- * so much, taken amply: a run that frees too little has its reader wait for another. (handle.c,
- * which refuses by it, is strict.) */
-enum { MAP_SHARE = 256, MAP_BYTES = 128 << 10 };
 /* More of the cache than this share is not to be taken by what was begun and is not wanted. */
 enum { UNFINISHED_SHARE = 8 };
 /* The catalog's -wal takes no more of the bound than this. */
@@ -298,23 +294,13 @@ static void sink_kept(struct engine *e)
                !atomic_compare_exchange_weak(&e->env.kept_bytes, &kept, vacant));
 }
 
-/* What a piece takes, with what the file system takes besides. */
-static uint64_t room_of(uint64_t piece_bytes)
+/* So much is to be free when the thread is done: what keeps readers from waiting, and what somebody
+ * waits for. */
+static uint64_t goal_of(struct engine *e)
 {
-        return piece_bytes + piece_bytes / MAP_SHARE + MAP_BYTES;
-}
+        uint64_t low = e->low_bytes, awaited = e->room_awaited;
 
-/* What those that fetch what nobody reads leave to readers: what they lack now, or two pieces of
- * any torrent, as one reader has at a time, but no more than half of what there is. */
-static uint64_t spare_of(struct engine *e, uint64_t reach)
-{
-        uint64_t spare = 2 * room_of(e->env.piece_bytes), awaited = e->room_awaited;
-
-        if (spare > reach / 2)
-                spare = reach / 2;
-        if (spare < e->low_bytes)
-                spare = e->low_bytes;
-        return spare > awaited ? spare : awaited;
+        return awaited > low ? awaited : low;
 }
 
 void evict_sample(struct engine *e)
@@ -328,18 +314,9 @@ void evict_sample(struct engine *e)
         e->env.cache_bytes = s.limit_bytes > others ? s.limit_bytes - others : 1;
         e->env.reach_bytes = s.reach_bytes > 0 ? s.reach_bytes : 1;
         e->low_bytes = evict_low(s.reach_bytes);
-        e->env.spare_bytes = spare_of(e, s.reach_bytes);
+        e->env.spare_bytes = goal_of(e);
         cache_on_short(e->cache, e->low_bytes, on_short, e);
         sink_kept(e);
-}
-
-/* So much is to be free when the thread is done: what keeps readers from waiting, and what somebody
- * waits for. */
-static uint64_t goal_of(struct engine *e)
-{
-        uint64_t low = e->low_bytes, awaited = e->room_awaited;
-
-        return awaited > low ? awaited : low;
 }
 
 /* What is lacking when those that fetch what nobody reads have given back what they have not begun.
@@ -435,7 +412,7 @@ void evict_ask(struct engine *e)
 void evict_make_room(struct torrent *t, bool blocked)
 {
         struct engine *e = engine_of(t);
-        uint64_t bytes = room_of(t->summary.piece_length), most = e->room_awaited;
+        uint64_t bytes = room_of_piece(t->summary.piece_length), most = e->room_awaited;
 
         while (bytes > most && !atomic_compare_exchange_weak(&e->room_awaited, &most, bytes))
                 ;

@@ -10,6 +10,16 @@
  * wanted ahead by readers that have not read for a while; all but what a read waits for. */
 enum room_use { ROOM_UNUSED, ROOM_RESTING, ROOM_UNAWAITED };
 
+/* Of the room that a piece takes, what the file system needs to find it is that share at most, and
+ * so much, taken amply: who frees too little has a reader wait once more. (handle.c, which refuses
+ * by it, is strict.) */
+enum { ROOM_MAP_SHARE = 256, ROOM_MAP_BYTES = 128 << 10 };
+
+static inline uint64_t room_of_piece(uint64_t piece_bytes)
+{
+        return piece_bytes + piece_bytes / ROOM_MAP_SHARE + ROOM_MAP_BYTES;
+}
+
 /* A reference to its store, which stays the torrent's until room_end, or NULL: for who takes pieces
  * off its disk. */
 struct store *room_begin(struct torrent *t);

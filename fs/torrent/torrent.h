@@ -80,7 +80,7 @@ struct torrent_env {
 
         _Atomic uint64_t cache_bytes; /* the bound of the cache; 0: there is none */
         _Atomic uint64_t reach_bytes; /* how much it can have now, by the disk, too; 0: unknown */
-        _Atomic uint64_t spare_bytes; /* room that is left to those who read; see wishes_fill */
+        _Atomic uint64_t spare_bytes; /* room that is left to those who read, or more: wishes.c */
         _Atomic uint64_t piece_bytes; /* the longest piece of any torrent that had content yet */
         /* So much was vacant (cache_vacant) when pieces last went to make room, and was not for
          * what fillers had asked for: that is for those who read. UINT64_MAX: they are going. */

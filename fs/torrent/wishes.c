@@ -51,6 +51,16 @@ static int room_reserve(void *arg, uint32_t piece)
         return -EINPROGRESS;
 }
 
+/* What is left to readers: two pieces of any torrent, as one reader has at a time, but no more than
+ * half of what there is; or more, where that is lacking. */
+static uint64_t left_to_readers(const struct torrent_env *env)
+{
+        uint64_t two = 2 * room_of_piece(env->piece_bytes), half = env->reach_bytes / 2;
+        uint64_t least = two < half ? two : half, spare = env->spare_bytes;
+
+        return least > spare ? least : spare;
+}
+
 static bool must_rest(const struct torrent *t, const struct fill_pause *pause, uint64_t now)
 {
         return fill_pause_rests(pause, now) || (t->n_filling > 0 && fill_pause_tries(pause, now));
@@ -72,7 +82,7 @@ static int take_spare(struct torrent *t, uint32_t piece)
                 return -ENOSPC;
         if (must_rest(t, &env->fill_pause, now) || must_rest(t, &t->fill_pause, now))
                 return -ENOSPC;
-        r = store_reserve_spare(t->content.store, piece, env->spare_bytes, kept + others);
+        r = store_reserve_spare(t->content.store, piece, left_to_readers(env), kept + others);
         if (r == -ENOSPC)
                 env->fill_lacks = true;
         return r;
