@@ -52,6 +52,7 @@ static void run_passed(struct engine *e)
         pthread_mutex_unlock(&e->lock);
         for (size_t i = 0; i < n; i++) {
                 parked_piece_passed(list[i].torrent, list[i].piece);
+                e->passing_bytes -= list[i].bytes;
                 engine_mark(e, list[i].torrent, DIRTY_HAVE);
                 engine_look_after(e, list[i].torrent); /* its progress */
                 torrent_unref(list[i].torrent);

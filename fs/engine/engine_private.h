@@ -53,6 +53,7 @@ struct found_job {
 struct passed {
         struct torrent *torrent; /* a reference */
         uint32_t piece;
+        uint64_t bytes; /* that are off passing_bytes with it */
 };
 
 struct engine {
@@ -88,15 +89,17 @@ struct engine {
 
         /* see evict.c */
         struct chore evict;
-        atomic_bool evicting;      /* it is queued, or runs */
-        atomic_bool room_asked;    /* room is to be made */
-        atomic_bool room_short;    /* … as a piece took what is kept for readers */
-        atomic_bool room_made;     /* that was tried: who waits is to look */
-        atomic_bool evict_vain;    /* … and nothing went */
-        atomic_bool room_hopeless; /* and nothing can be done for them */
-        bool hopeless_told;        /* of the evictor's thread: the log knows */
-        bool room_hope;            /* likewise: what the last try has found */
-        uint64_t refused_ms;       /* likewise: when the disk let nothing go; 0: it did */
+        atomic_bool evicting;           /* it is queued, or runs */
+        atomic_bool room_asked;         /* room is to be made */
+        atomic_bool room_short;         /* … as a piece took what is kept for readers */
+        atomic_bool room_made;          /* that was tried: who waits is to look */
+        atomic_bool evict_vain;         /* … and nothing went */
+        atomic_bool room_hopeless;      /* and nothing can be done for them */
+        bool hopeless_told;             /* of the evictor's thread: the log knows */
+        bool room_hope;                 /* likewise: what the last try has found */
+        uint64_t refused_ms;            /* likewise: when the disk let nothing go; 0: it did */
+        _Atomic uint64_t passing_bytes; /* what has come to the disk, and is not dealt with yet */
+        _Atomic uint64_t low_bytes; /* where less room is left some goes, before anybody waits */
         _Atomic uint64_t room_awaited, evicted_pieces, evicted_bytes, starved_since_ms;
 
         /* of who writes to the catalog, one at a time */

@@ -47,20 +47,8 @@ static int on_give(void *user, uint32_t piece, uint32_t offset, void *data, size
         return r;
 }
 
-static void on_piece_passed(void *user, uint32_t piece)
-{
-        struct torrent *t = user;
-        struct store *store = torrent_store(t);
-
-        if (!store)
-                return;
-        store_set(store, piece);
-        store_touch(store, piece, piece + 1, touch_time());
-        store_unref(store);
-        engine_piece_passed(engine_of(t), t, piece);
-}
-
-void engine_piece_passed(struct engine *e, struct torrent *t, uint32_t piece)
+/* The piece is there: the engine's thread deals with that. bytes: its part of passing_bytes. */
+static void pass(struct engine *e, struct torrent *t, uint32_t piece, uint64_t bytes)
 {
         bool first;
 
@@ -72,16 +60,39 @@ void engine_piece_passed(struct engine *e, struct torrent *t, uint32_t piece)
                 if (!grown) {
                         /* parked_tick finds the piece by itself. */
                         pthread_mutex_unlock(&e->lock);
+                        e->passing_bytes -= bytes;
                         return;
                 }
                 e->passed = grown;
                 e->room_passed = room;
         }
         first = e->n_passed == 0;
-        e->passed[e->n_passed++] = (struct passed){torrent_ref(t), piece};
+        e->passed[e->n_passed++] = (struct passed){torrent_ref(t), piece, bytes};
         pthread_mutex_unlock(&e->lock);
         if (first)
                 engine_wake(e);
+}
+
+static void on_piece_passed(void *user, uint32_t piece)
+{
+        struct torrent *t = user;
+        struct store *store = torrent_store(t);
+        struct engine *e = engine_of(t);
+        struct summary known;
+
+        if (!store)
+                return;
+        torrent_get_summary(t, &known);
+        e->passing_bytes += known.piece_length; /* before it is on the disk */
+        store_set(store, piece);
+        store_touch(store, piece, piece + 1, touch_time());
+        store_unref(store);
+        pass(e, t, piece, known.piece_length);
+}
+
+void engine_piece_passed(struct engine *e, struct torrent *t, uint32_t piece)
+{
+        pass(e, t, piece, 0);
 }
 
 static void on_piece_failed(void *user, uint32_t piece)

@@ -36,10 +36,6 @@ enum { CLOSED_MS = 20000 };
 enum { REFUSED_MS = 2000 };
 /* A read has waited for room for so long: what others want ahead may go for it. */
 enum { STARVED_MS = 1000 };
-/* Of the room that a piece takes, what the file system needs to find it is that share at most, and
- * so much, taken amply: a run that frees too little has its reader wait for another. (handle.c,
- * which refuses by it, is strict.) */
-enum { MAP_SHARE = 256, MAP_BYTES = 128 << 10 };
 /* More of the cache than this share is not to be taken by what was begun and is not wanted. */
 enum { UNFINISHED_SHARE = 8 };
 /* The catalog's -wal takes no more of the bound than this. */
@@ -141,7 +137,7 @@ static void take(struct engine *e, struct eviction *b, struct evict_list *l, uin
 
 /* What was begun, and that nobody wants any more, goes; where the session has the torrent that has
  * to have it anew first. Where no file is open that is all that goes for what nobody reads. */
-static void drop_unfinished(struct engine *e)
+static void drop_unfinished(struct engine *e, enum drop drop)
 {
         struct torrent *t;
 
@@ -149,12 +145,14 @@ static void drop_unfinished(struct engine *e)
                 n = t->number;
                 if (room_unfinished(t) == 0)
                         continue;
-                if (t->with_session > 0) {
-                        t->drop_unfinished = true;
-                        (void)engine_push(e, JOB_RENEW, t, NULL);
-                } else {
+                if (t->with_session == 0) {
                         room_drop_unfinished(t);
+                        continue;
                 }
+                if (drop > t->drop_unfinished)
+                        t->drop_unfinished = drop;
+                if (engine_push(e, JOB_RENEW, t, NULL) < 0)
+                        t->drop_unfinished = DROP_NOTHING; /* it would go some other time */
         }
 }
 
@@ -177,15 +175,50 @@ static uint64_t drop_strays(struct engine *e, uint64_t bytes)
         return gone;
 }
 
-/* Makes so much room; *went: what did. Whether there is hope for who waits for some. */
-static bool make_room(struct engine *e, uint64_t bytes, bool starved, uint64_t *went)
+/* A reference to the torrent of those in which something was begun though nobody reads it of which
+ * the swarm has given nothing for longest; NULL: there is none. */
+static struct torrent *driest(struct engine *e)
+{
+        struct torrent *t, *found = NULL;
+
+        for (uint32_t n = 0; (t = registry_next(e->registry, n)); torrent_unref(t)) {
+                n = t->number;
+                if ((found && t->last_block_ms >= found->last_block_ms) || !room_has_begun(t))
+                        continue;
+                torrent_unref(found);
+                found = torrent_ref(t);
+        }
+        return found;
+}
+
+/* What nobody reads gives so many bytes up, of what was begun: else it would have them for good
+ * where its swarm does not give the rest. Those are unfinished then. Returns how many. */
+static uint64_t give_up_fills(struct engine *e, uint64_t bytes)
+{
+        uint64_t given = 0, some = 1;
+        struct torrent *t;
+
+        while (given < bytes && some > 0 && (t = driest(e))) {
+                some = room_give_up(t, bytes - given);
+                log_debug("%s: what nobody reads gives up %llu bytes that were begun", t->hex,
+                          (unsigned long long)some);
+                given += some;
+                torrent_unref(t);
+        }
+        return given;
+}
+
+/* So much room is lacking, and so much is to be made; *went: how much was. Whether there is hope
+ * for who waits for some. */
+static bool make_room(struct engine *e, uint64_t lacks, uint64_t bytes, bool starved,
+                      uint64_t *went)
 {
         const enum room_use most = starved ? ROOM_UNAWAITED : ROOM_RESTING;
-        uint64_t unfinished = 0;
+        uint64_t unfinished = 0, given = 0;
         struct evict_list l;
         struct eviction b = {0};
         struct cache_stats s;
-        bool hope = false;
+        bool hope = false, begun = false;
 
         cache_stats(e->cache, &s);
         b.bytes = drop_strays(e, bytes);
@@ -195,19 +228,28 @@ static bool make_room(struct engine *e, uint64_t bytes, bool starved, uint64_t *
 
                 take(e, &b, &l, bytes - b.bytes, use);
                 unfinished = l.unfinished;
+                begun = l.begun;
                 hope = !all || l.pending;
                 evict_list_free(&l);
         }
+        if (b.bytes == 0 && !b.refused && begun) {
+                /* A read that nothing else helps does not wait until it starves. */
+                if (!starved && (hope || b.busy || !e->env.short_of_room))
+                        hope = true;
+                else if (lacks > unfinished)
+                        given = give_up_fills(e, lacks - unfinished);
+                unfinished += given;
+        }
         if (!b.refused && (unfinished > s.reach_bytes / UNFINISHED_SHARE ||
                            (b.bytes < bytes && unfinished > 0))) {
-                drop_unfinished(e);
+                drop_unfinished(e, DROP_NOW);
                 hope = hope || unfinished > 0;
         }
         free(b.list);
         log_debug("The cache: %llu bytes were to go, %llu went", (unsigned long long)bytes,
                   (unsigned long long)b.bytes);
-        *went = b.bytes;
-        e->evict_vain = b.bytes == 0;
+        *went = b.bytes + given;
+        e->evict_vain = *went == 0;
         e->refused_ms = b.refused && b.bytes == 0 ? clock_ms() : 0;
         return b.bytes > 0 || (b.busy && !b.refused) || hope;
 }
@@ -228,22 +270,37 @@ static void on_short(void *arg)
         evict_ask(e);
 }
 
-/* What fillers could have if nothing were kept for readers. */
+/* What fillers could have if nothing were kept for readers, or a little more. What comes is not
+ * vacant any more, and one of filling_bytes until that is dealt with: it would count twice, if it
+ * were none of passing_bytes from before the one to after the other. They are read in this order
+ * for that. */
 static uint64_t vacant_beside_fills(struct engine *e)
 {
-        uint64_t vacant = cache_vacant(e->cache), filling = e->env.filling_bytes;
+        uint64_t vacant = cache_vacant(e->cache), passing = e->passing_bytes;
+        uint64_t filling = e->env.filling_bytes;
 
+        vacant += passing;
         return vacant > filling ? vacant - filling : 0;
 }
 
 /* What readers have taken of it is not kept for them any more. */
 static void sink_kept(struct engine *e)
 {
-        uint64_t kept = e->env.kept_bytes, vacant = vacant_beside_fills(e);
+        uint64_t kept = e->env.kept_bytes, vacant;
 
+        do
+                vacant = vacant_beside_fills(e); /* anew: kept may be another run's by now */
         while (kept != UINT64_MAX && kept > vacant &&
-               !atomic_compare_exchange_weak(&e->env.kept_bytes, &kept, vacant))
-                ;
+               !atomic_compare_exchange_weak(&e->env.kept_bytes, &kept, vacant));
+}
+
+/* So much is to be free when the thread is done: what keeps readers from waiting, and what somebody
+ * waits for. */
+static uint64_t goal_of(struct engine *e)
+{
+        uint64_t low = e->low_bytes, awaited = e->room_awaited;
+
+        return awaited > low ? awaited : low;
 }
 
 void evict_sample(struct engine *e)
@@ -256,18 +313,10 @@ void evict_sample(struct engine *e)
         cache_stats(e->cache, &s);
         e->env.cache_bytes = s.limit_bytes > others ? s.limit_bytes - others : 1;
         e->env.reach_bytes = s.reach_bytes > 0 ? s.reach_bytes : 1;
-        e->env.spare_bytes = evict_low(s.reach_bytes);
-        cache_on_short(e->cache, e->env.spare_bytes, on_short, e);
+        e->low_bytes = evict_low(s.reach_bytes);
+        e->env.spare_bytes = goal_of(e);
+        cache_on_short(e->cache, e->low_bytes, on_short, e);
         sink_kept(e);
-}
-
-/* So much is to be free when the thread is done: what keeps readers from waiting, and what somebody
- * waits for. */
-static uint64_t goal_of(struct engine *e)
-{
-        uint64_t spare = e->env.spare_bytes, awaited = e->room_awaited;
-
-        return awaited > spare ? awaited : spare;
 }
 
 /* What is lacking when those that fetch what nobody reads have given back what they have not begun.
@@ -287,18 +336,26 @@ static uint64_t lacks_after_fills(struct engine *e, bool *readers)
 
 /* What goes does so for those who read, or for what others have on the disk: those that fetch what
  * nobody reads have the room of none of it, and no more than what is vacant besides. */
-static void make_room_for_readers(struct engine *e, uint64_t bytes, bool starved)
+static void make_room_for_readers(struct engine *e, uint64_t lacks, uint64_t bytes, bool starved)
 {
         uint64_t kept = atomic_exchange(&e->env.kept_bytes, UINT64_MAX), went, vacant,
                  before = vacant_beside_fills(e);
 
-        e->room_hope = make_room(e, bytes, starved, &went);
+        e->room_hope = make_room(e, lacks, bytes, starved, &went);
         evict_sample(e);
         vacant = vacant_beside_fills(e);
         /* What else became vacant meanwhile is for all. */
         if (!e->evict_vain)
                 kept = vacant < before + went ? vacant : before + went;
         e->env.kept_bytes = kept;
+}
+
+/* What readers have left unfinished goes for what nobody reads, if that is still to be. */
+static void drop_for_fills(struct engine *e)
+{
+        if (atomic_exchange(&e->drop_due, false) && e->env.open_files == 0 &&
+            cache_is_sparse(e->cache))
+                drop_unfinished(e, DROP_WHILE_CLOSED);
 }
 
 static void run(struct chore *c)
@@ -323,16 +380,15 @@ static void run(struct chore *c)
         if (!readers && exceeds < lacks)
                 lacks = exceeds;
         e->evict_vain = rests || (is_short && lacks == 0);
-        if (atomic_exchange(&e->drop_due, false) && lacks == 0 && !rests &&
-            cache_is_sparse(e->cache))
-                drop_unfinished(e);
+        if (lacks == 0 && !rests)
+                drop_for_fills(e);
         if (!is_short)
                 e->refused_ms = 0;
         if (lacks > 0 && !e->env.stopping) {
                 uint64_t bytes = one ? 1 : evict_batch(s.reach_bytes, lacks);
 
                 if (!rests)
-                        make_room_for_readers(e, bytes, starved);
+                        make_room_for_readers(e, lacks, bytes, starved);
                 if (!e->room_hope) {
                         if (!e->hopeless_told)
                                 log_info(
@@ -356,9 +412,8 @@ void evict_ask(struct engine *e)
 void evict_make_room(struct torrent *t, bool blocked)
 {
         struct engine *e = engine_of(t);
-        uint64_t bytes = t->summary.piece_length, most = e->room_awaited;
+        uint64_t bytes = room_of_piece(t->summary.piece_length), most = e->room_awaited;
 
-        bytes += bytes / MAP_SHARE + MAP_BYTES; /* with what the file system takes besides */
         while (bytes > most && !atomic_compare_exchange_weak(&e->room_awaited, &most, bytes))
                 ;
         if (blocked)
@@ -414,8 +469,12 @@ void evict_tick(struct engine *e)
 
         if (cache_lacks(e->cache, 0) > 0)
                 evict_ask(e); /* somebody else fills the disk, or the bound was lowered */
-        if (e->env.open_files > 0)
+        if (e->env.open_files > 0) {
                 e->opened_ms = now;
+                e->drop_due = false; /* they are who may want it */
+        }
+        if (e->drop_due)
+                evict_ask(e); /* the last run had to make room first */
         if (now < e->next_drop_ms || now < e->opened_ms + CLOSED_MS)
                 return;
         /* Where that does not help, or is refused, it is tried less and less often. */
@@ -426,8 +485,9 @@ void evict_tick(struct engine *e)
         }
         e->drop_due = true;
         e->next_drop_ms = now + e->drop_apart_ms;
-        if (e->drop_apart_ms < DROP_APART_MOST_MS)
-                e->drop_apart_ms *= 2;
+        e->drop_apart_ms *= 2;
+        if (e->drop_apart_ms > DROP_APART_MOST_MS)
+                e->drop_apart_ms = DROP_APART_MOST_MS;
         evict_ask(e);
 }
 

@@ -139,6 +139,7 @@ bool evict_gather_of(struct evict_list *l, struct torrent *t)
                 }
                 l->unfinished += room_unfinished(t);
                 l->pending = l->pending || room_is_pending(t);
+                l->begun = l->begun || room_has_begun(t);
         } else if (known.known && known.have_bytes > 0 && !is_pinned(t)) {
                 struct evict_piece p = {
                         .piece = EVICT_ALL, .used = used_before(t), .bytes = known.have_bytes};

@@ -18,7 +18,8 @@ struct evict_list {
         struct torrent **owners; /* references; a piece's owner is the index of one */
         size_t n_owners, room_owners;
         uint64_t unfinished; /* bytes of pieces that were begun and that nobody wants any more */
-        bool pending;        /* something that is wanted has its room and has not come yet */
+        bool pending;        /* something that readers want has its room and has not come yet */
+        bool begun;          /* something of what nobody reads was begun, and could be given up */
 };
 
 /* All that is on the disk, whoever uses it. false: no memory, and what there is so far is in l. To

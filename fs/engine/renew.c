@@ -70,9 +70,28 @@ static uint32_t next_apart(const struct torrent *t)
         return twice < APART_MOST_MS ? twice : APART_MOST_MS;
 }
 
+/* Whether what was begun goes: it was asked for, and what was begun is not a reader's again. */
+static bool drops(struct torrent *t)
+{
+        if (t->drop_unfinished == DROP_WHILE_CLOSED && t->env->open_files > 0)
+                t->drop_unfinished = DROP_NOTHING;
+        return t->drop_unfinished != DROP_NOTHING;
+}
+
+/* Whether the session is to have it anew, for that or as it counts as there what went. */
+static bool is_wanted(struct torrent *t)
+{
+        bool renewing;
+
+        pthread_mutex_lock(&t->lock);
+        renewing = t->renewing;
+        pthread_mutex_unlock(&t->lock);
+        return drops(t) || renewing;
+}
+
 void renew_go_on(struct torrent *t)
 {
-        bool drop = atomic_exchange(&t->drop_unfinished, false);
+        bool drop;
 
         if (t->renew_ms == 0)
                 return;
@@ -81,6 +100,9 @@ void renew_go_on(struct torrent *t)
                 t->renew_due = true; /* unless it leaves the session anyway */
                 return;
         }
+        if (!is_wanted(t))
+                return; /* who reads would wait for nothing */
+        drop = atomic_exchange(&t->drop_unfinished, DROP_NOTHING) != DROP_NOTHING;
         log_debug("%s: the session gets it anew", t->hex);
         t->renew_apart_ms = next_apart(t);
         t->renewed_ms = clock_ms();
@@ -102,10 +124,14 @@ void renew_begin(struct engine *e, struct torrent *t)
         uint64_t now = clock_ms(), apart = t->renew_apart_ms;
 
         t->renew_due = false;
-        if (!bt || t->renew_ms > 0)
+        if (bt && t->renew_ms > 0)
                 return;
+        if (!bt || !is_wanted(t)) {
+                t->drop_unfinished = DROP_NOTHING; /* else it would go with the next one */
+                return;
+        }
         engine_look_after(e, t);
-        if (t->drop_unfinished && apart < APART_TO_DROP_MS)
+        if (drops(t) && apart < APART_TO_DROP_MS)
                 apart = APART_TO_DROP_MS;
         t->renew_due = t->falling || (t->renewed_ms > 0 && now < t->renewed_ms + apart);
         if (t->renew_due)

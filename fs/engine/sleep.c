@@ -21,7 +21,8 @@ enum { LOADED_MS = 10000, LOADED_MAX = 256 };
 enum { SLEEP_AT_ONCE = 32 };
 /* The session says what it knows within milliseconds; after that long it is asked once more. */
 enum { FALLING_MS = 5000 };
-/* One that is to be completed keeps its place so long without a block, where others want one. */
+/* One that is to be completed keeps its place so long without a block, from when it woke on, where
+ * others want one. */
 enum { DRY_MS = 60000 };
 /* How often a torrent is looked for that is to be completed and has no place. */
 enum { FILL_MS = 5000 };
@@ -131,6 +132,7 @@ void sleep_go_on(struct engine *e, struct torrent *t)
         if (t->life.state != LIFE_ASLEEP)
                 return; /* it is wanted again */
         engine_leave_session(t);
+        torrent_rest(t);
         t->refused = false;
         engine_mark(e, t, DIRTY_ROW | DIRTY_HAVE);
         on_loaded(e, t);
@@ -187,26 +189,79 @@ void sleep_wake(struct engine *e, struct torrent *t)
 
 /* ---- how many are awake ---- */
 
+static bool is_dry(struct torrent *t, uint64_t now)
+{
+        uint64_t block = t->last_block_ms, used = t->last_used_ms;
+
+        return life_elapsed(block > used ? block : used, now) >= DRY_MS;
+}
+
 static bool may_sleep(struct torrent *t, uint64_t now)
 {
         return t->life.state == LIFE_AWAKE && t->kept && t->handles == 0 && !t->falling &&
-               (!torrent_is_filling(t) || life_elapsed(t->last_block_ms, now) >= DRY_MS);
+               (!torrent_is_filling(t) || is_dry(t, now));
 }
 
-/* There is a place: one that is to be completed has it. */
-static void complete_next(struct engine *e)
+/* The one of which that may be said that was used longest ago; NULL: none. */
+static struct torrent *oldest_of(struct engine *e, bool (*may)(struct torrent *t, uint64_t now),
+                                 uint64_t now)
 {
-        uint32_t n = e->filled_number;
-        struct torrent *t;
-        bool found = false;
+        struct torrent *t, *oldest = NULL;
 
-        for (; !found && (t = registry_next(e->registry, n)); torrent_unref(t)) {
+        DL_FOREACH2 (e->busy, t, busy_next)
+                if (may(t, now) && (!oldest || t->last_used_ms < oldest->last_used_ms))
+                        oldest = t;
+        return oldest;
+}
+
+static void put_to_sleep(struct engine *e, struct torrent *t)
+{
+        life_put_to_sleep(&t->life);
+        sleep_begin(e, t);
+}
+
+/* A reference to the first one behind number n that sleeps and is to be completed; NULL: none. */
+static struct torrent *next_to_fill(struct engine *e, uint32_t n)
+{
+        struct torrent *t;
+
+        for (; (t = registry_next(e->registry, n)); torrent_unref(t)) {
                 n = t->number;
-                found = t->life.state == LIFE_ASLEEP && !t->falling && torrent_is_to_fill(t);
-                if (found)
-                        sleep_wake(e, t);
+                if (t->life.state == LIFE_ASLEEP && !t->falling && torrent_is_to_fill(t))
+                        break;
         }
-        e->filled_number = found ? n : 0; /* behind the last one, from the start again */
+        return t;
+}
+
+/* There is a place: one that is to be completed has it. Whether there is one. */
+static bool complete_next(struct engine *e)
+{
+        struct torrent *t = next_to_fill(e, e->filled_number);
+        bool found = t;
+
+        e->filled_number = t ? t->number : 0; /* behind the last one, from the start again */
+        if (t)
+                sleep_wake(e, t);
+        torrent_unref(t);
+        return found;
+}
+
+/* Others would have no more room than one that waits for some. */
+static bool may_give_way(struct torrent *t, uint64_t now)
+{
+        return may_sleep(t, now) && torrent_is_filling(t) && !torrent_fill_waits(t);
+}
+
+/* There is none: one that is to be completed, and that nobody gives, leaves its own to others that
+ * are. */
+static void give_way(struct engine *e, uint64_t now)
+{
+        struct torrent *dry = oldest_of(e, may_give_way, now);
+        struct torrent *other = dry ? next_to_fill(e, 0) : NULL;
+
+        if (other)
+                put_to_sleep(e, dry);
+        torrent_unref(other);
 }
 
 void sleep_bound(struct engine *e, uint64_t now)
@@ -216,22 +271,20 @@ void sleep_bound(struct engine *e, uint64_t now)
 
         DL_FOREACH2 (e->busy, t, busy_next)
                 awake += t->life.state == LIFE_AWAKE;
-        if (e->env.fill != FILL_NONE && awake < e->options.awake_max && now >= e->next_fill_ms) {
+        if (e->env.fill != FILL_NONE && now >= e->next_fill_ms) {
                 e->next_fill_ms = now + FILL_MS;
-                complete_next(e);
+                if (awake < e->options.awake_max)
+                        awake += complete_next(e);
+                else if (awake == e->options.awake_max)
+                        give_way(e, now);
         }
         e->n_awake = awake;
         for (unsigned i = 0; i < SLEEP_AT_ONCE && awake > e->options.awake_max; i++, awake--) {
-                struct torrent *oldest = NULL;
+                struct torrent *oldest = oldest_of(e, may_sleep, now);
 
-                DL_FOREACH2 (e->busy, t, busy_next)
-                        if (may_sleep(t, now) &&
-                            (!oldest || t->last_used_ms < oldest->last_used_ms))
-                                oldest = t;
                 if (!oldest)
-                        return; /* all are read */
-                life_put_to_sleep(&oldest->life);
-                sleep_begin(e, oldest);
+                        return; /* all are read, or fetched */
+                put_to_sleep(e, oldest);
         }
 }
 
@@ -263,6 +316,7 @@ void sleep_at_once(struct engine *e, struct torrent *t)
 {
         life_begin_asleep(&t->life);
         engine_leave_session(t); /* where it never was */
+        torrent_rest(t);
         on_loaded(e, t);
         engine_look_after(e, t); /* it is announced, and a temporary one goes when it is idle */
 }
@@ -274,10 +328,12 @@ void sleep_start(struct engine *e)
 
         for (uint32_t n = 0; (t = registry_next(e->registry, n)); torrent_unref(t)) {
                 n = t->number;
-                if (torrent_ready(t) == -EAGAIN)
+                if (torrent_ready(t) == -EAGAIN) {
                         (void)engine_begin_fetch(e, t);
-                else if (torrent_ready(t) == 0 && awake < e->options.awake_max &&
-                         (sleep_stays(e, t) || torrent_is_to_fill(t)))
+                } else if (torrent_ready(t) == 0 && awake < e->options.awake_max &&
+                           (sleep_stays(e, t) || torrent_is_to_fill(t))) {
                         awake += engine_wake_up(e, t);
+                        e->filled_number = n; /* the next that has a place is one behind it */
+                }
         }
 }

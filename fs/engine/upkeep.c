@@ -274,7 +274,7 @@ static void check_files(struct engine *e, struct torrent *t)
         unsigned n;
 
         pthread_mutex_lock(&t->lock);
-        n = t->n_to_fill;
+        n = t->n_changes;
         pthread_mutex_unlock(&t->lock);
         if (n != t->told_files)
                 engine_mark(e, t, DIRTY_ROW);
@@ -311,8 +311,8 @@ static bool needs_ticks(struct torrent *t)
         bool needs;
 
         pthread_mutex_lock(&t->lock);
-        needs = filling_waits(t) || t->returning || t->waiting.taken > 0 ||
-                t->waiting.n_lingering > 0 || t->waiting.lacks_room || t->refills;
+        needs = (t->state == TORRENT_AWAKE && (filling_waits(t) || t->refills)) || t->returning ||
+                t->waiting.taken > 0 || t->waiting.n_lingering > 0 || t->waiting.lacks_room;
         pthread_mutex_unlock(&t->lock);
         return needs;
 }

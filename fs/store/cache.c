@@ -294,18 +294,25 @@ uint64_t cache_exceeds(struct cache *c)
         return bound > disk ? bound : disk;
 }
 
+/* Under c->lock. */
+static uint64_t vacant_now(const struct cache *c)
+{
+        uint64_t there = less(c->reserved_bytes, c->pending_bytes);
+        uint64_t bound = less(c->limit_bytes, more(there, c->others_bytes));
+        uint64_t disk = less(c->free_bytes, c->min_free_bytes);
+        uint64_t quota = less(cache_met(c, there), there), least = bound < disk ? bound : disk;
+
+        return least < quota ? least : quota;
+}
+
 uint64_t cache_vacant(struct cache *c)
 {
-        uint64_t there, bound, disk, quota, least;
+        uint64_t vacant;
 
         pthread_mutex_lock(&c->lock);
-        there = less(c->reserved_bytes, c->pending_bytes);
-        bound = less(c->limit_bytes, more(there, c->others_bytes));
-        disk = less(c->free_bytes, c->min_free_bytes);
-        quota = less(cache_met(c, there), there);
+        vacant = vacant_now(c);
         pthread_mutex_unlock(&c->lock);
-        least = bound < disk ? bound : disk;
-        return least < quota ? least : quota;
+        return vacant;
 }
 
 uint64_t cache_lacks(struct cache *c, uint64_t bytes)
@@ -337,6 +344,21 @@ int cache_take(struct cache *c, uint64_t bytes, bool tells)
         pthread_mutex_unlock(&c->lock);
         if (on_short)
                 on_short(arg);
+        return r;
+}
+
+int cache_take_spare(struct cache *c, uint64_t bytes, uint64_t beside, uint64_t vacant)
+{
+        int r = 0;
+
+        pthread_mutex_lock(&c->lock);
+        if (lacks(c, more(bytes, beside)) > 0 || vacant_now(c) < more(vacant, bytes)) {
+                r = -ENOSPC;
+        } else {
+                c->reserved_bytes += bytes;
+                c->pending_bytes += bytes;
+        }
+        pthread_mutex_unlock(&c->lock);
         return r;
 }
 

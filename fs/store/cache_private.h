@@ -56,6 +56,9 @@ struct cache {
 /* Any thread; no I/O. A store's lock may be held. tells: on_short is called, for room is to be
  * made. -ENOSPC. */
 int cache_take(struct cache *c, uint64_t bytes, bool tells);
+/* The same, and nobody is told, where so many bytes beside can be had, too, and where so many of
+ * what is vacant (cache_vacant) are left besides. */
+int cache_take_spare(struct cache *c, uint64_t bytes, uint64_t beside, uint64_t vacant);
 /* pending: so many of the bytes never came to the disk. */
 void cache_give_back(struct cache *c, uint64_t bytes, uint64_t pending);
 /* Pending bytes are on the disk now. */

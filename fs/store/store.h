@@ -83,11 +83,15 @@ void store_unref(struct store *s);
 /* Room for one piece: 0, also when it is reserved already; -ENOSPC at the bound or when the disk
  * was that full at the last cache_sample(). Any thread; no I/O. */
 int store_reserve(struct store *s, uint32_t piece);
-/* Whether the bound is large enough for the piece, where nothing else is there; and whether there
- * is room for it now, so many bytes beside, and so many that are vacant (cache_vacant). Any thread;
- * no I/O. */
+/* The same where so much room is left beside it, and so much of what is vacant (cache_vacant) is
+ * not had for it; also for a piece that has its room. Nothing is to go for it: cache_on_short does
+ * not hear of it. -ENOSPC also for a piece that is going. Any thread; no I/O. */
+int store_reserve_spare(struct store *s, uint32_t piece, uint64_t beside, uint64_t vacant);
+/* Whether the piece has its room. Any thread; no I/O. */
+bool store_is_reserved(struct store *s, uint32_t piece);
+/* Whether the bound is large enough for the piece, where nothing else is there. Any thread; no I/O.
+ */
 bool store_fits(struct store *s, uint32_t piece);
-bool store_has_room(struct store *s, uint32_t piece, uint64_t beside, uint64_t vacant);
 /* Gives room back, unless something of the piece was written since, or it is suspect. Any thread;
  * no I/O. */
 void store_release(struct store *s, uint32_t piece);

@@ -68,14 +68,43 @@ bool store_fits(struct store *s, uint32_t piece)
         return store_piece_room(s, piece) + s->cache->block_bytes <= c.limit_bytes;
 }
 
-bool store_has_room(struct store *s, uint32_t piece, uint64_t beside, uint64_t vacant)
+/* The piece has got its room, a step. Under s->lock. */
+static void take(struct store *s, uint32_t piece, uint64_t step)
 {
-        uint64_t step, most = cache_vacant(s->cache);
+        bit_set(s->reserved, piece);
+        s->n_reserved++;
+        s->top += s->cache->sparse ? 0 : step;
+}
+
+int store_reserve_spare(struct store *s, uint32_t piece, uint64_t beside, uint64_t vacant)
+{
+        int r = 0;
 
         pthread_mutex_lock(&s->lock);
-        step = bit(s->reserved, piece) ? 0 : reserve_step(s, piece);
+        if (s->discarded) {
+                r = -ESTALE;
+        } else if (store_is_going(s, piece)) {
+                r = -ENOSPC;
+        } else {
+                bool has = bit(s->reserved, piece);
+                uint64_t step = has ? 0 : reserve_step(s, piece);
+
+                r = cache_take_spare(s->cache, step, beside, vacant);
+                if (r == 0 && !has)
+                        take(s, piece, step);
+        }
         pthread_mutex_unlock(&s->lock);
-        return cache_lacks(s->cache, step + beside) == 0 && most >= vacant && most - vacant >= step;
+        return r;
+}
+
+bool store_is_reserved(struct store *s, uint32_t piece)
+{
+        bool is;
+
+        pthread_mutex_lock(&s->lock);
+        is = bit(s->reserved, piece);
+        pthread_mutex_unlock(&s->lock);
+        return is;
 }
 
 int store_room_take(struct store *s, uint32_t piece, bool wanted)
@@ -92,11 +121,8 @@ int store_room_take(struct store *s, uint32_t piece, bool wanted)
         }
         step = reserve_step(s, piece);
         r = cache_take(s->cache, step, wanted);
-        if (r == 0) {
-                bit_set(s->reserved, piece);
-                s->n_reserved++;
-                s->top += s->cache->sparse ? 0 : step;
-        }
+        if (r == 0)
+                take(s, piece, step);
         /* Padding that goes had no room; what goes counts as being on the disk until it is punched.
          */
         if (r == 0 && store_is_going(s, piece)) {

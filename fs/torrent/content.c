@@ -106,7 +106,12 @@ void content_unref(struct content *c)
 static void take_content(struct torrent *t, const struct content *c)
 {
         const struct listing *l = c->listing;
+        uint64_t longest = t->env->piece_bytes;
         struct bt_source *before = NULL;
+
+        while (l->piece_length > longest &&
+               !atomic_compare_exchange_weak(&t->env->piece_bytes, &longest, l->piece_length))
+                ;
 
         pthread_mutex_lock(&t->content_lock);
         t->content.listing = c->listing;
@@ -178,12 +183,13 @@ int torrent_make_content(struct torrent *t, struct cache *cache, struct bt_meta 
 int torrent_set_content(struct torrent *t, const struct content *content)
 {
         struct filler *filler = NULL;
+        bool nothing = false;
 
         if (t->env->fill == FILL_TORRENT) {
                 struct bt_source *s =
                         content->source ? bt_source_ref(content->source) : torrent_source(t);
 
-                filler = s ? filling_of_magnet(s, content->listing) : NULL;
+                nothing = s && filling_of_magnet(s, content->listing, &filler) == 0 && !filler;
                 bt_source_free(s);
         }
         pthread_mutex_lock(&t->lock);
@@ -197,6 +203,10 @@ int torrent_set_content(struct torrent *t, const struct content *content)
                 t->state = TORRENT_AWAKE;
         t->failed = 0;
         t->problem[0] = '\0';
+        if (nothing) { /* it is not to wake for that again and again */
+                t->filled = true;
+                t->refills = false;
+        }
         filling_begin(t, filler);
         wishes_tell(t);
         pthread_mutex_unlock(&t->lock);

@@ -1,12 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 #include "torrent/fill_pause.h"
 
+#include <errno.h>
+
 enum { PAUSE_MS = 5000, PAUSE_MOST_MS = 60000, DOUBLINGS_MAX = 4 };
 /* After a pause, unless it is known sooner. */
 enum { TRIES_MS = 60000 };
 /* Who waits for so long is said to. Of those for whom there is room now and then that is not said
  * more often. */
 enum { WAITS_MS = 10000, TOLD_APART_MS = 60000 };
+
+bool fill_pause_is_for_all(int err)
+{
+        return err == ENOSPC || err == EDQUOT || err == EROFS;
+}
 
 void fill_pause_begin(struct fill_pause *p, uint64_t now)
 {
@@ -24,10 +31,12 @@ void fill_pause_begin(struct fill_pause *p, uint64_t now)
 
 void fill_pause_end(struct fill_pause *p, uint64_t now)
 {
-        if (now < p->until_ms)
-                return;
-        p->refusals = 0;
-        p->until_ms = 0;
+        uint64_t until = p->until_ms;
+        unsigned n = p->refusals;
+
+        /* Another that begins meanwhile is not ended. */
+        if (now >= until && n > 0 && atomic_compare_exchange_strong(&p->until_ms, &until, 0))
+                (void)atomic_compare_exchange_strong(&p->refusals, &n, 0);
 }
 
 bool fill_pause_rests(const struct fill_pause *p, uint64_t now)

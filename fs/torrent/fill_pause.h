@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* fill_pause.h: what follows for those that fetch what nobody reads (--fill) when it can't be
  * written. Where the cache knows that there is no room they ask for nothing; of a quota, or of what
- * a file system lacks for itself, it knows nothing, and all that came would come in vain. Pure:
- * knows no clock. */
+ * a file system lacks for itself, it knows nothing, and all that came would come in vain. That is
+ * so for all torrents; what else a store may fail for, for its own alone. Pure: knows no clock. */
 #ifndef FS_FILL_PAUSE_H
 #define FS_FILL_PAUSE_H
 
@@ -10,12 +10,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* One for all torrents; zeroed at first. Any thread, without a lock. */
+/* One for all torrents, and one for each; zeroed at first. Any thread, without a lock. */
 struct fill_pause {
         _Atomic uint64_t until_ms;
         atomic_uint refusals; /* in a row, but for those within a pause */
 };
 
+/* Whether a write that failed with err (> 0) would for the others, too. */
+bool fill_pause_is_for_all(int err);
 /* A write was refused: nothing is to be asked for from here on for a while, each time for twice as
  * long, up to a minute. */
 void fill_pause_begin(struct fill_pause *p, uint64_t now_ms);

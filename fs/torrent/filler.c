@@ -88,6 +88,17 @@ void filler_rewind(struct filler *f)
         f->next = f->ranges[0].first;
 }
 
+/* Takes a wish back, and asks again when there is room. Whether nobody wants the piece any more. */
+static bool give_back(struct filler *f, unsigned i, const struct filler_torrent *t)
+{
+        bool given = t->want(t->arg, f->wished[i], false) == 0;
+
+        memmove(&f->wished[i], &f->wished[i + 1], (--f->n_wished - i) * sizeof *f->wished);
+        filler_rewind(f);
+        f->full = true;
+        return given;
+}
+
 unsigned filler_yield(struct filler *f, unsigned n, const struct filler_torrent *t)
 {
         unsigned given = 0;
@@ -95,15 +106,19 @@ unsigned filler_yield(struct filler *f, unsigned n, const struct filler_torrent 
         for (unsigned i = f->n_wished; i-- > 0 && given < n;) {
                 if (t->has(t->arg, f->wished[i]) || !t->may_yield(t->arg, f->wished[i]))
                         continue;
-                given += t->want(t->arg, f->wished[i], false) == 0;
-                memmove(&f->wished[i], &f->wished[i + 1], (--f->n_wished - i) * sizeof *f->wished);
-                filler_rewind(f);
-                f->full = true;
+                given += give_back(f, i, t);
         }
         return given;
 }
 
-void filler_refused(struct filler *f, const struct filler_torrent *t)
+void filler_let_go(struct filler *f, uint32_t piece, const struct filler_torrent *t)
+{
+        for (unsigned i = f->n_wished; i-- > 0;)
+                if (f->wished[i] == piece)
+                        (void)give_back(f, i, t);
+}
+
+void filler_rest(struct filler *f, const struct filler_torrent *t)
 {
         filler_stop(f, t);
         filler_rewind(f);

@@ -52,8 +52,10 @@ void filler_rewind(struct filler *f);
  * first; it asks for them again when there is room. Those that another filler of the torrent wants,
  * too, don't count until that one yields them. Returns how many do. */
 unsigned filler_yield(struct filler *f, unsigned n, const struct filler_torrent *t);
-/* What it asks for can't be written: takes all its wishes back, and asks again likewise. */
-void filler_refused(struct filler *f, const struct filler_torrent *t);
+/* The same for that piece alone, whatever may_yield says. */
+void filler_let_go(struct filler *f, uint32_t piece, const struct filler_torrent *t);
+/* What it asks for can't be had now: takes all its wishes back, and asks again likewise. */
+void filler_rest(struct filler *f, const struct filler_torrent *t);
 /* Whether it has asked for the piece, and has not looked since whether it has come. */
 bool filler_wished(const struct filler *f, uint32_t piece);
 /* Whether all of its pieces have come. */

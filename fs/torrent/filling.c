@@ -26,13 +26,18 @@ static int fill_want(void *arg, uint32_t piece, bool wanted)
         return wishes_fill(arg, piece, wanted);
 }
 
+/* A piece that has room, and that nobody else wants. */
+static bool is_fillers(const struct want *want)
+{
+        return want->reserved && want->filled == want->total;
+}
+
 static bool fill_may_yield(void *arg, uint32_t piece)
 {
         const struct torrent *t = arg;
         const struct want *want = wants_find(&t->wants, piece);
 
-        return want && want->reserved && want->filled == want->total &&
-               !store_is_unfinished(t->content.store, piece);
+        return want && is_fillers(want) && !store_is_unfinished(t->content.store, piece);
 }
 
 static struct filler_torrent torrent_of(struct torrent *t)
@@ -68,6 +73,7 @@ static void forget(struct torrent *t, uint32_t node)
         for (unsigned i = 0; i < t->n_to_fill; i++)
                 if (t->to_fill[i] != node)
                         t->to_fill[kept++] = t->to_fill[i];
+        t->n_changes += kept < t->n_to_fill;
         t->n_to_fill = kept;
 }
 
@@ -109,6 +115,7 @@ void filling_file(struct torrent *t, uint32_t node)
                 return;
         t->to_fill = grown;
         t->to_fill[t->n_to_fill++] = node;
+        t->n_changes++;
         if (t->content.listing)
                 begin_file(t, node);
 }
@@ -117,10 +124,21 @@ void filling_begin(struct torrent *t, struct filler *whole)
 {
         unsigned n = t->n_to_fill;
 
+        if (whole) /* it looks at all of it, also at what went while there was no content */
+                t->filled = t->refills = false;
         add(t, whole);
         for (unsigned i = n; i-- > 0;)
                 begin_file(t, t->to_fill[i]);
         filling_run(t, false);
+}
+
+void filling_rest(struct torrent *t)
+{
+        const struct filler_torrent of = torrent_of(t);
+        struct filler *f;
+
+        DL_FOREACH2 (t->fillers, f, after)
+                filler_rest(f, &of);
 }
 
 void filling_end(struct torrent *t)
@@ -138,19 +156,24 @@ void filling_lost(struct torrent *t)
 /* What went is looked for; where all had come that begins anew. */
 static void refill(struct torrent *t)
 {
+        struct filler *f, *whole = NULL;
         struct bt_source *s;
-        struct filler *f;
 
+        if (t->filled) {
+                s = torrent_source(t);
+                if (!s || filling_of_magnet(s, t->content.listing, &whole) < 0) {
+                        bt_source_free(s);
+                        return; /* with the next tick */
+                }
+                bt_source_free(s);
+        }
         t->refills = false;
         DL_FOREACH2 (t->fillers, f, after)
                 filler_rewind(f);
-        if (!t->filled)
+        if (!whole)
                 return;
         t->filled = false;
-        s = torrent_source(t);
-        if (s)
-                add(t, filling_of_magnet(s, t->content.listing));
-        bt_source_free(s);
+        add(t, whole);
 }
 
 void filling_run(struct torrent *t, bool came)
@@ -182,14 +205,52 @@ void filling_yield(struct torrent *t, uint64_t bytes)
                 n -= filler_yield(f, n < UINT_MAX ? (unsigned)n : UINT_MAX, &of);
 }
 
+/* The begun one of which nothing came for longest; NULL: there is none. */
+static const struct want *driest(const struct torrent *t)
+{
+        const struct want *want, *tmp, *found = NULL;
+
+        HASH_ITER (hh, t->wants.table, want, tmp) {
+                if (is_fillers(want) && (!found || want->last_block_ms < found->last_block_ms) &&
+                    store_is_unfinished(t->content.store, want->piece))
+                        found = want;
+        }
+        return found;
+}
+
+bool filling_has_begun(const struct torrent *t)
+{
+        return t->fillers && driest(t);
+}
+
+uint64_t filling_give_up(struct torrent *t, uint64_t bytes)
+{
+        const struct filler_torrent of = torrent_of(t);
+        const struct want *want;
+        uint64_t given = 0;
+        struct filler *f;
+
+        while (given < bytes && t->fillers && (want = driest(t))) {
+                uint32_t piece = want->piece;
+
+                DL_FOREACH2 (t->fillers, f, after)
+                        filler_let_go(f, piece, &of);
+                if (wants_find(&t->wants, piece))
+                        break; /* no filler knows of it, which does not happen */
+                given += t->summary.piece_length;
+        }
+        return given;
+}
+
 void filling_refused(struct torrent *t, int err)
 {
         const struct filler_torrent of = torrent_of(t);
         struct filler *f;
 
         DL_FOREACH2 (t->fillers, f, after)
-                filler_refused(f, &of);
-        fill_pause_begin(&t->env->fill_pause, clock_ms());
+                filler_rest(f, &of);
+        fill_pause_begin(fill_pause_is_for_all(err) ? &t->env->fill_pause : &t->fill_pause,
+                         clock_ms());
         t->fill_error = err;
 }
 
@@ -212,7 +273,7 @@ void filling_free(struct torrent *t)
         free(t->to_fill);
 }
 
-struct filler *filling_of_magnet(const struct bt_source *s, const struct listing *l)
+int filling_of_magnet(const struct bt_source *s, const struct listing *l, struct filler **ret)
 {
         struct filler_range *ranges = NULL;
         size_t n = 0, room = 0;
@@ -235,16 +296,16 @@ struct filler *filling_of_magnet(const struct bt_source *s, const struct listing
 
                         room = room ? 2 * room : 16;
                         grown = reallocarray(ranges, room, sizeof *grown);
-                        if (!grown)
-                                break; /* the rest is not filled */
+                        if (!grown) {
+                                free(ranges);
+                                return -ENOMEM;
+                        }
                         ranges = grown;
                 }
                 ranges[n++] = (struct filler_range){first, end};
         }
-        if (n > 0)
-                return filler_new(ranges, n, l->piece_length);
-        free(ranges);
-        return NULL;
+        *ret = n > 0 ? filler_new(ranges, n, l->piece_length) : NULL;
+        return n > 0 && !*ret ? -ENOMEM : 0;
 }
 
 bool torrent_is_filling(struct torrent *t)
@@ -257,16 +318,27 @@ bool torrent_is_filling(struct torrent *t)
         return is;
 }
 
+bool torrent_fill_waits(struct torrent *t)
+{
+        bool waits;
+
+        pthread_mutex_lock(&t->lock);
+        waits = filling_waits(t);
+        pthread_mutex_unlock(&t->lock);
+        return waits;
+}
+
 bool torrent_is_to_fill(struct torrent *t)
 {
         struct summary known;
-        bool is;
+        bool is, lacks;
 
         pthread_mutex_lock(&t->lock);
         is = t->fillers || t->n_to_fill > 0;
+        lacks = !t->filled || t->refills;
         pthread_mutex_unlock(&t->lock);
         torrent_get_summary(t, &known);
-        return is || (t->env->fill == FILL_TORRENT && known.known && !t->filled &&
+        return is || (t->env->fill == FILL_TORRENT && known.known && lacks &&
                       known.have_bytes < known.length);
 }
 

@@ -204,9 +204,20 @@ void room_drop_unfinished(struct torrent *t)
 
 /* ---- who waits for room ---- */
 
+static bool is_pending(const struct torrent *t)
+{
+        const struct want *want, *tmp;
+
+        HASH_ITER (hh, t->wants.table, want, tmp) {
+                if (want->filled < want->total && want->reserved &&
+                    !store_has(t->content.store, want->piece))
+                        return true;
+        }
+        return false;
+}
+
 bool room_yield(struct torrent *t, uint64_t bytes)
 {
-        struct want *want, *tmp;
         bool others = false;
 
         pthread_mutex_lock(&t->lock);
@@ -215,13 +226,33 @@ bool room_yield(struct torrent *t, uint64_t bytes)
                         filling_yield(t, bytes);
                         wishes_tell(t);
                 }
-                HASH_ITER (hh, t->wants.table, want, tmp) {
-                        others |= want->filled < want->total && want->reserved &&
-                                  !store_has(t->content.store, want->piece);
-                }
+                others = is_pending(t);
         }
         pthread_mutex_unlock(&t->lock);
         return others;
+}
+
+bool room_has_begun(struct torrent *t)
+{
+        bool has;
+
+        pthread_mutex_lock(&t->lock);
+        has = t->content.store && t->state != TORRENT_GONE && filling_has_begun(t);
+        pthread_mutex_unlock(&t->lock);
+        return has;
+}
+
+uint64_t room_give_up(struct torrent *t, uint64_t bytes)
+{
+        uint64_t given = 0;
+
+        pthread_mutex_lock(&t->lock);
+        if (t->content.store && t->state != TORRENT_GONE) {
+                given = filling_give_up(t, bytes);
+                wishes_tell(t);
+        }
+        pthread_mutex_unlock(&t->lock);
+        return given;
 }
 
 /* Those that a read waits for, or the others. */
@@ -243,15 +274,10 @@ static void take_for(struct torrent *t, bool blocked)
 
 bool room_is_pending(struct torrent *t)
 {
-        const struct want *want, *tmp;
-        bool pending = false;
+        bool pending;
 
         pthread_mutex_lock(&t->lock);
-        if (t->content.store && t->state != TORRENT_GONE) {
-                HASH_ITER (hh, t->wants.table, want, tmp) {
-                        pending |= want->reserved && !store_has(t->content.store, want->piece);
-                }
-        }
+        pending = t->content.store && t->state != TORRENT_GONE && is_pending(t);
         pthread_mutex_unlock(&t->lock);
         return pending;
 }

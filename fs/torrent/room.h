@@ -10,6 +10,16 @@
  * wanted ahead by readers that have not read for a while; all but what a read waits for. */
 enum room_use { ROOM_UNUSED, ROOM_RESTING, ROOM_UNAWAITED };
 
+/* Of the room that a piece takes, what the file system needs to find it is that share at most, and
+ * so much, taken amply: who frees too little has a reader wait once more. (handle.c, which refuses
+ * by it, is strict.) */
+enum { ROOM_MAP_SHARE = 256, ROOM_MAP_BYTES = 128 << 10 };
+
+static inline uint64_t room_of_piece(uint64_t piece_bytes)
+{
+        return piece_bytes + piece_bytes / ROOM_MAP_SHARE + ROOM_MAP_BYTES;
+}
+
 /* A reference to its store, which stays the torrent's until room_end, or NULL: for who takes pieces
  * off its disk. */
 struct store *room_begin(struct torrent *t);
@@ -33,7 +43,10 @@ void room_drop_unfinished(struct torrent *t);
 /* filling_yield. Returns whether others than those that fill it want a piece that has its room, and
  * has not come yet. */
 bool room_yield(struct torrent *t, uint64_t bytes);
-/* Whether a piece that is wanted has its room, and has not come yet. */
+/* filling_has_begun, and filling_give_up. */
+bool room_has_begun(struct torrent *t);
+uint64_t room_give_up(struct torrent *t, uint64_t bytes);
+/* Whether a piece that others want than those that fill it has its room, and has not come yet. */
 bool room_is_pending(struct torrent *t);
 /* Asks for room once more for what is wanted and has none, first for what a read waits for. Returns
  * whether such a piece still has none. */

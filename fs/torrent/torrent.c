@@ -108,6 +108,7 @@ void torrent_attach(struct torrent *t, struct bt_torrent *bt)
         t->waking = false;
         if (t->state == TORRENT_ASLEEP)
                 t->state = TORRENT_AWAKE;
+        filling_run(t, false);
         wants_retell(&t->wants);
         wishes_tell(t);
         room_look(t);
@@ -131,6 +132,16 @@ struct bt_torrent *torrent_detach(struct torrent *t)
         wishes_tell(t);
         pthread_mutex_unlock(&t->lock);
         return bt;
+}
+
+void torrent_rest(struct torrent *t)
+{
+        pthread_mutex_lock(&t->lock);
+        if (t->state == TORRENT_ASLEEP) {
+                filling_rest(t);
+                wishes_tell(t);
+        }
+        pthread_mutex_unlock(&t->lock);
 }
 
 void torrent_woken(struct torrent *t)

@@ -80,13 +80,16 @@ struct torrent_env {
 
         _Atomic uint64_t cache_bytes; /* the bound of the cache; 0: there is none */
         _Atomic uint64_t reach_bytes; /* how much it can have now, by the disk, too; 0: unknown */
-        _Atomic uint64_t spare_bytes; /* room that is left to those who read; see wishes_fill */
+        _Atomic uint64_t spare_bytes; /* room that is left to those who read, or more: wishes.c */
+        _Atomic uint64_t piece_bytes; /* the longest piece of any torrent that had content yet */
         /* So much was vacant (cache_vacant) when pieces last went to make room, and was not for
          * what fillers had asked for: that is for those who read. UINT64_MAX: they are going. */
         _Atomic uint64_t kept_bytes;
-        atomic_bool fill_lacks;         /* a filler lacked room since this was last looked at */
-        _Atomic uint64_t filling_bytes; /* pieces that fillers ask for, until they have come */
-        struct fill_pause fill_pause;   /* of all fillers, after a write that failed */
+        atomic_bool fill_lacks; /* a filler lacked room since this was last looked at */
+        /* Pieces that fillers ask for and that have their room, until their passing was dealt with;
+         * and those for which some is being asked. */
+        _Atomic uint64_t filling_bytes, asking_bytes;
+        struct fill_pause fill_pause; /* of all fillers, after a write that failed … */
         /* Pieces that reads wait for have no room: those that are wanted ahead get none. */
         atomic_bool short_of_room;
         atomic_bool stopping; /* reads end in ENODEV */
@@ -94,6 +97,10 @@ struct torrent_env {
         atomic_uint open_files, parked_reads, playing;
         _Atomic uint64_t timed_out_reads; /* since the start */
 };
+
+/* What was begun of pieces and is not wanted any more goes: not; only while no file is open
+ * (env->open_files), as who reads may want it again; or in any case, as others lack the room. */
+enum drop { DROP_NOTHING, DROP_WHILE_CLOSED, DROP_NOW };
 
 enum torrent_state {
         TORRENT_PENDING, /* its metadata is not known yet */
@@ -236,19 +243,19 @@ struct torrent {
         uint64_t renewed_ms; /* when the session last got it anew */
         uint64_t renew_ms;   /* since when what the session knows is waited for, for that; 0: not */
         bool renew_due;      /* that is to be asked for */
-        uint32_t renew_apart_ms;     /* … after which it does not so soon again */
-        bool away;                   /* it is not with the session, and will be */
-        uint64_t enter_ms;           /* … then; 0: once what was begun has gone */
-        atomic_uint with_session;    /* what the session has of it, until the last callback */
-        atomic_bool drop_unfinished; /* then what was begun and is not wanted any more goes */
-        atomic_bool drop_released;   /* … once nothing of it is left with the session */
+        uint32_t renew_apart_ms;           /* … after which it does not so soon again */
+        bool away;                         /* it is not with the session, and will be */
+        uint64_t enter_ms;                 /* … then; 0: once what was begun has gone */
+        atomic_uint with_session;          /* what the session has of it, until the last callback */
+        _Atomic enum drop drop_unfinished; /* then what was begun and is not wanted any more goes */
+        atomic_bool drop_released;         /* … once nothing of it is left with the session */
         struct torrent *loaded_prev, *loaded_next; /* of those asleep that have content */
         uint64_t loaded_ms;                        /* on that list since then; 0: not on it */
         uint64_t falling_ms;                       /* since when that is so: */
         bool falling;          /* it leaves the session once that has said what it knows */
         bool refused;          /* the session still has one of this hash that was removed */
         atomic_bool filled;    /* all that its magnet asks for has come, in this run */
-        unsigned told_files;   /* how many are to be filled, as the catalog knows */
+        unsigned told_files;   /* n_changes of what is to be filled, as the catalog knows it */
         uint64_t told_bytes;   /* the progress that was last told as an event */
         uint64_t late_told_ms; /* when the log last told of reads that timed out; 0: never */
 
@@ -267,8 +274,10 @@ struct torrent {
         struct wants wants;
         struct filler *fillers;        /* what is fetched though nobody reads it (utlist) */
         uint32_t *to_fill;             /* nodes of files that are to be, until they have come */
-        unsigned n_to_fill, n_filling; /* n_filling: pieces that fillers ask for */
+        unsigned n_to_fill, n_changes; /* n_changes: how often those have become others */
+        unsigned n_filling;            /* pieces that fillers ask for */
         bool refills;                  /* some of that went again, to make room */
+        struct fill_pause fill_pause;  /* … and of its own, where others' need not fail */
         int fill_error;                /* why some could not be written: an errno > 0 */
         struct pins pins;              /* what is never evicted to make room; see pins.h */
         struct handle *open;           /* its open files (utlist) */
@@ -341,8 +350,12 @@ uint64_t torrent_have_bytes(struct torrent *t);
 /* The session has the torrent: tells it all that is wanted. */
 void torrent_attach(struct torrent *t, struct bt_torrent *bt);
 /* The session shall have it no longer: gives back what torrent_attach was given, for
- * bt_torrent_remove, or NULL. One whose metadata is known is asleep. */
+ * bt_torrent_remove, or NULL. One whose metadata is known is asleep; it wakes again for what is
+ * read, and keeps what else is wanted of it (torrent_rest). */
 struct bt_torrent *torrent_detach(struct torrent *t);
+/* It sleeps from here on, where that was no moment's: what is fetched though nobody reads it is
+ * wanted when it is awake again, and has no room until then. */
+void torrent_rest(struct torrent *t);
 /* What env->wake asked for was tried. */
 void torrent_woken(struct torrent *t);
 /* The torrent is gone: answers its reads with err, has its data dropped (by the chores, where there
@@ -374,6 +387,8 @@ void torrent_piece_cleared(struct torrent *t, uint32_t piece);
  * would be so if it had its content. See filling.h. */
 bool torrent_is_filling(struct torrent *t);
 bool torrent_is_to_fill(struct torrent *t);
+/* Whether some of that has no room, or must not be asked for. */
+bool torrent_fill_waits(struct torrent *t);
 /* The files of that, by their nodes, as text for torrent_fill_files; to be freed. NULL: no memory.
  */
 char *torrent_files_to_fill(struct torrent *t);

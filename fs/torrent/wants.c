@@ -101,8 +101,7 @@ int wants_change(struct wants *w, uint32_t piece, uint8_t before, uint8_t after,
                 want->urgent = false;
         tell(w, want);
         if (want->total == 0) {
-                if (want->reserved)
-                        room->release(room->arg, piece);
+                room->release(room->arg, piece);
                 drop(w, want);
         }
         return r;
@@ -113,6 +112,13 @@ void wants_reserve(struct wants *w, struct want *want, const struct wants_room *
         if (!want->reserved)
                 want->reserved = room->reserve(room->arg, want->piece) == 0;
         tell(w, want);
+}
+
+void wants_release(struct wants *w, struct want *want, const struct wants_room *room)
+{
+        want->reserved = false;
+        tell(w, want);
+        room->release(room->arg, want->piece);
 }
 
 void wants_urgent(struct wants *w, struct want *want, bool urgent)
@@ -136,6 +142,19 @@ void wants_retell(struct wants *w)
                 want->told_urgent = false;
                 tell(w, want);
         }
+}
+
+void wants_untold(struct wants *w)
+{
+        for (size_t i = 0; i < w->n_batch; i++) {
+                struct want *want = wants_find(w, w->batch[i].piece);
+
+                if (!want)
+                        continue;
+                want->told = PRIORITY_NONE;
+                want->told_urgent = false;
+        }
+        w->n_batch = 0;
 }
 
 void wants_clear(struct wants *w)

@@ -24,6 +24,7 @@ struct want {
         uint8_t told;           /* the priority that the session was last told */
         bool told_urgent;       /* the session was told of a deadline */
         bool reserved;          /* the store has room for it */
+        bool counted;           /* it is one of env->filling_bytes; wishes.c's */
         bool urgent;            /* it should have a deadline */
         uint64_t last_block_ms; /* when a block of it arrived; 0: none since it is wanted */
         uint64_t waited_ms;     /* since when reads wait for it; kept while they come back */
@@ -47,8 +48,8 @@ struct wants {
  * Who changes another takes none of theirs. Where a piece is newly wanted reserve is asked for
  * room; a piece without room stays in the table, not asked for, and reserve is asked again with
  * each further wish. The same for -EINPROGRESS, which says that the piece may be there already and
- * is looked at; that is no failure. release is called for pieces nobody wants any more. -ENOMEM;
- * -ENOSPC when there is no room. */
+ * is looked at; that is no failure. release is called for pieces nobody wants any more, also for
+ * those that have no room as far as is known here. -ENOMEM; -ENOSPC when there is no room. */
 struct wants_room {
         int (*reserve)(void *arg, uint32_t piece);
         void (*release)(void *arg, uint32_t piece);
@@ -60,6 +61,9 @@ int wants_change(struct wants *w, uint32_t piece, uint8_t before, uint8_t after,
 /* Asks for room once more where there was none. */
 void wants_reserve(struct wants *w, struct want *want, const struct wants_room *room);
 
+/* Takes its room away. */
+void wants_release(struct wants *w, struct want *want, const struct wants_room *room);
+
 struct want *wants_find(const struct wants *w, uint32_t piece);
 /* The highest priority that somebody wants it with. */
 uint8_t wants_priority(const struct want *want);
@@ -69,6 +73,9 @@ void wants_urgent(struct wants *w, struct want *want, bool urgent);
 void wants_done(struct wants *w, struct want *want);
 /* Puts everything into the batch again: a new session torrent knows nothing yet. */
 void wants_retell(struct wants *w);
+/* Nobody was told of the batch: it is empty, and what it says is put there anew with the next
+ * change. */
+void wants_untold(struct wants *w);
 void wants_clear(struct wants *w);
 
 #endif

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 from pathlib import Path
-from typing import Callable, Iterator
+from typing import Callable, Iterator, Sequence
 
 import pytest
 
 from harness import disks, waiting
+from harness.library import open_stores, states
 from harness.mount import Magnetfs
 from harness.reading import assert_part, assert_same
+from harness.rogue import Rogues
 from harness.seeder import Seeder
 from harness.torrents import KIB, MIB, Torrent, TorrentMaker
 
@@ -116,6 +118,122 @@ def test_what_readers_have_begun_and_left_makes_room_for_it(
     touch(fs.add_torrent(filled, seeder.seed(filled)) / filled.name, filled)
     waiting.until("it is filled", lambda: have(fs, filled) >= BOUND - 14 * MIB, 40)
     assert evicted(fs) == 0
+
+
+@pytest.mark.parametrize("bound", [16, 24])
+def test_what_was_begun_in_vain_is_no_readers_loss(
+    bound: int,
+    magnetfs: Callable[..., Magnetfs],
+    seeder: Seeder,
+    rogues: Rogues,
+    torrents: TorrentMaker,
+) -> None:
+    """Parts of pieces that --fill wants, and that nobody gives the rest of: readers have room for
+    two pieces besides; and where the bound was larger when they began, they go for a reader."""
+    piece = 4 * MIB
+    fs = magnetfs(
+        *("--cache-size", str((16 if bound == 16 else 64) * MIB), "--min-free", "0"),
+        *("--fill", "torrent", "--read-timeout", "20"),
+    )
+    dead = torrents.single("dead.bin", 32 * MIB, seed=1808, piece_length=piece)
+    other = torrents.single("other.bin", 32 * MIB, seed=1809, piece_length=piece)
+    givers = [
+        rogues(dead, garbage=0, gives=2, has=range(number, number + 1))
+        for number in range(dead.length // piece)
+    ]
+    fs.add(dead.torrent_file.read_bytes())
+    fs.add(dead.magnet(*(giver.peer for giver in givers)))
+    begun = 1 if bound == 16 else 7
+    waiting.until(
+        "pieces have begun",
+        lambda: sum(giver.done()["asked"] > 2 for giver in givers) >= begun,
+        30,
+    )
+    if bound == 16:
+        assert fs.status()["cache"]["usedBytes"] <= bound * MIB - 2 * piece
+    else:
+        fs.control.joinpath("cache").write_text(f"size {bound * MIB}\n")
+    path = fs.add_torrent(other, seeder.seed(other)) / other.name
+    for offset in range(0, other.length, piece):
+        with open(path, "rb", buffering=0) as stream:
+            assert_part(stream.fileno(), other, other.name, offset, PART)
+
+
+def awake(fs: Magnetfs, torrents: Sequence[Torrent]) -> list[Torrent]:
+    known = states(fs)
+    return [torrent for torrent in torrents if known[torrent.info_hash] == "awake"]
+
+
+def test_no_more_are_awake_to_be_filled_than_may_be(
+    magnetfs: Callable[..., Magnetfs], seeder: Seeder, torrents: TorrentMaker
+) -> None:
+    """Not even when somebody looks into them; and where there is a place the next one has it."""
+    fs = magnetfs("--fill", "torrent", "--awake-max", "2")
+    made = [
+        torrents.multi(f"filled{n}", [("film.bin", 8 * MIB)], seed=1810 + n, piece_length=PIECE)
+        for n in range(6)
+    ]
+    for torrent in made:
+        seeder.seed(torrent, upload_limit=60 * KIB)
+        fs.add(torrent.torrent_file.read_bytes())
+        fs.add(torrent.magnet(seeder))
+    waiting.until("some are filled", lambda: sum(have(fs, each) > 0 for each in made) == 2, 30)
+    with fs.events() as events:
+        for torrent in made:
+            assert os.listdir(fs.directory(torrent)) == ["film.bin"]
+        before = awake(fs, made)
+        assert waiting.settled("who is awake", lambda: awake(fs, made)) == before
+        assert len(before) == 2
+        assert not any(event["event"] == "awake" for event in events.seen)
+        fs.remove(before[0].info_hash)
+        made.remove(before[0])
+        others = [torrent.info_hash for torrent in made if torrent is not before[1]]
+        waiting.until(
+            "another is",
+            lambda: (event := events.next(1))
+            and event["event"] == "awake"
+            and event["infoHash"] in others,
+        )
+    assert len(awake(fs, made)) == 2
+
+
+def test_what_goes_from_one_that_sleeps_is_filled_again(
+    magnetfs: Callable[..., Magnetfs], seeder: Seeder, torrents: TorrentMaker
+) -> None:
+    fs = magnetfs("--fill", "torrent", "--idle-timeout", "1")
+    full = torrents.single("full.bin", 8 * MIB, seed=1820, piece_length=PIECE)
+    with fs.events() as events:
+        fs.add_torrent(full, seeder.seed(full))
+        events.wait("asleep", full.info_hash)
+        assert have(fs, full) == full.length
+        waiting.until("its content leaves the memory", lambda: not open_stores(fs.pid), 20)
+        assert fs.ctl("evict", full.info_hash).returncode == 0
+        events.wait("evicted", full.info_hash)
+        events.wait("awake", full.info_hash)
+        events.wait("asleep", full.info_hash)
+        assert have(fs, full) == full.length
+
+
+def test_what_names_nothing_does_not_wake(
+    magnetfs: Callable[..., Magnetfs], seeder: Seeder, torrents: TorrentMaker
+) -> None:
+    """The next one that is to be filled wakes, and again and again if its turn came again."""
+    fs = magnetfs("--fill", "torrent", "--idle-timeout", "1")
+    nothing = torrents.single("nothing.bin", MIB, seed=1821, piece_length=PIECE)
+    full = torrents.single("full.bin", MIB, seed=1822, piece_length=PIECE)
+    with fs.events() as events:
+        fs.add(nothing.magnet(seeder.seed(nothing)) + "&so=7")
+        fs.add_torrent(full, seeder.seed(full))
+        for torrent in (nothing, full):
+            waiting.until(
+                "it sleeps", lambda torrent=torrent: states(fs)[torrent.info_hash] == "asleep"
+            )
+        for _ in range(2):
+            assert fs.ctl("evict", full.info_hash).returncode == 0
+            events.wait("awake", full.info_hash)
+            events.wait("asleep", full.info_hash)
+        woken = {event["infoHash"] for event in events.seen if event["event"] == "awake"}
+        assert woken == {full.info_hash}
 
 
 LEAST = 8 * MIB  # stays free on the disk

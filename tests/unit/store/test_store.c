@@ -290,8 +290,13 @@ static void test_quota(void **state)
         c->learned_until_ms = 1;
         assert_int_equal(cache_lacks(c, MIB), 0);
         assert_in_range(cache_vacant(c), 65536, 2 * 65536 - 1);
-        assert_false(store_has_room(s, 8, 0, 65536));
-        assert_true(store_has_room(s, 8, 65536, 0));
+        assert_int_equal(store_reserve_spare(s, 8, 0, 65536), -ENOSPC);
+        assert_false(store_is_reserved(s, 8));
+        assert_int_equal(store_reserve_spare(s, 8, 65536, 0), 0);
+        assert_int_equal(store_reserve_spare(s, 8, 65536, 0), 0);
+        assert_true(store_is_reserved(s, 8));
+        store_release(s, 8);
+        assert_false(store_is_reserved(s, 8));
         for (uint32_t i = 8; i < 12; i++) {
                 assert_int_equal(store_write(s, i, 0, data, sizeof data), 0);
                 store_set(s, i);

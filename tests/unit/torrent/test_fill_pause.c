@@ -1,5 +1,6 @@
 /* test_fill_pause.c: what can't be written is not fetched again and again, and that is said once.
  */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -54,6 +55,18 @@ static void test_tries_end(void **state)
         assert_true(fill_pause_rests(&p, 175 * S));
 }
 
+/* What one store fails for alone need not be so for the others. */
+static void test_for_all(void **state)
+{
+        (void)state;
+        assert_true(fill_pause_is_for_all(ENOSPC));
+        assert_true(fill_pause_is_for_all(EDQUOT));
+        assert_true(fill_pause_is_for_all(EROFS));
+        assert_false(fill_pause_is_for_all(EIO));
+        assert_false(fill_pause_is_for_all(ESTALE));
+        assert_false(fill_pause_is_for_all(EBUSY));
+}
+
 static void test_told(void **state)
 {
         static const struct {
@@ -89,6 +102,7 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_pauses),
                 cmocka_unit_test(test_tries_end),
+                cmocka_unit_test(test_for_all),
                 cmocka_unit_test(test_told),
         };
 

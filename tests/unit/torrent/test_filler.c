@@ -194,7 +194,7 @@ static void test_yields(void **state)
         assert_int_equal(filler_yield(f, 100, &of), 15);
         assert_int_equal(t.n_wanted, 3); /* the two that are begun, and the one that is there */
         assert_int_equal(filler_yield(f, 100, &of), 0);
-        filler_refused(f, &of); /* one was begun, and could not be written */
+        filler_rest(f, &of); /* one was begun, and could not be written */
         assert_int_equal(t.n_wanted, 0);
         assert_false(filler_is_done(f, &of));
 

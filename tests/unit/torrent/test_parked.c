@@ -1456,18 +1456,23 @@ static bool is_short(const struct fixture *f)
         return cache_lacks(f->cache, 0) > 0;
 }
 
-/* What nobody reads can't be written: none of it is asked for until a pause has passed, then one
- * piece, and all when that has come. What is there need not go for it, as it must for a reader. */
+/* What nobody reads can't be written: none of it is asked for until a pause has passed, of all
+ * torrents or of this one alone, then one piece, and all when that has come. What is there need not
+ * go for it, as it must for a reader. */
 static void test_what_is_filled_is_refused(void **state)
 {
         static const int errors[] = {EDQUOT, ENOSPC, EIO};
 
         (void)state;
         for (size_t i = 0; i < sizeof errors / sizeof *errors; i++) {
+                bool all = errors[i] != EIO;
+                struct fill_pause *pause, *other;
                 struct fixture f;
                 struct handle *h;
 
                 begin(&f);
+                pause = all ? &f.env.fill_pause : &f.torrent->fill_pause;
+                other = all ? &f.torrent->fill_pause : &f.env.fill_pause;
                 f.env.make_room = on_no_room;
                 for (uint32_t k = 0; k < 4; k++) {
                         arrive(&f, k);
@@ -1480,13 +1485,14 @@ static void test_what_is_filled_is_refused(void **state)
                 assert_true(f.torrent->stopped);
                 assert_int_equal(f.torrent->write_error, 0);
                 assert_int_equal(f.torrent->fill_error, errors[i]);
-                assert_true(fill_pause_rests(&f.env.fill_pause, clock_ms()));
+                assert_true(fill_pause_rests(pause, clock_ms()));
+                assert_false(fill_pause_tries(other, clock_ms()));
                 assert_false(is_short(&f));
                 parked_tick(f.torrent, clock_ms());
                 assert_int_equal(n_wanted(&f), 0);
                 assert_true(filling_waits(f.torrent));
 
-                f.env.fill_pause.until_ms = clock_ms(); /* it is over */
+                pause->until_ms = clock_ms(); /* it is over */
                 parked_tick(f.torrent, clock_ms());
                 assert_int_equal(n_wanted(&f), 1);
                 assert_non_null(wants_find(&f.torrent->wants, 4));
@@ -1545,6 +1551,15 @@ static void test_a_filler_keeps_its_wish(void **state)
         end(&f);
 }
 
+static void block_comes(struct fixture *f, uint32_t piece, uint64_t at_ms)
+{
+        uint8_t data[PIECE / 4] = {0};
+
+        assert_int_equal(store_write(f->torrent->content.store, piece, 0, data, sizeof data), 0);
+        torrent_block_written(f->torrent, piece);
+        wants_find(&f->torrent->wants, piece)->last_block_ms = at_ms;
+}
+
 /* Two fetch the same though nobody reads it: room is given by what both give back. */
 static void test_two_fillers_yield(void **state)
 {
@@ -1573,10 +1588,107 @@ static void test_two_fillers_yield(void **state)
         end(&f);
 }
 
+/* A reader leaves a piece that a filler has asked for besides: its room was made for readers, and
+ * is not the filler's, who waits for some; unless it has begun, or there is enough for all. */
+static void test_a_readers_room_is_no_fillers(void **state)
+{
+        static const struct {
+                uint64_t kept;
+                bool begun, stays;
+        } cases[] = {{UINT64_C(1) << 40, false, false},
+                     {UINT64_C(1) << 40, true, true},
+                     {UINT64_MAX, false, false},
+                     {0, false, true}};
+
+        (void)state;
+        for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+                struct cache_stats stats;
+                const struct want *want;
+                struct fixture f;
+
+                begin(&f);
+                f.env.make_room = on_no_room;
+                pthread_mutex_lock(&f.torrent->lock);
+                assert_int_equal(wishes_change(f.torrent, 0, PRIORITY_NONE, 3), 0);
+                f.env.kept_bytes = cases[i].kept;
+                pthread_mutex_unlock(&f.torrent->lock);
+                fill_all(&f);
+                want = wants_find(&f.torrent->wants, 0);
+                assert_int_equal(want->filled, 1);
+                if (cases[i].begun)
+                        block_comes(&f, 0, 1);
+                pthread_mutex_lock(&f.torrent->lock);
+                (void)wishes_change(f.torrent, 0, 3, PRIORITY_NONE);
+                pthread_mutex_unlock(&f.torrent->lock);
+                assert_int_equal(want->reserved, cases[i].stays);
+                assert_int_equal(want->told, cases[i].stays ? PRIORITY_LEAST : PRIORITY_NONE);
+                cache_stats(f.cache, &stats);
+                assert_int_equal(stats.used_bytes > 0, cases[i].stays);
+                assert_int_equal(f.env.filling_bytes, cases[i].stays ? n_wanted(&f) * PIECE : 0);
+                parked_tick(f.torrent, clock_ms());
+                assert_int_equal(want->reserved, cases[i].stays);
+                f.env.kept_bytes = 0;
+                parked_tick(f.torrent, clock_ms());
+                assert_true(want->reserved);
+                assert_int_equal(f.env.filling_bytes, PIECES * PIECE);
+                pthread_mutex_lock(&f.torrent->lock);
+                filling_end(f.torrent);
+                pthread_mutex_unlock(&f.torrent->lock);
+                assert_int_equal(f.env.filling_bytes + f.env.asking_bytes, 0);
+                assert_over(&f);
+                end(&f);
+        }
+}
+
+/* Pieces that were begun, and that others than readers want alone, are given up where that is asked
+ * for, those first of which nothing came for longest; then they are dropped as others are, and
+ * asked for again. Readers' are not. */
+static void test_what_was_begun_is_given_up(void **state)
+{
+        struct fixture f;
+
+        (void)state;
+        begin(&f);
+        f.env.make_room = on_no_room;
+        fill_all(&f);
+        fill_all(&f);
+        assert_false(room_has_begun(f.torrent));
+        assert_int_equal(room_give_up(f.torrent, PIECE), 0);
+        block_comes(&f, 3, 300);
+        block_comes(&f, 5, 100);
+        block_comes(&f, 7, 200);
+        block_comes(&f, 9, 50);
+        pthread_mutex_lock(&f.torrent->lock);
+        assert_int_equal(wishes_change(f.torrent, 9, PRIORITY_NONE, 3), 0);
+        pthread_mutex_unlock(&f.torrent->lock);
+        assert_true(room_has_begun(f.torrent));
+        assert_true(room_is_pending(f.torrent)); /* for who reads piece 9 */
+        assert_int_equal(room_give_up(f.torrent, PIECE + 1), 2 * PIECE);
+        assert_null(wants_find(&f.torrent->wants, 5));
+        assert_null(wants_find(&f.torrent->wants, 7));
+        assert_non_null(wants_find(&f.torrent->wants, 3));
+        assert_int_equal(f.env.filling_bytes, (PIECES - 2) * PIECE);
+        assert_int_equal(room_unfinished(f.torrent), 2 * PIECE);
+        room_drop_unfinished(f.torrent);
+        assert_int_equal(room_unfinished(f.torrent), 0);
+        parked_tick(f.torrent, clock_ms());
+        assert_non_null(wants_find(&f.torrent->wants, 5));
+        assert_int_equal(room_give_up(f.torrent, PIECES * PIECE), PIECE);
+        assert_false(room_has_begun(f.torrent));
+        pthread_mutex_lock(&f.torrent->lock);
+        filling_end(f.torrent);
+        (void)wishes_change(f.torrent, 9, 3, PRIORITY_NONE);
+        pthread_mutex_unlock(&f.torrent->lock);
+        assert_false(room_is_pending(f.torrent));
+        assert_over(&f);
+        end(&f);
+}
+
 /* A file that is to be fetched goes on being so when it is closed, is named to whoever remembers
  * it, and is forgotten when all of it has come. */
 static void test_a_file_is_filled_after_its_close(void **state)
 {
+        unsigned changes;
         struct fixture f;
         struct handle *h;
         char *text;
@@ -1600,8 +1712,11 @@ static void test_a_file_is_filled_after_its_close(void **state)
         text = torrent_files_to_fill(f.torrent);
         assert_string_equal(text, "1");
         free(text);
+        changes = f.torrent->n_changes;
+        assert_true(changes > 0);
         for (uint32_t i = 0; i < PIECES; i++) {
                 assert_true(torrent_is_filling(f.torrent));
+                assert_int_equal(f.torrent->n_changes, changes);
                 if (i == 2)
                         continue;
                 assert_non_null(wants_find(&f.torrent->wants, i));
@@ -1609,6 +1724,7 @@ static void test_a_file_is_filled_after_its_close(void **state)
                 pass(&f, i);
         }
         parked_tick(f.torrent, clock_ms());
+        assert_true(f.torrent->n_changes > changes);
         assert_false(torrent_is_filling(f.torrent));
         assert_false(torrent_is_to_fill(f.torrent));
         text = torrent_files_to_fill(f.torrent);
@@ -1707,6 +1823,85 @@ static void test_asleep_and_awake(void **state)
         end(&f);
 }
 
+/* What is filled does not wake a torrent, and has no room while that sleeps; what is read wakes it,
+ * also where it is asked for no more urgently, and then it goes on. */
+static void test_a_sleeper_is_not_filled(void **state)
+{
+        struct cache_stats stats;
+        struct fixture f;
+
+        (void)state;
+        begin(&f);
+        f.env.make_room = on_no_room;
+        f.env.wake = count_wake;
+        n_wakes = 0;
+        fill_all(&f);
+        assert_null(torrent_detach(f.torrent));
+        assert_int_equal(n_wanted(&f), PIECES); /* it may be back in a moment */
+        assert_int_equal(n_wakes, 0);
+        pthread_mutex_lock(&f.torrent->lock);
+        assert_int_equal(wishes_change(f.torrent, 9, PRIORITY_NONE, PRIORITY_LEAST), 0);
+        wishes_tell(f.torrent);
+        assert_int_equal(n_wakes, 1);
+        (void)wishes_change(f.torrent, 9, PRIORITY_LEAST, PRIORITY_NONE);
+        pthread_mutex_unlock(&f.torrent->lock);
+        torrent_woken(f.torrent);
+
+        torrent_rest(f.torrent);
+        cache_stats(f.cache, &stats);
+        assert_int_equal(stats.used_bytes, 0);
+        assert_int_equal(f.env.filling_bytes, 0);
+        parked_tick(f.torrent, clock_ms());
+        fill_all(&f);
+        assert_int_equal(n_wanted(&f), 0);
+        assert_true(torrent_is_to_fill(f.torrent));
+        assert_int_equal(n_wakes, 1);
+
+        torrent_attach(f.torrent, NULL);
+        assert_int_equal(n_wanted(&f), PIECES);
+        for (uint32_t i = 0; i < PIECES; i++) {
+                arrive(&f, i);
+                pass(&f, i);
+        }
+        parked_tick(f.torrent, clock_ms());
+        assert_false(torrent_is_to_fill(f.torrent));
+        assert_over(&f);
+        end(&f);
+}
+
+/* What all has come is known to be there while it sleeps, and looked for when some went. */
+static void test_a_sleeper_is_to_be_filled_again(void **state)
+{
+        struct fixture f;
+
+        (void)state;
+        begin(&f);
+        f.env.fill = FILL_TORRENT;
+        for (uint32_t i = 0; i < PIECES; i++) {
+                arrive(&f, i);
+                pass(&f, i);
+        }
+        assert_null(torrent_detach(f.torrent));
+        fill_all(&f);
+        assert_true(f.torrent->filled);
+        assert_false(torrent_is_filling(f.torrent));
+        assert_false(torrent_is_to_fill(f.torrent));
+        evict(&f, 5, 0);
+        assert_true(torrent_is_to_fill(f.torrent));
+        fill_all(&f); /* as when it has content again */
+        assert_true(torrent_is_to_fill(f.torrent));
+        parked_tick(f.torrent, clock_ms());
+        assert_ptr_equal(f.torrent->fillers, f.torrent->fillers->before); /* one, not two */
+        torrent_attach(f.torrent, NULL);
+        assert_int_equal(n_wanted(&f), 1);
+        arrive(&f, 5);
+        pass(&f, 5);
+        parked_tick(f.torrent, clock_ms());
+        assert_false(torrent_is_to_fill(f.torrent));
+        assert_over(&f);
+        end(&f);
+}
+
 static unsigned n_checks;
 
 static void count_check(struct torrent *t)
@@ -1743,6 +1938,35 @@ static struct store *claim_pieces(struct fixture *f)
         f->torrent->env->check = count_check;
         f->torrent->env->wake = count_wake;
         return content.store;
+}
+
+/* One that is not right has its room, also while others wait for some, and gives it back when
+ * nobody wants it any more. */
+static void test_a_wrong_claim_keeps_its_room(void **state)
+{
+        struct cache_stats before, after;
+        struct store *store;
+        struct fixture f;
+
+        (void)state;
+        begin(&f);
+        store = claim_pieces(&f);
+        f.env.make_room = on_no_room;
+        cache_stats(f.cache, &before);
+        pthread_mutex_lock(&f.torrent->lock);
+        assert_int_equal(wishes_change(f.torrent, 4, PRIORITY_NONE, 3), 0);
+        pthread_mutex_unlock(&f.torrent->lock);
+        f.env.short_of_room = true;
+        assert_int_equal(store_judge(store, 4, false), 0);
+        torrent_claim_failed(f.torrent, 4);
+        assert_true(wants_find(&f.torrent->wants, 4)->reserved);
+        pthread_mutex_lock(&f.torrent->lock);
+        (void)wishes_change(f.torrent, 4, 3, PRIORITY_NONE);
+        pthread_mutex_unlock(&f.torrent->lock);
+        cache_stats(f.cache, &after);
+        assert_true(after.used_bytes <= before.used_bytes - PIECE);
+        assert_over(&f);
+        end(&f);
 }
 
 /* A read waits until they were hashed, those that are waited for come first, one that is not right
@@ -1890,7 +2114,12 @@ int main(void)
                 cmocka_unit_test(test_what_is_filled_is_refused),
                 cmocka_unit_test(test_a_filler_keeps_its_wish),
                 cmocka_unit_test(test_two_fillers_yield),
+                cmocka_unit_test(test_what_was_begun_is_given_up),
+                cmocka_unit_test(test_a_readers_room_is_no_fillers),
+                cmocka_unit_test(test_a_wrong_claim_keeps_its_room),
                 cmocka_unit_test(test_a_file_is_filled_after_its_close),
+                cmocka_unit_test(test_a_sleeper_is_not_filled),
+                cmocka_unit_test(test_a_sleeper_is_to_be_filled_again),
                 cmocka_unit_test(test_asleep_and_awake),
                 cmocka_unit_test(test_claimed_pieces),
                 cmocka_unit_test(test_asleep_and_awake_while_others_look),
