@@ -117,6 +117,11 @@ void anchor::set_wanted(int piece, lt::download_priority_t priority)
         }
 }
 
+lt::download_priority_t anchor::as_told(lt::download_priority_t priority) const
+{
+        return m_parts.falling || priority == lt::dont_download ? priority : lt::default_priority;
+}
+
 // add_piece() does not look at what it is given but hands it to the disk, so one zeroed region that
 // is never touched serves.
 bool anchor::fill_up(int piece)
@@ -239,10 +244,7 @@ void anchor::give_free(std::vector<int> const &pieces)
         for (int const p : pieces) {
                 if (m_held_back.erase(p) == 0 || !wants(p))
                         continue;
-                auto const priority = m_parts.falling
-                                              ? m_wanted.at(p)
-                                              : lt::download_priority_t(lt::default_priority);
-                changes.emplace_back(lt::piece_index_t(p), priority);
+                changes.emplace_back(lt::piece_index_t(p), as_told(m_wanted.at(p)));
         }
         if (changes.empty())
                 return;
@@ -253,38 +255,42 @@ void anchor::give_free(std::vector<int> const &pieces)
         make_way(true);
 }
 
-void anchor::put_off_begun(std::size_t peers)
+void anchor::put_off_begun(std::size_t peers, std::function<bool(int piece)> const &is_there)
 {
-        std::set<int> begun, open = m_awaited; // some of it is to be asked for yet
-        std::size_t n = 0;
+        constexpr std::size_t blocks_most = 2048;
+        std::set<std::pair<int, int>> begun; // priority, the piece with its sign turned
+        auto open = m_awaited;               // some of it is to be asked for yet
+        std::size_t n = 0, most = peers * 3 / 2;
+        std::set<int> off;
         priorities changes;
 
-        if (!m_awaited.empty())
-                for (auto const &q : m_handle.get_download_queue()) {
-                        int const piece(q.piece_index);
-                        bool const asked =
-                                q.requested + q.writing + q.finished == q.blocks_in_piece;
-                        if (asked)
-                                open.erase(piece);
-                        if (asked || !wants(piece) || is_held_back(piece))
-                                continue;
-                        n++;
-                        if (m_awaited.count(piece) == 0)
-                                begun.insert(piece);
-                }
-        for (int const p : m_held_back)
-                open.erase(p);
-        if (open.empty() || 2 * n <= 3 * peers)
-                begun.clear();
-        for (int const p : begun)
+        if (m_awaited.empty() && m_put_off.empty())
+                return;
+        for (auto const &q : m_handle.get_download_queue()) {
+                int const piece(q.piece_index);
+                bool const asked = q.requested + q.writing + q.finished == q.blocks_in_piece;
+                most = std::min(most, blocks_most / std::size_t(q.blocks_in_piece));
+                if (asked)
+                        open.erase(piece);
+                if (asked || !wants(piece) || is_held_back(piece))
+                        continue;
+                n++;
+                if (m_awaited.count(piece) == 0)
+                        begun.emplace(priority_of(piece), -piece);
+        }
+        if (std::any_of(open.begin(), open.end(),
+                        [&](int p) { return !is_held_back(p) && is_there(p); }))
+                for (auto b = begun.begin(); b != begun.end() && n > most; ++b, n--)
+                        off.insert(-b->second);
+        for (int const p : off)
                 if (m_put_off.count(p) == 0)
                         changes.emplace_back(lt::piece_index_t(p), lt::dont_download);
         for (int const p : m_put_off)
-                if (begun.count(p) == 0 && wants(p))
-                        changes.emplace_back(lt::piece_index_t(p), m_wanted.at(p));
-        m_put_off = std::move(begun);
+                if (off.count(p) == 0 && wants(p))
+                        changes.emplace_back(lt::piece_index_t(p), as_told(m_wanted.at(p)));
         if (!changes.empty())
                 m_handle.prioritize_pieces(changes);
+        m_put_off = std::move(off);
 }
 
 void anchor::make_way(bool anew)
@@ -344,10 +350,9 @@ void anchor::want(std::vector<bt_want> const &list, std::function<void()> const 
                         m_urgent.insert(int(w.piece));
                 else
                         m_urgent.erase(int(w.piece));
-                lt::download_priority_t priority(w.priority);
-                if (!m_parts.falling && priority > lt::dont_download)
-                        priority = lt::default_priority;
-                if (w.priority == 0 || priority == lt::top_priority)
+                lt::download_priority_t const wanted(w.priority);
+                auto priority = as_told(wanted);
+                if (wanted == lt::dont_download || wanted == lt::top_priority)
                         m_put_off.erase(int(w.piece));
                 if (m_held_back.count(int(w.piece)) + m_put_off.count(int(w.piece)) > 0)
                         priority = lt::dont_download;

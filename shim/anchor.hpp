@@ -95,9 +95,14 @@ class anchor
                 return m_held_back.count(piece) > 0;
         }
         // libtorrent finishes what was begun before it looks at priorities, where that is more than
-        // one and a half pieces for each peer: what is behind a piece that a reader waits for, and
-        // of which some is to be asked for yet, is kept from it until all of that was.
-        void put_off_begun(std::size_t peers);
+        // one and a half pieces for each peer, or than 32 MiB. While some is to be asked for of a
+        // piece that a reader waits for, and that may be asked for (is_there), what is farthest
+        // behind is kept from it until it is less.
+        void put_off_begun(std::size_t peers, std::function<bool(int piece)> const &is_there);
+        bool is_put_off(int piece) const
+        {
+                return m_put_off.count(piece) > 0;
+        }
         // Those that a reader waits for, or will at once if it gets less than its share.
         std::vector<int> awaited() const
         {
@@ -147,6 +152,8 @@ class anchor
         using priorities = std::vector<std::pair<lt::piece_index_t, lt::download_priority_t>>;
         int choose(int but);
         void set_wanted(int piece, lt::download_priority_t priority);
+        // What libtorrent is told of such a priority.
+        lt::download_priority_t as_told(lt::download_priority_t priority) const;
         void drop(int piece, priorities &changes);
         void hold();
         bool were_asked_for(std::set<int> const &pieces) const;

@@ -122,6 +122,10 @@ bool call_list::make_room(claim c, endpoints const &in_use)
                         least = w;
                 }
         }
+        // Who is in use is not called, and is noted anew when it gives something.
+        if (worst == m_known.end() && c == claim::good)
+                worst = std::find_if(m_known.begin(), m_known.end(),
+                                     [](known const &k) { return k.gave == 0 && !k.named; });
         if (worst == m_known.end() || std::get<claim>(least) > c)
                 return false;
         m_known.erase(worst);

@@ -23,8 +23,8 @@
 //    which have another port;
 //  - what is in use displaces what was named besides;
 //  - what gives something displaces of those that gave something one of the address with the most
-//    ports, the longest ago.
-// Nothing displaces what is in use.
+//    ports, the longest ago; where all are in use, one that gave nothing and was not named.
+// Nothing else displaces what is in use.
 //
 // The ports of an address are called in turn: what never was called first, the latest to be told
 // of, then that which was called longest ago. Where one has given something every second call is

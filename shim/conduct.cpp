@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <iterator>
 #include <limits>
+#include <numeric>
 #include <utility>
 
 using std::chrono::milliseconds;
@@ -32,7 +33,7 @@ constexpr auto spare_time = milliseconds(20000);
 // A peer that owes something may be silent for so long, and for twice the time of its quickest
 // answer besides.
 constexpr auto overdue_time = milliseconds(200);
-// One that gave something all the time falters after so long at least.
+// One that gave a block in each tick, on average, falters after so long at least.
 constexpr auto faltering_time = milliseconds(125);
 
 } // namespace
@@ -62,7 +63,7 @@ void conduct::answered(lt::peer_request const &r, bool with_data)
         }
         if (!with_data)
                 return;
-        m_silence = std::max(m_silence, now - std::max({m_last_block, m_moved, pipe.began()}));
+        m_silence = std::max(m_silence, now - last_sign());
         m_last_block = now;
         m_blocks[m_tick]++;
 }
@@ -78,20 +79,25 @@ bool conduct::is_idle(int piece)
 
 bool conduct::is_quiet(lt::time_point now) const
 {
-        return owes() && has_given() &&
-               now - std::max({m_last_block, m_moved, pipe.began()}) > patience(stall_time);
+        return owes() && has_given() && now - last_sign() > patience(stall_time);
 }
 
-bool conduct::falters(lt::time_point now) const
+bool conduct::falters(lt::time_point flows, lt::time_point now) const
 {
-        if (!owes() || !has_given() || m_paced < m_silences.size())
+        auto const blocks = std::accumulate(m_pace.begin(), m_pace.end(), 0U);
+        if (!owes() || !has_given() || m_paced < m_pace.size() || blocks < m_pace.size())
                 return false;
-        auto const silence = now - std::max({m_last_block, m_moved, pipe.began()});
         auto const longest =
                 std::max(m_silence, *std::max_element(m_silences.begin(), m_silences.end()));
         auto const away = std::chrono::duration_cast<lt::time_duration>(
                 std::chrono::duration<double>(pipe.away_s()));
-        return silence > std::max<lt::time_duration>(faltering_time, 2 * std::max(longest, away));
+        return now - std::max(last_sign(), flows) >
+               std::max<lt::time_duration>(faltering_time, 2 * std::max(longest, away));
+}
+
+lt::time_point conduct::last_sign() const
+{
+        return std::max({m_last_block, m_moved, pipe.began()});
 }
 
 bool conduct::stalls(int piece, lt::time_duration after, lt::time_point now) const
@@ -118,8 +124,10 @@ void conduct::look(lt::time_point now)
         int const before = m_progress;
         m_progress =
                 info.downloading_piece_index < lt::piece_index_t(0) ? 0 : info.downloading_progress;
-        if (m_progress > before)
-                m_moved = now;
+        if (m_progress <= before)
+                return;
+        m_silence = std::max(m_silence, now - last_sign());
+        m_moved = now;
 }
 
 lt::time_duration conduct::patience(lt::time_duration after) const
@@ -179,7 +187,6 @@ std::vector<std::pair<int, double>> conduct::due(int piece, lt::time_point now) 
                 times.push_back(a.second.at);
         std::sort(times.begin(), times.end());
         // One that has said nothing for long will hardly begin now; a new one gets its time.
-        bool const stops = falters(now);
         double const rate = std::max(pace(), pipe.present(now));
         double const silence = std::chrono::duration<double>(now - m_last_block).count();
         for (auto a = first; a != m_asked.end() && a->first.first == piece; ++a) {
@@ -190,7 +197,7 @@ std::vector<std::pair<int, double>> conduct::due(int piece, lt::time_point now) 
                                     : std::max(1.0, waited);
                 if (has_given() && rate > 0 && silence > 2 / rate)
                         s += std::min(silence, waited);
-                if (stops)
+                if (has_stopped)
                         s = std::max(s, 1.0);
                 r.emplace_back(a->first.second, s);
         }

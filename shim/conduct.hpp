@@ -46,9 +46,10 @@ class conduct
         }
         // Whether it owes something and has given nothing for longer than its own pace explains.
         bool is_quiet(lt::time_point now) const;
-        // Whether it owes something, was steady and has given nothing for much longer than it ever
-        // did of late.
-        bool falters(lt::time_point now) const;
+        // Whether it owes something, gave something all the time of late, and has been silent for
+        // much longer than it ever was then. Only what came after flows counts as silence: since
+        // then others have given something all the time.
+        bool falters(lt::time_point flows, lt::time_point now) const;
         // Whether it holds requests for the piece and has given nothing for longer than its own
         // pace explains, and for so long besides.
         bool stalls(int piece, lt::time_duration after, lt::time_point now) const;
@@ -178,9 +179,11 @@ class conduct
 
         pipeline pipe;
         // As queues.cpp found it in its last look.
-        int asks = 0;           // libtorrent may have it owe so much
-        bool has_front = false; // something of what is wanted most
-        std::size_t others = 0; // so much it owed of other pieces that is about to be taken back
+        int asks = 0;             // libtorrent may have it owe so much
+        bool has_front = false;   // something of what is wanted most
+        bool gives = false;       // and it is likely to give it
+        std::size_t others = 0;   // so much it owed of other pieces that is about to be taken back
+        bool has_stopped = false; // as swarm.cpp found it: it falters
         bool shook_hands = false;
         int told = -1;                // the piece it told of last, having begun with none; -1: none
         int heard = -1;               // the piece it was told of last, by libtorrent
@@ -203,6 +206,7 @@ class conduct
         };
         std::map<std::pair<int, int>, asking> m_asked; // piece, start: not answered yet
         bool is_overdue(lt::time_point now) const;
+        lt::time_point last_sign() const; // of it, since it was asked for something
         // It was taken back then, and so many seconds ago besides the way there and back.
         bool is_unanswered(lt::time_point taken_back, double s, lt::time_point now) const;
         // How long it may be silent by its own pace, and for so long besides.

@@ -97,7 +97,8 @@ void queues::find_front()
         std::set_difference(m_pieces.begin(), m_pieces.end(), asked.begin(), asked.end(),
                             std::back_inserter(m_unasked_of));
         for (auto w = wanted.begin(); w != wanted.end() && m_open.size() < open_max; ++w)
-                if (asked.count(w->first) == 0 && !m_torrent->anchor.is_held_back(w->first))
+                if (asked.count(w->first) == 0 && !m_torrent->anchor.is_held_back(w->first) &&
+                    !m_torrent->anchor.is_put_off(w->first))
                         m_open.push_back(w->first);
 }
 
@@ -140,8 +141,9 @@ void queues::find_time(spares::peers const &all, lt::time_point now)
         m_quickest = 0;
         for (auto const &p : all) {
                 auto &c = *p.first;
-                if (!c.has_front || !may_give(c) || c.is_quiet(now) ||
-                    c.pipe.gives_nothing(c.owed(), now))
+                c.gives = c.has_front && may_give(c) && !c.is_quiet(now) &&
+                          !c.pipe.gives_nothing(c.owed(), now);
+                if (!c.gives)
                         continue;
                 auto const owed = keeps(c);
                 auto const ahead = c.pipe.ahead(owed, now);
@@ -213,14 +215,15 @@ void queues::look_at(conduct &c, lt::time_point now)
                 double const left = std::chrono::duration<double>(m_until - now).count();
                 auto const owed = keeps(c);
                 auto const ahead = c.pipe.ahead(owed, now);
+                bool const has_others = m_givers > (c.gives ? 1 : 0);
                 if (owed == 0 && m_unasked == 0 && m_torrent->parts.spares)
                         n = 0; // libtorrent would ask for a block that another one owes
                 else if (owed == 0 && m_quickest > 0 &&
                          ahead.gives(std::max(in_time * left, late * m_quickest)) < 1)
                         n = 0;
                 else if (m_unasked > 0)
-                        n = std::min(m_givers > 1 ? c.pipe.length(share_rest_s, now) : n,
-                                     std::max(1.0, left > 0 && m_givers > 1
+                        n = std::min(has_others ? c.pipe.length(share_rest_s, now) : n,
+                                     std::max(1.0, left > 0 && has_others
                                                            ? ahead.gives(left)
                                                            : double(owed) + fair_share()));
                 if (m_unasked > 0 && c.answers_cancels)

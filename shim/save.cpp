@@ -222,14 +222,19 @@ std::vector<lt::tcp::endpoint> in_order(std::vector<lt::tcp::endpoint> others,
                 if (same != others.end())
                         take(*same);
         }
+        // What the user named is not for us to choose from. Of a private torrent it may be
+        // anybody's word, and is not dialled.
+        std::vector<lt::tcp::endpoint> named;
+        for (auto const &e : k.named)
+                if (!k.is_private && !is_banned(e) && std::find(r.begin(), r.end(), e) == r.end())
+                        named.push_back(e);
         for (auto const &e : others) {
-                if (r.size() >= peers_max)
+                if (r.size() + named.size() >= peers_max)
                         break;
                 take(e);
         }
-        // What the user named is not for us to choose from.
-        for (auto const &e : k.named)
-                if (!is_banned(e) && std::find(r.begin(), r.end(), e) == r.end())
+        for (auto const &e : named)
+                if (std::find(r.begin(), r.end(), e) == r.end())
                         r.push_back(e);
         if (r.size() > peers_max)
                 r.resize(peers_max);
@@ -312,7 +317,8 @@ known_sources sources_of(bt_torrent &t)
                 t.selected,
                 t.named,
                 t.loopback,
-                t.session->several_at_address};
+                t.session->several_at_address,
+                t.is_private};
 }
 
 std::unique_ptr<bt_source> source_of(lt::add_torrent_params &&resume, known_sources &&k)

@@ -52,8 +52,9 @@ constexpr auto quiet_time = milliseconds(1000);
 // After so long without a sign it is looked at whether libtorrent asks for nothing although a
 // reader waits (end_deadlock). So long again passes until the next look.
 constexpr auto idle_time = milliseconds(500);
-// How often it is looked whether one falters that a reader waits for.
-constexpr auto hurry_time = milliseconds(30);
+// How often it is looked whether one falters that a reader waits for. Where nobody gave anything
+// for longer than flow_time it is not one of them that is late, but this machine or its network.
+constexpr auto hurry_time = milliseconds(30), flow_time = milliseconds(60);
 // So many peers that answer no CANCEL are remembered.
 constexpr std::size_t mute_max = 50;
 
@@ -93,7 +94,9 @@ void swarm::gave(conduct &c)
 {
         auto const p = m_peers.find(&c);
         auto const now = lt::clock_type::now();
-        m_last_sign = now;
+        if (now - m_gave_at > flow_time)
+                m_flows_since = now;
+        m_gave_at = m_last_sign = now;
         m_patience = silence_time;
         if (p == m_peers.end())
                 return;
@@ -106,11 +109,13 @@ void swarm::gave(conduct &c)
                                 m_ends_look = true;
                         }
                 });
-        m_calls.gave(p->second, m_in_use);
-        if (now - m_hurried_at >= hurry_time)
-                shielded([&] { hurry(now); });
+        // The port from which it has called us is nothing to call.
+        if (is_called_at(c, p->second))
+                m_calls.gave(p->second, m_in_use);
         if (m_torrent->parts.spares && c.owed() == 0)
                 shielded([&] { look_at_idle(); });
+        if (m_torrent->anchor.awaits())
+                shielded([&] { hurry_later(); });
 }
 
 void swarm::refused(conduct &c)
@@ -212,7 +217,7 @@ void swarm::make_way(int piece, bool coming)
         auto const now = lt::clock_type::now();
         auto const is_other = [&](int p) { return !m_torrent->anchor.comes_first(p); };
         for (auto *const c : asked_peers()) {
-                if (c->falters(now))
+                if (c->has_stopped)
                         continue; // it answers nothing
                 bool const takes_part = !m_torrent->parts.queues || c->asks > 0;
                 if (c->busy_before(piece, is_other) > busy_s)
@@ -275,6 +280,7 @@ void swarm::look(lt::time_point now)
 {
         for (auto const &p : m_peers)
                 p.first->look(now);
+        hurry(now);
         if (m_torrent->parts.watch)
                 drop_stalled(now);
         if (m_torrent->parts.call_again)
@@ -282,7 +288,13 @@ void swarm::look(lt::time_point now)
         if (m_torrent->parts.watch)
                 end_deadlock(now);
         find_mute(now);
-        m_torrent->anchor.put_off_begun(m_peers.size());
+        m_torrent->anchor.put_off_begun(m_peers.size(), [&](int piece) {
+                return std::any_of(m_peers.begin(), m_peers.end(), [&](auto const &p) {
+                        auto &c = *p.first;
+                        return c.shook_hands && !c.is_quiet(now) && !c.peer().has_peer_choked() &&
+                               c.peer().has_piece(lt::piece_index_t(piece));
+                });
+        });
         m_torrent->anchor.make_way(false);
         if (m_torrent->parts.queues)
                 shielded([&] {
@@ -391,38 +403,60 @@ void swarm::drop_stalled(lt::time_point now)
 
 // One that gave something all the time and has stopped may never go on, but it is long until that
 // is known. What it owes of a piece that a reader waits for is asked of the quickest other one
-// meanwhile, which is asked anew for what comes behind the next piece.
+// meanwhile, which is asked anew for what comes behind the next piece: once for each of its pieces.
 void swarm::hurry(lt::time_point now)
 {
+        bool is_new = false;
+
         m_hurried_at = now;
-        if (!m_torrent->parts.spares || !m_torrent->anchor.awaits())
-                return;
-        std::set<conduct *> late;
         for (auto const &p : m_peers)
-                if (p.first->falters(now))
-                        late.insert(p.first);
-        if (late.empty())
+                p.first->has_stopped = p.first->falters(m_flows_since, now);
+        for (auto h = m_hurried.begin(); h != m_hurried.end();)
+                h = h->first->has_stopped ? std::next(h) : m_hurried.erase(h);
+        if (!m_torrent->parts.spares || !m_torrent->parts.watch)
                 return;
         for (int const piece : m_torrent->anchor.awaited()) {
-                if (std::none_of(late.begin(), late.end(),
-                                 [&](conduct *c) { return c->is_asked(piece); }))
-                        continue;
                 conduct *best = nullptr;
-                for (auto const &p : m_peers)
-                        if (late.count(p.first) == 0 && p.first->would_take(piece, now) > 0 &&
-                            (!best || p.first->pipe.rate(now) > best->pipe.rate(now)))
-                                best = p.first;
-                if (!best)
+                bool waits = false;
+                for (auto const &p : m_peers) {
+                        auto *const c = p.first;
+                        if (c->has_stopped && c->is_asked(piece))
+                                waits |= m_hurried.emplace(c, piece).second;
+                        if (!c->has_stopped && c->would_take(piece, now) > 0 &&
+                            (!best || c->pipe.rate(now) > best->pipe.rate(now)))
+                                best = c;
+                }
+                if (!waits || !best)
                         continue;
+                is_new = true;
                 m_torrent->anchor.becomes_urgent(piece);
-                if (m_torrent->anchor.takes_back())
+                // libtorrent answers for one without BEP 6, and asks it for the same again at once.
+                if (m_torrent->anchor.takes_back() && best->answers_cancels)
                         best->take_back(
                                 [&](int p) {
                                         return !m_torrent->anchor.comes_first(p) && p != piece + 1;
                                 },
                                 now, now);
-                m_spares.look_at_sought(m_peers, now);
         }
+        if (is_new)
+                m_spares.look_at_sought(m_peers, now);
+}
+
+// When libtorrent has taken what came, and has asked for more.
+void swarm::hurry_later()
+{
+        if (m_hurries || lt::clock_type::now() - m_hurried_at < hurry_time)
+                return;
+        boost::asio::post(*m_io, [owner = m_torrent->weak_from_this()] {
+                shielded([&] {
+                        auto const t = owner.lock();
+                        if (!t)
+                                return;
+                        t->peers->m_hurries = false;
+                        t->peers->hurry(lt::clock_type::now());
+                });
+        });
+        m_hurries = true;
 }
 
 // Nobody answers any more: hangs up on those that can be called, for they are called again then.
@@ -496,7 +530,9 @@ void swarm::end_deadlock(lt::time_point now)
 
 bool swarm::nobody_has_awaited() const
 {
-        auto const awaited = m_torrent->anchor.awaited();
+        auto awaited = m_torrent->anchor.awaited();
+        auto const of_web = [&](int piece) { return m_torrent->anchor.is_held_back(piece); };
+        awaited.erase(std::remove_if(awaited.begin(), awaited.end(), of_web), awaited.end());
         auto const has_some = [&](auto const &p) {
                 return p.first->shook_hands &&
                        std::any_of(awaited.begin(), awaited.end(), [&](int piece) {

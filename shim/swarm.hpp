@@ -127,6 +127,7 @@ class swarm
         void ask_again(conduct &c, std::vector<std::pair<int, int>> const &blocks);
         void drop_stalled(lt::time_point now);
         void hurry(lt::time_point now);
+        void hurry_later();
         void drop_silent(lt::time_point now);
         void end_deadlock(lt::time_point now);
         void call_again();
@@ -152,6 +153,7 @@ class swarm
         bool m_awake = false;
         bool m_looks_at_idle = false; // look_at_idle() was called, and has not looked yet
         bool m_ends_look = false;     // end_look_later() was called, and the look did not end yet
+        bool m_hurries = false;       // hurry_later() was called, and has not hurried yet
         spares::peers m_peers;
         spares m_spares;
         queues m_queues;
@@ -161,7 +163,9 @@ class swarm
         call_list m_calls{calls_max};
         steady::time_point m_alone_since, m_called_at, m_pardon_called_at;
         lt::time_point m_deadlock_at, m_hurried_at;
-        lt::time_point m_last_sign; // of life, of any peer that owes something
+        lt::time_point m_gave_at, m_flows_since;       // somebody; and has all the time since then
+        std::set<std::pair<conduct *, int>> m_hurried; // one has stopped, and a piece that it owes
+        lt::time_point m_last_sign;                    // of life, of any peer that owes something
         lt::time_duration m_patience{};
         lt::tcp::endpoint m_pardoned; // may come again, and is to be called
         unsigned m_pardon_calls = 0;  // so often yet

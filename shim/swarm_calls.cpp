@@ -15,6 +15,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
+#include <limits>
 #include <map>
 #include <utility>
 #include <vector>
@@ -56,6 +57,8 @@ void swarm::left(conduct &c) noexcept
                 return;
         is_out_of_use(p->second);
         m_peers.erase(p);
+        m_hurried.erase(m_hurried.lower_bound({&c, std::numeric_limits<int>::min()}),
+                        m_hurried.upper_bound({&c, std::numeric_limits<int>::max()}));
 }
 
 void swarm::is_out_of_use(lt::tcp::endpoint const &e) noexcept
@@ -151,7 +154,9 @@ void swarm::call_again()
         if (now - m_called_at < call_again_after)
                 return;
         bool const due = m_calls.has_good() && now - m_alone_since >= call_after;
-        drop_slow_dials(due ? dial_time : steady::duration::max(), dial_anew_time);
+        // Where somebody is there the network is not what keeps them.
+        bool const alone = due && !has_peers();
+        drop_slow_dials(alone ? dial_time : steady::duration::max(), dial_anew_time);
         bool const calls = call_known(due ? call_list::whom::due : call_list::whom::news);
         if (due || calls)
                 m_called_at = now;

@@ -42,6 +42,7 @@ struct known_sources {
         std::vector<lt::tcp::endpoint> named;
         bool loopback = false;
         bool several_at_address = false;
+        bool is_private = false;
 };
 
 // Peers of a torrent without metadata that are remembered for being dialled again.

@@ -380,7 +380,7 @@ void test_who_goes_when_there_is_no_room(void **)
                 {"then of most ports", "1:1 2:2 2:1 3:1", "", "", "", GIVE, "9:1", "2:2"},
                 {"the longest ago", "1:1 2:1 3:1 4:1 1:1", "", "", "", GIVE, "9:1", "2:1"},
                 {"not who is in use", "4:1", "1:1 2:1 3:1", "", "", GIVE, "9:1", "4:1"},
-                {"not even then", "", "1:1 2:1 3:1 4:1", "", "", GIVE, "9:1", "9:1"},
+                {"but as the last", "", "1:1 2:1 3:1 4:1", "", "", GIVE, "9:1", "1:1"},
         };
         for (auto const &f : table) {
                 call_list list(4);
