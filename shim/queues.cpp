@@ -216,10 +216,11 @@ void queues::look_at(conduct &c, lt::time_point now)
                 auto const owed = keeps(c);
                 auto const ahead = c.pipe.ahead(owed, now);
                 bool const has_others = m_givers > (c.gives ? 1 : 0);
-                if (owed == 0 && m_unasked == 0 && m_torrent->parts.spares)
-                        n = 0; // libtorrent would ask for a block that another one owes
-                else if (owed == 0 && m_quickest > 0 &&
-                         ahead.gives(std::max(in_time * left, late * m_quickest)) < 1)
+                // libtorrent would ask for a block that another one owes.
+                bool const all_asked = m_unasked == 0 && m_torrent->parts.spares;
+                if (owed == 0 &&
+                    (all_asked || (m_quickest > 0 &&
+                                   ahead.gives(std::max(in_time * left, late * m_quickest)) < 1)))
                         n = 0;
                 else if (m_unasked > 0)
                         n = std::min(has_others ? c.pipe.length(share_rest_s, now) : n,
