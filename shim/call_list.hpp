@@ -71,7 +71,7 @@ class call_list
         // It is in use.
         void use(endpoint const &e, endpoints const &in_use);
         void gave(endpoint const &e, endpoints const &in_use);
-        // It was dialled, if it is known; or need not be for now.
+        // It was dialled, if it is known; or is reached otherwise.
         void called(endpoint const &e);
         // Of each address at which none is in use one at most.
         std::vector<endpoint> next(whom w, endpoints const &in_use);
