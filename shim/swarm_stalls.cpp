@@ -93,16 +93,19 @@ void swarm::hurry(lt::time_point now)
                 return;
         for (int const piece : m_torrent->anchor.awaited()) {
                 conduct *best = nullptr;
-                bool waits = false;
                 for (auto const &p : m_peers) {
                         auto *const c = p.first;
-                        if (c->has_stopped && c->is_asked(piece))
-                                waits |= m_hurried.emplace(c, piece).second;
                         if (!c->has_stopped && c->would_take(piece, now) > 0 &&
                             (!best || c->pipe.rate(now) > best->pipe.rate(now)))
                                 best = c;
                 }
-                if (!waits || !best)
+                if (!best)
+                        continue;
+                bool waits = false;
+                for (auto const &p : m_peers)
+                        if (p.first->has_stopped && p.first->is_asked(piece))
+                                waits |= m_hurried.emplace(p.first, piece).second;
+                if (!waits)
                         continue;
                 is_new = true;
                 m_torrent->anchor.becomes_urgent(piece);
