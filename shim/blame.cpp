@@ -30,10 +30,9 @@
 namespace
 {
 
-constexpr int block_bytes = lt::default_block_size;
 // Requests that a peer may leave open; libtorrent makes 500 at a time at most. Further ones are
 // those of a peer that can't say that it will not answer.
-constexpr std::size_t open_max = 4096;
+constexpr std::size_t requests_max = 4096;
 // Blocks that nobody had asked for until a peer is hung up on: those that answer twice, or late,
 // may send some.
 constexpr std::size_t unasked_max = 64;
@@ -45,7 +44,7 @@ constexpr std::size_t witnesses_max = 8;
 constexpr std::size_t bans_max = 1000;
 // Until a banned peer may come again where nobody else is there, and twice as long each time.
 constexpr auto ban_time = std::chrono::seconds(5);
-constexpr unsigned doublings_max = 6;
+constexpr unsigned ban_doublings_max = 6;
 // Between two of them.
 constexpr auto pardon_interval = std::chrono::seconds(2);
 
@@ -53,7 +52,7 @@ constexpr auto pardon_interval = std::chrono::seconds(2);
 
 void requests::sent(lt::peer_request const &r)
 {
-        if (m_open.size() >= open_max)
+        if (m_open.size() >= requests_max)
                 m_open.erase(m_open.begin());
         m_open.emplace(int(r.piece), r.start);
 }
@@ -169,10 +168,11 @@ void blame::gave(giver_ptr const &g, lt::peer_request const &r)
         if (given.empty()) {
                 auto const info = m_torrent->handle.torrent_file();
                 given.resize(!info ? 0
-                                   : std::size_t((info->piece_size(r.piece) + block_bytes - 1) /
-                                                 block_bytes));
+                                   : std::size_t((info->piece_size(r.piece) +
+                                                  lt::default_block_size - 1) /
+                                                 lt::default_block_size));
         }
-        auto const i = std::size_t(r.start / block_bytes);
+        auto const i = std::size_t(r.start / lt::default_block_size);
         if (i < given.size() && !given[i])
                 given[i] = g;
 }
@@ -190,14 +190,14 @@ void blame::given_otherwise(int piece)
 bool blame::is_given(lt::peer_request const &r) const
 {
         auto const p = m_given.find(int(r.piece));
-        auto const i = std::size_t(r.start / block_bytes);
+        auto const i = std::size_t(r.start / lt::default_block_size);
         return p != m_given.end() && i < p->second.size() && p->second[i];
 }
 
 void blame::unwritten(lt::peer_request const &r)
 {
         auto const p = m_given.find(int(r.piece));
-        auto const i = std::size_t(r.start / block_bytes);
+        auto const i = std::size_t(r.start / lt::default_block_size);
         if (p != m_given.end() && i < p->second.size())
                 p->second[i].reset();
 }
@@ -345,7 +345,7 @@ bool blame::pardon(lt::time_point now, lt::tcp::endpoint *ret)
         if (now - m_pardoned_at < pardon_interval)
                 return false;
         auto const ready = [](ban_entry const &b) {
-                return b.since + ban_time * (1 << std::min(b.times - 1, doublings_max));
+                return b.since + ban_time * (1 << std::min(b.times - 1, ban_doublings_max));
         };
         ban_entry *first = nullptr;
         for (auto &b : m_bans)

@@ -13,7 +13,7 @@ namespace
 // Ports of unknown addresses that are remembered: as many as a tracker names at once.
 constexpr std::size_t heard_max = 200;
 // Who never gave anything is not called more seldom than each 1 << that many times.
-constexpr unsigned doublings_max = 4;
+constexpr unsigned call_doublings_max = 4;
 // Of what libtorrent was told so often and has not dialled it wants to know nothing: the others of
 // the address have their turn. It dials within a second or two, as its other connections let it.
 constexpr unsigned told_max = 3;
@@ -240,7 +240,7 @@ void call_list::gave(endpoint const &e, endpoints const &in_use)
 void call_list::was_called(known &k)
 {
         k.called = ++m_now;
-        k.waits = 1U << std::min(k.calls, doublings_max);
+        k.waits = 1U << std::min(k.calls, call_doublings_max);
         k.calls++;
         k.told = 0;
         for (auto &o : m_known)

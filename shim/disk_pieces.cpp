@@ -19,7 +19,6 @@
 namespace
 {
 
-constexpr int block_bytes = lt::default_block_size;
 // Pieces whose hash is under way, for each worker; some were given up in the middle. Past it some
 // other piece is read back in the end.
 constexpr std::size_t running_hashes_max = 512;
@@ -33,9 +32,9 @@ void take_in(disk_storage const &s, lt::piece_index_t piece, running_hash &h, ch
                 h.v1.update(buf, len);
         if (h.with_v2) {
                 int const end = s.files->piece_size2(piece);
-                for (int o = 0; o < len && h.next + o < end; o += block_bytes)
-                        h.v2.push_back(lt::hasher256(buf + o, std::min({block_bytes, len - o,
-                                                                        end - h.next - o}))
+                for (int o = 0; o < len && h.next + o < end; o += lt::default_block_size)
+                        h.v2.push_back(lt::hasher256(buf + o, std::min({lt::default_block_size,
+                                                                        len - o, end - h.next - o}))
                                                .final());
         }
         h.next += len;
@@ -82,8 +81,8 @@ int give_block(disk_storage const &s, lt::piece_index_t piece, int offset, char 
 
 int hash_block(disk_storage const &s, lt::piece_index_t piece, int offset, lt::sha256_hash &sum)
 {
-        std::array<char, block_bytes> block;
-        int const len = std::min(block_bytes, s.files->piece_size2(piece) - offset);
+        std::array<char, lt::default_block_size> block;
+        int const len = std::min(lt::default_block_size, s.files->piece_size2(piece) - offset);
         int const e = read_block(s, piece, offset, block.data(), len);
         if (e == 0)
                 sum = lt::hasher256(block.data(), len).final();
@@ -118,9 +117,9 @@ int hash_piece(worker &self, disk_storage &s, lt::piece_index_t piece, bool v1,
 
         // A v1 hash covers the whole piece, a v2 hash ends with the file.
         int const size = v1 ? s.files->piece_size(piece) : s.files->piece_size2(piece);
-        std::array<char, block_bytes> block;
+        std::array<char, lt::default_block_size> block;
         while (h.next < size) {
-                int const len = std::min(block_bytes, size - h.next);
+                int const len = std::min(lt::default_block_size, size - h.next);
                 if (int const e = read_block(s, piece, h.next, block.data(), len); e != 0)
                         return e;
                 take_in(s, piece, h, block.data(), len);
@@ -136,10 +135,10 @@ piece_digest digest_of(disk_storage const &s, lt::piece_index_t piece)
 {
         piece_digest d;
         lt::hasher whole;
-        std::array<char, block_bytes> block;
+        std::array<char, lt::default_block_size> block;
         int const size = s.files->piece_size(piece);
-        for (int at = 0; at < size; at += block_bytes) {
-                int const len = std::min(block_bytes, size - at);
+        for (int at = 0; at < size; at += lt::default_block_size) {
+                int const len = std::min(lt::default_block_size, size - at);
                 if (read_block(s, piece, at, block.data(), len) != 0)
                         return {};
                 d.blocks.push_back(lt::hasher(block.data(), len).final());

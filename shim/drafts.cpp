@@ -11,7 +11,7 @@ namespace
 constexpr std::size_t in_flight_max = 3;
 // A block is asked of so many peers at once; more are asked when it is late.
 constexpr std::size_t askers_max = 3;
-constexpr auto late = std::chrono::seconds(1);
+constexpr auto late_time = std::chrono::seconds(1);
 // A peer that says nothing for so long has forgotten what it was asked for.
 constexpr auto forgotten = std::chrono::seconds(30);
 // Until a peer that has no metadata is asked again.
@@ -158,9 +158,9 @@ int drafts::next(peer p, time now)
                         if (!b.data.empty() ||
                             std::find(s.asked.begin(), s.asked.end(), k) != s.asked.end())
                                 continue;
-                        askers = std::size_t(
-                                std::count_if(b.asked.begin(), b.asked.end(),
-                                              [&](request const &r) { return now - r.at < late; }));
+                        askers = std::size_t(std::count_if(
+                                b.asked.begin(), b.asked.end(),
+                                [&](request const &r) { return now - r.at < late_time; }));
                 } else if (std::find(s.asked.begin(), s.asked.end(), k) != s.asked.end()) {
                         continue;
                 }

@@ -14,7 +14,7 @@
 #include <algorithm>
 #include <cmath>
 
-using seconds = std::chrono::duration<double>;
+using real_seconds = std::chrono::duration<double>;
 using std::chrono::milliseconds;
 
 namespace
@@ -83,8 +83,9 @@ void pipeline::shook_hands(lt::time_duration took)
 double pipeline::away_s() const
 {
         if (m_hands > lt::time_duration(0))
-                return seconds(std::min(m_hands, m_quickest)).count();
-        return m_quickest != lt::time_duration::max() ? seconds(m_quickest).count() : unknown_s;
+                return real_seconds(std::min(m_hands, m_quickest)).count();
+        return m_quickest != lt::time_duration::max() ? real_seconds(m_quickest).count()
+                                                      : unknown_s;
 }
 
 double pipeline::span_s() const
@@ -102,21 +103,22 @@ double pipeline::bytes_at(lt::time_point t) const
         if (after == m_samples.begin())
                 return double(after->bytes);
         auto const before = std::prev(after);
-        double const part = seconds(t - before->at) / seconds(after->at - before->at);
+        double const part = real_seconds(t - before->at) / real_seconds(after->at - before->at);
         return double(before->bytes) + part * double(after->bytes - before->bytes);
 }
 
 void pipeline::received(lt::time_point now, std::int64_t bytes, std::size_t owed)
 {
-        auto const span = std::chrono::duration_cast<lt::time_duration>(seconds(span_s()));
+        auto const span = std::chrono::duration_cast<lt::time_duration>(real_seconds(span_s()));
         auto const first =
-                m_began + std::chrono::duration_cast<lt::time_duration>(seconds(away_s()));
-        double const since = m_samples.empty() ? 0 : seconds(now - m_samples.back().at).count();
+                m_began + std::chrono::duration_cast<lt::time_duration>(real_seconds(away_s()));
+        double const since =
+                m_samples.empty() ? 0 : real_seconds(now - m_samples.back().at).count();
 
         if (bytes > m_bytes)
                 m_latest = now;
         m_bytes = bytes;
-        m_load += double(owed) * std::min(since, seconds(now - m_began).count());
+        m_load += double(owed) * std::min(since, real_seconds(now - m_began).count());
         if (m_samples.size() > 1 && now - m_samples[m_samples.size() - 2].at < sample_time)
                 m_samples.back() = {now, bytes};
         else
@@ -128,11 +130,11 @@ void pipeline::received(lt::time_point now, std::int64_t bytes, std::size_t owed
         if (owed == 0)
                 return;
         double const rate =
-                (double(bytes) - bytes_at(now - span)) / block_bytes / seconds(span).count();
+                (double(bytes) - bytes_at(now - span)) / block_bytes / real_seconds(span).count();
         grow(rate, owed, now, span);
         look_for_bound(now);
         auto const from = std::min(std::max(now - mean_time, first), now - span);
-        m_mean = (double(bytes) - bytes_at(from)) / block_bytes / seconds(now - from).count();
+        m_mean = (double(bytes) - bytes_at(from)) / block_bytes / real_seconds(now - from).count();
         // A run that is over before its mean is known takes nothing away from what is.
         if (now - first < mean_least)
                 return;
@@ -165,7 +167,7 @@ void pipeline::grow(double rate, std::size_t owed, lt::time_point now, lt::time_
 
 void pipeline::look_for_bound(lt::time_point now)
 {
-        double const since = seconds(now - m_began).count(), busy = since - away_s();
+        double const since = real_seconds(now - m_began).count(), busy = since - away_s();
         if (busy > bound_max_s)
                 m_bound = 0; // its mean is known
         if (busy < std::max(away_s(), bound_s) || busy > bound_max_s)
@@ -187,7 +189,7 @@ void pipeline::answered(lt::time_duration took)
 
 double pipeline::gave(lt::time_point now) const
 {
-        bool const starts = seconds(now - m_began).count() < start_trips * away_s();
+        bool const starts = real_seconds(now - m_began).count() < start_trips * away_s();
         return std::max(m_mean, *std::max_element(m_greatest.begin(),
                                                   starts ? m_greatest.end()
                                                          : m_greatest.begin() + recent_epochs));
@@ -207,18 +209,18 @@ double pipeline::likely(lt::time_point now) const
 
 double pipeline::present(lt::time_point now) const
 {
-        return seconds(now - m_began).count() < away_s() + span_s() ? rate(now) : m_mean;
+        return real_seconds(now - m_began).count() < away_s() + span_s() ? rate(now) : m_mean;
 }
 
 bool pipeline::gives_nothing(std::size_t owed, lt::time_point now) const
 {
         return owed > 0 && rate(now) <= 0 &&
-               seconds(now - m_began).count() > 2 * away_s() + nothing_s;
+               real_seconds(now - m_began).count() > 2 * away_s() + nothing_s;
 }
 
 bool pipeline::is_cold(lt::time_point now) const
 {
-        return seconds(now - m_latest).count() > away_s() + cold_s;
+        return real_seconds(now - m_latest).count() > away_s() + cold_s;
 }
 
 // Of TCP, in blocks. In slow start it grows by what comes, however long that takes, and to twice
@@ -237,7 +239,7 @@ double pipeline::started_s(double window) const
 
 pipeline::outlook pipeline::ahead(std::size_t owed, lt::time_point now) const
 {
-        double const since = owed > 0 ? seconds(now - m_began).count() : 0;
+        double const since = owed > 0 ? real_seconds(now - m_began).count() : 0;
         outlook o;
 
         o.m_rate = std::max(likely(now), rate_least);

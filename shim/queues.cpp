@@ -32,14 +32,14 @@ constexpr double rest_s = 0.8, rest_unawaited_s = 0.5;
 constexpr double share_rest_s = 0.25;
 // One that would give its first block after so much of that time, and takes so many times as long
 // as another, is asked for none: all of them are a bit late.
-constexpr double in_time = 0.9, late = 2;
+constexpr double in_time = 0.9, far_later = 2;
 // libtorrent's default of max_out_request_queue.
 constexpr double length_max = 500;
 // So much of what is wanted most is looked at: where a whole torrent is wanted that is plenty.
 constexpr int front_blocks = 2048;
 constexpr std::size_t open_max = 64;
 // Where nobody could be asked for anything, after all, it is tried again after so long.
-constexpr auto idle_time = std::chrono::milliseconds(1000);
+constexpr auto retry_time = std::chrono::milliseconds(1000);
 
 int to_number(lt::download_priority_t priority)
 {
@@ -181,7 +181,7 @@ bool queues::may_give(conduct &c)
 
 bool queues::leaves_idle(spares::peers const &all, lt::time_point now)
 {
-        if (m_pieces.empty() || (!m_has_asked && now - m_idle_at < idle_time))
+        if (m_pieces.empty() || (!m_has_asked && now - m_idle_at < retry_time))
                 return false;
         bool const idle = std::any_of(all.begin(), all.end(), [&](auto const &p) {
                 auto &c = *p.first;
@@ -218,9 +218,9 @@ void queues::look_at(conduct &c, lt::time_point now)
                 bool const has_others = m_givers > (c.gives ? 1 : 0);
                 // libtorrent would ask for a block that another one owes.
                 bool const all_asked = m_unasked == 0 && m_torrent->parts.spares;
-                if (owed == 0 &&
-                    (all_asked || (m_quickest > 0 &&
-                                   ahead.gives(std::max(in_time * left, late * m_quickest)) < 1)))
+                if (owed == 0 && (all_asked || (m_quickest > 0 &&
+                                                ahead.gives(std::max(in_time * left,
+                                                                     far_later * m_quickest)) < 1)))
                         n = 0;
                 else if (m_unasked > 0)
                         n = std::min(has_others ? c.pipe.length(share_rest_s, now) : n,

@@ -33,14 +33,14 @@ constexpr double share = 0.5, share_sought = 0.65;
 constexpr double worth_s = 0.2, worth_sought_s = 0.05;
 // Where no reader waits for the piece yet the block has to be as late as this, and that is looked
 // at in every fourth look.
-constexpr double late_s = 4;
+constexpr double unawaited_late_s = 4;
 constexpr unsigned look_at_all = 4;
 // At most so many of a piece's blocks: one in two, besides those that are with peers that have not
 // given anything and should have; and so many in all, 8 MiB.
 constexpr int of_blocks = 2;
 constexpr std::size_t blocks_max = 512;
 
-struct late {
+struct late_block {
         conduct *holder;
         int block;
         double seconds;
@@ -81,7 +81,7 @@ void spares::look(peers const &all, lt::time_point now)
                 if (!waits && !(at_all && m_torrent->anchor.wants(int(q.piece_index))))
                         continue;
                 if (m_came.count(int(q.piece_index)) == 0 || !complete(all, q))
-                        ask(all, q, waits ? 0 : late_s, now);
+                        ask(all, q, waits ? 0 : unawaited_late_s, now);
         }
 }
 
@@ -106,7 +106,7 @@ void spares::ask(peers const &all, lt::partial_piece_info const &q, double least
         std::size_t kept = 0;
         for (auto const &c : m_came)
                 kept += c.second.size();
-        std::vector<late> blocks;
+        std::vector<late_block> blocks;
         for (auto const &p : all) {
                 kept += p.first->spares();
                 spent += p.first->spares_of(piece);
@@ -122,7 +122,7 @@ void spares::ask(peers const &all, lt::partial_piece_info const &q, double least
         spent += int(came.size());
         // The one that comes last is asked for first. One that several hold comes with the first.
         std::sort(blocks.begin(), blocks.end(),
-                  [](late const &a, late const &b) { return a.seconds > b.seconds; });
+                  [](late_block const &a, late_block const &b) { return a.seconds > b.seconds; });
         for (auto const &b : blocks) {
                 auto const r = request_of(piece, b.block);
                 bool again = came.count(b.block) > 0;

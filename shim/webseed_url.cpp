@@ -15,7 +15,6 @@
 namespace
 {
 
-constexpr std::size_t seeds_max = 100; // as many as of a magnet's other lists
 constexpr std::size_t url_bytes_max = 4096;
 
 std::string lower(std::string s)
@@ -116,8 +115,8 @@ void sift_web_seeds(std::vector<std::string> &urls, bool loopback)
                                                  !seen.insert(url).second;
                                   }),
                    urls.end());
-        if (urls.size() > seeds_max)
-                urls.resize(seeds_max);
+        if (urls.size() > web_seeds_max)
+                urls.resize(web_seeds_max);
 }
 
 std::string url_of_file(std::string const &base, std::string const &name)

@@ -13,8 +13,11 @@
 // host:port of an HTTP or HTTPS URL; "": it is none.
 std::string host_of_url(std::string const &url);
 
+// A torrent's web seeds: as many as of a magnet's other lists.
+constexpr std::size_t web_seeds_max = 100;
+
 // Encodes what was not, and drops what is no URL of a web seed, what is there twice, what leads
-// back to this host unless loopback, and what is beyond the hundredth.
+// back to this host unless loopback, and what is beyond web_seeds_max.
 void sift_web_seeds(std::vector<std::string> &urls, bool loopback);
 
 // Whether a redirect may lead there: an HTTP or HTTPS URL of bounded length, and not by its name to

@@ -50,7 +50,6 @@ using std::chrono::seconds;
 namespace
 {
 
-constexpr std::size_t seeds_max = 100; // as many as of a magnet's other lists
 constexpr auto tick_time = milliseconds(125);
 constexpr auto idle_tick_time = milliseconds(1000);
 // Nobody has wanted anything for so long: a player that pauses finds the connections still open.
@@ -112,7 +111,7 @@ void web_seeds::add(std::vector<std::string> const &urls)
         if (m_timer && m_seeds.empty() && !urls.empty())
                 build();
         for (auto const &u : urls) {
-                if (m_seeds.size() == seeds_max)
+                if (m_seeds.size() == web_seeds_max)
                         break;
                 if (std::any_of(m_seeds.begin(), m_seeds.end(),
                                 [&](seed const &s) { return s.url == u; }))
