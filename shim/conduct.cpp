@@ -41,11 +41,12 @@ constexpr auto faltering_time = milliseconds(125);
 void conduct::asked(lt::peer_request const &r, bool on_its_way)
 {
         auto const now = lt::clock_type::now();
-        bool const besides = m_spares.count({int(r.piece), r.start}) > 0;
+        std::pair<int, int> const block{int(r.piece), r.start};
+        bool const besides = m_spares.count(block) > 0 || m_left.count(block) > 0;
 
         if (owed() == 0)
                 pipe.begins(now);
-        m_asked[{int(r.piece), r.start}] = {now, r.length, on_its_way || besides};
+        m_asked[block] = {now, r.length, on_its_way || besides};
 }
 
 void conduct::answered(lt::peer_request const &r, bool with_data)
@@ -79,7 +80,7 @@ bool conduct::is_idle(int piece)
 
 bool conduct::is_quiet(lt::time_point now) const
 {
-        return owes() && has_given() && now - last_sign() > patience(stall_time);
+        return owed() > 0 && has_given() && now - last_sign() > patience(stall_time);
 }
 
 bool conduct::falters(lt::time_point flows, lt::time_point now) const
@@ -93,6 +94,14 @@ bool conduct::falters(lt::time_point flows, lt::time_point now) const
                 std::chrono::duration<double>(pipe.away_s()));
         return now - std::max(last_sign(), flows) >
                std::max<lt::time_duration>(faltering_time, 2 * std::max(longest, away));
+}
+
+void conduct::look_whether_stopped(lt::time_point flows, lt::time_point now)
+{
+        if (has_stopped && owes() && last_sign() == m_stopped_at)
+                return;
+        has_stopped = falters(flows, now);
+        m_stopped_at = last_sign();
 }
 
 lt::time_point conduct::last_sign() const
@@ -151,6 +160,8 @@ void conduct::tick(lt::time_point now)
 {
         for (auto s = m_spares.begin(); s != m_spares.end();)
                 s = now - s->second.at > spare_time ? m_spares.erase(s) : std::next(s);
+        for (auto s = m_left.begin(); s != m_left.end();)
+                s = now - s->second > spare_time ? m_left.erase(s) : std::next(s);
         if (owes() || m_blocks[m_tick] > 0) {
                 m_silences[m_paced % m_silences.size()] = std::exchange(m_silence, {});
                 m_pace[m_paced++ % m_pace.size()] = m_blocks[m_tick];
@@ -370,21 +381,24 @@ bool conduct::spare_is_over(lt::peer_request const &r, bool with_data)
 {
         auto const s = m_spares.find({int(r.piece), r.start});
         if (s == m_spares.end())
-                return false;
+                return m_left.erase({int(r.piece), r.start}) > 0;
         if (with_data)
                 m_latest_given = std::max(m_latest_given, s->second.at);
         m_spares.erase(s);
         return true;
 }
 
-// It stays noted until it is answered: it comes all the same, or is refused.
+// It stays noted until it is answered: it comes all the same, or is refused; of one that answers no
+// CANCEL neither may happen.
 void conduct::take_spares_back(int piece)
 {
         if (!answers_cancels)
                 return;
         for (auto s = m_spares.lower_bound({piece, 0});
-             s != m_spares.end() && s->first.first == piece; ++s)
+             s != m_spares.end() && s->first.first == piece; s = m_spares.erase(s)) {
                 say_cancel({lt::piece_index_t(piece), s->first.second, s->second.length});
+                m_left[s->first] = s->second.at;
+        }
 }
 
 void conduct::take_back(lt::peer_request const &r, lt::time_point now)

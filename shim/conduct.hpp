@@ -43,6 +43,7 @@ class conduct
         {
                 m_asked.clear();
                 m_spares.clear();
+                m_left.clear();
         }
         // Whether it owes something and has given nothing for longer than its own pace explains.
         bool is_quiet(lt::time_point now) const;
@@ -50,6 +51,8 @@ class conduct
         // much longer than it ever was then. Only what came after flows counts as silence: since
         // then others have given something all the time.
         bool falters(lt::time_point flows, lt::time_point now) const;
+        // has_stopped is what falters() says, and stays true until it gives a sign or owes nothing.
+        void look_whether_stopped(lt::time_point flows, lt::time_point now);
         // Whether it holds requests for the piece and has given nothing for longer than its own
         // pace explains, and for so long besides.
         bool stalls(int piece, lt::time_duration after, lt::time_point now) const;
@@ -89,6 +92,11 @@ class conduct
         bool is_asked(lt::peer_request const &r) const
         {
                 return m_asked.count({int(r.piece), r.start}) > 0;
+        }
+        // It owes nothing, and for so long nothing has come of it that it was asked for.
+        bool rests(lt::time_duration after, lt::time_point now) const
+        {
+                return owed() == 0 && now - last_sign() > after;
         }
         // In how many seconds each block of the piece that it owes is likely to be here: start,
         // seconds.
@@ -183,7 +191,8 @@ class conduct
         bool has_front = false;   // something of what is wanted most
         bool gives = false;       // and it is likely to give it
         std::size_t others = 0;   // so much it owed of other pieces that is about to be taken back
-        bool has_stopped = false; // as swarm.cpp found it: it falters
+        bool has_stopped = false; // as look_whether_stopped() found it
+        bool listens = false;     // at the port by which it is known, as it says
         bool shook_hands = false;
         int told = -1;                // the piece it told of last, having begun with none; -1: none
         int heard = -1;               // the piece it was told of last, by libtorrent
@@ -222,5 +231,8 @@ class conduct
         std::array<lt::time_duration, 16> m_silences{}; // the longest of each of these ticks
         lt::time_duration m_silence{};                  // of the present one
         std::map<std::pair<int, int>, asking> m_spares; // piece, start
-        int m_progress = 0; // bytes of the block under way, when last looked at
+        // Likewise what was taken back of these: it is owed no more, and may come all the same.
+        std::map<std::pair<int, int>, lt::time_point> m_left;
+        lt::time_point m_stopped_at; // the last sign before it stopped
+        int m_progress = 0;          // bytes of the block under way, when last looked at
 };

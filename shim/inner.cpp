@@ -59,6 +59,16 @@ void lift_ban(lt::peer_connection_handle const &peer)
                 r->banned = false;
 }
 
+// Of one that has called us it may keep nothing.
+WITHOUT_TYPEINFO void hang_up_to_call(lt::peer_connection_handle &peer)
+{
+        auto const c = peer.native_handle();
+        auto *const r = peer.is_outgoing() ? record_of(c.get()) : nullptr;
+        peer.disconnect(lt::errors::timed_out, lt::operation_t::bittorrent);
+        if (r)
+                r->last_connected = 0;
+}
+
 WITHOUT_TYPEINFO void set_queue_length(lt::peer_connection_handle const &peer, int requests)
 {
         auto const c = peer.native_handle();

@@ -26,9 +26,10 @@ namespace
 constexpr double busy_s = 0.2;
 // How often the swarm is looked at while pieces are wanted and there are no peers.
 constexpr auto lonely_tick_time = milliseconds(250);
-// Where nobody gave anything for longer than that it is not one of them that is late, but this
-// machine or its network.
-constexpr auto flow_time = milliseconds(60);
+// One that answers no CANCEL is called anew when it has not been asked for anything for so long, or
+// owes nothing and libtorrent takes it to owe so many blocks: it has it owe 500 at most.
+constexpr auto rest_time = milliseconds(1000);
+constexpr std::size_t unanswered_max = 250;
 // So many peers that answer no CANCEL are remembered.
 constexpr std::size_t mute_max = 50;
 
@@ -84,7 +85,7 @@ void swarm::gave(conduct &c)
                         }
                 });
         // The port from which it has called us is nothing to call.
-        if (is_called_at(c, p->second))
+        if (is_called_at(c))
                 m_calls.gave(p->second, m_in_use);
         if (m_torrent->parts.spares && c.owed() == 0)
                 shielded([&] { look_at_idle(); });
@@ -292,7 +293,7 @@ void swarm::look(lt::time_point now)
 
 // BEP 6 has each request answered that was taken back; some answer none (WebTorrent, lftp). To
 // libtorrent that is asked for until the connection is closed, so what of it is wanted is asked for
-// once more.
+// once more. What is not is forgotten with the connection, but that it has another one takes time.
 void swarm::find_mute(lt::time_point now)
 {
         std::vector<conduct *> doubtful, mute; // libtorrent may do anything meanwhile
@@ -312,8 +313,9 @@ void swarm::find_mute(lt::time_point now)
                         continue;
                 auto const unanswered = c->unanswered(now);
                 ask_again(*c, unanswered);
-                if (!unanswered.empty() && c->owed() == 0)
-                        c->peer().disconnect(lt::errors::timed_out, lt::operation_t::bittorrent);
+                if (!unanswered.empty() && c->owed() == 0 &&
+                    (c->rests(rest_time, now) || c->cancelled.size() > unanswered_max))
+                        hang_up_to_call(c->peer());
         }
         for (auto *const c : doubtful)
                 ask_one(*c, now);

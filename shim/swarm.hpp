@@ -120,6 +120,9 @@ class swarm
         // sends what was lost again after twice the time it has waited already (link down for 15 s:
         // the next bytes 1.1 s after it is up, 2.1 without). Twice as long the next time.
         static constexpr auto silence_time = std::chrono::milliseconds(5000);
+        // Where nobody gave anything for longer than that it is not one of them that is late, but
+        // this machine or its network.
+        static constexpr auto flow_time = std::chrono::milliseconds(60);
         void look_at_idle();                        // a peer owes nothing
         std::vector<conduct *> asked_peers() const; // that owe something
         void arm(lt::time_duration in);
@@ -132,6 +135,9 @@ class swarm
         void drop_stalled(lt::time_point now);
         void hurry(lt::time_point now);
         void hurry_later();
+        void find_stopped(lt::time_point now);
+        // Of those that can be asked for the piece and have not stopped; nullptr: there is none.
+        conduct *quickest_for(int piece, lt::time_point now) const;
         void drop_silent(lt::time_point now);
         void end_deadlock(lt::time_point now);
         void call_again();
@@ -148,7 +154,7 @@ class swarm
         bool is_interested() const; // in what somebody has who is there
         void is_out_of_use(lt::tcp::endpoint const &e) noexcept; // by one of m_peers
         // It can be called there: not so one that has called us and has not said where it listens.
-        bool is_called_at(conduct &c, lt::tcp::endpoint const &at) const;
+        static bool is_called_at(conduct &c);
 
         bt_torrent *m_torrent = nullptr;
         lt::torrent_handle m_handle;

@@ -67,17 +67,18 @@ void swarm::is_out_of_use(lt::tcp::endpoint const &e) noexcept
                 m_in_use.erase(one);
 }
 
-bool swarm::is_called_at(conduct &c, lt::tcp::endpoint const &at) const
+bool swarm::is_called_at(conduct &c)
 {
-        return c.peer().is_outgoing() || at != c.peer().remote();
+        return c.peer().is_outgoing() || c.listens;
 }
 
 // Once: who has said it may say anything later.
 void swarm::listens(conduct &c, int port)
 {
         auto const p = m_peers.find(&c);
-        if (p == m_peers.end() || is_called_at(c, p->second))
+        if (p == m_peers.end() || is_called_at(c))
                 return;
+        c.listens = true;
         auto at = p->second;
         at.port(std::uint16_t(port));
         m_in_use.insert(at);
@@ -103,9 +104,9 @@ std::vector<std::pair<lt::address, int>> swarm::useful() const
                         continue;
                 p.first->peer().get_peer_info(info);
                 auto const known = ports.find(p.second.address());
-                int const port = is_called_at(*p.first, p.second) ? int(p.second.port())
-                                 : known != ports.end()           ? known->second
-                                                                  : 0;
+                int const port = is_called_at(*p.first) ? int(p.second.port())
+                                 : known != ports.end() ? known->second
+                                                        : 0;
                 there.push_back({info.total_download, {p.second.address(), port}});
         }
         std::stable_sort(there.begin(), there.end(),
@@ -135,7 +136,7 @@ void swarm::told_of(lt::tcp::endpoint const &e)
         // libtorrent is to call where it was.
         if (is_news)
                 m_calls.called(e);
-        if (is_called_at(*there->first, there->second))
+        if (is_called_at(*there->first))
                 m_handle.connect_peer(there->second, {}, {});
 }
 

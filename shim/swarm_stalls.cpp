@@ -64,8 +64,9 @@ void swarm::drop_stalled(lt::time_point now)
                         continue;
                 for (auto const &p : m_peers)
                         if (std::find(stalled.begin(), stalled.end(), p.first) == stalled.end())
-                                others = others || p.first->recent() >= lively_blocks ||
-                                         p.first->is_idle(w.first);
+                                others = others || p.first->is_idle(w.first) ||
+                                         (p.first->recent() >= lively_blocks &&
+                                          p.first->peer().has_piece(lt::piece_index_t(w.first)));
                 if (!others)
                         continue;
                 for (auto *const c : stalled) {
@@ -83,30 +84,25 @@ void swarm::drop_stalled(lt::time_point now)
 void swarm::hurry(lt::time_point now)
 {
         bool is_new = false;
+        std::vector<conduct *> stopped;
 
         m_hurried_at = now;
+        find_stopped(now);
         for (auto const &p : m_peers)
-                p.first->has_stopped = p.first->falters(m_flows_since, now);
-        for (auto h = m_hurried.begin(); h != m_hurried.end();)
-                h = h->first->has_stopped ? std::next(h) : m_hurried.erase(h);
-        if (!m_torrent->parts.spares || !m_torrent->parts.watch)
+                if (p.first->has_stopped)
+                        stopped.push_back(p.first);
+        if (stopped.empty() || !m_torrent->parts.spares || !m_torrent->parts.watch)
                 return;
         for (int const piece : m_torrent->anchor.awaited()) {
-                conduct *best = nullptr;
-                for (auto const &p : m_peers) {
-                        auto *const c = p.first;
-                        if (!c->has_stopped && c->would_take(piece, now) > 0 &&
-                            (!best || c->pipe.rate(now) > best->pipe.rate(now)))
-                                best = c;
-                }
+                bool const waits = std::any_of(stopped.begin(), stopped.end(), [&](conduct *c) {
+                        return c->is_asked(piece) && m_hurried.count({c, piece}) == 0;
+                });
+                auto *const best = waits ? quickest_for(piece, now) : nullptr;
                 if (!best)
                         continue;
-                bool waits = false;
-                for (auto const &p : m_peers)
-                        if (p.first->has_stopped && p.first->is_asked(piece))
-                                waits |= m_hurried.emplace(p.first, piece).second;
-                if (!waits)
-                        continue;
+                for (auto *const c : stopped)
+                        if (c->is_asked(piece))
+                                m_hurried.emplace(c, piece);
                 is_new = true;
                 m_torrent->anchor.becomes_urgent(piece);
                 // libtorrent answers for one without BEP 6, and asks it for the same again at once.
@@ -117,8 +113,36 @@ void swarm::hurry(lt::time_point now)
                                 },
                                 now, now);
         }
-        if (is_new)
-                m_spares.look_at_sought(m_peers, now);
+        if (!is_new)
+                return;
+        will_ask();
+        m_spares.look_at_sought(m_peers, now);
+}
+
+// Where several owe something and none of them gives, it is none of them that has stopped.
+void swarm::find_stopped(lt::time_point now)
+{
+        auto const owing = std::count_if(m_peers.begin(), m_peers.end(),
+                                         [](auto const &p) { return p.first->owes(); });
+        bool const flows = owing < 2 || now - m_gave_at <= flow_time;
+
+        for (auto const &p : m_peers)
+                p.first->look_whether_stopped(flows ? m_flows_since : now, now);
+        for (auto h = m_hurried.begin(); h != m_hurried.end();)
+                h = h->first->has_stopped ? std::next(h) : m_hurried.erase(h);
+}
+
+conduct *swarm::quickest_for(int piece, lt::time_point now) const
+{
+        conduct *best = nullptr;
+
+        for (auto const &p : m_peers) {
+                auto *const c = p.first;
+                if (!c->has_stopped && c->would_take(piece, now) > 0 &&
+                    (!best || c->pipe.rate(now) > best->pipe.rate(now)))
+                        best = c;
+        }
+        return best;
 }
 
 // When libtorrent has taken what came, and has asked for more.

@@ -297,7 +297,7 @@ struct peer_watch final : lt::peer_plugin {
                                 t->peers->is_mute(peer.remote(), peer.pid());
                         conduct.cancelled.clear();
                         conduct.is_mute();
-                        peer.disconnect(lt::errors::timed_out, lt::operation_t::bittorrent);
+                        hang_up_to_call(peer);
                 });
         }
 

@@ -102,6 +102,22 @@ def test_two_readers_of_peers_that_have_different_parts(
     assert max(took.values()) <= 20.0, took
 
 
+def test_one_that_answers_no_cancel_is_there_for_the_next_seek(
+    fs: Magnetfs, rogues: Rogues, torrents: TorrentMaker, request: pytest.FixtureRequest
+) -> None:
+    """It is called anew in the end, and at once; the other one would take eight seconds."""
+    torrent = torrents.single("mute.bin", 128 * MIB, seed=407, piece_length=PIECE)
+    quick, slow = honest(rogues, torrent, QUICK), honest(rogues, torrent, SLOW)
+    fd = opened(fs, torrent, request, quick, slow)
+    read(fd, torrent, 0, 12 * MIB)
+    pieces = torrent.length // PIECE
+    took = [
+        read(fd, torrent, (60 + 157 * number % (pieces - 80)) * PIECE, 64 * KIB)
+        for number in range(60)
+    ]
+    assert max(took) <= 3.0, f"{took}, connections: {quick.done()}, {slow.done()}"
+
+
 @pytest.mark.parametrize("other", ["frozen", "web seed"])
 def test_a_torrent_of_one_piece_beside_one_who_gives_nothing(
     fs: Magnetfs,
