@@ -83,10 +83,15 @@ bool conduct::is_quiet(lt::time_point now) const
         return owed() > 0 && has_given() && now - last_sign() > patience(stall_time);
 }
 
-bool conduct::falters(lt::time_point flows, lt::time_point now) const
+bool conduct::is_steady() const
 {
         auto const blocks = std::accumulate(m_pace.begin(), m_pace.end(), 0U);
-        if (!owes() || !has_given() || m_paced < m_pace.size() || blocks < m_pace.size())
+        return owes() && has_given() && m_paced >= m_pace.size() && blocks >= m_pace.size();
+}
+
+bool conduct::falters(lt::time_point flows, lt::time_point now) const
+{
+        if (!is_steady())
                 return false;
         auto const longest =
                 std::max(m_silence, *std::max_element(m_silences.begin(), m_silences.end()));
@@ -126,7 +131,7 @@ bool conduct::stalls(int piece, lt::time_duration after, lt::time_point now) con
 
 void conduct::look(lt::time_point now)
 {
-        if (!owes())
+        if (owed() == 0)
                 return;
         lt::peer_info info;
         m_peer.get_peer_info(info);
@@ -158,10 +163,9 @@ unsigned conduct::recent() const
 
 void conduct::tick(lt::time_point now)
 {
-        for (auto s = m_spares.begin(); s != m_spares.end();)
-                s = now - s->second.at > spare_time ? m_spares.erase(s) : std::next(s);
-        for (auto s = m_left.begin(); s != m_left.end();)
-                s = now - s->second > spare_time ? m_left.erase(s) : std::next(s);
+        for (auto *const these : {&m_spares, &m_left})
+                for (auto s = these->begin(); s != these->end();)
+                        s = now - s->second.at > spare_time ? these->erase(s) : std::next(s);
         if (owes() || m_blocks[m_tick] > 0) {
                 m_silences[m_paced % m_silences.size()] = std::exchange(m_silence, {});
                 m_pace[m_paced++ % m_pace.size()] = m_blocks[m_tick];
@@ -379,13 +383,16 @@ int conduct::spares_of(int piece) const
 
 bool conduct::spare_is_over(lt::peer_request const &r, bool with_data)
 {
-        auto const s = m_spares.find({int(r.piece), r.start});
-        if (s == m_spares.end())
-                return m_left.erase({int(r.piece), r.start}) > 0;
-        if (with_data)
-                m_latest_given = std::max(m_latest_given, s->second.at);
-        m_spares.erase(s);
-        return true;
+        for (auto *const these : {&m_spares, &m_left}) {
+                auto const s = these->find({int(r.piece), r.start});
+                if (s == these->end())
+                        continue;
+                if (with_data)
+                        m_latest_given = std::max(m_latest_given, s->second.at);
+                these->erase(s);
+                return true;
+        }
+        return false;
 }
 
 // It stays noted until it is answered: it comes all the same, or is refused; of one that answers no
@@ -397,7 +404,7 @@ void conduct::take_spares_back(int piece)
         for (auto s = m_spares.lower_bound({piece, 0});
              s != m_spares.end() && s->first.first == piece; s = m_spares.erase(s)) {
                 say_cancel({lt::piece_index_t(piece), s->first.second, s->second.length});
-                m_left[s->first] = s->second.at;
+                m_left[s->first] = s->second;
         }
 }
 

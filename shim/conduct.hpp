@@ -27,6 +27,10 @@ class conduct
         // answer besides.
         static constexpr auto stall_time = std::chrono::milliseconds(500);
 
+        // One that answers no CANCEL is called anew when it rests for so long: what it will not
+        // answer is forgotten then, and libtorrent, to whom it owes that, does not snub it.
+        static constexpr auto rest_time = std::chrono::milliseconds(1000);
+
         using pieces = std::function<bool(int piece)>; // whether the piece is one of them
 
         explicit conduct(lt::peer_connection_handle c) : m_peer(std::move(c))
@@ -51,6 +55,9 @@ class conduct
         // much longer than it ever was then. Only what came after flows counts as silence: since
         // then others have given something all the time.
         bool falters(lt::time_point flows, lt::time_point now) const;
+        // It owes something, and gave something all the time of late: that it is silent says
+        // something.
+        bool is_steady() const;
         // has_stopped is what falters() says, and stays true until it gives a sign or owes nothing.
         void look_whether_stopped(lt::time_point flows, lt::time_point now);
         // Whether it holds requests for the piece and has given nothing for longer than its own
@@ -93,10 +100,10 @@ class conduct
         {
                 return m_asked.count({int(r.piece), r.start}) > 0;
         }
-        // It owes nothing, and for so long nothing has come of it that it was asked for.
-        bool rests(lt::time_duration after, lt::time_point now) const
+        // It owes nothing, and for rest_time nothing has come of it that it was asked for.
+        bool rests(lt::time_point now) const
         {
-                return owed() == 0 && now - last_sign() > after;
+                return owed() == 0 && now - last_sign() > rest_time;
         }
         // In how many seconds each block of the piece that it owes is likely to be here: start,
         // seconds.
@@ -232,7 +239,7 @@ class conduct
         lt::time_duration m_silence{};                  // of the present one
         std::map<std::pair<int, int>, asking> m_spares; // piece, start
         // Likewise what was taken back of these: it is owed no more, and may come all the same.
-        std::map<std::pair<int, int>, lt::time_point> m_left;
+        std::map<std::pair<int, int>, asking> m_left;
         lt::time_point m_stopped_at; // the last sign before it stopped
         int m_progress = 0;          // bytes of the block under way, when last looked at
 };

@@ -25,7 +25,7 @@ void forget_trust(lt::peer_connection_handle const &peer);
 void end_parole(lt::peer_connection_handle const &peer);
 // libtorrent has just banned the peer, and hangs up on it: it may come again.
 void lift_ban(lt::peer_connection_handle const &peer);
-// Hangs up on the peer, which did nothing wrong: libtorrent calls it again in its next tick, where
+// Hangs up on the peer, which did nothing wrong: libtorrent calls it again within a second, where
 // it would after min_reconnect_time.
 void hang_up_to_call(lt::peer_connection_handle &peer);
 

@@ -26,9 +26,8 @@ namespace
 constexpr double busy_s = 0.2;
 // How often the swarm is looked at while pieces are wanted and there are no peers.
 constexpr auto lonely_tick_time = milliseconds(250);
-// One that answers no CANCEL is called anew when it has not been asked for anything for so long, or
-// owes nothing and libtorrent takes it to owe so many blocks: it has it owe 500 at most.
-constexpr auto rest_time = milliseconds(1000);
+// One that answers no CANCEL is called anew when it owes nothing and libtorrent takes it to owe so
+// many blocks, of 500 at most.
 constexpr std::size_t unanswered_max = 250;
 // So many peers that answer no CANCEL are remembered.
 constexpr std::size_t mute_max = 50;
@@ -313,8 +312,7 @@ void swarm::find_mute(lt::time_point now)
                         continue;
                 auto const unanswered = c->unanswered(now);
                 ask_again(*c, unanswered);
-                if (!unanswered.empty() && c->owed() == 0 &&
-                    (c->rests(rest_time, now) || c->cancelled.size() > unanswered_max))
+                if (c->owed() == 0 && c->cancelled.size() > unanswered_max)
                         hang_up_to_call(c->peer());
         }
         for (auto *const c : doubtful)

@@ -55,19 +55,24 @@ void swarm::drop_stalled(lt::time_point now)
         for (auto const &w : wanted) {
                 bool const awaited = w.second == lt::top_priority;
                 std::vector<conduct *> stalled;
-                bool others = false;
+                // Somebody gives something, and somebody can give this piece.
+                bool gives = false, idle = false, can = false;
                 for (auto *const c : quiet)
                         if (c->stalls(w.first, awaited ? conduct::stall_time : stall_time_unawaited,
                                       now))
                                 stalled.push_back(c);
                 if (stalled.empty())
                         continue;
-                for (auto const &p : m_peers)
-                        if (std::find(stalled.begin(), stalled.end(), p.first) == stalled.end())
-                                others = others || p.first->is_idle(w.first) ||
-                                         (p.first->recent() >= lively_blocks &&
-                                          p.first->peer().has_piece(lt::piece_index_t(w.first)));
-                if (!others)
+                for (auto const &p : m_peers) {
+                        auto *const c = p.first;
+                        if (std::find(stalled.begin(), stalled.end(), c) != stalled.end())
+                                continue;
+                        gives = gives || c->recent() >= lively_blocks;
+                        idle = idle || c->is_idle(w.first);
+                        can = can || (c->has_given() && !c->peer().has_peer_choked() &&
+                                      c->peer().has_piece(lt::piece_index_t(w.first)));
+                }
+                if (!idle && !(gives && can))
                         continue;
                 for (auto *const c : stalled) {
                         c->peer().disconnect(lt::errors::timed_out, lt::operation_t::bittorrent);
@@ -119,12 +124,13 @@ void swarm::hurry(lt::time_point now)
         m_spares.look_at_sought(m_peers, now);
 }
 
-// Where several owe something and none of them gives, it is none of them that has stopped.
+// Where several gave something all the time and none of them does, it is none of them that has
+// stopped.
 void swarm::find_stopped(lt::time_point now)
 {
-        auto const owing = std::count_if(m_peers.begin(), m_peers.end(),
-                                         [](auto const &p) { return p.first->owes(); });
-        bool const flows = owing < 2 || now - m_gave_at <= flow_time;
+        auto const givers = std::count_if(m_peers.begin(), m_peers.end(),
+                                          [](auto const &p) { return p.first->is_steady(); });
+        bool const flows = givers < 2 || now - m_gave_at <= flow_time;
 
         for (auto const &p : m_peers)
                 p.first->look_whether_stopped(flows ? m_flows_since : now, now);

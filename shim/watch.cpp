@@ -174,6 +174,7 @@ struct peer_watch final : lt::peer_plugin {
                 if (!conduct.is_asked(r) && !conduct.is_cancelled(r) &&
                     conduct.spare_is_over(r, false)) {
                         requests.rejected(r);
+                        shielded([&] { ask_held(); });
                         return true; // libtorrent knows nothing of it
                 }
                 shielded([&] {
@@ -290,14 +291,19 @@ struct peer_watch final : lt::peer_plugin {
                                              [&](auto const &c) {
                                                      return now - c.second >= cancel_answer_time;
                                              });
-                        if (late == conduct.cancelled.end() ||
-                            (conduct.mute && conduct.owes() && !conduct.is_quiet(now)))
+                        bool const is_late = late != conduct.cancelled.end();
+                        bool const rests = conduct.mute && conduct.rests(now) &&
+                                           !conduct.unanswered(now).empty();
+                        if (!rests && (!is_late || (conduct.mute && !conduct.is_quiet(now))))
                                 return;
-                        if (conduct.has_given_of_after(late->second))
+                        if (is_late && conduct.has_given_of_after(late->second))
                                 t->peers->is_mute(peer.remote(), peer.pid());
                         conduct.cancelled.clear();
                         conduct.is_mute();
-                        hang_up_to_call(peer);
+                        if (conduct.has_given())
+                                hang_up_to_call(peer);
+                        else
+                                peer.disconnect(lt::errors::timed_out, lt::operation_t::bittorrent);
                 });
         }
 
