@@ -109,7 +109,7 @@ void torrent_attach(struct torrent *t, struct bt_torrent *bt)
         if (t->state == TORRENT_ASLEEP)
                 t->state = TORRENT_AWAKE;
         filling_run(t, false);
-        wants_retell(&t->wants);
+        wishes_retell(t);
         wishes_tell(t);
         room_look(t);
         if (t->content.store && t->env->check &&
@@ -128,7 +128,7 @@ struct bt_torrent *torrent_detach(struct torrent *t)
         if (t->state == TORRENT_AWAKE)
                 t->state = TORRENT_ASLEEP;
         /* What is wanted now was told to the session, which is to have it again. */
-        wants_retell(&t->wants);
+        wishes_retell(t);
         wishes_tell(t);
         pthread_mutex_unlock(&t->lock);
         return bt;

@@ -17,7 +17,8 @@ uint8_t wants_priority(const struct want *want)
  * session knows. */
 static void tell(struct wants *w, struct want *want)
 {
-        uint8_t priority = want->reserved ? wants_priority(want) : PRIORITY_NONE;
+        bool asked = want->reserved && !want->there;
+        uint8_t priority = asked ? wants_priority(want) : PRIORITY_NONE;
         bool urgent = want->urgent && priority != PRIORITY_NONE;
 
         if (priority == want->told && urgent == want->told_urgent)

@@ -24,6 +24,7 @@ struct want {
         uint8_t told;           /* the priority that the session was last told */
         bool told_urgent;       /* the session was told of a deadline */
         bool reserved;          /* the store has room for it */
+        bool there;             /* it is there, and its passing was not dealt with: not asked for */
         bool counted;           /* it is one of env->filling_bytes; wishes.c's */
         bool urgent;            /* it should have a deadline */
         uint64_t last_block_ms; /* when a block of it arrived; 0: none since it is wanted */

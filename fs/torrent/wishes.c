@@ -240,6 +240,16 @@ void wishes_reserve_again(struct torrent *t, struct want *want)
         count_fill(t, want);
 }
 
+void wishes_retell(struct torrent *t)
+{
+        struct want *want, *tmp;
+
+        HASH_ITER (hh, t->wants.table, want, tmp) {
+                want->there = t->content.store && store_has(t->content.store, want->piece);
+        }
+        wants_retell(&t->wants);
+}
+
 /* Whether something is to be asked for that was not, and that others than fillers want. */
 static bool asks(const struct wants *w)
 {

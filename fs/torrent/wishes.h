@@ -22,6 +22,9 @@ void wishes_done(struct torrent *t, struct want *want);
 void wishes_reserve(struct torrent *t, struct want *want);
 /* Likewise for one that turned out not to be there: what room it had is still its own. */
 void wishes_reserve_again(struct torrent *t, struct want *want);
+/* All is to be told anew, to a session torrent that knows nothing yet; but not what has come since
+ * that was told what is there: it would be fetched again. */
+void wishes_retell(struct torrent *t);
 /* The order of the batches is what the session goes by, so they leave under the lock; it only
  * queues them. One that is asleep wakes for what readers ask for. */
 void wishes_tell(struct torrent *t);

@@ -1333,6 +1333,41 @@ static void test_an_old_passing_leaves_a_read_waiting(void **state)
         end(&f);
 }
 
+/* A piece comes of what was asked for before the session has its torrent anew, which does not know
+ * of it: it is not asked for again. */
+static void test_what_came_is_not_asked_for_again(void **state)
+{
+        const struct wants *w;
+        struct fixture f;
+        struct handle *h;
+
+        (void)state;
+        begin(&f);
+        h = open_file(&f);
+        read_at(h, 9 * PIECE, 4096);
+        assert_null(torrent_detach(f.torrent));
+        arrive(&f, 9);
+        torrent_attach(f.torrent, NULL);
+        pthread_mutex_lock(&f.torrent->lock);
+        w = &f.torrent->wants;
+        assert_true(wants_find(w, 9)->reserved);
+        assert_int_equal(wishes_change(f.torrent, 3, PRIORITY_NONE, 3), 0);
+        assert_int_equal(wishes_change(f.torrent, 9, PRIORITY_NONE, 3), 0);
+        wishes_retell(f.torrent);
+        assert_true(w->n_batch > 0);
+        for (size_t i = 0; i < w->n_batch; i++)
+                assert_int_not_equal(w->batch[i].piece, 9);
+        assert_int_equal(wants_find(w, 3)->told, 3);
+        (void)wishes_change(f.torrent, 3, 3, PRIORITY_NONE);
+        (void)wishes_change(f.torrent, 9, 3, PRIORITY_NONE);
+        pthread_mutex_unlock(&f.torrent->lock);
+        pass(&f, 9);
+        assert_int_equal(requests[0].answers, 1);
+        handle_close(h);
+        assert_over(&f);
+        end(&f);
+}
+
 /* What --fill has asked for does not go before it has looked whether it came: it would wait for it
  * without end. */
 static void test_what_is_filled_does_not_go(void **state)
@@ -2109,6 +2144,7 @@ int main(void)
                 cmocka_unit_test(test_what_is_read_does_not_go),
                 cmocka_unit_test(test_a_piece_goes_before_the_answer),
                 cmocka_unit_test(test_an_old_passing_leaves_a_read_waiting),
+                cmocka_unit_test(test_what_came_is_not_asked_for_again),
                 cmocka_unit_test(test_what_is_filled_does_not_go),
                 cmocka_unit_test(test_what_went_is_not_filled),
                 cmocka_unit_test(test_what_is_filled_is_refused),
