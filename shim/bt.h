@@ -171,7 +171,8 @@ enum bt_log_level { BT_LOG_ERROR, BT_LOG_WARNING, BT_LOG_INFO, BT_LOG_DEBUG };
  * None may throw or block for long. */
 struct bt_callbacks {
         /* Store: from the disk threads. Calls for one piece come in the order write, hash (read),
-         * read. Return 0 or -errno. */
+         * read. Return 0 or -errno; write also 1: nothing was written, as the piece is there. What
+         * is there may go again, so the hash of such a piece is that of what is read. */
         int (*write)(void *user, uint32_t piece, uint32_t offset, const void *data, size_t len);
         int (*read)(void *user, uint32_t piece, uint32_t offset, void *data, size_t len);
         /* The same for a peer, of a piece that has passed. -errno: it is not there any more, and

@@ -40,13 +40,14 @@ void take_in(disk_storage const &s, lt::piece_index_t piece, running_hash &h, ch
         h.next += len;
 }
 
+// written: what the callback has returned.
 bool note_written(worker &self, disk_storage const &s, lt::peer_request const &r, char const *buf,
-                  int e)
+                  int written)
 {
         worker::key const k{&s, int(r.piece)};
         auto h = self.hashes.find(k);
-        if (e != 0 || (h != self.hashes.end() && r.start < h->second.next)) {
-                // Not what was hashed, or hashed twice: the store is read back.
+        if (written != 0 || (h != self.hashes.end() && r.start < h->second.next)) {
+                // Not what was hashed, not written, or hashed twice: the store is read back.
                 if (h != self.hashes.end())
                         self.hashes.erase(h);
                 return true;
@@ -94,12 +95,13 @@ int write_block(worker &self, disk_storage const &s, lt::peer_request const &r, 
         worker::key const k{&s, int(r.piece)};
         if (!s.owner)
                 return ENXIO;
-        int const e = -s.owner->callbacks->write(s.owner->user, uint32_t(int(r.piece)),
-                                                 uint32_t(r.start), buf, std::size_t(r.length));
+        int const written =
+                s.owner->callbacks->write(s.owner->user, uint32_t(int(r.piece)), uint32_t(r.start),
+                                          buf, std::size_t(r.length));
         // Without memory for the hash the piece is read back for it.
-        if (!shielded_or(false, [&] { return note_written(self, s, r, buf, e); }))
+        if (!shielded_or(false, [&] { return note_written(self, s, r, buf, written); }))
                 self.hashes.erase(k);
-        return e;
+        return written < 0 ? -written : 0;
 }
 
 int hash_piece(worker &self, disk_storage &s, lt::piece_index_t piece, bool v1,

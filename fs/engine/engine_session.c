@@ -19,12 +19,12 @@ static int on_write(void *user, uint32_t piece, uint32_t offset, const void *dat
         struct store *store = torrent_store(t);
         int r = store ? store_write(store, piece, offset, data, len) : -EIO;
 
-        if (r == 0)
+        if (r >= 0) {
                 torrent_block_written(t, piece);
-        else
+        } else {
                 torrent_write_failed(t, piece, -r);
-        if (r < 0)
                 torrent_stir(t);
+        }
         store_unref(store);
         return r;
 }

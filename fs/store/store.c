@@ -61,7 +61,7 @@ static int pwrite_all(int fd, const char *p, size_t len, off_t at)
 int store_write(struct store *s, uint32_t piece, uint32_t offset, const void *data, size_t len)
 {
         struct store_writer w = {.piece = piece};
-        bool there, deleted;
+        bool deleted;
         int fd, r;
 
         if (piece >= s->have.pieces || offset + len > have_piece_bytes(&s->have, piece))
@@ -76,14 +76,15 @@ int store_write(struct store *s, uint32_t piece, uint32_t offset, const void *da
                 pthread_cond_wait(&s->settled, &s->lock);
         /* Nothing goes for one that nobody wants any more. What was verified stays as it is,
          * whoever sends it once more. */
-        there = have_has(&s->have, piece);
-        r = store_is_suspect(s, piece) ? -EBUSY : there ? 0 : store_room_take(s, piece, false);
-        if (r == 0 && !there) {
+        r = store_is_suspect(s, piece)  ? -EBUSY
+            : have_has(&s->have, piece) ? 1
+                                        : store_room_take(s, piece, false);
+        if (r == 0) {
                 bit_set(s->written, piece);
                 DL_APPEND(s->writers, &w);
         }
         pthread_mutex_unlock(&s->lock);
-        if (r < 0 || there)
+        if (r != 0)
                 return r;
         r = pwrite_all(fd, data, len, (off_t)((uint64_t)piece * s->have.piece_length + offset));
         /* After the write: a store_sync that comes between the two need not know of it. */

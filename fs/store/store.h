@@ -102,8 +102,8 @@ void store_clear(struct store *s, uint32_t piece);
 
 /* Raw bytes of a piece, suspect or not. A write without room reserves it. -errno; -ENOSPC; -EIO
  * past the end; -EDQUOT: a quota is met, see store_quota_met; -ESTALE: the store is condemned;
- * -EBUSY: a write to a suspect piece, of which nothing is written. A write to one that is there
- * succeeds and changes nothing. Disk threads; blocking. */
+ * -EBUSY: a write to a suspect piece, of which nothing is written. 1: the piece is there, and
+ * nothing was written. Disk threads; blocking. */
 int store_write(struct store *s, uint32_t piece, uint32_t offset, const void *data, size_t len);
 /* A write failed with -EDQUOT, and somebody reads what was to be written: stores shall take less
  * from here on for a while, so that what was read before makes room; unless nothing that goes

@@ -46,6 +46,7 @@ struct user {
         atomic_int writes, reads, passed, failed, kept;
         uint32_t written; /* the piece written last */
         bool writable;    /* set before a peer is there */
+        bool there;       /* likewise: nothing is written, as the piece is there */
         int unreadable;   /* so many reads fail; disk threads, one piece only */
         int problems;
         struct bt_hash hash;
@@ -58,7 +59,7 @@ static int on_write(void *user, uint32_t piece, uint32_t offset, const void *dat
         (void)offset, (void)data, (void)len;
         u->written = piece;
         atomic_fetch_add(&u->writes, 1);
-        return u->writable ? 0 : -EIO;
+        return u->there ? 1 : u->writable ? 0 : -EIO;
 }
 
 static int on_read(void *user, uint32_t piece, uint32_t offset, void *data, size_t len)
@@ -68,7 +69,7 @@ static int on_read(void *user, uint32_t piece, uint32_t offset, void *data, size
         (void)piece, (void)offset;
         if (atomic_fetch_add(&u->reads, 1) < u->unreadable)
                 return -EIO;
-        memset(data, 0, len);
+        memset(data, u->there, len);
         return 0;
 }
 
@@ -479,6 +480,25 @@ static void a_hash_is_tried_again_when_its_piece_could_not_be_read(void **state)
         assert_int_equal(bt_session_close(s, 10000), 0);
 }
 
+static struct bt_torrent *add_zeros(struct bt_session *s, struct user *u);
+
+/* What comes may be right, and what is there go before all of it has come. */
+static void what_was_not_written_is_not_hashed(void **state)
+{
+        static const struct bt_want want = {.piece = 1, .priority = 7, .urgent = true};
+        struct bt_session *s = session();
+        struct user u = {.there = true};
+        struct bt_torrent *t = add_zeros(s, &u);
+
+        (void)state;
+        bt_torrent_want(t, &want, 1);
+        assert_true(give(s, &u, 1));
+        await(s, &u.failed); /* of what is read, which is not zeros */
+        assert_int_equal(u.passed, 0);
+        assert_true(u.reads > 0);
+        assert_int_equal(bt_session_close(s, 10000), 0);
+}
+
 /* Reads messages up to one that begins so. */
 static bool hears(int fd, const void *message, size_t len)
 {
@@ -741,6 +761,7 @@ int main(void)
                 cmocka_unit_test(the_network_thread_lets_go_last),
                 cmocka_unit_test(goes_on_after_a_failed_write),
                 cmocka_unit_test(a_hash_is_tried_again_when_its_piece_could_not_be_read),
+                cmocka_unit_test(what_was_not_written_is_not_hashed),
                 cmocka_unit_test(a_piece_that_went_is_missing),
                 cmocka_unit_test(who_shows_its_pieces_one_by_one_is_told_that_they_came),
                 cmocka_unit_test(a_piece_of_what_is_complete_is_kept),
