@@ -84,7 +84,8 @@ static void on_piece_passed(void *user, uint32_t piece)
                 return;
         torrent_get_summary(t, &known);
         e->passing_bytes += known.piece_length; /* before it is on the disk */
-        store_set(store, piece);
+        if (!store_set(store, piece))
+                room_kept(t, piece); /* which the session has from here on, unlike the store */
         store_touch(store, piece, piece + 1, touch_time());
         store_unref(store);
         pass(e, t, piece, known.piece_length);

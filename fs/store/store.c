@@ -211,12 +211,14 @@ uint64_t store_shown_bytes(const struct store *s, uint32_t piece)
         return have_piece_bytes(&s->have, piece) - hidden_bytes(s, piece);
 }
 
-void store_set(struct store *s, uint32_t piece)
+bool store_set(struct store *s, uint32_t piece)
 {
         bool pending, refused;
 
-        if (piece >= s->have.pieces || store_has(s, piece))
-                return;
+        if (piece >= s->have.pieces)
+                return false;
+        if (store_has(s, piece))
+                return true;
         pthread_mutex_lock(&s->lock);
         /* What goes has none of its bytes any more, or soon. */
         refused = store_is_suspect(s, piece) || store_is_going(s, piece);
@@ -228,6 +230,7 @@ void store_set(struct store *s, uint32_t piece)
         pthread_mutex_unlock(&s->lock);
         if (pending)
                 cache_settle(s->cache, store_piece_room(s, piece));
+        return !refused;
 }
 
 bool store_has(const struct store *s, uint32_t piece)

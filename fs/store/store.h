@@ -137,8 +137,9 @@ int store_read(struct store *s, uint64_t offset, void *data, size_t len);
 
 /* Pieces that are there and verified. Lock-free but for store_set and store_unset; any thread. A
  * piece that store_has said is there may go at any time: store_read tells. store_set is nothing for
- * a piece that is going, nor for a suspect one, which only store_judge makes one that is there. */
-void store_set(struct store *s, uint32_t piece);
+ * a piece that is going, nor for a suspect one, which only store_judge makes one that is there; it
+ * returns false for those. */
+bool store_set(struct store *s, uint32_t piece);
 /* A piece that is there is missing from here on, and nobody reads it any more: the first half of
  * taking it off the disk. It is going until store_punch_run, which must follow, has taken it off
  * the disk, or store_keep; what is written of it meanwhile waits for that. Many may be going.

@@ -407,6 +407,7 @@ static void test_a_write_waits_for_what_stays(void **state)
 
                 assert_int_equal(come(s, 3), 0);
                 assert_int_equal(store_unset(s, 3), 0);
+                assert_false(store_set(s, 3));
                 refusal = EDQUOT;
                 assert_int_equal(store_punch_run(s, 3, 4), -EDQUOT);
                 refusal = 0;
