@@ -26,10 +26,10 @@ static int fill_want(void *arg, uint32_t piece, bool wanted)
         return wishes_fill(arg, piece, wanted);
 }
 
-/* A piece that has room, and that nobody else wants. */
+/* A piece that nobody else wants. */
 static bool is_fillers(const struct want *want)
 {
-        return want->reserved && want->filled == want->total;
+        return want->filled > 0 && want->filled == want->total;
 }
 
 static bool fill_may_yield(void *arg, uint32_t piece)
@@ -37,7 +37,8 @@ static bool fill_may_yield(void *arg, uint32_t piece)
         const struct torrent *t = arg;
         const struct want *want = wants_find(&t->wants, piece);
 
-        return want && is_fillers(want) && !store_is_unfinished(t->content.store, piece);
+        return want && want->reserved && is_fillers(want) &&
+               !store_is_unfinished(t->content.store, piece);
 }
 
 static struct filler_torrent torrent_of(struct torrent *t)
@@ -205,7 +206,8 @@ void filling_yield(struct torrent *t, uint64_t bytes)
                 n -= filler_yield(f, n < UINT_MAX ? (unsigned)n : UINT_MAX, &of);
 }
 
-/* The begun one of which nothing came for longest; NULL: there is none. */
+/* The begun one of which nothing came for longest; NULL: there is none. It may have no room as far
+ * as is known here: a block of it, asked for while a reader wanted it, came when that was taken. */
 static const struct want *driest(const struct torrent *t)
 {
         const struct want *want, *tmp, *found = NULL;

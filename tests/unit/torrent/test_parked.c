@@ -1719,6 +1719,40 @@ static void test_what_was_begun_is_given_up(void **state)
         end(&f);
 }
 
+/* So is one that was begun by a block that came late, for a reader that had left it: it has room in
+ * the store, which was not given to who fills it. */
+static void test_what_came_late_is_given_up(void **state)
+{
+        struct fixture f;
+
+        (void)state;
+        begin(&f);
+        f.env.make_room = on_no_room;
+        pthread_mutex_lock(&f.torrent->lock);
+        assert_int_equal(wishes_change(f.torrent, 4, PRIORITY_NONE, 3), 0);
+        pthread_mutex_unlock(&f.torrent->lock);
+        fill_all(&f);
+        f.env.kept_bytes = UINT64_MAX;
+        pthread_mutex_lock(&f.torrent->lock);
+        (void)wishes_change(f.torrent, 4, 3, PRIORITY_NONE);
+        pthread_mutex_unlock(&f.torrent->lock);
+        assert_false(wants_find(&f.torrent->wants, 4)->reserved);
+        assert_false(room_has_begun(f.torrent));
+        block_comes(&f, 4, 100);
+        assert_true(room_has_begun(f.torrent));
+        assert_int_equal(room_give_up(f.torrent, PIECE), PIECE);
+        assert_null(wants_find(&f.torrent->wants, 4));
+        assert_int_equal(room_unfinished(f.torrent), PIECE);
+        assert_false(room_has_begun(f.torrent));
+        assert_int_equal(f.env.filling_bytes, (PIECES - 1) * PIECE);
+        pthread_mutex_lock(&f.torrent->lock);
+        filling_end(f.torrent);
+        pthread_mutex_unlock(&f.torrent->lock);
+        assert_int_equal(f.env.filling_bytes, 0);
+        assert_over(&f);
+        end(&f);
+}
+
 /* A file that is to be fetched goes on being so when it is closed, is named to whoever remembers
  * it, and is forgotten when all of it has come. */
 static void test_a_file_is_filled_after_its_close(void **state)
@@ -2151,6 +2185,7 @@ int main(void)
                 cmocka_unit_test(test_a_filler_keeps_its_wish),
                 cmocka_unit_test(test_two_fillers_yield),
                 cmocka_unit_test(test_what_was_begun_is_given_up),
+                cmocka_unit_test(test_what_came_late_is_given_up),
                 cmocka_unit_test(test_a_readers_room_is_no_fillers),
                 cmocka_unit_test(test_a_wrong_claim_keeps_its_room),
                 cmocka_unit_test(test_a_file_is_filled_after_its_close),
