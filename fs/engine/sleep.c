@@ -246,7 +246,8 @@ static bool complete_next(struct engine *e)
         return found;
 }
 
-/* Others would have no more room than one that waits for some. */
+/* Others would have no more room than one that waits for some; unless there is none for it alone.
+ */
 static bool may_give_way(struct torrent *t, uint64_t now)
 {
         return may_sleep(t, now) && torrent_is_filling(t) && !torrent_fill_waits(t);

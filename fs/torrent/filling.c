@@ -325,7 +325,7 @@ bool torrent_fill_waits(struct torrent *t)
         bool waits;
 
         pthread_mutex_lock(&t->lock);
-        waits = filling_waits(t);
+        waits = filling_waits(t) && wishes_may_fill(t);
         pthread_mutex_unlock(&t->lock);
         return waits;
 }

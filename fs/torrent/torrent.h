@@ -387,7 +387,8 @@ void torrent_piece_cleared(struct torrent *t, uint32_t piece);
  * would be so if it had its content. See filling.h. */
 bool torrent_is_filling(struct torrent *t);
 bool torrent_is_to_fill(struct torrent *t);
-/* Whether some of that has no room, or must not be asked for. */
+/* Whether some of that waits for room that other torrents have, or for what all of them wait for.
+ */
 bool torrent_fill_waits(struct torrent *t);
 /* The files of that, by their nodes, as text for torrent_fill_files; to be freed. NULL: no memory.
  */

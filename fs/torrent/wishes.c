@@ -53,12 +53,26 @@ static int room_reserve(void *arg, uint32_t piece)
 
 /* What is left to readers: two pieces of any torrent, as one reader has at a time, but no more than
  * half of what there is; or more, where that is lacking. */
-static uint64_t left_to_readers(const struct torrent_env *env)
+static uint64_t least_left_to_readers(const struct torrent_env *env)
 {
         uint64_t two = 2 * room_of_piece(env->piece_bytes), half = env->reach_bytes / 2;
-        uint64_t least = two < half ? two : half, spare = env->spare_bytes;
+
+        return two < half ? two : half;
+}
+
+static uint64_t left_to_readers(const struct torrent_env *env)
+{
+        uint64_t least = least_left_to_readers(env), spare = env->spare_bytes;
 
         return least > spare ? least : spare;
+}
+
+bool wishes_may_fill(const struct torrent *t)
+{
+        uint64_t reach = t->env->reach_bytes, piece = room_of_piece(t->summary.piece_length);
+
+        return t->fill_pause.refusals == 0 &&
+               (reach == 0 || piece + least_left_to_readers(t->env) <= reach);
 }
 
 static bool must_rest(const struct torrent *t, const struct fill_pause *pause, uint64_t now)

@@ -16,6 +16,9 @@ int wishes_change(struct torrent *t, uint32_t piece, uint8_t before, uint8_t aft
  * the room that was made for readers. -ENOSPC, -ENOMEM; -EAGAIN: the torrent is asleep, and does
  * not wake for it: it is not wanted; 1: it is not any more, but another wants it. */
 int wishes_fill(struct torrent *t, uint32_t piece, bool wanted);
+/* Whether a piece of the torrent could have room for that if others left all that they have, and
+ * its own store has not refused what came last. */
+bool wishes_may_fill(const struct torrent *t);
 /* The piece is there: forgets who wanted it. Its parked reads must have been taken off. */
 void wishes_done(struct torrent *t, struct want *want);
 /* Asks once more for room for a piece that is wanted. */

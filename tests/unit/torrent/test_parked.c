@@ -1435,6 +1435,10 @@ static void test_what_went_is_not_filled(void **state)
         pthread_mutex_lock(&f.torrent->lock);
         filling_begin(f.torrent, filler);
         assert_true(filling_waits(f.torrent));
+        assert_true(wishes_may_fill(f.torrent));
+        f.env.reach_bytes = 2 * PIECE; /* half of which is left to readers */
+        assert_false(wishes_may_fill(f.torrent));
+        f.env.reach_bytes = 0;
         f.env.kept_bytes = vacant;
         filling_run(f.torrent, false);
         assert_true(filling_waits(f.torrent));
@@ -1526,6 +1530,7 @@ static void test_what_is_filled_is_refused(void **state)
                 parked_tick(f.torrent, clock_ms());
                 assert_int_equal(n_wanted(&f), 0);
                 assert_true(filling_waits(f.torrent));
+                assert_int_equal(torrent_fill_waits(f.torrent), all);
 
                 pause->until_ms = clock_ms(); /* it is over */
                 parked_tick(f.torrent, clock_ms());
