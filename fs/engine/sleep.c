@@ -202,6 +202,13 @@ static bool may_sleep(struct torrent *t, uint64_t now)
                (!torrent_is_filling(t) || is_dry(t, now));
 }
 
+/* Likewise one that is fetched, and nobody reads. */
+static bool may_be_cut_short(struct torrent *t, uint64_t now)
+{
+        (void)now;
+        return t->life.state == LIFE_AWAKE && t->kept && t->handles == 0 && !t->falling;
+}
+
 /* The one of which that may be said that was used longest ago; NULL: none. */
 static struct torrent *oldest_of(struct engine *e, bool (*may)(struct torrent *t, uint64_t now),
                                  uint64_t now)
@@ -267,11 +274,13 @@ static void give_way(struct engine *e, uint64_t now)
 
 void sleep_bound(struct engine *e, uint64_t now)
 {
-        unsigned awake = 0;
+        unsigned awake = 0, read = 0;
         struct torrent *t;
 
-        DL_FOREACH2 (e->busy, t, busy_next)
+        DL_FOREACH2 (e->busy, t, busy_next) {
                 awake += t->life.state == LIFE_AWAKE;
+                read += t->life.state == LIFE_AWAKE && t->handles > 0;
+        }
         if (e->env.fill != FILL_NONE && now >= e->next_fill_ms) {
                 e->next_fill_ms = now + FILL_MS;
                 if (awake < e->options.awake_max)
@@ -283,6 +292,10 @@ void sleep_bound(struct engine *e, uint64_t now)
         for (unsigned i = 0; i < SLEEP_AT_ONCE && awake > e->options.awake_max; i++, awake--) {
                 struct torrent *oldest = oldest_of(e, may_sleep, now);
 
+                /* A read takes no place from one that is fetched. When it is over there are no more
+                 * of those than may be. */
+                if (!oldest && awake - read > e->options.awake_max)
+                        oldest = oldest_of(e, may_be_cut_short, now);
                 if (!oldest)
                         return; /* all are read, or fetched */
                 put_to_sleep(e, oldest);

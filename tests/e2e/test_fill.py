@@ -197,6 +197,25 @@ def test_no_more_are_awake_to_be_filled_than_may_be(
     assert len(awake(fs, made)) == 2
 
 
+def test_what_is_read_in_turn_is_not_filled_all_at_once(
+    magnetfs: Callable[..., Magnetfs], seeder: Seeder, torrents: TorrentMaker
+) -> None:
+    """Those read last go on; the others do when they have a place."""
+    fs = magnetfs("--fill", "file", "--awake-max", "2")
+    made = [
+        torrents.multi(f"turn{n}", [("film.bin", 16 * MIB)], seed=1830 + n, piece_length=PIECE)
+        for n in range(5)
+    ]
+    for torrent in made:
+        seeder.seed(torrent, upload_limit=MIB // 2)
+        fs.add_torrent(torrent, seeder)
+    for torrent in made:
+        with open(fs.directory(torrent) / "film.bin", "rb", buffering=0) as stream:
+            assert stream.read(KIB) == torrent.read("film.bin", 0, KIB)
+    waiting.until("the last are awake", lambda: awake(fs, made) == made[-2:], 10)
+    assert all(have(fs, torrent) < torrent.length for torrent in made)
+
+
 def test_what_goes_from_one_that_sleeps_is_filled_again(
     magnetfs: Callable[..., Magnetfs], seeder: Seeder, torrents: TorrentMaker
 ) -> None:
