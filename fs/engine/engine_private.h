@@ -323,6 +323,9 @@ void sleep_tick(struct engine *e, struct torrent *t, uint64_t now_ms);
 void sleep_go_on(struct engine *e, struct torrent *t);
 /* Something of it is wanted. */
 void sleep_wake(struct engine *e, struct torrent *t);
+/* When it was used last, or woke for what is fetched though nobody reads it: it does not sleep at
+ * once. Any thread. */
+uint64_t sleep_used_ms(const struct torrent *t);
 /* It was loaded. */
 void sleep_loaded(struct engine *e, struct torrent *t);
 /* Whether one more may be awake, which is counted then. */

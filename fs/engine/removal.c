@@ -100,7 +100,7 @@ struct life_use engine_use_of(struct torrent *t)
                                .stays = sleep_stays(engine_of(t), t) || torrent_is_filling(t)};
 
         use.handles = t->handles; /* before the next, which a close sets first */
-        use.last_used_ms = t->last_used_ms;
+        use.last_used_ms = sleep_used_ms(t);
         return use;
 }
 

@@ -173,7 +173,8 @@ void sleep_wake(struct engine *e, struct torrent *t)
         }
         l = torrent_listing(t);
         if (l && torrent_ready(t) == 0 && (t->life.state == LIFE_ASLEEP || !engine_bt_of(t))) {
-                atomic_store(&t->last_used_ms, clock_ms());
+                /* Nobody used it for that: who reads has it open. */
+                atomic_store(&t->woken_ms, clock_ms());
                 (void)life_event(&t->life, LIFE_READ);
                 if (engine_bt_of(t) || engine_enter_session(e, t)) {
                         log_debug("%s: awake", t->hex);
@@ -189,9 +190,16 @@ void sleep_wake(struct engine *e, struct torrent *t)
 
 /* ---- how many are awake ---- */
 
+uint64_t sleep_used_ms(const struct torrent *t)
+{
+        uint64_t used = t->last_used_ms, woken = t->woken_ms;
+
+        return used > woken ? used : woken;
+}
+
 static bool is_dry(struct torrent *t, uint64_t now)
 {
-        uint64_t block = t->last_block_ms, used = t->last_used_ms;
+        uint64_t block = t->last_block_ms, used = sleep_used_ms(t);
 
         return life_elapsed(block > used ? block : used, now) >= DRY_MS;
 }
@@ -209,14 +217,14 @@ static bool may_be_cut_short(struct torrent *t, uint64_t now)
         return t->life.state == LIFE_AWAKE && t->kept && t->handles == 0 && !t->falling;
 }
 
-/* The one of which that may be said that was used longest ago; NULL: none. */
+/* The one of which that may be said that was used, or woke, longest ago; NULL: none. */
 static struct torrent *oldest_of(struct engine *e, bool (*may)(struct torrent *t, uint64_t now),
                                  uint64_t now)
 {
         struct torrent *t, *oldest = NULL;
 
         DL_FOREACH2 (e->busy, t, busy_next)
-                if (may(t, now) && (!oldest || t->last_used_ms < oldest->last_used_ms))
+                if (may(t, now) && (!oldest || sleep_used_ms(t) < sleep_used_ms(oldest)))
                         oldest = t;
         return oldest;
 }

@@ -194,6 +194,7 @@ struct torrent {
         atomic_int write_error; /* why a wanted piece could not be written: an errno > 0 */
         _Atomic uint64_t
                 last_used_ms;        /* when the last open file was closed; 0: in an earlier run */
+        _Atomic uint64_t woken_ms;   /* when it last woke, for whatever reason; 0: it has not */
         _Atomic uint32_t offered;    /* 1 + the piece that a peer offers; 0: none does */
         _Atomic uint64_t refused_ms; /* since when no block found room on the disk */
         _Atomic uint64_t last_block_ms; /* when the swarm last gave a block */
