@@ -85,6 +85,8 @@ static void begin_file(struct torrent *t, uint32_t node)
         struct filler_range *range;
         struct filler *f;
 
+        if (t->env->fill == FILL_NONE)
+                return; /* it is remembered, for a run that may */
         if (!n || n->file == TREE_DIRECTORY || n->size == 0) {
                 forget(t, node);
                 return;
@@ -336,7 +338,7 @@ bool torrent_is_to_fill(struct torrent *t)
         bool is, lacks;
 
         pthread_mutex_lock(&t->lock);
-        is = t->fillers || t->n_to_fill > 0;
+        is = t->fillers || (t->n_to_fill > 0 && t->env->fill != FILL_NONE);
         lacks = !t->filled || t->refills;
         pthread_mutex_unlock(&t->lock);
         torrent_get_summary(t, &known);

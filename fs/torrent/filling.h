@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* filling.h: what of a torrent is fetched though nobody reads it (--fill): a file from its first
  * read on, or all that its magnet asks for. That goes on when the files are closed, and over sleep
- * and restarts, until all of it has come. Under torrent->lock where not said otherwise; nothing
- * blocks. */
+ * and restarts, until all of it has come; where nothing is to be fetched so it is only remembered.
+ * Under torrent->lock where not said otherwise; nothing blocks. */
 #ifndef FS_FILLING_H
 #define FS_FILLING_H
 

@@ -1775,7 +1775,6 @@ static void test_a_file_is_filled_after_its_close(void **state)
         arrive(&f, 2);
         pass(&f, 2);
         handle_close(h);
-        f.torrent->env->fill = FILL_NONE;
         assert_true(torrent_is_filling(f.torrent));
         assert_true(torrent_is_to_fill(f.torrent));
         text = torrent_files_to_fill(f.torrent);
@@ -1804,6 +1803,35 @@ static void test_a_file_is_filled_after_its_close(void **state)
         text = torrent_files_to_fill(f.torrent);
         assert_string_equal(text, "");
         free(text);
+        assert_over(&f);
+        end(&f);
+}
+
+/* What an earlier run was to fetch is not fetched by one that is to fetch nothing more, and is
+ * remembered. */
+static void test_what_was_to_be_filled_is_remembered(void **state)
+{
+        struct fixture f;
+        char *text;
+
+        (void)state;
+        begin(&f);
+        torrent_fill_files(f.torrent, "1");
+        for (int i = 0; i < 2; i++) {
+                f.env.fill = i == 0 ? FILL_NONE : FILL_FILE;
+                pthread_mutex_lock(&f.torrent->lock);
+                filling_begin(f.torrent, NULL); /* as when it has content again */
+                pthread_mutex_unlock(&f.torrent->lock);
+                assert_int_equal(torrent_is_filling(f.torrent), i);
+                assert_int_equal(torrent_is_to_fill(f.torrent), i);
+                assert_int_equal(n_wanted(&f), i == 0 ? 0 : PIECES);
+                text = torrent_files_to_fill(f.torrent);
+                assert_string_equal(text, "1");
+                free(text);
+        }
+        pthread_mutex_lock(&f.torrent->lock);
+        filling_end(f.torrent);
+        pthread_mutex_unlock(&f.torrent->lock);
         assert_over(&f);
         end(&f);
 }
@@ -2194,6 +2222,7 @@ int main(void)
                 cmocka_unit_test(test_a_readers_room_is_no_fillers),
                 cmocka_unit_test(test_a_wrong_claim_keeps_its_room),
                 cmocka_unit_test(test_a_file_is_filled_after_its_close),
+                cmocka_unit_test(test_what_was_to_be_filled_is_remembered),
                 cmocka_unit_test(test_a_sleeper_is_not_filled),
                 cmocka_unit_test(test_a_sleeper_is_to_be_filled_again),
                 cmocka_unit_test(test_asleep_and_awake),
