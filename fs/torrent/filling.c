@@ -78,25 +78,44 @@ static void forget(struct torrent *t, uint32_t node)
         t->n_to_fill = kept;
 }
 
-static void begin_file(struct torrent *t, uint32_t node)
+/* The pieces of that file; false: it is none, or has none. */
+static bool range_of(const struct torrent *t, uint32_t node, struct filler_range *ret)
 {
         const struct listing *l = t->content.listing;
         const struct tree_node *n = tree_node(l->tree, node);
-        struct filler_range *range;
+
+        if (!n || n->file == TREE_DIRECTORY || n->size == 0)
+                return false;
+        ret->first = (uint32_t)(n->offset / l->piece_length);
+        ret->end = (uint32_t)((n->offset + n->size - 1) / l->piece_length) + 1;
+        return true;
+}
+
+/* It may have come whole since it was opened: then the next read begins nothing. */
+static bool is_whole(const struct torrent *t, uint32_t node)
+{
+        struct filler_range range;
+
+        return t->content.listing && range_of(t, node, &range) &&
+               store_first_missing(t->content.store, range.first, range.end) == range.end;
+}
+
+static void begin_file(struct torrent *t, uint32_t node)
+{
+        struct filler_range range, *own;
         struct filler *f;
 
         if (t->env->fill == FILL_NONE)
                 return; /* it is remembered, for a run that may */
-        if (!n || n->file == TREE_DIRECTORY || n->size == 0) {
+        if (!range_of(t, node, &range)) {
                 forget(t, node);
                 return;
         }
-        range = malloc(sizeof *range);
-        if (!range)
+        own = malloc(sizeof *own);
+        if (!own)
                 return; /* with the next read */
-        range->first = (uint32_t)(n->offset / l->piece_length);
-        range->end = (uint32_t)((n->offset + n->size - 1) / l->piece_length) + 1;
-        f = filler_new(range, 1, l->piece_length);
+        *own = range;
+        f = filler_new(own, 1, t->content.listing->piece_length);
         if (f)
                 f->node = node;
         add(t, f);
@@ -111,7 +130,7 @@ void filling_file(struct torrent *t, uint32_t node)
                 if (f->node == node)
                         return;
         forget(t, node);
-        if (t->n_to_fill == FILES_MAX)
+        if (t->n_to_fill == FILES_MAX || is_whole(t, node))
                 return;
         grown = reallocarray(t->to_fill, t->n_to_fill + 1, sizeof *grown);
         if (!grown)

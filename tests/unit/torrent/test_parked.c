@@ -1775,6 +1775,7 @@ static void test_a_file_is_filled_after_its_close(void **state)
         arrive(&f, 2);
         pass(&f, 2);
         handle_close(h);
+        h = open_file(&f); /* while it is incomplete */
         assert_true(torrent_is_filling(f.torrent));
         assert_true(torrent_is_to_fill(f.torrent));
         text = torrent_files_to_fill(f.torrent);
@@ -1803,6 +1804,18 @@ static void test_a_file_is_filled_after_its_close(void **state)
         text = torrent_files_to_fill(f.torrent);
         assert_string_equal(text, "");
         free(text);
+        /* who reads on changes nothing of that, unless some of it went */
+        changes = f.torrent->n_changes;
+        read_at(h, 3 * PIECE, 4096);
+        assert_int_equal(f.torrent->n_changes, changes);
+        assert_false(torrent_is_filling(f.torrent));
+        evict(&f, 20, 0);
+        read_at(h, 3 * PIECE, 4096);
+        assert_true(torrent_is_filling(f.torrent));
+        arrive(&f, 20);
+        pass(&f, 20);
+        handle_close(h);
+        parked_tick(f.torrent, clock_ms());
         assert_over(&f);
         end(&f);
 }
