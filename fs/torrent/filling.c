@@ -207,7 +207,8 @@ void filling_run(struct torrent *t, bool came)
                 refill(t);
         DL_FOREACH_SAFE2 (t->fillers, f, next, after) {
                 filler_run(f, came, &of);
-                if (!filler_is_done(f, &of))
+                /* What went since may be its own: that is looked for first. */
+                if (t->refills || !filler_is_done(f, &of))
                         continue;
                 if (f->node != TREE_ROOT)
                         forget(t, f->node);

@@ -1849,6 +1849,34 @@ static void test_what_was_to_be_filled_is_remembered(void **state)
         end(&f);
 }
 
+/* A piece of the file goes just before its last one comes: it is fetched again. */
+static void test_what_went_last_is_filled_again(void **state)
+{
+        struct fixture f;
+
+        (void)state;
+        begin(&f);
+        f.env.fill = FILL_FILE;
+        torrent_fill_files(f.torrent, "1");
+        for (uint32_t i = 0; i + 1 < PIECES; i++) {
+                arrive(&f, i);
+                pass(&f, i);
+        }
+        parked_tick(f.torrent, clock_ms());
+        evict(&f, 3, 0);
+        arrive(&f, PIECES - 1);
+        pass(&f, PIECES - 1);
+        parked_tick(f.torrent, clock_ms());
+        assert_true(torrent_is_filling(f.torrent));
+        assert_non_null(wants_find(&f.torrent->wants, 3));
+        arrive(&f, 3);
+        pass(&f, 3);
+        parked_tick(f.torrent, clock_ms());
+        assert_false(torrent_is_to_fill(f.torrent));
+        assert_over(&f);
+        end(&f);
+}
+
 /* ---- asleep ---- */
 
 static unsigned n_wakes;
@@ -2236,6 +2264,7 @@ int main(void)
                 cmocka_unit_test(test_a_wrong_claim_keeps_its_room),
                 cmocka_unit_test(test_a_file_is_filled_after_its_close),
                 cmocka_unit_test(test_what_was_to_be_filled_is_remembered),
+                cmocka_unit_test(test_what_went_last_is_filled_again),
                 cmocka_unit_test(test_a_sleeper_is_not_filled),
                 cmocka_unit_test(test_a_sleeper_is_to_be_filled_again),
                 cmocka_unit_test(test_asleep_and_awake),
