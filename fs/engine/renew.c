@@ -34,7 +34,8 @@ static void run_drop(struct chore *c)
         struct engine *e = engine_of(d->torrent);
 
         room_drop_unfinished(d->torrent);
-        (void)engine_push(e, JOB_ENTER, d->torrent, NULL);
+        if (engine_push(e, JOB_ENTER, d->torrent, NULL) < 0)
+                d->torrent->drop_queued = false;
         e->room_made = true;
         torrent_unref(d->torrent);
         free(d);
@@ -57,8 +58,13 @@ void renew_drop(struct engine *e, struct torrent *t)
 
 void renew_released(struct torrent *t)
 {
-        if (atomic_exchange(&t->drop_released, false))
-                (void)engine_push(engine_of(t), JOB_DROP, t, NULL);
+        if (!t->drop_released)
+                return;
+        /* First, so that renew_tick sees one of the two. */
+        t->drop_queued = true;
+        if (atomic_exchange(&t->drop_released, false) &&
+            engine_push(engine_of(t), JOB_DROP, t, NULL) < 0)
+                t->drop_queued = false;
 }
 
 static uint32_t next_apart(const struct torrent *t)
@@ -115,6 +121,7 @@ void renew_go_on(struct torrent *t)
 
 void renew_enter(struct torrent *t)
 {
+        t->drop_queued = false;
         t->enter_ms = t->renewed_ms + PAUSE_MS;
 }
 
@@ -142,10 +149,11 @@ void renew_begin(struct engine *e, struct torrent *t)
 
 void renew_tick(struct engine *e, struct torrent *t, uint64_t now)
 {
+        bool waits = t->drop_released || t->drop_queued;
+
         /* Out of memory it may not have been told that what was begun has gone. */
-        if (t->away &&
-            (t->enter_ms > 0 ? now >= t->enter_ms
-                             : !t->drop_released && life_elapsed(t->renewed_ms, now) >= SAYS_MS)) {
+        if (t->away && (t->enter_ms > 0 ? now >= t->enter_ms
+                                        : !waits && life_elapsed(t->renewed_ms, now) >= SAYS_MS)) {
                 t->away = false;
                 if (t->life.state == LIFE_AWAKE && !engine_bt_of(t))
                         (void)engine_enter_session(e, t);

@@ -250,6 +250,7 @@ struct torrent {
         atomic_uint with_session;          /* what the session has of it, until the last callback */
         _Atomic enum drop drop_unfinished; /* then what was begun and is not wanted any more goes */
         atomic_bool drop_released;         /* … once nothing of it is left with the session */
+        atomic_bool drop_queued;           /* … as is so: once the evictor comes to it */
         struct torrent *loaded_prev, *loaded_next; /* of those asleep that have content */
         uint64_t loaded_ms;                        /* on that list since then; 0: not on it */
         uint64_t falling_ms;                       /* since when that is so: */
