@@ -94,11 +94,13 @@ class Seeder:
     def leech(
         self, info_hash: str, torrent: str, folder: str, download_limit: int
     ) -> dict[str, Any]:
-        """Has nothing of it, and fetches all into that folder."""
+        """Has nothing of it, and fetches all into that folder. No peer tells it of others, nor it
+        them (BEP 11)."""
         params = lt.add_torrent_params()
         params.ti = lt.torrent_info(torrent)
         params.save_path = folder
         params.flags &= ~(lt.torrent_flags.auto_managed | lt.torrent_flags.paused)
+        params.flags |= lt.torrent_flags.disable_pex
         params.download_limit = download_limit
         self.handles[info_hash] = self.session.add_torrent(params)
         self._wait_checked(self.handles[info_hash], READY_S)
