@@ -305,6 +305,14 @@ static void run_job(struct engine *e, struct job *j)
         free(j);
 }
 
+static bool had_longest(const struct engine *e, struct torrent *t)
+{
+        struct summary known;
+
+        torrent_get_summary(t, &known);
+        return known.piece_length >= e->env.piece_bytes;
+}
+
 /* One thing to do: true if there was one. A torrent that was added again has been removed before,
  * so removals go first. */
 static bool do_one(struct engine *e)
@@ -318,6 +326,7 @@ static bool do_one(struct engine *e)
                 if (t->removed_bt)
                         bt_torrent_remove(t->removed_bt);
                 engine_leave_line(e, t);
+                e->longest_gone = e->longest_gone || had_longest(e, t);
                 torrent_unref(t);
                 return true;
         }

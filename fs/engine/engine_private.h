@@ -126,6 +126,7 @@ struct engine {
         uint64_t next_drop_ms;  /* nor for what nobody reads */
         uint64_t drop_apart_ms; /* until it is tried again; 0: not yet */
         uint64_t opened_ms;     /* when a file was last open */
+        bool longest_gone;      /* with a torrent env->piece_bytes, perhaps */
         atomic_bool drop_due;   /* what readers have left unfinished is to go */
 
         /* under lock; a leaf: nothing is taken under it */

@@ -463,10 +463,28 @@ void evict_look(struct engine *e, uint64_t now)
                 e->evicting = false;
 }
 
+/* What is left to readers is as much as the longest piece of those that are there takes. One that
+ * gets its content meanwhile counts its own. */
+static void count_pieces(struct engine *e)
+{
+        struct summary known;
+        struct torrent *t;
+
+        e->longest_gone = false;
+        e->env.piece_bytes = 0;
+        for (uint32_t n = 0; (t = registry_next(e->registry, n)); torrent_unref(t)) {
+                n = t->number;
+                torrent_get_summary(t, &known);
+                torrent_count_piece(&e->env, known.piece_length);
+        }
+}
+
 void evict_tick(struct engine *e)
 {
         uint64_t now = clock_ms();
 
+        if (e->longest_gone)
+                count_pieces(e);
         if (cache_lacks(e->cache, 0) > 0)
                 evict_ask(e); /* somebody else fills the disk, or the bound was lowered */
         if (e->env.open_files > 0) {

@@ -102,16 +102,20 @@ void content_unref(struct content *c)
         *c = (struct content){0};
 }
 
+void torrent_count_piece(struct torrent_env *env, uint32_t piece_length)
+{
+        uint64_t longest = env->piece_bytes;
+
+        while (piece_length > longest &&
+               !atomic_compare_exchange_weak(&env->piece_bytes, &longest, piece_length))
+                ;
+}
+
 /* Under t->lock. The content comes, and what is known of it stays when it goes. */
 static void take_content(struct torrent *t, const struct content *c)
 {
         const struct listing *l = c->listing;
-        uint64_t longest = t->env->piece_bytes;
         struct bt_source *before = NULL;
-
-        while (l->piece_length > longest &&
-               !atomic_compare_exchange_weak(&t->env->piece_bytes, &longest, l->piece_length))
-                ;
 
         pthread_mutex_lock(&t->content_lock);
         t->content.listing = c->listing;
@@ -127,6 +131,7 @@ static void take_content(struct torrent *t, const struct content *c)
                                       .files = bt_meta_files(l->meta),
                                       .directories = tree_node(l->tree, TREE_ROOT)->directories};
         pthread_mutex_unlock(&t->content_lock);
+        torrent_count_piece(t->env, l->piece_length);
         bt_source_free(before);
 }
 

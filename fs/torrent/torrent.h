@@ -81,7 +81,7 @@ struct torrent_env {
         _Atomic uint64_t cache_bytes; /* the bound of the cache; 0: there is none */
         _Atomic uint64_t reach_bytes; /* how much it can have now, by the disk, too; 0: unknown */
         _Atomic uint64_t spare_bytes; /* room that is left to those who read, or more: wishes.c */
-        _Atomic uint64_t piece_bytes; /* the longest piece of any torrent that had content yet */
+        _Atomic uint64_t piece_bytes; /* the longest piece of any torrent, as far as is known */
         /* So much was vacant (cache_vacant) when pieces last went to make room, and was not for
          * what fillers had asked for: that is for those who read. UINT64_MAX: they are going. */
         _Atomic uint64_t kept_bytes;
@@ -322,6 +322,8 @@ int torrent_make_content(struct torrent *t, struct cache *cache, struct bt_meta 
  * -ESTALE: it has one already or is gone; the references stay the caller's, for content_discard or
  * content_leave. */
 int torrent_set_content(struct torrent *t, const struct content *content);
+/* There is a torrent with pieces of that length: env->piece_bytes. Any thread. */
+void torrent_count_piece(struct torrent_env *env, uint32_t piece_length);
 /* Gives the references back. */
 void content_unref(struct content *content);
 /* Drops a content that no torrent has taken, with the store's file. Blocking. */
