@@ -463,20 +463,20 @@ void evict_look(struct engine *e, uint64_t now)
                 e->evicting = false;
 }
 
-/* What is left to readers is as much as the longest piece of those that are there takes. One that
- * gets its content meanwhile counts its own. */
+/* What is left to readers is as much as the longest piece of those that are there takes. Where one
+ * with longer ones gets its content meanwhile it is looked for again. */
 static void count_pieces(struct engine *e)
 {
+        uint64_t before = e->env.piece_bytes, longest = 0;
         struct summary known;
         struct torrent *t;
 
-        e->longest_gone = false;
-        e->env.piece_bytes = 0;
         for (uint32_t n = 0; (t = registry_next(e->registry, n)); torrent_unref(t)) {
                 n = t->number;
                 torrent_get_summary(t, &known);
-                torrent_count_piece(&e->env, known.piece_length);
+                longest = known.piece_length > longest ? known.piece_length : longest;
         }
+        e->longest_gone = !atomic_compare_exchange_strong(&e->env.piece_bytes, &before, longest);
 }
 
 void evict_tick(struct engine *e)

@@ -129,6 +129,11 @@ void sleep_go_on(struct engine *e, struct torrent *t)
         if (!t->falling)
                 return;
         t->falling = false;
+        /* Who has opened it since found it with the session, and has woken nobody. */
+        if (t->handles > 0 && t->life.state == LIFE_ASLEEP) {
+                (void)life_event(&t->life, LIFE_READ);
+                atomic_store(&t->woken_ms, clock_ms());
+        }
         if (t->life.state != LIFE_ASLEEP)
                 return; /* it is wanted again */
         engine_leave_session(t);
@@ -167,6 +172,7 @@ void sleep_wake(struct engine *e, struct torrent *t)
         struct listing *l;
 
         if (t->away) { /* it comes to the session in a moment, if it is not to sleep */
+                atomic_store(&t->woken_ms, clock_ms());
                 (void)life_event(&t->life, LIFE_READ);
                 torrent_woken(t);
                 return;
@@ -282,12 +288,12 @@ static void give_way(struct engine *e, uint64_t now)
 
 void sleep_bound(struct engine *e, uint64_t now)
 {
-        unsigned awake = 0, read = 0;
+        unsigned awake = 0, others = 0; /* that are read, or go when they are idle */
         struct torrent *t;
 
         DL_FOREACH2 (e->busy, t, busy_next) {
                 awake += t->life.state == LIFE_AWAKE;
-                read += t->life.state == LIFE_AWAKE && t->handles > 0;
+                others += t->life.state == LIFE_AWAKE && (t->handles > 0 || !t->kept);
         }
         if (e->env.fill != FILL_NONE && now >= e->next_fill_ms) {
                 e->next_fill_ms = now + FILL_MS;
@@ -300,9 +306,9 @@ void sleep_bound(struct engine *e, uint64_t now)
         for (unsigned i = 0; i < SLEEP_AT_ONCE && awake > e->options.awake_max; i++, awake--) {
                 struct torrent *oldest = oldest_of(e, may_sleep, now);
 
-                /* A read takes no place from one that is fetched. When it is over there are no more
-                 * of those than may be. */
-                if (!oldest && awake - read > e->options.awake_max)
+                /* Others take no place from one that is fetched. When they are over there are no
+                 * more of those than may be. */
+                if (!oldest && awake - others > e->options.awake_max)
                         oldest = oldest_of(e, may_be_cut_short, now);
                 if (!oldest)
                         return; /* all are read, or fetched */
