@@ -72,7 +72,8 @@ lt::settings_pack default_settings()
         // stood still for 14.
         p.set_int(sp::whole_pieces_threshold, 0);
         // Seconds until a peer that could not be reached is tried again, then over uTP perhaps.
-        // (Those that were there before are called by swarm.cpp, much sooner.)
+        // (Where nobody is left who has what a reader waits for swarm_calls.cpp calls those that
+        // were there much sooner; and who is hung up on without a fault is called within a second.)
         p.set_int(sp::min_reconnect_time, 10);
 
         // The same for magnets as for .torrent files.

@@ -292,7 +292,7 @@ void swarm::look(lt::time_point now)
 
 // BEP 6 has each request answered that was taken back; some answer none (WebTorrent, lftp). To
 // libtorrent that is asked for until the connection is closed, so what of it is wanted is asked for
-// once more. What is not is forgotten with the connection, but that it has another one takes time.
+// once more. The rest is forgotten with the connection; until there is another it gives nothing.
 void swarm::find_mute(lt::time_point now)
 {
         std::vector<conduct *> doubtful, mute; // libtorrent may do anything meanwhile

@@ -105,7 +105,7 @@ def test_two_readers_of_peers_that_have_different_parts(
 def test_one_that_answers_no_cancel_is_there_for_the_next_seek(
     fs: Magnetfs, rogues: Rogues, torrents: TorrentMaker, request: pytest.FixtureRequest
 ) -> None:
-    """It is called anew in the end, and at once; the other one would take eight seconds."""
+    """It is not hung up on between two of them: the other one would take eight seconds."""
     torrent = torrents.single("mute.bin", 128 * MIB, seed=407, piece_length=PIECE)
     quick, slow = honest(rogues, torrent, QUICK), honest(rogues, torrent, SLOW)
     fd = opened(fs, torrent, request, quick, slow)
