@@ -26,13 +26,6 @@ enum { MAP_SHARE = 256, MAP_BYTES = 16384 };
 /* What read_missing gives besides what handle_read does. */
 enum { READ_AGAIN = 2 };
 
-static void plan_changed(void *arg, uint32_t piece, uint8_t before, uint8_t after)
-{
-        /* No room for a piece of the window is no failure: the read that needs it will hear of it.
-         */
-        (void)wishes_change(arg, piece, before, after);
-}
-
 /* Those that play are counted, and what they take; under t->lock. */
 static void count(struct handle *h)
 {
@@ -256,15 +249,14 @@ static struct plan touch(struct handle *h, uint64_t off, size_t len)
         playing = atomic_load_explicit(&env->playing, memory_order_relaxed) + !r->playing;
         r->behind = reader_is_behind(r->rate, t->play_rate, t->playing);
         uncount(h);
-        r->yields = !r->playing &&
-                    (t->playing_short > 0 || (t->young_short > 0 && !reader_may_play(r)));
+        r->yields = parked_yields(t, r);
         reader_touch(r, &h->layout, off, len, now, rested, window_max(env, playing));
         /* What was given to the one whose row it goes on with is not its own. */
         if (begins && r->place[0].given > off)
                 r->place[0].given = off;
         h->shortage = parked_shortage(h, off);
         count(h);
-        plan_diff(&before, &r->plan, plan_changed, t);
+        wishes_plan(t, &before, &r->plan);
         if (env->fill == FILL_FILE)
                 filling_file(t, h->node); /* from its first read on */
         return before;

@@ -97,6 +97,8 @@ void parked_room_came(struct torrent *t, struct parked **answer);
 /* Whether h, which plays, paced, or may, lacks some of what reader_needs() says from off on: others
  * yield to it then. */
 enum shortage parked_shortage(const struct handle *h, uint64_t off);
+/* Whether what r wants comes behind what others want, who play and lack something. */
+bool parked_yields(const struct torrent *t, const struct reader *r);
 /* Takes p out of every list; it is the caller's then. */
 void parked_remove(struct torrent *t, struct parked *p);
 /* Ends p with outcome, an errno or OUTCOME_DATA, and puts it on the list answer, unless its request

@@ -61,17 +61,63 @@ static void hurry(struct torrent *t, struct parked *p, struct want *want)
         wants_urgent(&t->wants, want, true);
 }
 
-static bool is_overdue(const struct torrent *t, const struct parked *p, uint64_t now)
+/* How long it may have to yield to those who lack something; 0: nobody does. */
+static uint64_t longest_yield(const struct torrent *t, const struct parked *p)
 {
         uint64_t half = t->env->read_timeout_ms / 2;
         enum shortage own = p->handle->shortage; /* of what it waits for itself */
         bool plays = t->playing_short > (own == SHORTAGE_PLAYS);
         bool young = t->young_short > (own == SHORTAGE_YOUNG);
-        uint64_t most = plays ? YIELD_MS : YIELD_YOUNG_MS;
+        uint64_t most = plays ? YIELD_MS : young ? YIELD_YOUNG_MS : 0;
 
-        if (p->priority == PRIORITY_BLOCKED || (!plays && !young))
+        return half > 0 && half < most ? half : most;
+}
+
+bool parked_yields(const struct torrent *t, const struct reader *r)
+{
+        return !r->playing && (t->playing_short > 0 || (t->young_short > 0 && !reader_may_play(r)));
+}
+
+/* One that was asked for before somebody who plays ran short of what it plays next is to come
+ * behind that, as if it were asked for now. A piece of 4 MiB takes a thin link 7 s: so long a scan
+ * kept it from the film, which had to wait 7 s more for the next piece of its own. */
+static bool is_to_yield(const struct torrent *t, const struct parked *p, uint64_t now)
+{
+        return p->priority == PRIORITY_BLOCKED && !p->whole &&
+               parked_yields(t, &p->handle->reader) && now < p->asked_ms + longest_yield(t, p);
+}
+
+static bool is_blocked(const struct want *want)
+{
+        const struct parked *p;
+
+        DL_FOREACH2 (want->parked, p, pnext)
+                if (p->priority == PRIORITY_BLOCKED)
+                        return true;
+        return false;
+}
+
+static void yield(struct torrent *t, struct parked *p, struct want *want)
+{
+        struct reader *r = &p->handle->reader;
+        const struct plan before = r->plan;
+
+        reader_yields(r);
+        wishes_plan(t, &before, &r->plan);
+        for (uint32_t i = p->wished; i < p->end; i++)
+                (void)wishes_change(t, i, p->priority, PRIORITY_YIELDS);
+        p->priority = PRIORITY_YIELDS;
+        if (want->urgent && !is_blocked(want) && !linger_has(t, p->waits_for))
+                wants_urgent(&t->wants, want, false);
+}
+
+static bool is_overdue(const struct torrent *t, const struct parked *p, uint64_t now)
+{
+        uint64_t yields_ms = longest_yield(t, p);
+
+        if (p->priority == PRIORITY_BLOCKED || yields_ms == 0)
                 return now >= p->since_ms + OVERDUE_MS;
-        return now >= p->asked_ms + (half > 0 && half < most ? half : most);
+        return now >= p->asked_ms + yields_ms;
 }
 
 /* Nothing came of its piece for as long as it may wait. Where that is for want of room, which a
@@ -203,6 +249,8 @@ void parked_tick(struct torrent *t, uint64_t now)
                 } else if (p->whole && p->tid <= 0 && !p->came_back &&
                            now >= p->asked_ms + TRY_MS) {
                         parked_try(t, p, now, &answer);
+                } else if (is_to_yield(t, p, now)) {
+                        yield(t, p, want);
                 } else if (!want->urgent && is_overdue(t, p, now)) {
                         hurry(t, p, want);
                 }

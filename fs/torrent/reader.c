@@ -315,7 +315,14 @@ void reader_touch(struct reader *r, const struct layout *l, uint64_t off, uint64
         }
         r->ahead = window[0] > 0;
         r->window = window[0];
-        for (unsigned i = 0; r->yields && i < r->plan.n; i++)
+        if (r->yields)
+                reader_yields(r);
+}
+
+void reader_yields(struct reader *r)
+{
+        r->yields = true;
+        for (unsigned i = 0; i < r->plan.n; i++)
                 if (r->plan.range[i].priority > PRIORITY_YIELDS)
                         r->plan.range[i].priority = PRIORITY_YIELDS;
 }

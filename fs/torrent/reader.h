@@ -91,6 +91,9 @@ void reader_touch(struct reader *r, const struct layout *l, uint64_t off, uint64
 /* Whether a read at off goes on in the row of one of its places: the nearest of them, else NULL. */
 const struct place *reader_goes_on(const struct reader *r, uint64_t off);
 
+/* What it wants comes behind what others want, until it is touched again. */
+void reader_yields(struct reader *r);
+
 /* Takes note that the bytes [off, end) were given, of a read that reader_touch was told of. */
 void reader_gave(struct reader *r, uint64_t off, uint64_t end);
 

@@ -21,16 +21,11 @@ struct returning {
         struct returning *prev, *next;
 };
 
-static void changed(void *arg, uint32_t piece, uint8_t before, uint8_t after)
-{
-        (void)wishes_change(arg, piece, before, after);
-}
-
 static void want_nothing(struct torrent *t, struct reader *r)
 {
         const struct plan nothing = {0};
 
-        plan_diff(&r->plan, &nothing, changed, t);
+        wishes_plan(t, &r->plan, &nothing);
         r->plan = nothing;
 }
 

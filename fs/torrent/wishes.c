@@ -181,6 +181,18 @@ int wishes_change(struct torrent *t, uint32_t piece, uint8_t before, uint8_t aft
         return r;
 }
 
+static void plan_changed(void *arg, uint32_t piece, uint8_t before, uint8_t after)
+{
+        /* No room for a piece of the window is no failure: the read that needs it will hear of it.
+         */
+        (void)wishes_change(arg, piece, before, after);
+}
+
+void wishes_plan(struct torrent *t, const struct plan *before, const struct plan *after)
+{
+        plan_diff(before, after, plan_changed, t);
+}
+
 static int begin_to_fill(struct torrent *t, uint32_t piece)
 {
         const struct wants_room room = {spare_reserve, room_release, t};

@@ -11,6 +11,8 @@
  * want from here on has its room only where there is some for them, or something of it was written.
  * -ENOMEM; -ENOSPC: the cache can't hold the piece. */
 int wishes_change(struct torrent *t, uint32_t piece, uint8_t before, uint8_t after);
+/* The same for all in which a reader's plan is not what it was before. */
+void wishes_plan(struct torrent *t, const struct plan *before, const struct plan *after);
 /* The same for what nobody reads, with the least priority: wanted or not any more, which is to
  * follow once for each time that it was. Nothing goes from the cache for it, and it has nothing of
  * the room that was made for readers. -ENOSPC, -ENOMEM; -EAGAIN: the torrent is asleep, and does

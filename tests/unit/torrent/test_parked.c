@@ -738,18 +738,43 @@ static void test_a_reader_comes_back_before_it_has_left(void **state)
         end(&f);
 }
 
+/* It is the last of the requests: none of those that read_at counts. */
+static struct request *park_at(struct handle *h, uint64_t off, size_t len, unsigned flags)
+{
+        struct request *r = &requests[REQUESTS_MAX - 1];
+        size_t got;
+
+        *r = (struct request){.off = off, .len = len, .flags = flags};
+        assert_int_equal(handle_read(h, off, len, flags, r, 0, &got, &r->id), READ_PARKED);
+        parked_arm(handle_torrent(h), r->id);
+        return r;
+}
+
+/* Whoever reads piece 9 with it lacks what comes behind piece 11. */
+static void make_player(struct handle *h)
+{
+        h->reader.place[0].run_bytes = 4 << 20;
+        h->reader.place[0].rested_ms = 2000;
+        h->reader.place[0].rate = 1 << 20;
+        read_at(h, 9 * PIECE, PIECE);
+        assert_true(h->reader.playing);
+        assert_int_equal(handle_torrent(h)->playing_short, 1);
+}
+
 /* A scan beside a player that has too little in hand: its piece comes behind the nearer half of the
- * player's window and gets no deadline, until the player has that, or for half a minute. */
+ * player's window and gets no deadline, until the player has that, or for half a minute; also where
+ * the scan was there first. */
 static void test_a_scan_yields_to_a_player_that_is_short(void **state)
 {
         struct fixture f;
         struct handle *player, *scan;
-        struct request *r = &requests[REQUESTS_MAX - 1];
+        struct request *r = NULL;
         const struct want *want;
-        size_t len;
 
         (void)state;
-        for (int relief = 0; relief < 2; relief++) {
+        for (int i = 0; i < 4; i++) {
+                bool relief = i % 2, first = i / 2;
+
                 begin(&f);
                 player = open_file(&f);
                 scan = open_file(&f);
@@ -759,17 +784,18 @@ static void test_a_scan_yields_to_a_player_that_is_short(void **state)
                 }
                 read_at(player, 8 * PIECE, PIECE);
                 assert_int_equal(f.torrent->playing_short, 0);
-                player->reader.place[0].run_bytes = 4 << 20;
-                player->reader.place[0].rested_ms = 2000;
-                player->reader.place[0].rate = 1 << 20;
-                read_at(player, 9 * PIECE, PIECE);
-                assert_true(player->reader.playing);
-                assert_int_equal(f.torrent->playing_short, 1);
+                if (first) {
+                        r = park_at(scan, 3 * PIECE, 4096, 0);
+                        parked_tick(f.torrent, clock_ms());
+                        want = wants_find(&f.torrent->wants, 3);
+                        assert_true(want && want->urgent && want->count[PRIORITY_BLOCKED] > 0);
+                }
+                make_player(player);
+                if (!first)
+                        r = park_at(scan, 3 * PIECE, 4096, 0);
+                else
+                        parked_tick(f.torrent, clock_ms());
 
-                *r = (struct request){.off = 3 * PIECE, .len = 4096};
-                assert_int_equal(handle_read(scan, r->off, r->len, 0, r, 0, &len, &r->id),
-                                 READ_PARKED);
-                parked_arm(f.torrent, r->id);
                 want = wants_find(&f.torrent->wants, 3);
                 assert_non_null(want);
                 assert_false(want->urgent);
@@ -798,6 +824,40 @@ static void test_a_scan_yields_to_a_player_that_is_short(void **state)
                 assert_over(&f);
                 end(&f);
         }
+}
+
+/* What somebody waits for through the page cache yields to nobody, whoever else waits for it. */
+static void test_the_page_cache_does_not_yield(void **state)
+{
+        struct fixture f;
+        struct handle *player, *scan;
+        struct request *r;
+        const struct want *want;
+
+        (void)state;
+        begin(&f);
+        player = open_file(&f);
+        scan = open_file(&f);
+        for (uint32_t piece = 8; piece < 12; piece++) {
+                arrive(&f, piece);
+                pass(&f, piece);
+        }
+        read_at(player, 8 * PIECE, PIECE);
+        read_at(scan, 3 * PIECE, 4096);
+        r = park_at(scan, 3 * PIECE, 4096, READ_WHOLE);
+        make_player(player);
+        parked_tick(f.torrent, clock_ms());
+        want = wants_find(&f.torrent->wants, 3);
+        assert_non_null(want);
+        assert_true(want->urgent);
+        assert_int_equal(want->count[PRIORITY_BLOCKED], 1);
+        arrive(&f, 3);
+        pass(&f, 3);
+        assert_int_equal(r->answers, 1);
+        handle_close(scan);
+        handle_close(player);
+        assert_over(&f);
+        end(&f);
 }
 
 /* Likewise to one that has read more than a probe, before one can say what it is; not once it has
@@ -2241,6 +2301,7 @@ int main(void)
                 cmocka_unit_test(test_a_reader_comes_back),
                 cmocka_unit_test(test_a_reader_comes_back_before_it_has_left),
                 cmocka_unit_test(test_a_scan_yields_to_a_player_that_is_short),
+                cmocka_unit_test(test_the_page_cache_does_not_yield),
                 cmocka_unit_test(test_a_scan_yields_to_one_that_may_play),
                 cmocka_unit_test(test_nobody_yields_to_himself),
                 cmocka_unit_test(test_what_happens_before_a_read_is_armed),
