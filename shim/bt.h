@@ -163,6 +163,7 @@ struct bt_stats {
         uint32_t peers, seeds;
         uint32_t known_peers;          /* connected or not */
         uint64_t downloaded, uploaded; /* payload bytes in this session */
+        uint64_t redundant;            /* so many of those that peers gave had come before */
 };
 
 enum bt_log_level { BT_LOG_ERROR, BT_LOG_WARNING, BT_LOG_INFO, BT_LOG_DEBUG };

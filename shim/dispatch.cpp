@@ -90,6 +90,7 @@ void on_state_update(bt_session &s, lt::state_update_alert const &a)
                 b.known_peers = uint32_t(std::max(0, st.list_peers));
                 b.downloaded = uint64_t(st.total_payload_download);
                 b.uploaded = uint64_t(st.total_payload_upload);
+                b.redundant = t->redundant;
                 s.told[t->id] = b;
                 t->web->stats.changed = true;
         }

@@ -85,6 +85,8 @@ struct bt_torrent : std::enable_shared_from_this<bt_torrent> {
         std::atomic<std::int64_t> metadata_offered{0}; // bytes that a peer has: more than are taken
         std::atomic<uint64_t> metadata_bytes{0};       // that came and were of use; never falls
 
+        std::atomic<uint64_t> redundant{0}; // payload bytes from peers that had come before
+
         // bt_torrent_add has succeeded: `user` belongs to us until released(). An add that fails
         // leaves it with the caller.
         std::atomic<bool> added{false};

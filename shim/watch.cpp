@@ -203,10 +203,13 @@ struct peer_watch final : lt::peer_plugin {
                         talk.got(piece_bytes);
                         if (r.length == 0)
                                 return false; // BitComet says so that it will not answer
+                        bool const again = t->blame.is_given(r) || t->anchor.has(int(r.piece));
+                        if (again)
+                                t->redundant += data.size();
                         if (!asked) {
                                 if (requests.is_flooded())
                                         t->blame.ban(giver);
-                                return !t->blame.is_given(r) && !t->anchor.has(int(r.piece));
+                                return !again;
                         }
                         conduct.answered(r, true);
                         t->peers->gave(conduct);

@@ -99,6 +99,7 @@ static cJSON *torrent_json(struct engine *e, struct torrent *t)
         add_number_or_null(json, "fileCount", known.known, known.files);
         cJSON_AddNumberToObject(json, "downloadRate", st.stats.download_rate);
         cJSON_AddNumberToObject(json, "uploadRate", st.stats.upload_rate);
+        cJSON_AddNumberToObject(json, "redundantBytes", (double)st.stats.redundant);
         cJSON_AddNumberToObject(json, "peers", st.stats.peers);
         cJSON_AddNumberToObject(json, "seeds", st.stats.seeds);
         cJSON_AddNumberToObject(json, "readers", st.readers);

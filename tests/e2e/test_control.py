@@ -443,7 +443,7 @@ def test_status_tells_the_session_the_cache_and_every_torrent(
     assert (own["length"], own["fileCount"]) == (album.length, len(album.files))
     assert own["pieceLength"] == album.piece_length
     assert own["pieces"] == -(-album.length // album.piece_length)
-    assert 0 < own["progress"] < 1 and own["error"] is None
+    assert 0 < own["progress"] < 1 and own["error"] is None and own["redundantBytes"] == 0
     assert entry["readers"] == 1 and own["readers"] == 0
 
 

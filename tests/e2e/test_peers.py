@@ -326,6 +326,22 @@ def test_the_only_peer_is_called_again_though_it_has_lied(
     assert done["garbage"] == 1 and done["connections"] >= 2, done
 
 
+def test_what_comes_twice_is_told(
+    fs: Magnetfs, rogues: Rogues, peers: Peers, torrents: TorrentMaker, request: pytest.FixtureRequest
+) -> None:
+    torrent = torrents.single("twice.bin", 2 * MIB, seed=69, piece_length=PIECE)
+    rogue = rogues(torrent, garbage=0.0, repeats=True)
+    fd = opened(fs.add_torrent(torrent, peers(torrent.info), rogue) / torrent.name, request)
+    assert read_exactly(fd, 0, torrent.length) == torrent.read(torrent.name)
+    again = rogue.done()["repeated"] * 16 * KIB
+    assert again >= torrent.length // PIECE * 16 * KIB
+
+    def told() -> int:
+        return int(fs.torrent(torrent.info_hash)["redundantBytes"])
+
+    waiting.until("all that came twice is told", lambda: told() == again, SOON_S)
+
+
 def test_transmission_is_asked_for_no_more_than_it_takes(
     fs: Magnetfs, transmission: Transmission, torrents: TorrentMaker
 ) -> None:

@@ -111,6 +111,10 @@ def _measure(spec: Spec, figures: dict[str, Any]) -> None:
                 viewing.vain(viewer, spec.play_s, spec.seeks)
                 if (sent := seeders.sent()) is not None:
                     figures["vain_pct"] = 100 * (sent / original.length - 1)
+                if isinstance(subject, Mount):
+                    told = subject.fs.torrent(torrent.info_hash)
+                    if "redundantBytes" in told:  # builds before it have none
+                        figures["twice_pct"] = 100 * told["redundantBytes"] / original.length
             elif spec.scenario == "whole":
                 viewing.whole(viewer, spec.whole_s)
             else:

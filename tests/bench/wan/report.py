@@ -36,6 +36,7 @@ COLUMNS = {
     ),
     "vain": (
         ("vain_pct", "in vain, %", 2),
+        ("twice_pct", "came twice, %", 2),
         ("all_s", "add to all, s", 1),
         ("stalls", "stalls", 0),
         ("stalled_s", "stalled, s", 1),
@@ -167,7 +168,8 @@ def markdown(samples: Sequence[Sample], about: Sequence[str], runs: int, film_mb
         "- Tour: the first 64 KiB, the last 64 KiB, a second of film; then it is played, one second"
         " ahead of the picture; then 64 KiB and a second of film at far places.",
         "- Vain: a tour, and then all that is missing: what the seeders sent beyond the film, of its"
-        " length, without headers. What they sent to nobody, when they closed or vanished, counts.",
+        " length, without headers. What they sent to nobody, when they closed or vanished, counts."
+        " Came twice: what the mount got of that and had already, by its own count.",
         "- Whole: the film in order; Mbit/s are of the time after 8 s.",
         "- Viewers: the film is played from the beginning, and from the middle by another.",
         "- Scan: it is played while another reads the head and the tail of 32 parts of it.",

@@ -26,6 +26,7 @@ class RoguePeer:
         address: str = "127.0.0.1",
         *,
         floods: bool = False,
+        repeats: bool = False,
         garbage: float = 1.0,
         lies: int | None = None,
         gives: int | None = None,
@@ -35,14 +36,14 @@ class RoguePeer:
         fast: bool = True,
         has: range | None = None,
     ) -> None:
-        """floods: sends blocks that nobody has asked for, as fast as they are taken. garbage: the
-        part of all blocks it sends that is wrong. lies: so many wrong ones at most; it is honest
-        from then on. gives: so many blocks at most that it is asked for; from then on it does not
-        answer. rejects_hashes: answers requests for hashes (BEP 52) so; else it does not answer
-        them. rate: bytes/s to each that is connected, 0: as fast as it goes; with it, what is
-        cancelled is not sent, and no word of that said. away: seconds until it answers a
-        handshake, as if it were so far away. fast: it knows BEP 6, by which it would have to. has:
-        the pieces that it says it has, None: all."""
+        """floods: sends blocks that nobody has asked for, as fast as they are taken. repeats: sends
+        the first block of each piece twice. garbage: the part of all blocks it sends that is wrong.
+        lies: so many wrong ones at most; it is honest from then on. gives: so many blocks at most
+        that it is asked for; from then on it does not answer. rejects_hashes: answers requests for
+        hashes (BEP 52) so; else it does not answer them. rate: bytes/s to each that is connected,
+        0: as fast as it goes; with it, what is cancelled is not sent, and no word of that said.
+        away: seconds until it answers a handshake, as if it were so far away. fast: it knows BEP 6,
+        by which it would have to. has: the pieces that it says it has, None: all."""
         options = {
             "address": address,
             "info_hash": torrent.info_hash,
@@ -50,6 +51,7 @@ class RoguePeer:
             "piece_length": torrent.piece_length,
             "blob": str(torrent.blob),
             "floods": floods,
+            "repeats": repeats,
             "garbage": garbage,
             "lies": lies,
             "gives": gives,

@@ -87,6 +87,7 @@ class Rogue:
         self.gives = options["gives"]  # None: whatever it is asked for
         self.rejects_hashes = bool(options["rejects_hashes"])
         self.rate = int(options["rate"])
+        self.repeats = bool(options["repeats"])
         self.fast = bool(options["fast"])
         self.away = float(options["away"])
         self.pieces = -(-self.length // self.piece_length)
@@ -95,7 +96,17 @@ class Rogue:
         self.noise = os.urandom(BLOCK)
         self.lock = threading.Lock()
         self.done = dict.fromkeys(  # under lock
-            ("connections", "asked", "cancelled", "garbage", "flooded", "hash_requests", "open"), 0
+            (
+                "connections",
+                "asked",
+                "cancelled",
+                "garbage",
+                "flooded",
+                "repeated",
+                "hash_requests",
+                "open",
+            ),
+            0,
         )
 
     def count(self, what: str, n: int = 1) -> None:
@@ -182,7 +193,11 @@ class Rogue:
                 if self.rate:
                     outgoing.ask(*struct.unpack(">II", message[1:9]))
                     continue
-                answer = self.block(*struct.unpack(">II", message[1:9]))
+                piece, offset = struct.unpack(">II", message[1:9])
+                answer = self.block(piece, offset)
+                if self.repeats and offset == 0:
+                    self.count("repeated")
+                    answer += answer
             elif message[0] == CANCEL:
                 # No answer, which without BEP 6 is right and with it is not.
                 if outgoing.cancel(*struct.unpack(">II", message[1:9])):
