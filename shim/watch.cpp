@@ -203,7 +203,9 @@ struct peer_watch final : lt::peer_plugin {
                         talk.got(piece_bytes);
                         if (r.length == 0)
                                 return false; // BitComet says so that it will not answer
-                        bool const again = t->blame.is_given(r) || t->anchor.has(int(r.piece));
+                        // Of a piece that is there nobody is noted as the giver: it may go again.
+                        bool const has = t->anchor.has(int(r.piece));
+                        bool const again = has || t->blame.is_given(r);
                         if (again)
                                 t->redundant += data.size();
                         if (!asked) {
@@ -218,11 +220,13 @@ struct peer_watch final : lt::peer_plugin {
                                 t->peers->gave_spare(giver, r, data);
                                 // libtorrent takes it all the same where nobody else has given the
                                 // block yet: who asks for it then would be blamed for it.
-                                t->blame.gave(giver, r);
+                                if (!has)
+                                        t->blame.gave(giver, r);
                                 ask_held();
                                 return false;
                         }
-                        t->blame.gave(giver, r);
+                        if (!has)
+                                t->blame.gave(giver, r);
                         if (!conduct.cancelled.empty())
                                 conduct.cancelled.erase({int(r.piece), r.start});
                         ask_held();

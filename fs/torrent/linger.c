@@ -50,8 +50,8 @@ static void end(struct torrent *t, struct lingering *l)
         *l = t->waiting.lingering[--t->waiting.n_lingering];
         (void)wishes_change(t, piece, PRIORITY_BLOCKED, PRIORITY_NONE);
         want = wants_find(&t->wants, piece);
-        if (want && !want->parked && want->urgent)
-                wants_urgent(&t->wants, want, false);
+        if (want)
+                parked_calm(t, want);
 }
 
 void linger_closed(struct torrent *t)

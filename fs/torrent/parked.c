@@ -44,6 +44,18 @@ static void wait_for(struct want *want, struct parked *p, uint64_t now)
 
 /* ---- the life of a parked read ---- */
 
+void parked_calm(struct torrent *t, struct want *want)
+{
+        const struct parked *p;
+
+        if (!want->urgent || linger_has(t, want->piece))
+                return;
+        DL_FOREACH2 (want->parked, p, pnext)
+                if (p->priority == PRIORITY_BLOCKED)
+                        return;
+        wants_urgent(&t->wants, want, false);
+}
+
 static void leave_piece(struct torrent *t, struct parked *p)
 {
         struct want *want = wants_find(&t->wants, p->waits_for);
@@ -53,11 +65,9 @@ static void leave_piece(struct torrent *t, struct parked *p)
         DL_DELETE2(want->parked, p, pprev, pnext);
         if (p->request && --want->bounded == 0)
                 want->bounded_left_ms = clock_ms();
-        if (want->parked)
-                return;
-        want->left_ms = clock_ms();
-        if (want->urgent && !linger_has(t, p->waits_for))
-                wants_urgent(&t->wants, want, false);
+        if (!want->parked)
+                want->left_ms = clock_ms();
+        parked_calm(t, want);
 }
 
 void parked_remove(struct torrent *t, struct parked *p)

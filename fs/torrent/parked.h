@@ -24,7 +24,8 @@ struct parked {
         bool for_room; /* it is to be told whether there is room: it does not wait for the piece */
 
         /* under torrent->lock */
-        uint8_t priority; /* of what it wants; rises when it has yielded for long enough */
+        uint8_t priority;    /* of what it wants; PRIORITY_YIELDS while it yields */
+        uint64_t yielded_ms; /* when it last had to; 0: never */
         uint32_t waits_for;
         uint64_t since_ms; /* when it began to wait for that piece */
         bool armed;
@@ -99,6 +100,8 @@ void parked_room_came(struct torrent *t, struct parked **answer);
 enum shortage parked_shortage(const struct handle *h, uint64_t off);
 /* Whether what r wants comes behind what others want, who play and lack something. */
 bool parked_yields(const struct torrent *t, const struct reader *r);
+/* The piece is urgent no more if nobody waits for it but those who yield. */
+void parked_calm(struct torrent *t, struct want *want);
 /* Takes p out of every list; it is the caller's then. */
 void parked_remove(struct torrent *t, struct parked *p);
 /* Ends p with outcome, an errno or OUTCOME_DATA, and puts it on the list answer, unless its request

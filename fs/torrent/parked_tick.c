@@ -21,6 +21,9 @@ enum { OVERDUE_MS = 400 };
 /* One that yields to those that play does so until they have enough in hand, or for so long; to
  * those that may play, for as long as it takes to tell. */
 enum { YIELD_MS = 30000, YIELD_YOUNG_MS = 3000 };
+/* Where the swarm has given nothing for so long nobody yields: the peers are judged by what is
+ * waited for most. */
+enum { QUIET_MS = 2000 };
 /* A piece that is taken because it was offered is given up for another when nothing of it came for
  * so long. */
 enum { OFFER_MS = 5000 };
@@ -61,8 +64,9 @@ static void hurry(struct torrent *t, struct parked *p, struct want *want)
         wants_urgent(&t->wants, want, true);
 }
 
-/* How long it may have to yield to those who lack something; 0: nobody does. */
-static uint64_t longest_yield(const struct torrent *t, const struct parked *p)
+/* How long it may have to yield to those who lack something; 0: nobody does, or for another reason
+ * than others' reads. */
+static uint64_t longest_yield(const struct torrent *t, const struct parked *p, uint64_t now)
 {
         uint64_t half = t->env->read_timeout_ms / 2;
         enum shortage own = p->handle->shortage; /* of what it waits for itself */
@@ -70,6 +74,8 @@ static uint64_t longest_yield(const struct torrent *t, const struct parked *p)
         bool young = t->young_short > (own == SHORTAGE_YOUNG);
         uint64_t most = plays ? YIELD_MS : young ? YIELD_YOUNG_MS : 0;
 
+        if (now >= atomic_load(&t->last_block_ms) + QUIET_MS)
+                return 0;
         return half > 0 && half < most ? half : most;
 }
 
@@ -78,23 +84,28 @@ bool parked_yields(const struct torrent *t, const struct reader *r)
         return !r->playing && (t->playing_short > 0 || (t->young_short > 0 && !reader_may_play(r)));
 }
 
+/* Whether it is what somebody lacks who is yielded to. */
+static bool is_lacked(const struct torrent *t, uint32_t piece)
+{
+        const struct handle *h;
+
+        DL_FOREACH (t->open, h)
+                if (h->shortage != SHORTAGE_NONE &&
+                    plan_priority(&h->reader.plan, piece) > PRIORITY_YIELDS)
+                        return true;
+        return false;
+}
+
 /* One that was asked for before somebody who plays ran short of what it plays next is to come
  * behind that, as if it were asked for now. A piece of 4 MiB takes a thin link 7 s: so long a scan
  * kept it from the film, which had to wait 7 s more for the next piece of its own. */
-static bool is_to_yield(const struct torrent *t, const struct parked *p, uint64_t now)
+static bool is_to_yield(const struct torrent *t, const struct parked *p, const struct want *want,
+                        uint64_t now)
 {
-        return p->priority == PRIORITY_BLOCKED && !p->whole &&
-               parked_yields(t, &p->handle->reader) && now < p->asked_ms + longest_yield(t, p);
-}
-
-static bool is_blocked(const struct want *want)
-{
-        const struct parked *p;
-
-        DL_FOREACH2 (want->parked, p, pnext)
-                if (p->priority == PRIORITY_BLOCKED)
-                        return true;
-        return false;
+        return p->priority == PRIORITY_BLOCKED && !p->whole && !p->for_room &&
+               parked_yields(t, &p->handle->reader) &&
+               now < p->asked_ms + longest_yield(t, p, now) && !parked_lacks_room(t, want) &&
+               !is_lacked(t, p->waits_for);
 }
 
 static void yield(struct torrent *t, struct parked *p, struct want *want)
@@ -107,17 +118,22 @@ static void yield(struct torrent *t, struct parked *p, struct want *want)
         for (uint32_t i = p->wished; i < p->end; i++)
                 (void)wishes_change(t, i, p->priority, PRIORITY_YIELDS);
         p->priority = PRIORITY_YIELDS;
-        if (want->urgent && !is_blocked(want) && !linger_has(t, p->waits_for))
-                wants_urgent(&t->wants, want, false);
+        parked_calm(t, want);
 }
 
-static bool is_overdue(const struct torrent *t, const struct parked *p, uint64_t now)
+/* One that yields does so until that has not been needed for a while: who plays may lack something
+ * again in a moment. */
+static bool is_overdue(const struct torrent *t, struct parked *p, uint64_t now)
 {
-        uint64_t yields_ms = longest_yield(t, p);
+        uint64_t yields_ms = longest_yield(t, p, now), since = p->since_ms;
 
-        if (p->priority == PRIORITY_BLOCKED || yields_ms == 0)
-                return now >= p->since_ms + OVERDUE_MS;
-        return now >= p->asked_ms + yields_ms;
+        if (p->priority < PRIORITY_BLOCKED && yields_ms > 0) {
+                p->yielded_ms = now;
+                return now >= p->asked_ms + yields_ms;
+        }
+        if (p->priority < PRIORITY_BLOCKED && p->yielded_ms > since)
+                since = p->yielded_ms;
+        return now >= since + OVERDUE_MS;
 }
 
 /* Nothing came of its piece for as long as it may wait. Where that is for want of room, which a
@@ -249,9 +265,10 @@ void parked_tick(struct torrent *t, uint64_t now)
                 } else if (p->whole && p->tid <= 0 && !p->came_back &&
                            now >= p->asked_ms + TRY_MS) {
                         parked_try(t, p, now, &answer);
-                } else if (is_to_yield(t, p, now)) {
+                } else if (is_to_yield(t, p, want, now)) {
                         yield(t, p, want);
-                } else if (!want->urgent && is_overdue(t, p, now)) {
+                } else if ((p->priority < PRIORITY_BLOCKED || !want->urgent) &&
+                           is_overdue(t, p, now)) {
                         hurry(t, p, want);
                 }
         }

@@ -738,6 +738,13 @@ static void test_a_reader_comes_back_before_it_has_left(void **state)
         end(&f);
 }
 
+/* So many ms from now, while the swarm gives. */
+static void tick_in(struct fixture *f, uint64_t ms)
+{
+        atomic_store(&f->torrent->last_block_ms, clock_ms() + ms);
+        parked_tick(f->torrent, clock_ms() + ms);
+}
+
 /* It is the last of the requests: none of those that read_at counts. */
 static struct request *park_at(struct handle *h, uint64_t off, size_t len, unsigned flags)
 {
@@ -786,7 +793,7 @@ static void test_a_scan_yields_to_a_player_that_is_short(void **state)
                 assert_int_equal(f.torrent->playing_short, 0);
                 if (first) {
                         r = park_at(scan, 3 * PIECE, 4096, 0);
-                        parked_tick(f.torrent, clock_ms());
+                        tick_in(&f, 0);
                         want = wants_find(&f.torrent->wants, 3);
                         assert_true(want && want->urgent && want->count[PRIORITY_BLOCKED] > 0);
                 }
@@ -794,13 +801,13 @@ static void test_a_scan_yields_to_a_player_that_is_short(void **state)
                 if (!first)
                         r = park_at(scan, 3 * PIECE, 4096, 0);
                 else
-                        parked_tick(f.torrent, clock_ms());
+                        tick_in(&f, 0);
 
                 want = wants_find(&f.torrent->wants, 3);
                 assert_non_null(want);
                 assert_false(want->urgent);
                 assert_int_equal(want->count[PRIORITY_BLOCKED], 0);
-                parked_tick(f.torrent, clock_ms() + 29000);
+                tick_in(&f, 29000);
                 assert_false(want->urgent);
                 if (relief) {
                         for (uint32_t piece = 12; piece < PIECES; piece++) {
@@ -809,9 +816,11 @@ static void test_a_scan_yields_to_a_player_that_is_short(void **state)
                         }
                         read_at(player, 10 * PIECE, PIECE);
                         assert_int_equal(f.torrent->playing_short, 0);
-                        parked_tick(f.torrent, clock_ms() + 500);
+                        tick_in(&f, 29100);
+                        assert_false(want->urgent); /* the player may lack something again */
+                        tick_in(&f, 29500);
                 } else {
-                        parked_tick(f.torrent, clock_ms() + 30500);
+                        tick_in(&f, 30500);
                 }
                 assert_true(want->urgent);
                 assert_true(want->count[PRIORITY_BLOCKED] > 0);
@@ -826,7 +835,8 @@ static void test_a_scan_yields_to_a_player_that_is_short(void **state)
         }
 }
 
-/* What somebody waits for through the page cache yields to nobody, whoever else waits for it. */
+/* What somebody waits for through the page cache yields to nobody, whoever else waits for it. Once
+ * that one has gone, the others do, until they need not any more. */
 static void test_the_page_cache_does_not_yield(void **state)
 {
         struct fixture f;
@@ -846,18 +856,69 @@ static void test_the_page_cache_does_not_yield(void **state)
         read_at(scan, 3 * PIECE, 4096);
         r = park_at(scan, 3 * PIECE, 4096, READ_WHOLE);
         make_player(player);
-        parked_tick(f.torrent, clock_ms());
+        tick_in(&f, 0);
         want = wants_find(&f.torrent->wants, 3);
         assert_non_null(want);
         assert_true(want->urgent);
         assert_int_equal(want->count[PRIORITY_BLOCKED], 1);
+        parked_interrupt(f.torrent, r->id);
+        assert_int_equal(r->error, EINTR);
+        assert_false(want->urgent);
+        handle_close(player);
+        tick_in(&f, 500);
+        assert_true(want->urgent);
+        assert_int_equal(want->count[PRIORITY_BLOCKED], 1);
         arrive(&f, 3);
         pass(&f, 3);
-        assert_int_equal(r->answers, 1);
         handle_close(scan);
-        handle_close(player);
+        parked_tick(f.torrent, clock_ms() + 5500); /* the player does not come back */
         assert_over(&f);
         end(&f);
+}
+
+/* Nobody yields while the swarm gives nothing, nor with what the player lacks itself; and nobody
+ * does any more once the swarm has been silent. */
+static void test_when_a_scan_does_not_yield(void **state)
+{
+        static const struct {
+                uint32_t piece;
+                bool silent, yields;
+        } cases[] = {{3, false, true}, {3, true, false}, {12, false, false}};
+
+        (void)state;
+        for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+                struct fixture f;
+                struct handle *player, *scan;
+                struct request *r;
+                const struct want *want;
+
+                begin(&f);
+                player = open_file(&f);
+                scan = open_file(&f);
+                for (uint32_t piece = 8; piece < 12; piece++) {
+                        arrive(&f, piece);
+                        pass(&f, piece);
+                }
+                read_at(player, 8 * PIECE, PIECE);
+                r = park_at(scan, cases[i].piece * PIECE, 4096, 0);
+                make_player(player);
+                want = wants_find(&f.torrent->wants, cases[i].piece);
+                assert_non_null(want);
+                if (cases[i].silent)
+                        parked_tick(f.torrent, clock_ms());
+                else
+                        tick_in(&f, 0);
+                assert_int_equal(want->urgent, !cases[i].yields);
+                parked_tick(f.torrent, clock_ms() + 2500);
+                assert_true(want->urgent);
+                arrive(&f, cases[i].piece);
+                pass(&f, cases[i].piece);
+                assert_int_equal(r->answers, 1);
+                handle_close(scan);
+                handle_close(player);
+                assert_over(&f);
+                end(&f);
+        }
 }
 
 /* Likewise to one that has read more than a probe, before one can say what it is; not once it has
@@ -898,12 +959,12 @@ static void test_a_scan_yields_to_one_that_may_play(void **state)
                 assert_int_equal(wants_find(&f.torrent->wants, 3)->urgent, !cases[i].yields);
                 /* Not for longer than it takes to tell; nor when that one has gone. */
                 if (cases[i].yields && !cases[i].closes) {
-                        parked_tick(f.torrent, clock_ms() + 2900);
+                        tick_in(&f, 2900);
                         assert_false(wants_find(&f.torrent->wants, 3)->urgent);
                 }
                 if (cases[i].closes)
                         handle_close(reads);
-                parked_tick(f.torrent, clock_ms() + (cases[i].closes ? 500 : 3100));
+                tick_in(&f, (cases[i].closes ? 500 : 3100));
                 assert_true(wants_find(&f.torrent->wants, 3)->urgent);
                 if (!cases[i].closes)
                         handle_close(reads);
@@ -947,16 +1008,16 @@ static void test_nobody_yields_to_himself(void **state)
         assert_int_equal(handle_read(second, r->off, r->len, 0, r, 0, &len, &r->id), READ_PARKED);
         parked_arm(f.torrent, r->id);
         assert_true(second->reader.yields && f.torrent->young_short == 1);
-        parked_tick(f.torrent, clock_ms() + 5000);
+        tick_in(&f, 5000);
         assert_false(wants_find(&f.torrent->wants, 3)->urgent);
         handle_close(player);
-        parked_tick(f.torrent, clock_ms() + 500);
+        tick_in(&f, 5500);
         assert_true(wants_find(&f.torrent->wants, 3)->urgent);
         arrive(&f, 3);
         pass(&f, 3);
         assert_int_equal(r->answers, 1);
         handle_close(second);
-        parked_tick(f.torrent, clock_ms() + 5500); /* it does not come back */
+        tick_in(&f, 11000); /* it does not come back */
         assert_over(&f);
         end(&f);
 }
@@ -2302,6 +2363,7 @@ int main(void)
                 cmocka_unit_test(test_a_reader_comes_back_before_it_has_left),
                 cmocka_unit_test(test_a_scan_yields_to_a_player_that_is_short),
                 cmocka_unit_test(test_the_page_cache_does_not_yield),
+                cmocka_unit_test(test_when_a_scan_does_not_yield),
                 cmocka_unit_test(test_a_scan_yields_to_one_that_may_play),
                 cmocka_unit_test(test_nobody_yields_to_himself),
                 cmocka_unit_test(test_what_happens_before_a_read_is_armed),
