@@ -84,14 +84,29 @@ bool parked_yields(const struct torrent *t, const struct reader *r)
         return !r->playing && (t->playing_short > 0 || (t->young_short > 0 && !reader_may_play(r)));
 }
 
-/* Whether it is what somebody lacks who is yielded to. */
-static bool is_lacked(const struct torrent *t, uint32_t piece)
+/* The first piece that h lacks of what it needs from off on; UINT32_MAX: none. */
+static uint32_t lacked_first(const struct handle *h, uint64_t off)
+{
+        uint64_t to = reader_needs(&h->reader);
+        uint32_t first, end, missing;
+
+        if (to > h->layout.size)
+                to = h->layout.size;
+        if (off >= to)
+                return UINT32_MAX;
+        layout_pieces(&h->layout, off, to - off, &first, &end);
+        missing = store_first_missing(h->store, first, end);
+        return missing < end ? missing : UINT32_MAX;
+}
+
+/* Whether it is what somebody plays next who is yielded to. */
+static bool is_next_of_others(const struct torrent *t, uint32_t piece)
 {
         const struct handle *h;
 
         DL_FOREACH (t->open, h)
                 if (h->shortage != SHORTAGE_NONE &&
-                    plan_priority(&h->reader.plan, piece) > PRIORITY_YIELDS)
+                    lacked_first(h, h->reader.place[0].position) == piece)
                         return true;
         return false;
 }
@@ -105,7 +120,7 @@ static bool is_to_yield(const struct torrent *t, const struct parked *p, const s
         return p->priority == PRIORITY_BLOCKED && !p->whole && !p->for_room &&
                parked_yields(t, &p->handle->reader) &&
                now < p->asked_ms + longest_yield(t, p, now) && !parked_lacks_room(t, want) &&
-               !is_lacked(t, p->waits_for);
+               !is_next_of_others(t, p->waits_for);
 }
 
 static void yield(struct torrent *t, struct parked *p, struct want *want)
@@ -166,17 +181,10 @@ static bool check_time(struct torrent *t, struct parked *p, const struct want *w
 enum shortage parked_shortage(const struct handle *h, uint64_t off)
 {
         bool paced = reader_is_paced(&h->reader);
-        uint64_t to = reader_needs(&h->reader);
-        uint32_t first, end;
 
         if (!paced && !reader_may_play(&h->reader))
                 return SHORTAGE_NONE;
-        if (to > h->layout.size)
-                to = h->layout.size;
-        if (off >= to)
-                return SHORTAGE_NONE;
-        layout_pieces(&h->layout, off, to - off, &first, &end);
-        if (store_first_missing(h->store, first, end) == end)
+        if (lacked_first(h, off) == UINT32_MAX)
                 return SHORTAGE_NONE;
         return paced ? SHORTAGE_PLAYS : SHORTAGE_YOUNG;
 }

@@ -876,14 +876,14 @@ static void test_the_page_cache_does_not_yield(void **state)
         end(&f);
 }
 
-/* Nobody yields while the swarm gives nothing, nor with what the player lacks itself; and nobody
+/* Nobody yields while the swarm gives nothing, nor with what the player plays next; and nobody
  * does any more once the swarm has been silent. */
 static void test_when_a_scan_does_not_yield(void **state)
 {
         static const struct {
                 uint32_t piece;
                 bool silent, yields;
-        } cases[] = {{3, false, true}, {3, true, false}, {12, false, false}};
+        } cases[] = {{3, false, true}, {3, true, false}, {12, false, false}, {13, false, true}};
 
         (void)state;
         for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
