@@ -228,6 +228,17 @@ uint64_t handle_window_max(const struct handle *h)
         return window_max(env, playing > 0 ? playing : 1);
 }
 
+/* A player that has little in hand lacks a piece that is on its way from slow peers, perhaps: it is
+ * not to be looked for elsewhere when the picture stands still. */
+static void press(struct handle *h, uint64_t off)
+{
+        uint32_t next = parked_lacks_first(h, off);
+        uint64_t start = (uint64_t)next * h->layout.piece_length;
+
+        if (start < h->layout.offset + reader_needs_soon(&h->reader))
+                reader_presses(&h->reader, next);
+}
+
 /* Under t->lock. Gives back what was wanted before. */
 static struct plan touch(struct handle *h, uint64_t off, size_t len)
 {
@@ -255,6 +266,8 @@ static struct plan touch(struct handle *h, uint64_t off, size_t len)
         if (begins && r->place[0].given > off)
                 r->place[0].given = off;
         h->shortage = parked_shortage(h, off);
+        if (h->shortage == SHORTAGE_PLAYS)
+                press(h, off);
         count(h);
         wishes_plan(t, &before, &r->plan);
         if (env->fill == FILL_FILE)

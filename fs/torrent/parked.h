@@ -98,6 +98,8 @@ void parked_room_came(struct torrent *t, struct parked **answer);
 /* Whether h, which plays, paced, or may, lacks some of what reader_needs() says from off on: others
  * yield to it then. */
 enum shortage parked_shortage(const struct handle *h, uint64_t off);
+/* The first piece that h lacks of what reader_needs() says from off on; UINT32_MAX: none. */
+uint32_t parked_lacks_first(const struct handle *h, uint64_t off);
 /* Whether what r wants comes behind what others want, who play and lack something. */
 bool parked_yields(const struct torrent *t, const struct reader *r);
 /* The piece is urgent no more if nobody waits for it but those who yield. */

@@ -84,8 +84,7 @@ bool parked_yields(const struct torrent *t, const struct reader *r)
         return !r->playing && (t->playing_short > 0 || (t->young_short > 0 && !reader_may_play(r)));
 }
 
-/* The first piece that h lacks of what it needs from off on; UINT32_MAX: none. */
-static uint32_t lacked_first(const struct handle *h, uint64_t off)
+uint32_t parked_lacks_first(const struct handle *h, uint64_t off)
 {
         uint64_t to = reader_needs(&h->reader);
         uint32_t first, end, missing;
@@ -106,7 +105,7 @@ static bool is_next_of_others(const struct torrent *t, uint32_t piece)
 
         DL_FOREACH (t->open, h)
                 if (h->shortage != SHORTAGE_NONE &&
-                    lacked_first(h, h->reader.place[0].position) == piece)
+                    parked_lacks_first(h, h->reader.place[0].position) == piece)
                         return true;
         return false;
 }
@@ -184,7 +183,7 @@ enum shortage parked_shortage(const struct handle *h, uint64_t off)
 
         if (!paced && !reader_may_play(&h->reader))
                 return SHORTAGE_NONE;
-        if (lacked_first(h, off) == UINT32_MAX)
+        if (parked_lacks_first(h, off) == UINT32_MAX)
                 return SHORTAGE_NONE;
         return paced ? SHORTAGE_PLAYS : SHORTAGE_YOUNG;
 }

@@ -41,6 +41,9 @@
 /* How far ahead a player is served: long enough to ride out a slow peer, short enough that a seek
  * throws little away. */
 #define WINDOW_SECONDS 10
+/* One that plays gets the next piece that it lacks, where that is needed so soon, as if it waited
+ * for it. */
+#define SOON_SECONDS 3
 /* Of a window, each with a priority of its own. Pieces of one priority come in any order; where a
  * player or the sidecar waits for the next few that matters, so a window as small as a probe's and
  * its read has bands of one length. */
@@ -362,6 +365,21 @@ bool reader_may_play(const struct reader *r)
 uint64_t reader_needs(const struct reader *r)
 {
         return r->place[0].position + (r->playing ? r->window / 2 : r->window);
+}
+
+uint64_t reader_needs_soon(const struct reader *r)
+{
+        const struct place *p = &r->place[0];
+        /* In its first seconds, which may have come slowly, no more than the least that it may take
+         * is known. */
+        uint64_t rate = p->rested_ms > 0 ? p->run_bytes * 1000 / p->rested_ms / PACED_SHARE : 0;
+
+        return p->position + SOON_SECONDS * (p->rate > rate ? p->rate : rate);
+}
+
+void reader_presses(struct reader *r, uint32_t piece)
+{
+        add_range(&r->plan, piece, piece + 1, PRIORITY_BLOCKED);
 }
 
 uint8_t plan_priority(const struct plan *p, uint32_t piece)

@@ -10,8 +10,8 @@
 
 enum {
         READER_PLACES = 3,
-        /* the first piece of the read; one window or, coarser, several */
-        PLAN_RANGES_MAX = 1 + 3 * READER_PLACES,
+        /* the first piece of the read; one window or, coarser, several; what is needed soon */
+        PLAN_RANGES_MAX = 2 + 3 * READER_PLACES,
         PRIORITY_NONE = 0,
         PRIORITY_LEAST = 1,
         PRIORITY_YIELDS = 1,  /* of one that yields: as the farther half of a player's window */
@@ -111,6 +111,12 @@ bool reader_may_play(const struct reader *r);
 /* Up to which byte of the file it should find all there: the nearer half of its window, or all of
  * one that is as small as before it plays. */
 uint64_t reader_needs(const struct reader *r);
+
+/* Up to which byte of the file one that plays will have read in a moment. */
+uint64_t reader_needs_soon(const struct reader *r);
+
+/* The piece is as urgent as what a read waits for, until the reader is touched again. */
+void reader_presses(struct reader *r, uint32_t piece);
 
 /* The priority the plan gives to a piece. */
 uint8_t plan_priority(const struct plan *p, uint32_t piece);

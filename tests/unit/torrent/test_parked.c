@@ -921,6 +921,47 @@ static void test_when_a_scan_does_not_yield(void **state)
         }
 }
 
+/* The next piece that a player lacks is as urgent as if it waited for it, when that is needed soon;
+ * no other one is. */
+static void test_what_a_player_needs_soon(void **state)
+{
+        static const struct {
+                uint64_t run, rested_ms, rate;
+                bool soon;
+        } cases[] = {{4 << 20, 2000, 1 << 20, true}, {600 << 10, 600000, 1 << 10, false}};
+
+        (void)state;
+        for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+                struct fixture f;
+                struct handle *player;
+
+                begin(&f);
+                player = open_file(&f);
+                for (uint32_t piece = 8; piece < 12; piece++) {
+                        arrive(&f, piece);
+                        pass(&f, piece);
+                }
+                read_at(player, 8 * PIECE, PIECE);
+                player->reader.place[0].run_bytes = cases[i].run;
+                player->reader.place[0].rested_ms = cases[i].rested_ms;
+                player->reader.place[0].rate = cases[i].rate;
+                read_at(player, 9 * PIECE, PIECE);
+                assert_int_equal(f.torrent->playing_short, 1);
+                for (uint32_t piece = 12; piece < 14; piece++) {
+                        const struct want *want = wants_find(&f.torrent->wants, piece);
+
+                        assert_non_null(want);
+                        assert_int_equal(want->count[PRIORITY_BLOCKED],
+                                         piece == 12 && cases[i].soon);
+                        assert_false(want->urgent);
+                }
+                handle_close(player);
+                parked_tick(f.torrent, clock_ms() + 5500); /* it does not come back */
+                assert_over(&f);
+                end(&f);
+        }
+}
+
 /* Likewise to one that has read more than a probe, before one can say what it is; not once it has
  * taken so much without a rest, and not where it has what it wants. */
 static void test_a_scan_yields_to_one_that_may_play(void **state)
@@ -2364,6 +2405,7 @@ int main(void)
                 cmocka_unit_test(test_a_scan_yields_to_a_player_that_is_short),
                 cmocka_unit_test(test_the_page_cache_does_not_yield),
                 cmocka_unit_test(test_when_a_scan_does_not_yield),
+                cmocka_unit_test(test_what_a_player_needs_soon),
                 cmocka_unit_test(test_a_scan_yields_to_one_that_may_play),
                 cmocka_unit_test(test_nobody_yields_to_himself),
                 cmocka_unit_test(test_what_happens_before_a_read_is_armed),
