@@ -229,13 +229,17 @@ uint64_t handle_window_max(const struct handle *h)
 }
 
 /* A player that has little in hand lacks a piece that is on its way from slow peers, perhaps: it is
- * not to be looked for elsewhere when the picture stands still. */
+ * not to be looked for elsewhere only when the picture stands still. Where somebody's does, that
+ * comes first; and nothing is to go for it. */
 static void press(struct handle *h, uint64_t off)
 {
+        const struct torrent *t = h->torrent;
         uint32_t next = parked_lacks_first(h, off);
         uint64_t start = (uint64_t)next * h->layout.piece_length;
+        const struct want *want = wants_find(&t->wants, next);
 
-        if (start < h->layout.offset + reader_needs_soon(&h->reader))
+        if (want && want->reserved && start < h->layout.offset + reader_needs_soon(&h->reader) &&
+            !parked_others_wait(h))
                 reader_presses(&h->reader, next);
 }
 
@@ -265,6 +269,7 @@ static struct plan touch(struct handle *h, uint64_t off, size_t len)
         /* What was given to the one whose row it goes on with is not its own. */
         if (begins && r->place[0].given > off)
                 r->place[0].given = off;
+        h->touched_ms = now;
         h->shortage = parked_shortage(h, off);
         if (h->shortage == SHORTAGE_PLAYS)
                 press(h, off);
@@ -449,9 +454,7 @@ void handle_flush(struct handle *h, pid_t tid)
         } while (n == ROUND);
 }
 
-/* Where the row that is read now has got to: the first byte that is waited for, else the end of
- * what was given. What was only asked for does not count. Under t->lock. */
-static uint64_t position_of(const struct handle *h)
+uint64_t handle_position(const struct handle *h)
 {
         const struct place *place = &h->reader.place[0];
         const struct parked *p = h->parked ? h->parked->hprev : NULL;
@@ -478,7 +481,7 @@ static struct torrent_reader describe(const struct handle *h)
         const struct parked *p;
 
         if (h->reader.places > 0 && !atomic_load(&h->complete)) {
-                r.position = position_of(h);
+                r.position = handle_position(h);
                 r.window_bytes = h->reader.window;
                 r.rate = h->reader.rate;
                 r.playing = h->reader.playing;

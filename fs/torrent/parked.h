@@ -65,6 +65,7 @@ struct handle {
 
         /* under torrent->lock */
         struct reader reader;
+        uint64_t touched_ms;    /* when it was last read; 0: not yet */
         enum shortage shortage; /* parked_shortage, when last looked at */
         struct parked *parked;  /* (utlist) */
         struct parked *watch;   /* the poll's */
@@ -83,6 +84,9 @@ struct handle {
 
 /* How far ahead it may want. */
 uint64_t handle_window_max(const struct handle *h);
+/* Where the row that is read now has got to: the first byte that is waited for, else the end of
+ * what was given. What was only asked for does not count. Not before the first read. */
+uint64_t handle_position(const struct handle *h);
 /* Parks a read (or, request NULL, a poll's watch) of [off, off + len) of the file, in pieces
  * [first, end), whose first missing one is missing. whole: it fills the page cache. -ENOMEM,
  * -ENOSPC; -EAGAIN: that piece has just come. */
@@ -100,6 +104,8 @@ void parked_room_came(struct torrent *t, struct parked **answer);
 enum shortage parked_shortage(const struct handle *h, uint64_t off);
 /* The first piece that h lacks of what reader_needs() says from off on; UINT32_MAX: none. */
 uint32_t parked_lacks_first(const struct handle *h, uint64_t off);
+/* Whether a read of another file, or with another handle, waits that does not yield. */
+bool parked_others_wait(const struct handle *h);
 /* Whether what r wants comes behind what others want, who play and lack something. */
 bool parked_yields(const struct torrent *t, const struct reader *r);
 /* The piece is urgent no more if nobody waits for it but those who yield. */

@@ -24,6 +24,8 @@ enum { YIELD_MS = 30000, YIELD_YOUNG_MS = 3000 };
 /* Where the swarm has given nothing for so long nobody yields: the peers are judged by what is
  * waited for most. */
 enum { QUIET_MS = 2000 };
+/* Who plays reads again sooner. */
+enum { PRESS_MS = 3000 };
 /* A piece that is taken because it was offered is given up for another when nothing of it came for
  * so long. */
 enum { OFFER_MS = 5000 };
@@ -74,7 +76,7 @@ static uint64_t longest_yield(const struct torrent *t, const struct parked *p, u
         bool young = t->young_short > (own == SHORTAGE_YOUNG);
         uint64_t most = plays ? YIELD_MS : young ? YIELD_YOUNG_MS : 0;
 
-        if (now >= atomic_load(&t->last_block_ms) + QUIET_MS)
+        if (now >= atomic_load(&t->last_block_ms) + QUIET_MS && t->stats.download_rate == 0)
                 return 0;
         return half > 0 && half < most ? half : most;
 }
@@ -98,16 +100,38 @@ uint32_t parked_lacks_first(const struct handle *h, uint64_t off)
         return missing < end ? missing : UINT32_MAX;
 }
 
-/* Whether it is what somebody plays next who is yielded to. */
-static bool is_next_of_others(const struct torrent *t, uint32_t piece)
+/* Whether p waits for what somebody plays next who is yielded to. */
+static bool is_next_of_others(const struct torrent *t, const struct parked *p)
 {
         const struct handle *h;
 
         DL_FOREACH (t->open, h)
-                if (h->shortage != SHORTAGE_NONE &&
-                    parked_lacks_first(h, h->reader.place[0].position) == piece)
+                if (h != p->handle && h->shortage != SHORTAGE_NONE && !h->reader.yields &&
+                    parked_lacks_first(h, handle_position(h)) == p->waits_for)
                         return true;
         return false;
+}
+
+bool parked_others_wait(const struct handle *h)
+{
+        const struct parked *p;
+
+        DL_FOREACH (h->torrent->waiting.list, p)
+                if (p->handle != h && p->priority == PRIORITY_BLOCKED)
+                        return true;
+        return false;
+}
+
+/* One that has paused needs nothing soon; and what the picture of another stands still for comes
+ * first. */
+static void check_press(struct torrent *t, struct handle *h, uint64_t now)
+{
+        const struct plan before = h->reader.plan;
+
+        if (!h->reader.presses || (now < h->touched_ms + PRESS_MS && !parked_others_wait(h)))
+                return;
+        reader_relents(&h->reader);
+        wishes_plan(t, &before, &h->reader.plan);
 }
 
 /* One that was asked for before somebody who plays ran short of what it plays next is to come
@@ -119,7 +143,7 @@ static bool is_to_yield(const struct torrent *t, const struct parked *p, const s
         return p->priority == PRIORITY_BLOCKED && !p->whole && !p->for_room &&
                parked_yields(t, &p->handle->reader) &&
                now < p->asked_ms + longest_yield(t, p, now) && !parked_lacks_room(t, want) &&
-               !is_next_of_others(t, p->waits_for);
+               !is_next_of_others(t, p);
 }
 
 static void yield(struct torrent *t, struct parked *p, struct want *want)
@@ -189,13 +213,14 @@ enum shortage parked_shortage(const struct handle *h, uint64_t off)
 }
 
 /* One that has paused may have got what it lacked. */
-static void check_short(struct torrent *t)
+static void check_short(struct torrent *t, uint64_t now)
 {
         struct handle *h;
 
         DL_FOREACH (t->open, h) {
+                check_press(t, h, now);
                 if (h->shortage == SHORTAGE_NONE ||
-                    parked_shortage(h, h->reader.place[0].position) != SHORTAGE_NONE)
+                    parked_shortage(h, handle_position(h)) != SHORTAGE_NONE)
                         continue;
                 t->playing_short -= h->shortage == SHORTAGE_PLAYS;
                 t->young_short -= h->shortage == SHORTAGE_YOUNG;
@@ -244,7 +269,7 @@ void parked_tick(struct torrent *t, uint64_t now)
         filling_run(t, false);
         take_offer(t, now);
         if (t->playing_short > 0 || t->young_short > 0)
-                check_short(t);
+                check_short(t, now);
         parked_room_came(t, &answer);
         t->waiting.starved_ms = 0;
         DL_FOREACH_SAFE (t->waiting.list, p, tmp) {

@@ -301,6 +301,7 @@ void reader_touch(struct reader *r, const struct layout *l, uint64_t off, uint64
         share_windows(r, l, places, len, window_max_bytes, window);
         layout_pieces(l, off, len, &first, &end);
         r->plan.n = 0;
+        r->presses = false;
         /* What a read waits for is wanted by the read itself; the rest of it in order, as what
          * comes behind: over HTTP what is there is passed on at once. */
         add_range(&r->plan, first, first + 1, PRIORITY_BLOCKED);
@@ -370,16 +371,31 @@ uint64_t reader_needs(const struct reader *r)
 uint64_t reader_needs_soon(const struct reader *r)
 {
         const struct place *p = &r->place[0];
-        /* In its first seconds, which may have come slowly, no more than the least that it may take
-         * is known. */
-        uint64_t rate = p->rested_ms > 0 ? p->run_bytes * 1000 / p->rested_ms / PACED_SHARE : 0;
+        uint64_t rate = p->rate;
 
-        return p->position + SOON_SECONDS * (p->rate > rate ? p->rate : rate);
+        if (reads_at_several(r)) /* which one is read now makes no difference */
+                return p->position;
+        /* Its first seconds may have come slowly: then no more is known than the least that it may
+         * take. */
+        if (p->run_bytes < YOUNG_BYTES && p->rested_ms > 0 &&
+            p->run_bytes * 1000 / p->rested_ms / PACED_SHARE > rate)
+                rate = p->run_bytes * 1000 / p->rested_ms / PACED_SHARE;
+        return p->position + SOON_SECONDS * rate;
 }
 
 void reader_presses(struct reader *r, uint32_t piece)
 {
+        unsigned before = r->plan.n;
+
         add_range(&r->plan, piece, piece + 1, PRIORITY_BLOCKED);
+        r->presses = r->plan.n > before;
+}
+
+void reader_relents(struct reader *r)
+{
+        if (r->presses)
+                r->plan.n--;
+        r->presses = false;
 }
 
 uint8_t plan_priority(const struct plan *p, uint32_t piece)

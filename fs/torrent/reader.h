@@ -61,6 +61,7 @@ struct reader {
         bool behind;         /* set by the caller, see reader_is_behind */
         bool returned;       /* its file was closed and opened again: returning.h */
         bool ahead;          /* wants pieces behind the read: the next read finds them asked for */
+        bool presses;        /* the last range of the plan is what it needs soon */
         struct plan plan;
 };
 
@@ -112,11 +113,13 @@ bool reader_may_play(const struct reader *r);
  * one that is as small as before it plays. */
 uint64_t reader_needs(const struct reader *r);
 
-/* Up to which byte of the file one that plays will have read in a moment. */
+/* Up to which byte of the file one that plays will have read in a moment; where it reads, for one
+ * that does so at several places. */
 uint64_t reader_needs_soon(const struct reader *r);
 
-/* The piece is as urgent as what a read waits for, until the reader is touched again. */
+/* The piece is as urgent as what a read waits for, until the reader is touched again or relents. */
 void reader_presses(struct reader *r, uint32_t piece);
+void reader_relents(struct reader *r);
 
 /* The priority the plan gives to a piece. */
 uint8_t plan_priority(const struct plan *p, uint32_t piece);

@@ -921,40 +921,55 @@ static void test_when_a_scan_does_not_yield(void **state)
         }
 }
 
-/* The next piece that a player lacks is as urgent as if it waited for it, when that is needed soon;
- * no other one is. */
+/* The next piece that a player lacks is as urgent as if it waited for it, when that is needed soon,
+ * until it pauses, or somebody else waits for a piece; no other one is. */
 static void test_what_a_player_needs_soon(void **state)
 {
         static const struct {
-                uint64_t run, rested_ms, rate;
-                bool soon;
-        } cases[] = {{4 << 20, 2000, 1 << 20, true}, {600 << 10, 600000, 1 << 10, false}};
+                uint64_t run, rate;
+                bool waits, soon;
+        } cases[] = {{5 << 20, 1 << 20, false, true},
+                     {1 << 20, 1 << 10, false, true}, /* its first seconds may have come slowly */
+                     {5 << 20, 1 << 10, false, false},
+                     {5 << 20, 1 << 20, true, false}};
 
         (void)state;
         for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
                 struct fixture f;
-                struct handle *player;
+                struct handle *player, *other;
+                const struct want *next, *behind;
 
                 begin(&f);
                 player = open_file(&f);
+                other = open_file(&f);
                 for (uint32_t piece = 8; piece < 12; piece++) {
                         arrive(&f, piece);
                         pass(&f, piece);
                 }
                 read_at(player, 8 * PIECE, PIECE);
                 player->reader.place[0].run_bytes = cases[i].run;
-                player->reader.place[0].rested_ms = cases[i].rested_ms;
+                player->reader.place[0].rested_ms = 2000;
                 player->reader.place[0].rate = cases[i].rate;
                 read_at(player, 9 * PIECE, PIECE);
+                if (cases[i].waits)
+                        park_at(other, 3 * PIECE, 4096, READ_WHOLE);
+                read_at(player, 10 * PIECE, PIECE / 2);
                 assert_int_equal(f.torrent->playing_short, 1);
-                for (uint32_t piece = 12; piece < 14; piece++) {
-                        const struct want *want = wants_find(&f.torrent->wants, piece);
+                next = wants_find(&f.torrent->wants, 12);
+                behind = wants_find(&f.torrent->wants, 13);
+                assert_true(next && behind);
+                assert_int_equal(next->count[PRIORITY_BLOCKED], cases[i].soon);
+                assert_int_equal(behind->count[PRIORITY_BLOCKED], 0);
+                assert_false(next->urgent);
 
-                        assert_non_null(want);
-                        assert_int_equal(want->count[PRIORITY_BLOCKED],
-                                         piece == 12 && cases[i].soon);
-                        assert_false(want->urgent);
-                }
+                if (i == 0)
+                        park_at(other, 3 * PIECE, 4096, READ_WHOLE);
+                tick_in(&f, i == 0 ? 100 : 3500);
+                assert_int_equal(next->count[PRIORITY_BLOCKED], 0);
+                assert_int_equal(next->total, 1);
+                arrive(&f, 3);
+                pass(&f, 3);
+                handle_close(other);
                 handle_close(player);
                 parked_tick(f.torrent, clock_ms() + 5500); /* it does not come back */
                 assert_over(&f);
