@@ -135,7 +135,7 @@ static void check_press(struct torrent *t, struct handle *h, uint64_t now)
 }
 
 /* One that was asked for before somebody who plays ran short of what it plays next is to come
- * behind that, as if it were asked for now. A piece of 4 MiB takes a thin link 7 s: so long a scan
+ * behind that, as if it came only then. A piece of 4 MiB takes a thin link 7 s: so long a scan
  * kept it from the film, which had to wait 7 s more for the next piece of its own. */
 static bool is_to_yield(const struct torrent *t, const struct parked *p, const struct want *want,
                         uint64_t now)
