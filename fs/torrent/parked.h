@@ -104,7 +104,7 @@ void parked_room_came(struct torrent *t, struct parked **answer);
 enum shortage parked_shortage(const struct handle *h, uint64_t off);
 /* The first piece that h lacks of what reader_needs() says from off on; UINT32_MAX: none. */
 uint32_t parked_lacks_first(const struct handle *h, uint64_t off);
-/* Whether a read of another file, or with another handle, waits that does not yield. */
+/* Whether a read with another handle of the torrent waits, and does not yield. */
 bool parked_others_wait(const struct handle *h);
 /* Whether what r wants comes behind what others want, who play and lack something. */
 bool parked_yields(const struct torrent *t, const struct reader *r);

@@ -66,8 +66,8 @@ static void hurry(struct torrent *t, struct parked *p, struct want *want)
         wants_urgent(&t->wants, want, true);
 }
 
-/* How long it may have to yield to those who lack something; 0: nobody does, or for another reason
- * than others' reads. */
+/* How long it may have to yield to those who lack something; 0: nobody does, or the swarm gives
+ * nothing. */
 static uint64_t longest_yield(const struct torrent *t, const struct parked *p, uint64_t now)
 {
         uint64_t half = t->env->read_timeout_ms / 2;

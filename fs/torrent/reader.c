@@ -345,15 +345,19 @@ void reader_gave(struct reader *r, uint64_t off, uint64_t end)
         }
 }
 
+/* Bytes per second that it would take if it never waited; 0: it has not rested yet. */
+static uint64_t would_take(const struct place *p)
+{
+        return p->rested_ms > 0 ? p->run_bytes * 1000 / p->rested_ms : 0;
+}
+
 bool reader_is_paced(const struct reader *r)
 {
         const struct place *p = &r->place[0];
-        uint64_t takes; /* bytes per second if it never waited */
+        uint64_t takes = would_take(p);
 
-        if (!r->playing || p->rested_ms < PACED_REST_MS)
-                return false;
-        takes = p->run_bytes * 1000 / p->rested_ms;
-        return takes <= PACED_TAKES || takes / PACED_SHARE <= p->rate;
+        return r->playing && p->rested_ms >= PACED_REST_MS &&
+               (takes <= PACED_TAKES || takes / PACED_SHARE <= p->rate);
 }
 
 bool reader_may_play(const struct reader *r)
@@ -371,15 +375,14 @@ uint64_t reader_needs(const struct reader *r)
 uint64_t reader_needs_soon(const struct reader *r)
 {
         const struct place *p = &r->place[0];
-        uint64_t rate = p->rate;
+        uint64_t rate = p->rate, least = would_take(p) / PACED_SHARE;
 
         if (reads_at_several(r)) /* which one is read now makes no difference */
                 return p->position;
         /* Its first seconds may have come slowly: then no more is known than the least that it may
          * take. */
-        if (p->run_bytes < YOUNG_BYTES && p->rested_ms > 0 &&
-            p->run_bytes * 1000 / p->rested_ms / PACED_SHARE > rate)
-                rate = p->run_bytes * 1000 / p->rested_ms / PACED_SHARE;
+        if (p->run_bytes < YOUNG_BYTES && least > rate)
+                rate = least;
         return p->position + SOON_SECONDS * rate;
 }
 

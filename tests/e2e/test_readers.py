@@ -154,6 +154,33 @@ def test_one_handle_reads_at_two_places_in_turn(
         os.close(fd)
 
 
+def test_a_scan_that_was_there_first_comes_behind_a_player(
+    fs: Magnetfs, seeder: Seeder, torrents: TorrentMaker
+) -> None:
+    """Each piece takes the link 4 s, and the player is at the next one after 5."""
+    film = torrents.single("beside.mkv", 32 * MIB, seed=58, piece_length=4 * MIB)
+    path = fs.add_torrent(film, seeder.seed(film, upload_limit=MIB)) / film.name
+    step, rate, far = 64 * KIB, 0.8 * MIB, 20 * MIB
+    scanned: list[bytes] = []
+
+    def scan() -> None:
+        with open(path, "rb", buffering=0) as other:
+            scanned.append(read_exactly(other.fileno(), far, step))
+
+    thread = threading.Thread(target=scan)
+    with open(path, "rb", buffering=0) as stream:
+        assert read_exactly(stream.fileno(), 0, step) == film.read(film.name, 0, step)
+        thread.start()
+        waiting.until("the scan waits", lambda: fs.status()["parkedReads"] == 1)
+        began = time.monotonic()
+        for at in range(step, 4 * MIB + step, step):
+            time.sleep(max(0.0, began + at / rate - time.monotonic()))  # its buffer is full
+            assert read_exactly(stream.fileno(), at, step) == film.read(film.name, at, step)
+        assert not scanned, "the scan's piece came before the player's next one"
+        thread.join(30)
+    assert scanned == [film.read(film.name, far, step)]
+
+
 def test_two_readers_of_one_place_fetch_it_once(
     fs: Magnetfs, seeder: Seeder, torrents: TorrentMaker
 ) -> None:

@@ -757,6 +757,19 @@ static struct request *park_at(struct handle *h, uint64_t off, size_t len, unsig
         return r;
 }
 
+/* Pieces 8 to 11 are there, two handles are open, and the first has read piece 8. */
+static void begin_with_two(struct fixture *f, struct handle **player, struct handle **other)
+{
+        begin(f);
+        *player = open_file(f);
+        *other = open_file(f);
+        for (uint32_t piece = 8; piece < 12; piece++) {
+                arrive(f, piece);
+                pass(f, piece);
+        }
+        read_at(*player, 8 * PIECE, PIECE);
+}
+
 /* Whoever reads piece 9 with it lacks what comes behind piece 11. */
 static void make_player(struct handle *h)
 {
@@ -782,14 +795,7 @@ static void test_a_scan_yields_to_a_player_that_is_short(void **state)
         for (int i = 0; i < 4; i++) {
                 bool relief = i % 2, first = i / 2;
 
-                begin(&f);
-                player = open_file(&f);
-                scan = open_file(&f);
-                for (uint32_t piece = 8; piece < 12; piece++) {
-                        arrive(&f, piece);
-                        pass(&f, piece);
-                }
-                read_at(player, 8 * PIECE, PIECE);
+                begin_with_two(&f, &player, &scan);
                 assert_int_equal(f.torrent->playing_short, 0);
                 if (first) {
                         r = park_at(scan, 3 * PIECE, 4096, 0);
@@ -845,14 +851,7 @@ static void test_the_page_cache_does_not_yield(void **state)
         const struct want *want;
 
         (void)state;
-        begin(&f);
-        player = open_file(&f);
-        scan = open_file(&f);
-        for (uint32_t piece = 8; piece < 12; piece++) {
-                arrive(&f, piece);
-                pass(&f, piece);
-        }
-        read_at(player, 8 * PIECE, PIECE);
+        begin_with_two(&f, &player, &scan);
         read_at(scan, 3 * PIECE, 4096);
         r = park_at(scan, 3 * PIECE, 4096, READ_WHOLE);
         make_player(player);
@@ -892,14 +891,7 @@ static void test_when_a_scan_does_not_yield(void **state)
                 struct request *r;
                 const struct want *want;
 
-                begin(&f);
-                player = open_file(&f);
-                scan = open_file(&f);
-                for (uint32_t piece = 8; piece < 12; piece++) {
-                        arrive(&f, piece);
-                        pass(&f, piece);
-                }
-                read_at(player, 8 * PIECE, PIECE);
+                begin_with_two(&f, &player, &scan);
                 r = park_at(scan, cases[i].piece * PIECE, 4096, 0);
                 make_player(player);
                 want = wants_find(&f.torrent->wants, cases[i].piece);
@@ -939,14 +931,7 @@ static void test_what_a_player_needs_soon(void **state)
                 struct handle *player, *other;
                 const struct want *next, *behind;
 
-                begin(&f);
-                player = open_file(&f);
-                other = open_file(&f);
-                for (uint32_t piece = 8; piece < 12; piece++) {
-                        arrive(&f, piece);
-                        pass(&f, piece);
-                }
-                read_at(player, 8 * PIECE, PIECE);
+                begin_with_two(&f, &player, &other);
                 player->reader.place[0].run_bytes = cases[i].run;
                 player->reader.place[0].rested_ms = 2000;
                 player->reader.place[0].rate = cases[i].rate;
