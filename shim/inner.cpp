@@ -3,7 +3,10 @@
 
 #include "reach.hpp"
 
+#include <libtorrent/aux_/socket_type.hpp>
+#include <libtorrent/error_code.hpp>
 #include <libtorrent/peer_connection.hpp>
+#include <libtorrent/socket.hpp>
 #include <libtorrent/stat.hpp>
 #include <libtorrent/torrent_peer.hpp>
 #include <libtorrent/version.hpp>
@@ -67,6 +70,14 @@ WITHOUT_TYPEINFO void hang_up_to_call(lt::peer_connection_handle &peer)
         peer.disconnect(lt::errors::timed_out, lt::operation_t::bittorrent);
         if (r)
                 r->last_connected = 0;
+}
+
+WITHOUT_TYPEINFO void send_at_once(lt::peer_connection_handle const &peer)
+{
+        auto const c = peer.native_handle();
+        lt::error_code failed; // then it waits, as it did before
+        if (record_of(c.get()))
+                c->get_socket().set_option(lt::tcp::no_delay(true), failed);
 }
 
 WITHOUT_TYPEINFO void set_queue_length(lt::peer_connection_handle const &peer, int requests)

@@ -77,6 +77,7 @@ struct peer_watch final : lt::peer_plugin {
 
         bool on_handshake(lt::span<char const> reserved) noexcept override
         {
+                send_at_once(peer);
                 shielded([&] {
                         requests.set_fast((reserved[7] & bep6) != 0);
                         conduct.answers_cancels = requests.has_fast();
