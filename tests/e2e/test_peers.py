@@ -11,7 +11,7 @@ from typing import Callable, Iterator
 
 import pytest
 
-from harness import waiting
+from harness import sockets, waiting
 from harness.kinds import V2, Entry, KindMaker
 from harness.mount import Magnetfs, errno_name, errno_of
 from harness.reading import Parked, read_exactly
@@ -340,6 +340,26 @@ def test_what_comes_twice_is_told(
         return int(fs.torrent(torrent.info_hash)["redundantBytes"])
 
     waiting.until("all that came twice is told", lambda: told() == again, SOON_S)
+
+
+@pytest.mark.parametrize("who_calls", ["magnetfs", "the peer"])
+def test_what_is_said_to_a_peer_waits_for_no_acknowledgement(
+    fs: Magnetfs, seeder: Seeder, torrents: TorrentMaker, who_calls: str
+) -> None:
+    """Nagle's algorithm held requests back for a round trip and 40 ms."""
+    torrent = torrents.single(f"{who_calls}.bin", MIB, seed=70, piece_length=PIECE)
+    seeder.seed(torrent)
+    if who_calls == "magnetfs":
+        path = fs.add_torrent(torrent, seeder) / torrent.name
+        port = seeder.port
+    else:
+        fs.add(torrent.magnet())
+        port = fs.bt_port
+        seeder.connect(torrent, port)
+        fs.files(torrent.info_hash)
+        path = fs.directory(torrent) / torrent.name
+    assert path.read_bytes() == torrent.read(torrent.name)
+    assert sockets.tcp_option(fs.pid, port, socket.TCP_NODELAY) == [1]
 
 
 def test_transmission_is_asked_for_no_more_than_it_takes(
