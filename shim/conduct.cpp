@@ -33,10 +33,9 @@ constexpr auto spare_time = milliseconds(20000);
 // A peer that owes something may be silent for so long, and for twice the time of its quickest
 // answer besides.
 constexpr auto overdue_time = milliseconds(200);
-// What a peer owes that has given nothing yet is taken for so late, or for as late as it is: it may
-// never come. What is likely to take longest counts for later by such a part of that, in seconds of
-// so many; else the second requests for what comes anyway were the first ones.
-constexpr double unknown_due_s = 1, unknown_part = 0.1, unknown_takes_s = 5;
+// What a peer owes that gives nothing is taken for so late, or for as late as it is: it may never
+// come.
+constexpr double unknown_s = 1;
 // One that gave a block in each tick, on average, falters after so long at least.
 constexpr auto faltering_time = milliseconds(125);
 
@@ -187,15 +186,16 @@ double conduct::pace() const
         return ticks == 0 ? 0 : sum / (ticks * std::chrono::duration<double>(tick_time).count());
 }
 
-std::vector<std::pair<int, double>> conduct::due(int piece, lt::time_point now) const
+std::vector<conduct::due_block> conduct::due(int piece, lt::time_point now) const
 {
-        std::vector<std::pair<int, double>> r;
+        std::vector<due_block> r;
         // What was taken back is refused in about the time of the way there and back.
         for (auto c = cancelled.lower_bound({piece, 0});
              c != cancelled.end() && c->first.first == piece; ++c) {
                 double const waited = std::chrono::duration<double>(now - c->second).count();
+                double const s = std::max(unknown_s, waited);
                 if (waited > refusal_s + pipe.away_s())
-                        r.emplace_back(c->first.second, std::max(1.0, waited));
+                        r.push_back({c->first.second, s, s});
         }
         auto const first = m_asked.lower_bound({piece, 0});
         if (first == m_asked.end() || first->first.first != piece)
@@ -208,22 +208,18 @@ std::vector<std::pair<int, double>> conduct::due(int piece, lt::time_point now) 
         // One that has said nothing for long will hardly begin now; a new one gets its time.
         double const rate = std::max(pace(), pipe.present(now));
         double const silence = std::chrono::duration<double>(now - m_last_block).count();
-        auto const ahead = pipe.ahead(m_asked.size(), now);
-        auto const unknown = [&](double place, double waited) {
-                return std::max(unknown_due_s, waited) +
-                       unknown_part * std::min(ahead.takes(place), unknown_takes_s);
-        };
+        auto const ahead = pipe.ahead(owed(), now);
         for (auto a = first; a != m_asked.end() && a->first.first == piece; ++a) {
                 auto const before = std::upper_bound(times.begin(), times.end(), a->second.at);
                 double const place = double(before - times.begin());
                 double const waited = std::chrono::duration<double>(now - a->second.at).count();
                 double s = rate > 0 ? std::max(place / rate, pipe.away_s() - waited)
-                                    : unknown(place, waited);
+                                    : std::max(unknown_s, waited);
                 if (has_given() && rate > 0 && silence > 2 / rate)
                         s += std::min(silence, waited);
                 if (has_stopped)
-                        s = std::max(s, 1.0);
-                r.emplace_back(a->first.second, s);
+                        s = std::max(s, unknown_s);
+                r.push_back({a->first.second, s, rate > 0 ? s : s + ahead.takes(place)});
         }
         return r;
 }

@@ -105,9 +105,14 @@ class conduct
         {
                 return owed() == 0 && now - last_sign() > rest_time;
         }
-        // In how many seconds each block of the piece that it owes is likely to be here: start,
-        // seconds.
-        std::vector<std::pair<int, double>> due(int piece, lt::time_point now) const;
+        // A block that it owes, and in how many seconds that is likely to be here. Where the peer
+        // gives nothing all have the same time; by the other one the blocks are told apart.
+        struct due_block {
+                int start;
+                double seconds;
+                double rank_s;
+        };
+        std::vector<due_block> due(int piece, lt::time_point now) const;
         // For how many seconds it is likely to send blocks of other pieces before it has sent all
         // that it owes of this one.
         double busy_before(int piece, pieces const &these) const;

@@ -29,9 +29,9 @@ void lift_ban(lt::peer_connection_handle const &peer);
 // it would after min_reconnect_time.
 void hang_up_to_call(lt::peer_connection_handle &peer);
 
-// TCP sends the peer what libtorrent writes at once. libtorrent leaves Nagle's algorithm on: a
+// TCP sends at once what libtorrent writes to the peer. libtorrent leaves Nagle's algorithm on: a
 // request waited until the peer had acknowledged the message before it, which takes a round trip
-// and up to 40 ms more. (uTP has that algorithm, too; it is left as it is.)
+// and 40 ms more where that is Linux. (uTP has that algorithm, too; it is left as it is.)
 void send_at_once(lt::peer_connection_handle const &peer);
 
 // How many requests libtorrent has the peer have in flight, until it changes that itself: with a

@@ -28,9 +28,10 @@ namespace
 
 // A second peer is asked if it takes less than such a part of the time, and saves so much; for a
 // piece that was not asked for before a reader came to wait for it, after a seek, or that is late,
-// sooner than for one that comes in its turn. There it would be 2 % of all bytes.
-constexpr double share = 0.5, share_sought = 0.65;
-constexpr double worth_s = 0.2, worth_sought_s = 0.05;
+// sooner than for one that comes in its turn. There it would be 3 % of all bytes with half of the
+// time and 0.2 s.
+constexpr double share = 0.4, share_sought = 0.65;
+constexpr double worth_s = 0.3, worth_sought_s = 0.05;
 // Where no reader waits for the piece yet the block has to be as late as this, and that is looked
 // at in every fourth look.
 constexpr double unawaited_late_s = 4;
@@ -43,7 +44,7 @@ constexpr std::size_t blocks_max = 512;
 struct late_block {
         conduct *holder;
         int block;
-        double seconds;
+        double seconds, rank_s; // conduct::due_block
 };
 
 } // namespace
@@ -111,18 +112,18 @@ void spares::ask(peers const &all, lt::partial_piece_info const &q, double least
                 kept += p.first->spares();
                 spent += p.first->spares_of(piece);
                 for (auto const &due : p.first->due(piece, now)) {
-                        int const block = due.first / lt::default_block_size;
+                        int const block = due.start / lt::default_block_size;
                         most += p.first->pipe.gives_nothing(p.first->owed(), now);
                         if (block < q.blocks_in_piece &&
                             q.blocks[block].state == lt::block_info::requested)
-                                blocks.push_back({p.first, block, due.second});
+                                blocks.push_back({p.first, block, due.seconds, due.rank_s});
                 }
         }
         auto &came = m_came[piece];
         spent += int(came.size());
         // The one that comes last is asked for first. One that several hold comes with the first.
         std::sort(blocks.begin(), blocks.end(),
-                  [](late_block const &a, late_block const &b) { return a.seconds > b.seconds; });
+                  [](late_block const &a, late_block const &b) { return a.rank_s > b.rank_s; });
         for (auto const &b : blocks) {
                 auto const r = request_of(piece, b.block);
                 bool again = came.count(b.block) > 0;
@@ -130,6 +131,8 @@ void spares::ask(peers const &all, lt::partial_piece_info const &q, double least
                 double best_s = 0;
                 if (spent >= most || kept >= blocks_max)
                         break;
+                if (b.seconds < least)
+                        continue;
                 for (auto const &p : all) {
                         again = again || p.first->has_spare(r, now) ||
                                 (p.first != b.holder && p.first->is_asked(r));
@@ -142,7 +145,7 @@ void spares::ask(peers const &all, lt::partial_piece_info const &q, double least
                 // One on parole gives whole pieces, which tell who lies: it is left to that.
                 bool const soon = sought && !is_on_parole(b.holder->peer());
                 double const worth = soon ? worth_sought_s : worth_s;
-                if (!best || b.seconds < least)
+                if (!best)
                         break;
                 if (again || best_s > (soon ? share_sought : share) * b.seconds ||
                     b.seconds - best_s < worth)

@@ -10,7 +10,7 @@ from typing import Iterator
 
 from harness import processes
 
-PIDFD_GETFD = 438  # pidfd_getfd(2), the same on every architecture; the C library has no name for it
+PIDFD_GETFD = 438  # pidfd_getfd(2) has no name in Python, nor in every C library
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -32,8 +32,8 @@ def _duplicated(pid: int, pidfd: int) -> Iterator[socket.socket]:
 
 
 def tcp_option(pid: int, port: int, option: int) -> list[int]:
-    """The value of a TCP option of each connection that the process has with that port, at
-    either end."""
+    """The value of a TCP option of each connection over IPv4 that the process has with that port,
+    at either end."""
     found = []
     pidfd = os.pidfd_open(pid)
     try:
