@@ -122,6 +122,24 @@ lt::download_priority_t anchor::as_told(lt::download_priority_t priority) const
         return m_parts.falling || priority == lt::dont_download ? priority : lt::default_priority;
 }
 
+bool anchor::wants_of(lt::peer_connection_handle const &peer) const
+{
+        auto const of_peer = [&](auto const &w) {
+                return m_held_back.count(w.first) + m_put_off.count(w.first) == 0 &&
+                       peer.has_piece(lt::piece_index_t(w.first));
+        };
+        return std::any_of(m_wanted.begin(), m_wanted.end(), of_peer) ||
+               (m_piece >= 0 && peer.has_piece(lt::piece_index_t(m_piece)));
+}
+
+// Before libtorrent looks at whom that leaves of no interest.
+void anchor::tell(priorities const &changes)
+{
+        m_handle.prioritize_pieces(changes);
+        if (auto const t = m_owner.lock())
+                shielded([&] { t->peers->keep_interest(); });
+}
+
 // add_piece() does not look at what it is given but hands it to the disk, so one zeroed region that
 // is never touched serves.
 bool anchor::fill_up(int piece)
@@ -235,7 +253,7 @@ void anchor::hold_back(std::vector<int> const &pieces)
                 m_put_off.erase(p);
                 changes.emplace_back(lt::piece_index_t(p), lt::dont_download);
         }
-        m_handle.prioritize_pieces(changes);
+        tell(changes);
 }
 
 void anchor::give_free(std::vector<int> const &pieces)
@@ -288,9 +306,9 @@ void anchor::put_off_begun(std::size_t peers, std::function<bool(int piece)> con
         for (int const p : m_put_off)
                 if (off.count(p) == 0 && wants(p))
                         changes.emplace_back(lt::piece_index_t(p), as_told(m_wanted.at(p)));
-        if (!changes.empty())
-                m_handle.prioritize_pieces(changes);
         m_put_off = std::move(off);
+        if (!changes.empty())
+                tell(changes);
 }
 
 void anchor::make_way(bool anew)
@@ -362,7 +380,7 @@ void anchor::want(std::vector<bt_want> const &list, std::function<void()> const 
         if (t)
                 shielded([&] { t->peers->will_ask(); });
         bool const in_shares = t && t->peers->shares();
-        m_handle.prioritize_pieces(changes);
+        tell(changes);
         hold();
         shielded([&] {
                 if (t && m_parts.cancel && were_asked_for(dropped))

@@ -8,6 +8,7 @@
 
 #include <libtorrent/download_priority.hpp>
 #include <libtorrent/io_context.hpp>
+#include <libtorrent/peer_connection_handle.hpp>
 #include <libtorrent/torrent_handle.hpp>
 #include <libtorrent/torrent_info.hpp>
 
@@ -61,6 +62,13 @@ class anchor
         bool may_be_asked_for(int piece) const
         {
                 return wants(piece) || piece == m_piece;
+        }
+        // The peer has something of which libtorrent takes an interest in it.
+        bool wants_of(lt::peer_connection_handle const &peer) const;
+        // Something is missing of which peers are kept interested.
+        bool keeps_interest() const
+        {
+                return m_piece >= 0 || !m_wanted.empty();
         }
         // It is missing and nobody wants it.
         bool is_free(int piece) const
@@ -155,6 +163,7 @@ class anchor
         // What libtorrent is told of such a priority.
         lt::download_priority_t as_told(lt::download_priority_t priority) const;
         void drop(int piece, priorities &changes);
+        void tell(priorities const &changes);
         void hold();
         bool were_asked_for(std::set<int> const &pieces) const;
         void kick(int piece, lt::download_priority_t priority);

@@ -26,13 +26,22 @@ namespace
 REACH(queue_length, lt::peer_connection::m_desired_queue_size);
 REACH(sent, lt::peer_connection::m_download_queue);
 REACH(unsent, lt::peer_connection::m_request_queue);
+REACH(connected_at, lt::peer_connection::m_connect);
+REACH(uninteresting_since, lt::peer_connection::m_became_uninteresting);
 REACH(write_cancel, lt::peer_connection::write_cancel);
 
-// It is a bit, which has no address.
+// They are bits, which have no address.
 struct endgame final : lt::peer_connection_hot_members {
         static void end(lt::peer_connection_hot_members &c)
         {
                 static_cast<endgame &>(c).m_endgame_mode = false;
+        }
+};
+
+struct interest final : lt::peer_connection_hot_members {
+        static void forget(lt::peer_connection_hot_members &c)
+        {
+                static_cast<interest &>(c).m_interesting = false;
         }
 };
 
@@ -101,6 +110,16 @@ WITHOUT_TYPEINFO void end_endgame(lt::peer_connection_handle const &peer)
         auto const c = peer.native_handle();
         if (record_of(c.get()))
                 endgame::end(*c);
+}
+
+WITHOUT_TYPEINFO void forget_interest(lt::peer_connection_handle const &peer)
+{
+        auto const c = peer.native_handle();
+        if (!record_of(c.get()) || !peer.is_interesting())
+                return;
+        interest::forget(*c);
+        ((*c).*member(uninteresting_since()))
+                .set((*c).*member(connected_at()), lt::clock_type::now());
 }
 
 WITHOUT_TYPEINFO void cancel_request(lt::peer_connection_handle const &peer,

@@ -44,6 +44,10 @@ bool has_unsent(lt::peer_connection_handle const &peer);
 // Where libtorrent had nothing left to ask the peer for it asks for one block the next time, and
 // for more when all that was asked for has come: it is to do as with others.
 void end_endgame(lt::peer_connection_handle const &peer);
+// libtorrent takes the peer for one that was told of no interest: it is not told so, and goes on
+// taking us for interested. libtorrent's count of those that interest it, which nothing here looks
+// at, is not changed: one too many each time.
+void forget_interest(lt::peer_connection_handle const &peer);
 // Tells the peer that the request is taken back, and libtorrent that the peer has refused it where
 // the peer will not answer that (without BEP 6).
 void cancel_request(lt::peer_connection_handle const &peer, lt::peer_request const &r);

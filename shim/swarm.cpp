@@ -354,6 +354,19 @@ bool swarm::nobody_has_awaited() const
         return !awaited.empty() && std::none_of(m_peers.begin(), m_peers.end(), has_some);
 }
 
+// Who shows its pieces one by one has, for a moment after each, none that is wanted. rtorrent
+// chokes whom it does not interest, and looks whether to give it a place again each 30 s. The
+// anchor keeps the interest of the others.
+void swarm::keep_interest()
+{
+        if (!m_torrent->anchor.keeps_interest())
+                return;
+        for (auto const &p : m_peers)
+                if (p.first->peer().is_interesting() && p.first->shows_pieces() &&
+                    !m_torrent->anchor.wants_of(p.first->peer()))
+                        forget_interest(p.first->peer());
+}
+
 // BEP 16: a seed that shows its pieces one by one.
 void swarm::pass_on_offer()
 {

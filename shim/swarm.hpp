@@ -78,6 +78,10 @@ class swarm
                 for (auto const &p : m_peers)
                         p.first->passed(piece);
         }
+        // Nobody is told that he is of no interest who shows his pieces one by one. After what is
+        // wanted has become less, and before libtorrent looks at that: it does when it has done
+        // what it is at.
+        void keep_interest();
         // The piece is not there any more: tells those that may ask for it, or were told of it.
         void lost(int piece);
         void left(conduct &c) noexcept;

@@ -444,6 +444,7 @@ struct torrent_watch final : lt::torrent_plugin {
                 shielded([&] { t->anchor.passed(int(p)); });
                 shielded([&] { t->peers->forget(int(p)); });
                 shielded([&] { t->peers->passed(int(p)); });
+                shielded([&] { t->peers->keep_interest(); });
                 shielded([&] { t->web->passed(int(p)); });
         }
 

@@ -397,6 +397,22 @@ def test_the_only_seeder_shows_one_piece_at_a_time(
         assert time.monotonic() - began <= 2 * SOON_S
 
 
+def test_a_seed_that_shows_one_piece_at_a_time_is_not_told_of_no_interest_between_two(
+    hasty: Magnetfs, rogues: Rogues, peers: Peers, torrents: TorrentMaker
+) -> None:
+    """rtorrent chokes who says so, and thinks again each 30 s. After each piece that a read took it
+    had none of interest to show for a moment."""
+    torrent = torrents.single("one.bin", 2 * MIB, seed=234, piece_length=PIECE)
+    rogue = rogues(torrent, garbage=0.0, shows=True)
+    path = hasty.add_torrent(torrent, peers(torrent.info), rogue) / torrent.name
+    with open(path, "rb", buffering=0) as stream:
+        for offset, length in ((0, KIB), (5 * PIECE, KIB), (0, 2 * MIB)):
+            there = read_exactly(stream.fileno(), offset, length)
+            assert there == torrent.read(torrent.name, offset, length)
+    # Who has all says so.
+    waiting.until("it is of no interest any more", lambda: rogue.done()["choked"] == 1, SOON_S)
+
+
 @pytest.mark.parametrize("fast", [False, True], ids=["without-fast", "with-fast"])
 def test_a_peer_that_does_not_answer_a_cancel_goes_on(
     fs: Magnetfs, rogues: Rogues, torrents: TorrentMaker, fast: bool

@@ -35,6 +35,7 @@ class RoguePeer:
         away: float = 0.0,
         fast: bool = True,
         has: range | None = None,
+        shows: bool = False,
     ) -> None:
         """floods: sends blocks that nobody has asked for, as fast as they are taken. repeats: sends
         the first block of each piece twice. garbage: the part of all blocks it sends that is wrong.
@@ -43,7 +44,10 @@ class RoguePeer:
         hashes (BEP 52) so; else it does not answer them. rate: bytes/s to each that is connected,
         0: as fast as it goes; with it, what is cancelled is not sent, and no word of that said.
         away: seconds until it answers a handshake, as if it were so far away. fast: it knows BEP 6,
-        by which it would have to. has: the pieces that it says it has, None: all."""
+        by which it would have to. has: the pieces that it says it has, None: all.
+        shows: it begins with none, shows one after the other (BEP 16), the next when the one before
+        was given, and chokes who says that it has nothing of interest, for good (rtorrent: until
+        its next round, which is each 30 s)."""
         options = {
             "address": address,
             "info_hash": torrent.info_hash,
@@ -59,6 +63,7 @@ class RoguePeer:
             "rate": rate,
             "away": away,
             "fast": fast,
+            "shows": shows,
             "has": [has.start, has.stop] if has is not None else None,
         }
         program = Path(__file__).with_name("rogue_process.py")
@@ -93,7 +98,7 @@ class RoguePeer:
 
     def done(self) -> dict[str, int]:
         """So far: connections (handshakes), open now, blocks asked for, those cancelled
-        in time, garbage blocks, flooded ones, hash_requests."""
+        in time, garbage blocks, flooded ones, hash_requests, choked for want of interest."""
         return self._ask("")
 
     def asked(self) -> dict[int, int]:

@@ -23,7 +23,8 @@ HANDSHAKE = 68  # bytes: protocol, reserved, info-hash, peer id
 FAST = 0x04  # reserved[7]
 BLOCK = 16384
 LONGEST = 1 << 20
-UNCHOKE, BITFIELD, REQUEST, PIECE, CANCEL, HAVE_ALL = 1, 5, 6, 7, 8, 14
+CHOKE, UNCHOKE, NOT_INTERESTED, HAVE = 0, 1, 3, 4
+BITFIELD, REQUEST, PIECE, CANCEL, HAVE_ALL = 5, 6, 7, 8, 14
 HASH_REQUEST, HASH_REJECT = 21, 23
 FLOOD_BLOCKS = 16  # at once
 
@@ -75,6 +76,30 @@ class Outgoing:
                 return
 
 
+class Shown:
+    """What one connection was shown of the pieces, one by one and in order (BEP 16)."""
+
+    def __init__(self, rogue: Rogue) -> None:
+        self._rogue = rogue
+        self._piece = 0
+        self._given = 0  # blocks of it
+        self.uninteresting = False
+
+    def have(self) -> bytes:
+        return struct.pack(">IBI", 5, HAVE, self._piece)
+
+    def gave(self, piece: int) -> bytes:
+        """A block of that piece is given: what is shown then."""
+        rogue = self._rogue
+        size = min(rogue.piece_length, rogue.length - piece * rogue.piece_length)
+        self._given += piece == self._piece
+        if self._given < -(-size // BLOCK) or self._piece + 1 == rogue.pieces:
+            return b""
+        self._piece += 1
+        self._given = 0
+        return self.have()
+
+
 class Rogue:
     def __init__(self, options: dict[str, Any]) -> None:
         self.info_hash = bytes.fromhex(options["info_hash"])[:20]
@@ -91,7 +116,8 @@ class Rogue:
         self.fast = bool(options["fast"])
         self.away = float(options["away"])
         self.pieces = -(-self.length // self.piece_length)
-        self.has = range(*(options["has"] or (0, self.pieces)))
+        self.shows = bool(options["shows"])
+        self.has = range(*(options["has"] or (0, 0 if self.shows else self.pieces)))
         self.asked = [0] * self.pieces  # under lock
         self.noise = os.urandom(BLOCK)
         self.lock = threading.Lock()
@@ -103,6 +129,7 @@ class Rogue:
                 "garbage",
                 "flooded",
                 "repeated",
+                "choked",
                 "hash_requests",
                 "open",
             ),
@@ -175,6 +202,9 @@ class Rogue:
     ) -> None:
         if self.floods:
             threading.Thread(target=self.flood, args=(connection, sending), daemon=True).start()
+        shown = Shown(self) if self.shows else None
+        if shown:
+            connection.sendall(shown.have())
         while len(size := stream.read(4)) == 4:
             (length,) = struct.unpack(">I", size)
             if length > LONGEST:
@@ -183,7 +213,13 @@ class Rogue:
             if not message or len(message) < length:
                 continue
             answer = b""
-            if message[0] == REQUEST:
+            if shown and message[0] == NOT_INTERESTED:
+                shown.uninteresting = True
+                self.count("choked")
+                answer = struct.pack(">IB", 1, CHOKE)
+            elif shown and shown.uninteresting:
+                continue
+            elif message[0] == REQUEST:
                 self.count("asked")
                 with self.lock:
                     self.asked[struct.unpack(">I", message[1:5])[0]] += 1
@@ -198,6 +234,8 @@ class Rogue:
                 if self.repeats and offset == 0:
                     self.count("repeated")
                     answer += answer
+                if shown:
+                    answer += shown.gave(piece)
             elif message[0] == CANCEL:
                 # No answer, which without BEP 6 is right and with it is not.
                 if outgoing.cancel(*struct.unpack(">II", message[1:9])):
