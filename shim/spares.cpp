@@ -28,8 +28,8 @@ namespace
 
 // A second peer is asked if it takes less than such a part of the time, and saves so much; for a
 // piece that was not asked for before a reader came to wait for it, after a seek, or that is late,
-// sooner than for one that comes in its turn. There it would be 3 % of all bytes with half of the
-// time and 0.2 s.
+// sooner than for one that comes in its turn. With half of the time and 0.2 s that was 3 % of what
+// thirty uneven peers gave of a film, and with these it is 1.8.
 constexpr double share = 0.4, share_sought = 0.65;
 constexpr double worth_s = 0.3, worth_sought_s = 0.05;
 // Where no reader waits for the piece yet the block has to be as late as this, and that is looked
