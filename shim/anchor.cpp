@@ -56,6 +56,8 @@ void anchor::begin(bt_torrent &t, lt::torrent_handle const &h, lt::io_context *i
                 m_free.erase(p);
         }
         m_margin = margin_of(*info);
+        m_ranks.begin(blocks_of(*info, 0), info->num_pieces() - 1,
+                      blocks_of(*info, info->num_pieces() - 1));
         m_disk = disk; // from here on the sets are looked at
         m_piece = choose(-1);
         if (m_piece >= 0)
@@ -115,18 +117,44 @@ void anchor::set_wanted(int piece, lt::download_priority_t priority)
                 m_free.insert(piece);
                 m_urgent.erase(piece);
         }
+        m_ranks.change(piece, priority);
 }
 
-lt::download_priority_t anchor::as_told(lt::download_priority_t priority) const
+lt::download_priority_t anchor::as_told(int piece) const
 {
-        return m_parts.falling || priority == lt::dont_download ? priority : lt::default_priority;
+        auto const wish = wish_for(piece);
+        if (wish == lt::dont_download)
+                return piece == m_piece ? lt::low_priority : wish;
+        if (!m_parts.falling)
+                return lt::default_priority;
+        return wish == lt::top_priority ? wish : m_ranks.of(piece, wish);
+}
+
+anchor::priorities anchor::rank()
+{
+        auto const t = m_owner.lock();
+        if (!t || !m_parts.falling)
+                return {};
+        std::map<int, int> left;
+        for (auto const &q : m_handle.get_download_queue())
+                left[int(q.piece_index)] = q.blocks_in_piece - q.requested - q.writing - q.finished;
+        return m_ranks.look(
+                left, [&](int p) { return is_open(p); },
+                [&](int p) { return t->peers->may_give(p); });
+}
+
+// No piece becomes wanted, and none unwanted, so libtorrent looks at nobody's interest.
+void anchor::look_at_ranks()
+{
+        auto const changes = rank();
+        if (!changes.empty())
+                m_handle.prioritize_pieces(changes);
 }
 
 bool anchor::wants_of(lt::peer_connection_handle const &peer) const
 {
         auto const of_peer = [&](auto const &w) {
-                return m_held_back.count(w.first) + m_put_off.count(w.first) == 0 &&
-                       peer.has_piece(lt::piece_index_t(w.first));
+                return is_open(w.first) && peer.has_piece(lt::piece_index_t(w.first));
         };
         return std::any_of(m_wanted.begin(), m_wanted.end(), of_peer) ||
                (m_piece >= 0 && peer.has_piece(lt::piece_index_t(m_piece)));
@@ -237,7 +265,7 @@ void anchor::restored(int piece)
                 // libtorrent had nothing to ask for, and would ask for one block, in end game.
                 if (auto const t = m_owner.lock())
                         shielded([&] { t->peers->will_ask(); });
-                kick(piece, w->second);
+                kick(piece, as_told(piece));
         }
         if (m_urgent.count(piece) > 0)
                 make_way(true);
@@ -262,7 +290,7 @@ void anchor::give_free(std::vector<int> const &pieces)
         for (int const p : pieces) {
                 if (m_held_back.erase(p) == 0 || !wants(p))
                         continue;
-                changes.emplace_back(lt::piece_index_t(p), as_told(m_wanted.at(p)));
+                changes.emplace_back(lt::piece_index_t(p), as_told(p));
         }
         if (changes.empty())
                 return;
@@ -305,7 +333,7 @@ void anchor::put_off_begun(std::size_t peers, std::function<bool(int piece)> con
                         changes.emplace_back(lt::piece_index_t(p), lt::dont_download);
         for (int const p : m_put_off)
                 if (off.count(p) == 0 && wants(p))
-                        changes.emplace_back(lt::piece_index_t(p), as_told(m_wanted.at(p)));
+                        changes.emplace_back(lt::piece_index_t(p), as_told(p));
         m_put_off = std::move(off);
         if (!changes.empty())
                 tell(changes);
@@ -353,6 +381,7 @@ void anchor::want(std::vector<bt_want> const &list, std::function<void()> const 
         priorities changes;
         changes.reserve(list.size() + 1);
         std::set<int> dropped;
+        m_ranks.turn();
         for (auto const &w : list) {
                 int const p = int(w.piece);
                 if (w.priority == 0 && m_wanted.count(p) > 0)
@@ -363,19 +392,21 @@ void anchor::want(std::vector<bt_want> const &list, std::function<void()> const 
                 drop(m_piece, changes);
         first();
         for (auto const &w : list) {
-                lt::piece_index_t const p(static_cast<int>(w.piece));
-                if (w.urgent && wants(int(w.piece))) // it may have come meanwhile
-                        m_urgent.insert(int(w.piece));
+                int const p = int(w.piece);
+                lt::download_priority_t const wish(w.priority);
+                if (w.urgent && wants(p)) // it may have come meanwhile
+                        m_urgent.insert(p);
                 else
-                        m_urgent.erase(int(w.piece));
-                lt::download_priority_t const wanted(w.priority);
-                auto priority = as_told(wanted);
-                if (wanted == lt::dont_download || wanted == lt::top_priority)
-                        m_put_off.erase(int(w.piece));
-                if (m_held_back.count(int(w.piece)) + m_put_off.count(int(w.piece)) > 0)
-                        priority = lt::dont_download;
-                changes.emplace_back(p, int(w.piece) == m_piece ? lt::low_priority : priority);
+                        m_urgent.erase(p);
+                if (wish == lt::dont_download || wish == lt::top_priority)
+                        m_put_off.erase(p);
+                changes.emplace_back(lt::piece_index_t(p),
+                                     p == m_piece || is_open(p) ? as_told(p) : lt::dont_download);
         }
+        shielded([&] { // without memory they come in any order
+                auto const ranked = rank();
+                changes.insert(changes.end(), ranked.begin(), ranked.end());
+        });
         auto const t = m_owner.lock();
         if (t)
                 shielded([&] { t->peers->will_ask(); });
@@ -408,6 +439,7 @@ void anchor::passed(int piece)
 {
         if (!m_disk)
                 return;
+        m_ranks.change(piece, lt::dont_download);
         m_wanted.erase(piece);
         m_awaited.erase(piece);
         m_urgent.erase(piece);

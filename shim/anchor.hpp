@@ -5,6 +5,7 @@
 #include "bt.h"
 #include "parts.hpp"
 #include "piece_set.hpp"
+#include "ranks.hpp"
 
 #include <libtorrent/download_priority.hpp>
 #include <libtorrent/io_context.hpp>
@@ -28,6 +29,12 @@ struct anchor_disk {
         virtual void release(uint64_t id) = 0;
         virtual ~anchor_disk() = default;
 };
+
+inline int blocks_of(lt::torrent_info const &info, int piece)
+{
+        int const size = info.piece_size(lt::piece_index_t(piece));
+        return (size + lt::default_block_size - 1) / lt::default_block_size;
+}
 
 // Which pieces are wanted, and the one that keeps the interest of peers while none is (anchor.cpp).
 // Network thread only.
@@ -87,8 +94,7 @@ class anchor
         }
         int priority_of(int piece) const // 0: not wanted, or there
         {
-                auto const w = m_wanted.find(piece);
-                return w == m_wanted.end() ? 0 : int(static_cast<std::uint8_t>(w->second));
+                return to_number(wish_for(piece));
         }
         // The piece was the anchor, and libtorrent takes nothing of it until it is restored().
         bool is_let_go(int piece) const
@@ -110,6 +116,11 @@ class anchor
         bool is_put_off(int piece) const
         {
                 return m_put_off.count(piece) > 0;
+        }
+        // Of what is wanted: peers may be asked for it.
+        bool is_open(int piece) const
+        {
+                return !is_held_back(piece) && !is_put_off(piece);
         }
         // Those that a reader waits for, or will at once if it gets less than its share.
         std::vector<int> awaited() const
@@ -147,6 +158,13 @@ class anchor
         // Peers that would send other pieces before one that is urgent are not to; and those that
         // it may yet be asked of have nothing else to do, where it is urgent anew.
         void make_way(bool anew);
+        // Peers are asked for what comes next in its order (ranks.hpp). True: it is time to look at
+        // that again.
+        bool asked(int piece)
+        {
+                return m_ranks.asked(piece);
+        }
+        void look_at_ranks();
         // Peers that owe less than they may are asked for more.
         void look_again();
         // Nobody is asked for some of its blocks any more: asks all peers, before everything else.
@@ -157,11 +175,17 @@ class anchor
         bool fill_up(int piece);
 
       private:
-        using priorities = std::vector<std::pair<lt::piece_index_t, lt::download_priority_t>>;
+        using priorities = ranks::changes;
+        lt::download_priority_t wish_for(int piece) const
+        {
+                auto const w = m_wanted.find(piece);
+                return w == m_wanted.end() ? lt::dont_download : w->second;
+        }
         int choose(int but);
         void set_wanted(int piece, lt::download_priority_t priority);
-        // What libtorrent is told of such a priority.
-        lt::download_priority_t as_told(lt::download_priority_t priority) const;
+        // What libtorrent is told of a piece that is neither held back nor put off.
+        lt::download_priority_t as_told(int piece) const;
+        priorities rank();
         void drop(int piece, priorities &changes);
         void tell(priorities const &changes);
         void hold();
@@ -183,6 +207,7 @@ class anchor
         std::set<int> m_held_back;                       // no peer is asked for them
         std::set<int> m_put_off;                         // put_off_begun()
         std::set<int> m_urgent;                          // peers make way for them
+        ranks m_ranks;                                   // of those that are wanted
         piece_set m_missing, m_free;                     // free: missing ones that nobody wants
         int m_margin = 1; // an anchor is so far ahead of every reader when it is chosen
 };

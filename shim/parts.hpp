@@ -15,8 +15,9 @@ struct engine_parts {
         // What peers were asked for and nobody wants any more is taken back: 0.52 MB in vain
         // against 0.55.
         bool cancel = true;
-        // Priorities fall with the distance from the reader. One seeder of libtorrent's is asked in
-        // the pieces' order all the same: no difference.
+        // Pieces are asked for in the order in which a reader comes to them (ranks.hpp): ctorrent
+        // alone, 64 MiB whole 5.63 s; with priorities that fell with the distance, and no order
+        // among those of one, 6.34 s (6.07-6.95).
         bool falling = true;
         // Seeds of Transmission are told that something of theirs is wanted before the metadata is
         // there, as they give places in rounds: the first 64 KiB 5.4 s against 13.6 where a round

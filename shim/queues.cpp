@@ -9,6 +9,7 @@
 
 #include "conduct.hpp"
 #include "inner.hpp"
+#include "ranks.hpp"
 #include "torrent.hpp"
 
 #include <libtorrent/torrent_info.hpp>
@@ -16,7 +17,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <cstdint>
 #include <iterator>
 #include <set>
 
@@ -40,17 +40,6 @@ constexpr int front_blocks = 2048;
 constexpr std::size_t open_max = 64;
 // Where nobody could be asked for anything, after all, it is tried again after so long.
 constexpr auto retry_time = std::chrono::milliseconds(1000);
-
-int to_number(lt::download_priority_t priority)
-{
-        return int(static_cast<std::uint8_t>(priority));
-}
-
-int blocks_of(lt::torrent_info const &info, int piece)
-{
-        int const size = info.piece_size(lt::piece_index_t(piece));
-        return (size + lt::default_block_size - 1) / lt::default_block_size;
-}
 
 } // namespace
 
@@ -97,8 +86,7 @@ void queues::find_front()
         std::set_difference(m_pieces.begin(), m_pieces.end(), asked.begin(), asked.end(),
                             std::back_inserter(m_unasked_of));
         for (auto w = wanted.begin(); w != wanted.end() && m_open.size() < open_max; ++w)
-                if (asked.count(w->first) == 0 && !m_torrent->anchor.is_held_back(w->first) &&
-                    !m_torrent->anchor.is_put_off(w->first))
+                if (asked.count(w->first) == 0 && m_torrent->anchor.is_open(w->first))
                         m_open.push_back(w->first);
 }
 

@@ -92,27 +92,52 @@ void swarm::gave(conduct &c)
                 shielded([&] { hurry_later(); });
 }
 
+void swarm::asked(int piece)
+{
+        m_queues.asked(piece);
+        if (m_torrent->anchor.asked(piece))
+                shielded([&] {
+                        later(&swarm::m_looks_at_ranks,
+                              [](bt_torrent &t) { t.anchor.look_at_ranks(); });
+                });
+}
+
+bool swarm::may_give(int piece) const
+{
+        return std::any_of(m_peers.begin(), m_peers.end(), [&](auto const &p) {
+                return p.first->shook_hands && !p.first->peer().has_peer_choked() &&
+                       p.first->peer().has_piece(lt::piece_index_t(piece));
+        });
+}
+
 void swarm::refused(conduct &c)
 {
         if (m_torrent->parts.queues)
                 m_queues.look_at(c, lt::clock_type::now());
 }
 
-// When libtorrent has taken what came, and has asked for more.
-void swarm::look_at_idle()
+// When libtorrent has done what it is at.
+void swarm::later(bool swarm::*is_due, void (*what)(bt_torrent &t))
 {
-        if (m_looks_at_idle)
+        if (this->*is_due)
                 return;
-        boost::asio::post(*m_io, [owner = m_torrent->weak_from_this()] {
+        boost::asio::post(*m_io, [owner = m_torrent->weak_from_this(), is_due, what] {
                 shielded([&] {
                         auto const t = owner.lock();
                         if (!t)
                                 return;
-                        t->peers->m_looks_at_idle = false;
-                        t->peers->m_spares.look_at_sought(t->peers->m_peers, lt::clock_type::now());
+                        (*t->peers).*is_due = false;
+                        what(*t);
                 });
         });
-        m_looks_at_idle = true;
+        this->*is_due = true;
+}
+
+void swarm::look_at_idle()
+{
+        later(&swarm::m_looks_at_idle, [](bt_torrent &t) {
+                t.peers->m_spares.look_at_sought(t.peers->m_peers, lt::clock_type::now());
+        });
 }
 
 void swarm::will_ask()
@@ -269,6 +294,7 @@ void swarm::look(lt::time_point now)
                                c.peer().has_piece(lt::piece_index_t(piece));
                 });
         });
+        m_torrent->anchor.look_at_ranks();
         m_torrent->anchor.make_way(false);
         if (m_torrent->parts.queues)
                 shielded([&] {

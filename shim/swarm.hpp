@@ -51,10 +51,9 @@ class swarm
         // It answers what was taken back: libtorrent may ask it for something else at once.
         void refused(conduct &c);
         // A peer is asked for a block of the piece.
-        void asked(int piece)
-        {
-                m_queues.asked(piece);
-        }
+        void asked(int piece);
+        // Somebody who is there has it, and does not choke us.
+        bool may_give(int piece) const;
         // Other pieces are wanted: before libtorrent may ask peers for them, and after it was told
         // to.
         void will_ask();
@@ -127,7 +126,9 @@ class swarm
         // Where nobody gave anything for longer than that it is not one of them that is late, but
         // this machine or its network.
         static constexpr auto flow_time = std::chrono::milliseconds(60);
-        void look_at_idle();                        // a peer owes nothing
+        void look_at_idle(); // a peer owes nothing
+        // Once however often it is called until then; is_due: that it was.
+        void later(bool swarm::*is_due, void (*what)(bt_torrent &t));
         std::vector<conduct *> asked_peers() const; // that owe something
         void arm(lt::time_duration in);
         void tick();
@@ -165,9 +166,10 @@ class swarm
         timer m_timer;
         lt::io_context *m_io = nullptr;
         bool m_awake = false;
-        bool m_looks_at_idle = false; // look_at_idle() was called, and has not looked yet
-        bool m_ends_look = false;     // end_look_later() was called, and the look did not end yet
-        bool m_hurries = false;       // hurry_later() was called, and has not hurried yet
+        bool m_looks_at_idle = false;  // look_at_idle() was called, and has not looked yet
+        bool m_ends_look = false;      // end_look_later() was called, and the look did not end yet
+        bool m_hurries = false;        // hurry_later() was called, and has not hurried yet
+        bool m_looks_at_ranks = false; // the anchor is to look at its ranks
         spares::peers m_peers;
         spares m_spares;
         queues m_queues;

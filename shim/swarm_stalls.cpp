@@ -10,7 +10,6 @@
 #include "inner.hpp"
 #include "torrent.hpp"
 
-#include <boost/asio/post.hpp>
 #include <libtorrent/peer_info.hpp>
 
 #include <algorithm>
@@ -154,18 +153,9 @@ conduct *swarm::quickest_for(int piece, lt::time_point now) const
 // When libtorrent has taken what came, and has asked for more.
 void swarm::hurry_later()
 {
-        if (m_hurries || lt::clock_type::now() - m_hurried_at < hurry_time)
-                return;
-        boost::asio::post(*m_io, [owner = m_torrent->weak_from_this()] {
-                shielded([&] {
-                        auto const t = owner.lock();
-                        if (!t)
-                                return;
-                        t->peers->m_hurries = false;
-                        t->peers->hurry(lt::clock_type::now());
-                });
-        });
-        m_hurries = true;
+        if (lt::clock_type::now() - m_hurried_at >= hurry_time)
+                later(&swarm::m_hurries,
+                      [](bt_torrent &t) { t.peers->hurry(lt::clock_type::now()); });
 }
 
 // Nobody answers any more: hangs up on those that can be called, for they are called again then.

@@ -44,9 +44,9 @@
 /* One that plays gets the next piece that it lacks, where that is needed so soon, as if it waited
  * for it. */
 #define SOON_SECONDS 3
-/* Of a window, each with a priority of its own. Pieces of one priority come in any order; where a
- * player or the sidecar waits for the next few that matters, so a window as small as a probe's and
- * its read has bands of one length. */
+/* Of a window, each with a priority of its own. Of one priority the session asks for the next few
+ * pieces in their order, and for those behind them in any; where a player or the sidecar waits for
+ * them that matters, so a window as small as a probe's and its read has bands of one length. */
 #define BANDS      6
 #define EVEN_BYTES (1ull << 20)
 /* So many bands of a window, the nearest quarter of it, are raised for a reader that gets less than
@@ -127,7 +127,7 @@ static uint32_t piece_end(const struct layout *l, uint64_t end)
  *
  * Coarse leaves out every other band, for a reader that has several windows. Raised makes the
  * nearest four bands as urgent as what a read waits for. A band in which no piece begins has the
- * next one all the same: of two large pieces with one priority the farther comes first at times. A
+ * next one all the same: of two large pieces with one priority the farther came first at times. A
  * film in pieces of 4 MiB stood still for that, for up to 4 s. */
 static void plan_window(struct plan *p, const struct layout *l, uint32_t at, uint64_t from,
                         uint64_t window, bool coarse, bool raised)

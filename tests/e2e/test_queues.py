@@ -118,6 +118,21 @@ def test_one_that_answers_no_cancel_is_there_for_the_next_seek(
     assert max(took) <= 3.0, f"{took}, connections: {quick.done()}, {slow.done()}"
 
 
+def test_pieces_are_asked_for_one_after_the_other(
+    fs: Magnetfs, rogues: Rogues, torrents: TorrentMaker, request: pytest.FixtureRequest
+) -> None:
+    """A reader that takes all it gets comes to no piece that was asked for behind later ones. Those
+    would be taken back for it, and come twice: of ctorrent, which has no BEP 6, either."""
+    torrent = torrents.single("order.bin", 48 * MIB, seed=408, piece_length=MIB)
+    only = rogues(torrent, rate=12 * MIB, garbage=0.0, fast=False)
+    fd = opened(fs, torrent, request, only)
+    read(fd, torrent, 0, torrent.length)
+    asked = only.asked()
+    # Four that are asked for in one go may have one rank.
+    assert all(abs(piece - at) <= 3 for at, piece in enumerate(asked)), list(asked)
+    assert set(asked.values()) == {MIB // (16 * KIB)}, asked
+
+
 @pytest.mark.parametrize("other", ["frozen", "web seed"])
 def test_a_torrent_of_one_piece_beside_one_who_gives_nothing(
     fs: Magnetfs,

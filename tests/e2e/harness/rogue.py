@@ -102,7 +102,7 @@ class RoguePeer:
         return self._ask("")
 
     def asked(self) -> dict[int, int]:
-        """So far: how many blocks it was asked for, by piece."""
+        """So far: how many blocks it was asked for, by piece; those that came first come first."""
         return {int(piece): n for piece, n in self._ask("asked").items()}
 
     def limit(self, rate: int) -> None:

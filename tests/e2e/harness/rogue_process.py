@@ -118,7 +118,7 @@ class Rogue:
         self.pieces = -(-self.length // self.piece_length)
         self.shows = bool(options["shows"])
         self.has = range(*(options["has"] or (0, 0 if self.shows else self.pieces)))
-        self.asked = [0] * self.pieces  # under lock
+        self.asked: dict[int, int] = {}  # under lock; in the order of the first block asked for
         self.noise = os.urandom(BLOCK)
         self.lock = threading.Lock()
         self.done = dict.fromkeys(  # under lock
@@ -222,7 +222,8 @@ class Rogue:
             elif message[0] == REQUEST:
                 self.count("asked")
                 with self.lock:
-                    self.asked[struct.unpack(">I", message[1:5])[0]] += 1
+                    piece = struct.unpack(">I", message[1:5])[0]
+                    self.asked[piece] = self.asked.get(piece, 0) + 1
                 if self.gives == 0:
                     continue
                 self.gives = self.gives and self.gives - 1
@@ -279,8 +280,7 @@ def main() -> None:
         if line.strip().isdigit():
             rogue.rate = int(line)
         with rogue.lock:
-            told = {p: n for p, n in enumerate(rogue.asked) if n}
-            said = json.dumps(told if line.strip() == "asked" else rogue.done)
+            said = json.dumps(rogue.asked if line.strip() == "asked" else rogue.done)
         print(said, flush=True)
     os._exit(0)
 
