@@ -393,6 +393,16 @@ void swarm::keep_interest()
                         forget_interest(p.first->peer());
 }
 
+// It may be what somebody waits for, which libtorrent asks for then, or is passed on.
+void swarm::shows()
+{
+        if (m_torrent->anchor.awaits())
+                later(&swarm::m_looks_at_shown, [](bt_torrent &t) {
+                        if (t.peers->nobody_has_awaited())
+                                t.peers->pass_on_offer();
+                });
+}
+
 // BEP 16: a seed that shows its pieces one by one.
 void swarm::pass_on_offer()
 {

@@ -54,6 +54,8 @@ class swarm
         void asked(int piece);
         // Somebody who is there has it, and does not choke us.
         bool may_give(int piece) const;
+        // A peer that began with none tells of a piece.
+        void shows();
         // Other pieces are wanted: before libtorrent may ask peers for them, and after it was told
         // to.
         void will_ask();
@@ -170,6 +172,7 @@ class swarm
         bool m_ends_look = false;      // end_look_later() was called, and the look did not end yet
         bool m_hurries = false;        // hurry_later() was called, and has not hurried yet
         bool m_looks_at_ranks = false; // the anchor is to look at its ranks
+        bool m_looks_at_shown = false; // what somebody shows is to be looked at
         spares::peers m_peers;
         spares m_spares;
         queues m_queues;

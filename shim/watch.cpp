@@ -263,8 +263,10 @@ struct peer_watch final : lt::peer_plugin {
 
         bool on_have(lt::piece_index_t p) noexcept override
         {
-                if (!began_with_some)
+                if (!began_with_some) {
                         conduct.told = int(p);
+                        shielded([&] { t->peers->shows(); });
+                }
                 talk.got(have_bytes);
                 return false;
         }

@@ -10,6 +10,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "engine/engine_private.h"
+#include "torrent/parked.h"
 #include "torrent/room.h"
 
 /* A slice. What a reader of another torrent waits for then is done first again. */
@@ -295,6 +296,9 @@ static void run_job(struct engine *e, struct job *j)
                 break;
         case JOB_LOADED:
                 sleep_loaded(e, j->torrent);
+                break;
+        case JOB_OFFERED:
+                parked_take_offer(j->torrent);
                 break;
         case JOB_FOUND:
                 engine_found(e, (struct found_job *)j);

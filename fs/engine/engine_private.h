@@ -16,6 +16,7 @@ enum job_type {
         JOB_FOUND,
         JOB_WAKE,
         JOB_LOADED,
+        JOB_OFFERED,
         JOB_FETCH,
         JOB_RENEW,
         JOB_DROP,

@@ -107,7 +107,9 @@ static void on_offered(void *user, uint32_t piece)
 {
         struct torrent *t = user;
 
-        atomic_store(&t->offered, piece + 1);
+        /* Else the job that is there already takes it, or parked_tick. */
+        if (atomic_exchange(&t->offered, piece + 1) == 0)
+                (void)engine_push(engine_of(t), JOB_OFFERED, t, NULL);
 }
 
 static void on_piece_cleared(void *user, uint32_t piece)

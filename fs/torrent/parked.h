@@ -135,9 +135,11 @@ void parked_interrupt_if_signalled(struct torrent *t, uint32_t low);
 
 /* The piece is in the store and verified (store_set came before): answers who waited for it. */
 void parked_piece_passed(struct torrent *t, uint32_t piece);
-/* Once in a while: time-outs, deadlines for reads that wait too long, and reads whose thread has
- * been killed, or behind whose pages somebody hangs. The chores read /proc for those. O(parked
- * reads of the torrent). */
+/* A piece is taken because a peer offers it (torrent->offered), where a parked read needs that. */
+void parked_take_offer(struct torrent *t);
+/* Once in a while: the same; time-outs, deadlines for reads that wait too long, and reads whose
+ * thread has been killed, or behind whose pages somebody hangs. The chores read /proc for those.
+ * O(parked reads of the torrent). */
 void parked_tick(struct torrent *t, uint64_t now_ms);
 /* Answers all parked reads with err (> 0). */
 void parked_release_all(struct torrent *t, int err);

@@ -256,6 +256,13 @@ static void take_offer(struct torrent *t, uint64_t now)
         }
 }
 
+void parked_take_offer(struct torrent *t)
+{
+        pthread_mutex_lock(&t->lock);
+        take_offer(t, clock_ms());
+        parked_unlock_and_answer(t, NULL);
+}
+
 void parked_tick(struct torrent *t, uint64_t now)
 {
         struct parked *p, *tmp, *answer = NULL;
