@@ -153,9 +153,9 @@ struct bt_session;
 struct bt_torrent;
 struct bt_found; /* metadata that nobody has looked at yet */
 
-/* Makes metadata of it. -EINVAL, -E2BIG with a reason. Any thread; takes long for a large torrent.
- */
-int bt_found_meta(const struct bt_found *f, struct bt_meta **ret, struct bt_error *err);
+/* Makes metadata of it, once. -EINVAL, -E2BIG with a reason. Any thread; takes long for a large
+ * torrent. */
+int bt_found_meta(struct bt_found *f, struct bt_meta **ret, struct bt_error *err);
 void bt_found_free(struct bt_found *f);
 
 struct bt_stats {

@@ -19,6 +19,14 @@
 namespace
 {
 
+// Its paths were read when it came, and are taken: once.
+int make_found(std::shared_ptr<lt::torrent_info const> const &info,
+               std::shared_ptr<raw_paths> const &paths, bt_meta **ret, bt_error *err)
+{
+        return paths ? make_meta(info, std::move(*paths), bt_default_limits, ret, err)
+                     : make_meta(info, bt_default_limits, ret, err);
+}
+
 void on_event(torrent_event const &e)
 {
         auto const &t = e.torrent;
@@ -36,11 +44,11 @@ void on_event(torrent_event const &e)
                 return;
         }
         if (e.info && !t->removed && t->callbacks->found) {
-                t->callbacks->found(t->user, new bt_found{e.info});
+                t->callbacks->found(t->user, new bt_found{e.info, e.paths});
                 return;
         }
         int const r = guarded(&err, [&] {
-                return e.info ? make_meta(e.info, bt_default_limits, &meta, &err)
+                return e.info ? make_found(e.info, e.paths, &meta, &err)
                               : fail(&err, e.refused, "%s", e.why.c_str());
         });
         if (!t->removed)
@@ -201,9 +209,9 @@ void on_alert(bt_session &s, lt::alert *a)
 
 extern "C" {
 
-int bt_found_meta(const struct bt_found *f, struct bt_meta **ret, struct bt_error *err)
+int bt_found_meta(struct bt_found *f, struct bt_meta **ret, struct bt_error *err)
 {
-        return guarded(err, [&] { return make_meta(f->info, bt_default_limits, ret, err); });
+        return guarded(err, [&] { return make_found(f->info, f->paths, ret, err); });
 }
 
 void bt_found_free(struct bt_found *f)

@@ -33,10 +33,10 @@ constexpr int decode_depth_max = 200;
 // libtorrent cleans names on its own terms (240 bytes, '_' for what it dislikes). magnetfs wants
 // them as the torrent has them, so they are read from the info dictionary once more. Where the two
 // lists do not match, libtorrent's names stand.
-void take_raw_names(lt::string_view name, raw_paths &&raw, bt_meta &m)
+void take_raw_names(raw_paths &&raw, bt_meta &m)
 {
-        if (!name.empty()) {
-                m.name.assign(name.begin(), name.end());
+        if (!raw.name.empty()) {
+                m.name = std::move(raw.name);
                 // A C string ends there.
                 std::replace(m.name.begin(), m.name.end(), '\0', '_');
         }
@@ -49,50 +49,6 @@ void take_raw_names(lt::string_view name, raw_paths &&raw, bt_meta &m)
         for (auto &f : m.files)
                 if (raw.with_pads || !f.pad)
                         f.path = std::move(raw.paths[k++]);
-}
-
-// Makes the view of ti, whose paths are within the limits.
-int make_meta(std::shared_ptr<lt::torrent_info const> ti, lt::string_view name, raw_paths &&raw,
-              bt_limits const &limits, bt_meta **ret, bt_error *err)
-{
-        auto const &fs = ti->files();
-        if (std::size_t(ti->info_section().size()) > limits.metadata_bytes)
-                return fail(err, -E2BIG, "the metadata has %zu bytes; at most %zu are taken",
-                            std::size_t(ti->info_section().size()), limits.metadata_bytes);
-        if (fs.num_files() < 1 || fs.num_pieces() < 1 || ti->total_size() < 1)
-                return fail(err, -EINVAL, "the torrent has no bytes");
-        if (uint32_t(fs.num_pieces()) > limits.pieces)
-                return fail(err, -E2BIG, "the torrent has %d pieces; at most %u are taken",
-                            fs.num_pieces(), limits.pieces);
-
-        auto m = std::make_unique<bt_meta>();
-        m->hash = to_hash(ti->info_hashes());
-        m->name = ti->name();
-        m->files.reserve(std::size_t(fs.num_files()));
-        int shown = 0;
-        for (auto i : fs.file_range())
-                shown += fs.pad_file_at(i) ? 0 : 1;
-        // A v2 torrent of one file has a pad behind it, which is libtorrent's own.
-        bool directory = shown > 1;
-        for (auto i : fs.file_range()) {
-                auto const flags = fs.file_flags(i);
-                // Of padding that the torrent lists its own path is taken below.
-                std::string path = fs.pad_file_at(i) ? std::string() : fs.file_path(i);
-                // A multi-file torrent's paths begin with its name, a single file's path is its
-                // name.
-                if (auto const slash = path.find('/'); slash != std::string::npos) {
-                        path.erase(0, slash + 1);
-                        directory = true;
-                }
-                m->files.push_back({std::move(path), uint64_t(fs.file_offset(i)),
-                                    uint64_t(fs.file_size(i)), fs.pad_file_at(i),
-                                    bool(flags & lt::file_storage::flag_symlink)});
-        }
-        take_raw_names(name, std::move(raw), *m);
-        m->single = !directory;
-        m->info = std::move(ti);
-        *ret = m.release();
-        return 0;
 }
 
 // What libtorrent would take for distinguishing the files of ti, and whether that is too much: it
@@ -217,6 +173,49 @@ void give_back()
         malloc_trim(0);
 }
 
+int make_meta(std::shared_ptr<lt::torrent_info const> ti, raw_paths &&raw, bt_limits const &limits,
+              bt_meta **ret, bt_error *err)
+{
+        auto const &fs = ti->files();
+        if (std::size_t(ti->info_section().size()) > limits.metadata_bytes)
+                return fail(err, -E2BIG, "the metadata has %zu bytes; at most %zu are taken",
+                            std::size_t(ti->info_section().size()), limits.metadata_bytes);
+        if (fs.num_files() < 1 || fs.num_pieces() < 1 || ti->total_size() < 1)
+                return fail(err, -EINVAL, "the torrent has no bytes");
+        if (uint32_t(fs.num_pieces()) > limits.pieces)
+                return fail(err, -E2BIG, "the torrent has %d pieces; at most %u are taken",
+                            fs.num_pieces(), limits.pieces);
+
+        auto m = std::make_unique<bt_meta>();
+        m->hash = to_hash(ti->info_hashes());
+        m->name = ti->name();
+        m->files.reserve(std::size_t(fs.num_files()));
+        int shown = 0;
+        for (auto i : fs.file_range())
+                shown += fs.pad_file_at(i) ? 0 : 1;
+        // A v2 torrent of one file has a pad behind it, which is libtorrent's own.
+        bool directory = shown > 1;
+        for (auto i : fs.file_range()) {
+                auto const flags = fs.file_flags(i);
+                // Of padding that the torrent lists its own path is taken below.
+                std::string path = fs.pad_file_at(i) ? std::string() : fs.file_path(i);
+                // A multi-file torrent's paths begin with its name, a single file's path is its
+                // name.
+                if (auto const slash = path.find('/'); slash != std::string::npos) {
+                        path.erase(0, slash + 1);
+                        directory = true;
+                }
+                m->files.push_back({std::move(path), uint64_t(fs.file_offset(i)),
+                                    uint64_t(fs.file_size(i)), fs.pad_file_at(i),
+                                    bool(flags & lt::file_storage::flag_symlink)});
+        }
+        take_raw_names(std::move(raw), *m);
+        m->single = !directory;
+        m->info = std::move(ti);
+        *ret = m.release();
+        return 0;
+}
+
 int make_meta(std::shared_ptr<lt::torrent_info const> ti, bt_limits const &limits, bt_meta **ret,
               bt_error *err)
 {
@@ -228,8 +227,7 @@ int make_meta(std::shared_ptr<lt::torrent_info const> ti, bt_limits const &limit
         if (ec)
                 return fail(err, -EINVAL, "bad metadata: %s", ec.message().c_str());
         int const r = read_paths(info, limits, raw, err);
-        return r < 0 ? r
-                     : make_meta(std::move(ti), name_of(info), std::move(raw), limits, ret, err);
+        return r < 0 ? r : make_meta(std::move(ti), std::move(raw), limits, ret, err);
 }
 
 lt::bdecode_node decode(lt::span<char const> bytes, lt::error_code &ec)
@@ -334,7 +332,7 @@ int source_of_torrent(lt::bdecode_node const &torrent, bt_limits const &limits, 
                                     limits.pieces);
                 return fail(err, -EINVAL, "bad .torrent: %s", e.code().message().c_str());
         }
-        r = make_meta(s->params.ti, name_of(info), std::move(raw), limits, &s->meta, err);
+        r = make_meta(s->params.ti, std::move(raw), limits, &s->meta, err);
         if (r < 0)
                 return r;
         s->params.file_priorities.clear();

@@ -143,13 +143,13 @@ void collect_tree(lt::bdecode_node const &dir, std::string const &prefix, uint32
         }
 }
 
-} // namespace
-
 lt::string_view name_of(lt::bdecode_node const &info)
 {
         auto const s = info.dict_find_string_value("name.utf-8");
         return s.empty() ? info.dict_find_string_value("name") : s;
 }
+
+} // namespace
 
 int read_paths(lt::bdecode_node const &info, bt_limits const &limits, raw_paths &ret, bt_error *err)
 {
@@ -157,12 +157,13 @@ int read_paths(lt::bdecode_node const &info, bt_limits const &limits, raw_paths 
         auto const tree = info.dict_find_dict("file tree");
         auto const files = info.dict_find_list("files");
 
+        ret.name = std::string(name_of(info));
         ret.with_pads = !tree;
         if (tree)
                 collect_tree(tree, std::string(), 1, c);
         else if (files)
                 collect_list(files, c);
         else
-                c.add_path(safe_component(name_of(info)), 1);
+                c.add_path(safe_component(ret.name), 1);
         return c.result();
 }

@@ -9,8 +9,10 @@
 #include <string>
 #include <vector>
 
-// The paths of an info dictionary, joined by '/'; a '/' or NUL inside a component is '_'.
+// The name of an info dictionary and its paths, joined by '/'; a '/' or NUL inside a component is
+// '_'.
 struct raw_paths {
+        std::string name;
         std::vector<std::string> paths;
         bool with_pads = false; // BEP 47's files are among them
 };
@@ -19,4 +21,3 @@ struct raw_paths {
 // -E2BIG at the first that is over a limit, before anything has to hold all of them.
 int read_paths(lt::bdecode_node const &info, bt_limits const &limits, raw_paths &ret,
                bt_error *err);
-lt::string_view name_of(lt::bdecode_node const &info);

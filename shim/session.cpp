@@ -49,7 +49,7 @@ void bt_session::complain(bt_torrent &t, std::string text)
                 t.complaint = std::move(text);
                 if (waits)
                         return;
-                events.push_back({t.shared_from_this(), nullptr, 0, {}});
+                events.push_back({t.shared_from_this(), nullptr, nullptr, 0, {}});
         }
         wake();
 }

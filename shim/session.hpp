@@ -25,13 +25,15 @@
 struct torrent_event {
         std::shared_ptr<bt_torrent> torrent;
         std::shared_ptr<lt::torrent_info const> info;
-        int refused = 0; // -errno
-        std::string why; // of the refusal
+        std::shared_ptr<raw_paths> paths; // of info
+        int refused = 0;                  // -errno
+        std::string why;                  // of the refusal
         bool unsaved = false;
 };
 
 struct bt_found {
         std::shared_ptr<lt::torrent_info const> info;
+        std::shared_ptr<raw_paths> paths; // of info, until its metadata was made
 };
 
 struct bt_session {

@@ -51,7 +51,7 @@ std::size_t metadata_max(bt_torrent const &t)
 
 void tell_refused(bt_torrent &t, bt_error const &why)
 {
-        t.session->tell({t.shared_from_this(), nullptr, why.code, why.text});
+        t.session->tell({t.shared_from_this(), nullptr, nullptr, why.code, why.text});
 }
 
 void tell_problem(bt_torrent &t, std::string text)
@@ -62,7 +62,7 @@ void tell_problem(bt_torrent &t, std::string text)
 void tell_unsaved(bt_torrent &t) noexcept
 {
         (void)guarded(nullptr, [&] {
-                torrent_event e{t.shared_from_this(), nullptr, 0, {}};
+                torrent_event e{t.shared_from_this(), nullptr, nullptr, 0, {}};
                 e.unsaved = true;
                 t.session->tell(std::move(e));
                 return 0;

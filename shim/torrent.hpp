@@ -8,6 +8,7 @@
 #include "call_list.hpp"
 #include "hashes.hpp"
 #include "parts.hpp"
+#include "paths.hpp"
 
 #include <libtorrent/address.hpp>
 #include <libtorrent/bdecode.hpp>
@@ -77,7 +78,8 @@ struct bt_torrent : std::enable_shared_from_this<bt_torrent> {
         call_list known_peers{known_peers_max}; // while it has no metadata
         bool is_private = false;                // BEP 27: nobody is told of its peers
         std::weak_ptr<lt::torrent_plugin> metadata_exchange;
-        bool is_large = false; // its end gives memory back to the system (give_back)
+        std::shared_ptr<raw_paths> paths; // of the metadata that libtorrent is about to get
+        bool is_large = false;            // its end gives memory back to the system (give_back)
 
         std::deque<known_sources> saves; // for each answer of libtorrent's; under events_lock too
         std::string complaint; // that bt_dispatch has yet to tell; under the session's events_lock

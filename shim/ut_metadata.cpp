@@ -128,6 +128,8 @@ struct exchange final : lt::torrent_plugin, std::enable_shared_from_this<exchang
                         // If it can make nothing of it, an alert says so.
                         if (handle.set_metadata(bytes))
                                 info = known(handle);
+                        if (!info)
+                                t->paths.reset();
                         // Whoever may have it has it from its tracker (BEP 27).
                         if (info && info->priv())
                                 info.reset();
@@ -137,22 +139,24 @@ struct exchange final : lt::torrent_plugin, std::enable_shared_from_this<exchang
                         shielded([&] { tell_refused(*t, err); });
         }
 
-        // What has to be seen to before libtorrent gets the metadata. What that takes is several
-        // times the metadata and gone when this returns.
+        // What has to be seen to before libtorrent gets the metadata. Besides the paths, which
+        // whoever shows the files takes, what that takes is several times the metadata and gone
+        // when this returns.
         bool prepare(std::string const &bytes, bt_error *err)
         {
                 lt::error_code ec;
                 auto const dict =
                         lt::bdecode(bytes, ec, nullptr, to_lt(bt_default_limits).max_decode_depth,
                                     to_lt(bt_default_limits).max_decode_tokens);
-                raw_paths paths;
+                auto paths = std::make_shared<raw_paths>();
                 if (ec || dict.type() != lt::bdecode_node::dict_t) {
                         fail(err, -EINVAL, "bad metadata: it is no dictionary");
                         return false;
                 }
                 // Before libtorrent sees them, which some would keep busy for minutes.
-                if (read_paths(dict, bt_default_limits, paths, err) < 0)
+                if (read_paths(dict, bt_default_limits, *paths, err) < 0)
                         return false;
+                t->paths = std::move(paths);
                 make_way_for(*t, handle, dict);
                 return true;
         }

@@ -487,7 +487,7 @@ struct torrent_watch final : lt::torrent_plugin {
                 t->anchor.begin(*t, handle, t->session->io, t->session->anchors, {});
                 t->hashes.begin(*t, info);
                 t->web->begin(*t, handle);
-                t->session->tell({t, std::move(info), 0, {}});
+                t->session->tell({t, std::move(info), std::move(t->paths), 0, {}});
                 return 0;
         }
 };
