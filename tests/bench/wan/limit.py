@@ -29,10 +29,15 @@ GIVE_UP_S = 3600.0
 DRAWS = 64
 
 
+def _whole_rate(peer: Peer) -> float:
+    """Bytes a second of the pieces that it has; far enough ahead there are always some."""
+    gives = peer.up * PAYLOAD if peer.gives is None else peer.gives
+    return gives * 1e6 / 8
+
+
 def _rate(peer: Peer) -> float:
     """Bytes a second of the pieces that somebody waits for."""
-    gives = peer.up * PAYLOAD if peer.gives is None else peer.gives
-    return gives * 1e6 / 8 * peer.partial
+    return _whole_rate(peer) * peer.partial
 
 
 def _steady(profile: Profile) -> list[Peer]:
@@ -106,7 +111,7 @@ def limits(profile: Profile, piece_mib: int) -> dict[str, float]:
     second = round(profile.film_rate)
     head = _pieces(0, HEAD, piece)
     picture = _pieces(0, HEAD + second, piece) + piece  # and the tail's
-    total = sum(_rate(peer) for peer in _steady(profile))
+    total = sum(_whole_rate(peer) for peer in _steady(profile))
     return {
         "first_s": nearest_s + _piece_s(profile, head, dialled_s=nearest_s),
         "tail_s": nearest_s + arrival_s(profile, head + piece, dialled_s=nearest_s),

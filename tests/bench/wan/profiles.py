@@ -100,6 +100,16 @@ def _rich() -> tuple[Peer, ...]:
     return (Peer(rtt=200, up=50), *(Peer(rtt=30, up=0.3),) * 20)
 
 
+def _parts() -> tuple[Peer, ...]:
+    chance = random.Random(109)
+    return tuple(
+        Peer(
+            rtt=round(chance.uniform(20, 150)), up=round(chance.uniform(1, 6), 1), partial=0.4
+        )
+        for _ in range(24)
+    )
+
+
 def _clients() -> tuple[Peer, ...]:
     chance = random.Random(107)
     return tuple(
@@ -136,6 +146,11 @@ PROFILES = {
             "one seeder of 50 Mbit/s, 200 ms away, and 20 near ones of 0.3 Mbit/s",
             _rich(),
             down=100,
+        ),
+        Profile(
+            "parts",
+            "24 peers, 20–150 ms, 1–6 Mbit/s, of which each has two fifths of the pieces",
+            _parts(),
         ),
         Profile("alone", "the seeder of 50 Mbit/s, 200 ms away, and nobody else", _rich()[:1], down=100),
         Profile(
