@@ -41,7 +41,8 @@ struct helper {
         int fd, signal_fd;
         pid_t zygote;
 
-        bool known; /* the mount knows this process as the helper */
+        bool known;    /* the mount knows this process as the helper */
+        dev_t mounted; /* the mount's, once it has answered; 0: it has not yet */
         struct sidecar sidecar;
         struct events events;
 
@@ -125,21 +126,42 @@ static void reap(struct helper *h)
                         events_reap(&h->events, pid);
 }
 
-/* Waits until the mount answers. */
-static void read_ahead(const struct helper *h)
+/* The mount's root. By its path that is sure at no time: unmounted, it names the directory beneath,
+ * which is not ours. Waits until the mount answers; keeps it busy, so close it soon. -errno. */
+static int open_mount(struct helper *h)
 {
         enum { FUSE_ROOT_INO = 1 };
+        int fd = open(h->options->mountpoint, O_PATH | O_DIRECTORY | O_CLOEXEC);
         struct statfs fs;
         struct stat st;
-        char path[64];
-        int fd;
+        int r;
 
-        /* Unmounted meanwhile, it is the disk beneath: none of ours. */
-        if (stat(h->options->mountpoint, &st) < 0 || st.st_ino != FUSE_ROOT_INO ||
-            statfs(h->options->mountpoint, &fs) < 0 || fs.f_type != FUSE_SUPER_MAGIC)
+        if (fd < 0)
+                return -errno;
+        r = fstat(fd, &st) < 0 ? -errno : 0;
+        if (r == 0 && h->mounted == 0) {
+                r = fstatfs(fd, &fs) < 0 ? -errno : 0;
+                if (r == 0 && fs.f_type == FUSE_SUPER_MAGIC && st.st_ino == FUSE_ROOT_INO)
+                        h->mounted = st.st_dev;
+        }
+        if (r == 0 && (h->mounted == 0 || st.st_dev != h->mounted))
+                r = -ENOTCONN;
+        if (r == 0)
+                return fd;
+        close(fd);
+        return r;
+}
+
+static void read_ahead(struct helper *h)
+{
+        int fd = open_mount(h);
+        char path[64];
+
+        if (fd < 0)
                 return;
-        snprintf(path, sizeof path, "/sys/class/bdi/%u:%u/read_ahead_kb", major(st.st_dev),
-                 minor(st.st_dev));
+        close(fd);
+        snprintf(path, sizeof path, "/sys/class/bdi/%u:%u/read_ahead_kb", major(h->mounted),
+                 minor(h->mounted));
         fd = open(path, O_WRONLY | O_CLOEXEC);
         if (fd < 0)
                 return;
@@ -151,18 +173,19 @@ static void read_ahead(const struct helper *h)
 /* mkdir or rmdir of a name in the mount. Asked of the helper before this one, it was given up. */
 static void change_mount(struct helper *h, const struct helper_message *m)
 {
-        char path[4096];
-        int n, r, err = 0;
+        int fd, r, err = 0;
 
         if (!h->known)
                 return;
-        n = snprintf(path, sizeof path, "%s/%s", h->options->mountpoint, m->text);
-        if (n < 0 || (size_t)n >= sizeof path) {
-                err = ENAMETOOLONG;
+        fd = open_mount(h);
+        if (fd < 0) {
+                err = -fd;
         } else {
-                r = m->type == HELPER_ANNOUNCE ? mkdir(path, 0555) : rmdir(path);
+                r = m->type == HELPER_ANNOUNCE ? mkdirat(fd, m->text, 0555)
+                                               : unlinkat(fd, m->text, AT_REMOVEDIR);
                 if (r < 0)
                         err = errno;
+                close(fd);
         }
         answer(h, (enum helper_type)m->type, m->number, err);
 }

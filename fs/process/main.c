@@ -49,6 +49,7 @@ struct program {
         pid_t zygote; /* of the helper */
         struct engine *engine;
         struct mount *mount;
+        volatile sig_atomic_t mounted; /* the mountpoint is ours, and is not to be left behind */
         int ended_fd, sidecar_fd, signal_fd;
 };
 
@@ -309,6 +310,7 @@ static int start_all(struct program *p)
 
         if (r == 0)
                 r = mount_new(p->engine, &m, &p->mount);
+        p->mounted = p->mount != NULL;
         /* Mounted, but nothing is answered yet: whoever asks finds a session that stands. */
         if (r == 0)
                 r = engine_start(p->engine, !o->no_http);
@@ -378,7 +380,8 @@ static void wait_for_end(struct program *p)
 static void on_alarm(int sig)
 {
         (void)sig;
-        (void)umount2(program.mountpoint, MNT_DETACH);
+        if (program.mounted)
+                (void)umount2(program.mountpoint, MNT_DETACH);
         _exit(1);
 }
 
@@ -399,6 +402,7 @@ static void end_all(struct program *p, int code)
                 engine_halt(p->engine);
         if (p->mount)
                 mount_stop(p->mount);
+        p->mounted = false;
         if (p->engine)
                 ended = engine_stop(p->engine, SESSION_END_MS);
         if (p->zygote > 0)

@@ -169,6 +169,29 @@ def test_what_it_has_announced_does_not_keep_a_name(fs: Magnetfs, torrents: Torr
         os.kill(by_name(fs, "helper"), signal.SIGCONT)
 
 
+def test_what_it_was_asked_for_is_not_done_beneath_the_mount(
+    magnetfs: Callable[..., Magnetfs], shows: list[Torrent]
+) -> None:
+    """Unmounted, the mountpoint is a folder of the user's: nothing is made there, nothing goes."""
+    fs = magnetfs()
+    with Watch(fs.mountpoint) as watch:
+        fs.add(shows[0].metainfo)
+        watch.wait("CREATE", shows[0].directory)
+    helper = by_name(fs, "helper")
+    os.kill(helper, signal.SIGSTOP)
+    fs.remove(shows[0].info_hash)
+    for show in shows[1:]:
+        fs.add(show.metainfo)
+    processes.unmount_lazily(str(fs.mountpoint))
+    theirs = fs.mountpoint / shows[0].directory
+    theirs.mkdir()
+    os.kill(helper, signal.SIGCONT)
+    assert fs.wait(END_S) == 0
+    assert os.listdir(fs.mountpoint) == [theirs.name]
+    theirs.rmdir()
+    fs.start()
+
+
 # -- commands of --on-event ------------------------------------------------------------------------
 
 HANGING = {

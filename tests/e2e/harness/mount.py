@@ -127,6 +127,7 @@ class Magnetfs:
         self._swarm = list(swarm)
         self._process: subprocess.Popen[bytes] | None = None
         self._instance = uuid.uuid4().hex
+        self._was_beneath: set[str] = set()
         self._log = folder / "stderr"
         for path in (folder, self.mountpoint):
             path.mkdir(parents=True, exist_ok=True)
@@ -154,6 +155,7 @@ class Magnetfs:
     def start_unseen(self, timeout: float = START_S) -> None:
         """start() for a mount in a namespace that this process can't look into."""
         ready, theirs = os.pipe()
+        self._was_beneath = self._beneath()
         self._instance = uuid.uuid4().hex
         environment = {**os.environ, processes.INSTANCE_TAG: self._instance}
         with open(self._log, "ab") as log:
@@ -222,12 +224,21 @@ class Magnetfs:
             problems.append(f"did not end within {within:g} s of signal {signum}")
         elif code != 0:
             problems.append(f"ended with {code} after {took:.2f} s")
+        if left_there := self._beneath() - self._was_beneath:
+            problems.append(f"left in the mountpoint: {left_there}")
         if stayed:
             problems.append(f"left behind after {within:g} s: {stayed}")
         if mounted:
             problems.append("still mounted after the end")
         problems += [f"unexpected line on stderr: {line}" for line in self.suspicious()]
         assert not problems, "magnetfs: " + "; ".join(problems)
+
+    def _beneath(self) -> set[str]:
+        """What is in the mountpoint, as far as that can be told: the mount may be dead, or there."""
+        try:
+            return set() if processes.is_mounted(self.mountpoint) else set(os.listdir(self.mountpoint))
+        except OSError:
+            return set()
 
     def kill(self) -> None:
         """SIGKILL to magnetfs alone; what it leaves is the test's subject."""
