@@ -67,14 +67,25 @@ void conduct::answered(lt::peer_request const &r, bool with_data)
         }
         if (!with_data)
                 return;
+        m_rejections = 0;
         m_silence = std::max(m_silence, now - last_sign());
         m_last_block = now;
         m_blocks[m_tick]++;
 }
 
+void conduct::rejected(lt::peer_request const &r, lt::time_point now)
+{
+        auto const i = m_asked.find({int(r.piece), r.start});
+        if (i == m_asked.end() || is_cancelled(r) || m_peer.has_peer_choked() ||
+            i->second.at <= m_rejected_at)
+                return;
+        m_rejected_at = now;
+        m_rejections++;
+}
+
 bool conduct::is_idle(int piece)
 {
-        if (!shook_hands || owes() || !m_peer.has_piece(lt::piece_index_t(piece)))
+        if (!shook_hands || owes() || refuses() || !m_peer.has_piece(lt::piece_index_t(piece)))
                 return false;
         lt::peer_info info;
         m_peer.get_peer_info(info);
@@ -257,7 +268,7 @@ double conduct::would_take(int piece, lt::time_point now)
         double const rate = std::max(pace(), pipe.present(now));
         if (!shook_hands || !has_given() || rate <= 0 || !has_room() ||
             !m_peer.has_piece(lt::piece_index_t(piece)) || m_peer.has_peer_choked() ||
-            is_overdue(now) || is_on_parole(m_peer))
+            is_overdue(now) || is_on_parole(m_peer) || refuses())
                 return 0;
         return std::chrono::duration<double>(m_quickest).count() + double(owed() + 1) / rate;
 }

@@ -43,6 +43,18 @@ class conduct
         // on_its_way: an answer to an earlier request of it may be.
         void asked(lt::peer_request const &r, bool on_its_way);
         void answered(lt::peer_request const &r, bool with_data);
+        // It rejects a request (BEP 6) that was not taken back. Before answered().
+        void rejected(lt::peer_request const &r, lt::time_point now);
+        // It has rejected all that it was asked for, time and again, though it does not choke us.
+        bool refuses() const
+        {
+                return m_rejections >= rejections_max;
+        }
+        // And so a moment ago.
+        bool refuses_now(lt::time_point now) const
+        {
+                return refuses() && now - m_rejected_at < refusal_time;
+        }
         void choked() noexcept
         {
                 m_asked.clear();
@@ -227,6 +239,11 @@ class conduct
         };
         std::map<std::pair<int, int>, asking> m_asked; // piece, start: not answered yet
         bool is_overdue(lt::time_point now) const;
+        // libtorrent asks for what was rejected at once, 40,000 times a second, for ever.
+        static constexpr unsigned rejections_max = 3;
+        static constexpr auto refusal_time = std::chrono::milliseconds(500);
+        unsigned m_rejections = 0; // of what was asked for after the one before, without a block
+        lt::time_point m_rejected_at;
         lt::time_point last_sign() const; // of it, since it was asked for something
         // It was taken back then, and so many seconds ago besides the way there and back.
         bool is_unanswered(lt::time_point taken_back, double s, lt::time_point now) const;

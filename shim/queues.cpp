@@ -129,7 +129,7 @@ void queues::find_time(spares::peers const &all, lt::time_point now)
         m_quickest = 0;
         for (auto const &p : all) {
                 auto &c = *p.first;
-                c.gives = c.has_front && may_give(c) && !c.is_quiet(now) &&
+                c.gives = c.has_front && may_give(c) && !c.refuses() && !c.is_quiet(now) &&
                           !c.pipe.gives_nothing(c.owed(), now);
                 if (!c.gives)
                         continue;
@@ -218,6 +218,8 @@ void queues::look_at(conduct &c, lt::time_point now)
                 if (m_unasked > 0 && c.answers_cancels)
                         others += std::min(c.owed(), c.others);
         }
+        if (c.refuses())
+                n = c.refuses_now(now) ? 0 : std::min(n, 1.0);
         c.asks = int(std::lround(std::min(n, double(c.room()))));
         set_queue_length(c.peer(), int(std::min(c.asks + double(others), length_max)));
         // In end game it would be asked for one block whatever its length says.
@@ -227,8 +229,10 @@ void queues::look_at(conduct &c, lt::time_point now)
 
 void queues::end_look(spares::peers const &all)
 {
+        auto const now = lt::clock_type::now();
         for (auto const &p : all)
-                if (p.first->shook_hands && p.first->asks == 0 && p.first->owed() == 0)
+                if (p.first->shook_hands && p.first->asks == 0 && p.first->owed() == 0 &&
+                    !p.first->refuses_now(now))
                         set_queue_length(p.first->peer(), 1 + int(p.first->cancelled.size()));
 }
 

@@ -179,6 +179,7 @@ struct peer_watch final : lt::peer_plugin {
                         return true; // libtorrent knows nothing of it
                 }
                 shielded([&] {
+                        conduct.rejected(r, lt::clock_type::now());
                         conduct.answered(r, false);
                         requests.rejected(r);
                         if (requests.has_fast())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import median
 from typing import Callable, Iterator
@@ -13,6 +14,7 @@ import pytest
 
 from harness import sockets, waiting
 from harness.kinds import V2, Entry, KindMaker
+from harness.library import cpu_s
 from harness.mount import Magnetfs, errno_name, errno_of
 from harness.reading import Parked, read_exactly
 from harness.rogue import RoguePeer, Rogues
@@ -411,6 +413,33 @@ def test_a_seed_that_shows_one_piece_at_a_time_is_not_told_of_no_interest_betwee
             assert there == torrent.read(torrent.name, offset, length)
     # Who has all says so.
     waiting.until("it is of no interest any more", lambda: rogue.done()["choked"] == 1, SOON_S)
+
+
+@pytest.mark.parametrize("other", [False, True], ids=["alone", "beside another"])
+def test_a_peer_that_rejects_what_it_says_it_has_is_not_asked_without_end(
+    fs: Magnetfs, rogues: Rogues, torrents: TorrentMaker, other: bool
+) -> None:
+    """libtorrent asks again at once: forty thousand times a second, which took most of a core. What
+    it rejected comes when it gives it after all."""
+    torrent = torrents.single(f"rejected-{other}.bin", 8 * MIB, seed=236, piece_length=MIB)
+    rejecting = rogues(torrent, garbage=0.0, gives=70, rejects=True)
+    honest = rogues(torrent, garbage=0.0, rate=MIB) if other else None
+    fs.add(torrent.metainfo)
+    fs.add(torrent.magnet(*(peer for peer in (rejecting, honest) if peer)))
+    fs.files(torrent.info_hash)
+    path = fs.directory(torrent) / torrent.name
+    began, before = time.monotonic(), cpu_s(fs.pid)
+    with open(path, "rb", buffering=0) as stream, ThreadPoolExecutor(1) as pool:
+        whole = pool.submit(read_exactly, stream.fileno(), 0, torrent.length)
+        if not honest:
+            waiting.until("it has rejected some", lambda: rejecting.done()["asked"] >= 75, SOON_S)
+            time.sleep(3)  # so long it could have been asked without end
+            assert not whole.done()
+            rejecting.give()
+        assert whole.result(20) == torrent.read(torrent.name)
+    took, used = time.monotonic() - began, cpu_s(fs.pid) - before
+    assert rejecting.done()["asked"] <= 512 + (200 if honest else 100) * took
+    assert used <= 1.0 + 0.2 * took, f"{used:.2f} s of the processor in {took:.1f} s"
 
 
 @pytest.mark.parametrize("fast", [False, True], ids=["without-fast", "with-fast"])

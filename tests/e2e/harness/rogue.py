@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
 from typing import Callable
 
-from harness import waiting
+from harness import processes, waiting
 from harness.torrents import Torrent
 
 ANSWER_S = 20.0
@@ -30,6 +31,7 @@ class RoguePeer:
         garbage: float = 1.0,
         lies: int | None = None,
         gives: int | None = None,
+        rejects: bool = False,
         rejects_hashes: bool = False,
         rate: int = 0,
         away: float = 0.0,
@@ -40,9 +42,10 @@ class RoguePeer:
         """floods: sends blocks that nobody has asked for, as fast as they are taken. repeats: sends
         the first block of each piece twice. garbage: the part of all blocks it sends that is wrong.
         lies: so many wrong ones at most; it is honest from then on. gives: so many blocks at most
-        that it is asked for; from then on it does not answer. rejects_hashes: answers requests for
-        hashes (BEP 52) so; else it does not answer them. rate: bytes/s to each that is connected,
-        0: as fast as it goes; with it, what is cancelled is not sent, and no word of that said.
+        that it is asked for; from then on it does not answer. rejects: it does, and rejects each
+        (BEP 6). rejects_hashes: answers requests for hashes (BEP 52) so; else it does not answer
+        them. rate: bytes/s to each that is connected, 0: as fast as it goes; with it, what is
+        cancelled is not sent, and no word of that said.
         away: seconds until it answers a handshake, as if it were so far away. fast: it knows BEP 6,
         by which it would have to. has: the pieces that it says it has, None: all.
         shows: it begins with none, shows one after the other (BEP 16), the next when the one before
@@ -59,6 +62,7 @@ class RoguePeer:
             "garbage": garbage,
             "lies": lies,
             "gives": gives,
+            "rejects": rejects,
             "rejects_hashes": rejects_hashes,
             "rate": rate,
             "away": away,
@@ -108,6 +112,17 @@ class RoguePeer:
     def limit(self, rate: int) -> None:
         """Another rate than it began with, from the next block on."""
         self._ask(str(rate))
+
+    def give(self) -> None:
+        """All that it is asked for, from here on."""
+        self._ask("give")
+
+    def freeze(self) -> None:
+        """It stays connected and says nothing any more; nor is it to be asked what it did."""
+        processes.freeze(self._process)
+
+    def thaw(self) -> None:
+        self._process.send_signal(signal.SIGCONT)
 
     def close(self) -> None:
         self._process.kill()

@@ -3,7 +3,8 @@
 On the wire it is real: TCP, the messages of BEP 3, with the fast extension (BEP 6) or without, for
 v2 the messages of BEP 52. Its one argument is a JSON object (see harness.rogue); it prints the port it listens at,
 and for each line on stdin a JSON object of what has happened, of "asked" how much it was asked for of
-each piece; a number there is its rate from then on. It ends with its stdin.
+each piece; a number there is its rate from then on, and with "give" it gives all that it is asked
+for. It ends with its stdin.
 """
 
 from __future__ import annotations
@@ -24,9 +25,10 @@ FAST = 0x04  # reserved[7]
 BLOCK = 16384
 LONGEST = 1 << 20
 CHOKE, UNCHOKE, NOT_INTERESTED, HAVE = 0, 1, 3, 4
-BITFIELD, REQUEST, PIECE, CANCEL, HAVE_ALL = 5, 6, 7, 8, 14
+BITFIELD, REQUEST, PIECE, CANCEL, HAVE_ALL, REJECT = 5, 6, 7, 8, 14, 16
 HASH_REQUEST, HASH_REJECT = 21, 23
 FLOOD_BLOCKS = 16  # at once
+LATE_S = 0.5
 
 
 class Outgoing:
@@ -59,16 +61,20 @@ class Outgoing:
         due = time.monotonic()
         while True:
             with self.ready:
+                rests = not self.queue
                 self.ready.wait_for(lambda: self.over or self.queue)
                 if self.over:
                     return
+            if rests:
+                due = max(due, time.monotonic())
             time.sleep(max(0.0, due - time.monotonic()))
             with self.ready:
                 if not self.queue:
                     continue  # it was taken back meanwhile
                 wanted = self.queue.pop(0)
             data = rogue.block(*wanted)
-            due = max(due, time.monotonic()) + len(data) / rogue.rate
+            # What it sends late, on a busy machine, is made up for.
+            due = max(due, time.monotonic() - LATE_S) + len(data) / rogue.rate
             try:
                 with sending:
                     self.connection.sendall(data)
@@ -110,6 +116,7 @@ class Rogue:
         self.garbage = float(options["garbage"])
         self.lies = options["lies"]  # None: without end
         self.gives = options["gives"]  # None: whatever it is asked for
+        self.rejects = bool(options["rejects"])
         self.rejects_hashes = bool(options["rejects_hashes"])
         self.rate = int(options["rate"])
         self.repeats = bool(options["repeats"])
@@ -225,6 +232,9 @@ class Rogue:
                     piece = struct.unpack(">I", message[1:5])[0]
                     self.asked[piece] = self.asked.get(piece, 0) + 1
                 if self.gives == 0:
+                    if self.rejects:
+                        with sending:
+                            connection.sendall(struct.pack(">IB", 13, REJECT) + message[1:13])
                     continue
                 self.gives = self.gives and self.gives - 1
                 if self.rate:
@@ -279,6 +289,8 @@ def main() -> None:
     for line in sys.stdin:
         if line.strip().isdigit():
             rogue.rate = int(line)
+        if line.strip() == "give":
+            rogue.gives = None
         with rogue.lock:
             said = json.dumps(rogue.asked if line.strip() == "asked" else rogue.done)
         print(said, flush=True)
