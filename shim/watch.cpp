@@ -209,7 +209,7 @@ struct peer_watch final : lt::peer_plugin {
                         bool const has = t->anchor.has(int(r.piece));
                         bool const again = has || t->blame.is_given(r);
                         if (again)
-                                t->redundant += data.size();
+                                t->redundant += std::size_t(data.size());
                         if (!asked) {
                                 if (requests.is_flooded())
                                         t->blame.ban(giver);
