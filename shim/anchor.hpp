@@ -127,6 +127,11 @@ class anchor
         {
                 return {m_awaited.begin(), m_awaited.end()};
         }
+        // As ranks::is_close_behind().
+        bool is_close_behind(int piece, int that) const
+        {
+                return m_ranks.is_close_behind(piece, that);
+        }
         // A reader waits for it, or will at once.
         bool comes_first(int piece) const
         {

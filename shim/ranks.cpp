@@ -163,6 +163,12 @@ ranks::changes ranks::look(std::map<int, int> const &left, pieces const &open,
         return r;
 }
 
+bool ranks::is_close_behind(int piece, int that) const
+{
+        int const blocks = std::max(1, m_blocks);
+        return piece > that && piece - that < sizes.back() * std::max(blocks, rank_blocks) / blocks;
+}
+
 bool ranks::asked(int piece)
 {
         auto const t = m_told.find(piece);

@@ -55,6 +55,9 @@ class ranks
         // begun; open: peers may be asked for it; is_there: one of them would give it. Returns
         // those that have another priority now.
         changes look(std::map<int, int> const &left, pieces const &open, pieces const &is_there);
+        // This piece comes behind that one, so closely that peers may have been asked for both in
+        // any order.
+        bool is_close_behind(int piece, int that) const;
         // A peer is asked for a block of it. Whether it is time to look.
         bool asked(int piece);
 

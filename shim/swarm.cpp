@@ -214,10 +214,17 @@ bool swarm::has_givers() const
 void swarm::make_way(int piece, bool coming)
 {
         auto const now = lt::clock_type::now();
-        auto const is_other = [&](int p) { return !m_torrent->anchor.comes_first(p); };
+        auto const &anchor = m_torrent->anchor;
         for (auto *const c : asked_peers()) {
                 if (c->has_stopped)
                         continue; // it answers nothing
+                // libtorrent answers for one without BEP 6, which may send what is taken back: so
+                // not what comes next in any case, after a moment in which it was silent. That
+                // would be asked for behind what comes later, and taken back for, again and again.
+                auto const is_other = [&](int p) {
+                        return !anchor.comes_first(p) &&
+                               (c->answers_cancels || !anchor.is_close_behind(p, piece));
+                };
                 bool const takes_part = !m_torrent->parts.queues || c->asks > 0;
                 if (c->busy_before(piece, is_other) > busy_s)
                         c->take_back(is_other, c->asked_last(piece), now);

@@ -133,6 +133,30 @@ def test_pieces_are_asked_for_one_after_the_other(
     assert set(asked.values()) == {MIB // (16 * KIB)}, asked
 
 
+@pytest.mark.parametrize("pause", [0.7, 1.0])
+def test_what_a_peer_owes_that_was_silent_for_a_moment_is_not_asked_for_again(
+    fs: Magnetfs,
+    rogues: Rogues,
+    torrents: TorrentMaker,
+    request: pytest.FixtureRequest,
+    pause: float,
+) -> None:
+    """Wireless links and lost segments make such pauses. Without BEP 6 all of it may come twice."""
+    torrent = torrents.single("pauses.bin", 32 * MIB, seed=409, piece_length=MIB)
+    only = rogues(torrent, rate=8 * MIB, garbage=0.0, fast=False)
+    request.addfinalizer(only.thaw)
+    fd = opened(fs, torrent, request, only)
+    for offset in range(0, torrent.length, 8 * MIB):
+        read(fd, torrent, offset, 7 * MIB)
+        only.freeze()
+        thaw = threading.Timer(pause, only.thaw)
+        thaw.start()
+        read(fd, torrent, offset + 7 * MIB, MIB)
+        thaw.join()
+    asked = only.asked()
+    assert set(asked.values()) == {MIB // (16 * KIB)}, asked
+
+
 @pytest.mark.parametrize("other", ["frozen", "web seed"])
 def test_a_torrent_of_one_piece_beside_one_who_gives_nothing(
     fs: Magnetfs,

@@ -344,6 +344,20 @@ void test_what_is_farther_now_comes_before_what_was(void **)
         assert_same(p.ask_for_all(16), from_to(0, 20));
 }
 
+void test_close_behind(void **)
+{
+        ranks large, small;
+        large.begin(64, 99, 64);
+        small.begin(4, 99, 4); // sixteen of them have the last rank
+        assert_false(large.is_close_behind(5, 5));
+        assert_false(large.is_close_behind(4, 5));
+        assert_true(large.is_close_behind(6, 5));
+        assert_true(large.is_close_behind(8, 5));
+        assert_false(large.is_close_behind(9, 5));
+        assert_true(small.is_close_behind(20, 5));
+        assert_false(small.is_close_behind(21, 5));
+}
+
 // Whatever went before: it is told what it is to be told, and the upper ranks are in order.
 void test_any_changes(void **)
 {
@@ -384,6 +398,7 @@ int main()
                 cmocka_unit_test(test_what_nobody_reads_has_no_order),
                 cmocka_unit_test(test_a_short_piece),
                 cmocka_unit_test(test_what_is_farther_now_comes_before_what_was),
+                cmocka_unit_test(test_close_behind),
                 cmocka_unit_test(test_any_changes),
         };
         return cmocka_run_group_tests(tests, nullptr, nullptr);
