@@ -14,6 +14,7 @@
 #include <functional>
 #include <initializer_list>
 #include <map>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -218,6 +219,9 @@ class conduct
         bool has_stopped = false; // as look_whether_stopped() found it
         bool listens = false;     // at the port by which it is known, as it says
         bool shook_hands = false;
+        bool extends = false;         // BEP 10, by its handshake
+        bool was_introduced = false;  // its extended handshake has come
+        std::set<int> untold;         // of these pieces it is to be told whether they are there
         int told = -1;                // the piece it told of last, having begun with none; -1: none
         int heard = -1;               // the piece it was told of last, by libtorrent
         bool answers_cancels = false; // BEP 6

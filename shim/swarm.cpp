@@ -9,6 +9,7 @@
 #include "unhave.hpp"
 
 #include <boost/asio/post.hpp>
+#include <libtorrent/peer_info.hpp>
 #include <libtorrent/torrent_info.hpp>
 
 #include <algorithm>
@@ -29,6 +30,8 @@ constexpr auto lonely_tick_time = milliseconds(250);
 // One that answers no CANCEL is called anew when it owes nothing and libtorrent takes it to owe so
 // many blocks, of 500 at most.
 constexpr std::size_t unanswered_max = 250;
+// Bytes that wait until a peer reads: twice what libtorrent reads of content ahead of that.
+constexpr int unread_max = 1 << 20;
 // So many peers that answer no CANCEL are remembered.
 constexpr std::size_t mute_max = 50;
 
@@ -48,12 +51,70 @@ void swarm::begin(bt_torrent &t, lt::torrent_handle const &h, lt::io_context *io
         m_io = io;
 }
 
+// Before its extended handshake a peer cannot be told, and our bitfield may be on the way: an offer
+// that was never taken back had a libtorrent ask for what is not there half a million times in
+// seconds, and for nothing else.
 void swarm::lost(int piece)
 {
-        for (auto const &p : m_peers)
-                if (p.first->shows_pieces() ||
-                    (p.first->shook_hands && !p.first->peer().has_piece(lt::piece_index_t(piece))))
-                        say_dont_have(p.first->peer(), piece);
+        for (auto const &p : m_peers) {
+                auto &c = *p.first;
+                if (!c.shook_hands)
+                        continue;
+                if (!c.was_introduced) {
+                        if (c.extends)
+                                c.untold.insert(piece);
+                } else if (c.shows_pieces() || !c.peer().has_piece(lt::piece_index_t(piece))) {
+                        say_dont_have(c.peer(), piece);
+                }
+        }
+}
+
+void swarm::introduced(conduct &c)
+{
+        c.was_introduced = true;
+        if (!c.untold.empty())
+                tell_later(); // libtorrent reads how to when this was called
+}
+
+// It was not told of what came or went while it had the piece itself. Once: who is told the same by
+// another magnetfs knows it already.
+void swarm::lacks(conduct &c, int piece)
+{
+        if (!c.peer().has_piece(lt::piece_index_t(piece)))
+                return;
+        c.untold.insert(piece);
+        if (c.was_introduced)
+                tell_later();
+}
+
+void swarm::tell_later()
+{
+        later(&swarm::m_tells, [](bt_torrent &t) { t.peers->tell(); });
+}
+
+// One that says again and again what it has lost and reads no answer takes no memory without end.
+static bool is_behind(conduct &c)
+{
+        lt::peer_info info;
+        c.peer().get_peer_info(info);
+        return info.used_send_buffer > unread_max;
+}
+
+void swarm::tell()
+{
+        for (auto const &p : m_peers) {
+                auto &c = *p.first;
+                if (!c.was_introduced || c.untold.empty() || is_behind(c))
+                        continue; // it is told with the next, if it reads again
+                for (int const piece : std::exchange(c.untold, {})) {
+                        if (c.peer().has_piece(lt::piece_index_t(piece)) && !c.shows_pieces())
+                                continue;
+                        if (m_handle.have_piece(lt::piece_index_t(piece)))
+                                say_have(c.peer(), piece);
+                        else
+                                say_dont_have(c.peer(), piece);
+                }
+        }
 }
 
 void swarm::shook_hands(conduct &c)

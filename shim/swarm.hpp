@@ -85,6 +85,10 @@ class swarm
         void keep_interest();
         // The piece is not there any more: tells those that may ask for it, or were told of it.
         void lost(int piece);
+        // Its extended handshake has come: of what went before, it is told now.
+        void introduced(conduct &c);
+        // It is about to be taken to have lost the piece.
+        void lacks(conduct &c, int piece);
         void left(conduct &c) noexcept;
         // A client at that address answers no cancelled request: known when it comes again.
         void is_mute(lt::tcp::endpoint const &at, lt::peer_id const &id);
@@ -157,7 +161,9 @@ class swarm
         // Hangs up on the dials that last for so long; if they hinder the call of a port that is
         // news for so long.
         void drop_slow_dials(steady::duration after, steady::duration after_news);
-        void forget_calls();        // when each was called last
+        void forget_calls(); // when each was called last
+        void tell_later();
+        void tell();
         bool is_interested() const; // in what somebody has who is there
         void is_out_of_use(lt::tcp::endpoint const &e) noexcept; // by one of m_peers
         // It can be called there: not so one that has called us and has not said where it listens.
@@ -173,6 +179,7 @@ class swarm
         bool m_hurries = false;        // hurry_later() was called, and has not hurried yet
         bool m_looks_at_ranks = false; // the anchor is to look at its ranks
         bool m_looks_at_shown = false; // what somebody shows is to be looked at
+        bool m_tells = false;          // somebody is to be told of pieces
         spares::peers m_peers;
         spares m_spares;
         queues m_queues;

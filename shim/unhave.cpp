@@ -30,6 +30,7 @@ REACH(filtered_pad_bytes, lt::piece_picker::m_filtered_pad_bytes);
 REACH(num_have_filtered, lt::piece_picker::m_num_have_filtered);
 REACH(have_filtered_pad_bytes, lt::piece_picker::m_have_filtered_pad_bytes);
 REACH(write_dont_have, lt::peer_connection::write_dont_have);
+REACH(write_have, lt::peer_connection::write_have);
 
 // The picker that knows of missing pieces, or nullptr.
 WITHOUT_TYPEINFO lt::piece_picker *picker_of(lt::torrent &t)
@@ -75,4 +76,11 @@ WITHOUT_TYPEINFO void say_dont_have(lt::peer_connection_handle const &peer, int 
         auto const c = inner_is_known() ? peer.native_handle() : nullptr;
         if (c)
                 ((*c).*member(write_dont_have()))(lt::piece_index_t(piece));
+}
+
+WITHOUT_TYPEINFO void say_have(lt::peer_connection_handle const &peer, int piece)
+{
+        auto const c = inner_is_known() ? peer.native_handle() : nullptr;
+        if (c)
+                ((*c).*member(write_have()))(lt::piece_index_t(piece));
 }

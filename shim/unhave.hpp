@@ -12,3 +12,5 @@
 bool unhave(lt::torrent_handle const &h, int piece);
 // BEP 54: tells the peer that the piece is not there, where it knows what that is.
 void say_dont_have(lt::peer_connection_handle const &peer, int piece);
+// BEP 3: tells the peer that the piece is there.
+void say_have(lt::peer_connection_handle const &peer, int piece);

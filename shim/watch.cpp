@@ -81,6 +81,7 @@ struct peer_watch final : lt::peer_plugin {
                 shielded([&] {
                         requests.set_fast((reserved[7] & bep6) != 0);
                         conduct.answers_cancels = requests.has_fast();
+                        conduct.extends = (reserved[5] & bep10) != 0;
                         if (leave_if_banned())
                                 return;
                         if (connected != lt::time_point{})
@@ -143,6 +144,7 @@ struct peer_watch final : lt::peer_plugin {
                                         t->peers->listens(conduct, int(port));
                         }
                         check_metadata_size(h);
+                        t->peers->introduced(conduct);
                 });
                 return true;
         }
@@ -272,6 +274,12 @@ struct peer_watch final : lt::peer_plugin {
                 return false;
         }
 
+        bool on_dont_have(lt::piece_index_t p) noexcept override
+        {
+                shielded([&] { t->peers->lacks(conduct, int(p)); });
+                return false;
+        }
+
         bool on_request(lt::peer_request const &) noexcept override
         {
                 talk.got(request_bytes);
@@ -330,7 +338,9 @@ struct peer_watch final : lt::peer_plugin {
         static constexpr int have_bytes = 4 + 1 + 4;
         static constexpr int piece_bytes = have_bytes + 4;
         static constexpr int request_bytes = piece_bytes + 4; // also: cancel, reject
-        static constexpr char bep6 = 0x04; // in the last reserved byte: the fast extension
+        // Of the handshake's reserved bytes: the fast extension in the last one, the extension
+        // protocol in the sixth.
+        static constexpr char bep6 = 0x04, bep10 = 0x10;
 
         void ask_held()
         {

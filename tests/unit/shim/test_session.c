@@ -249,8 +249,8 @@ static size_t put_message(char *buf, int id, const char *body)
         return n + 4;
 }
 
-/* A connection to the session for the torrent by that client (BEP 20), with the handshakes sent. */
-static int dial_as(const char *client, struct bt_session *s, const struct user *u)
+/* A connection to the session for the torrent by that client (BEP 20), with the handshake sent. */
+static int dial_unsaid(const char *client, struct bt_session *s, const struct user *u)
 {
         static const char head[] = "\x13"
                                    "BitTorrent protocol\0\0\0\0\0\x10\0\0";
@@ -259,8 +259,7 @@ static int dial_as(const char *client, struct bt_session *s, const struct user *
         struct timeval wait = {.tv_sec = WAIT_S};
         struct bt_session_stats stats = {0};
         int fd = socket(AF_INET, SOCK_STREAM, 0), little = 4096;
-        char buf[256] = {0};
-        size_t n = 68;
+        char buf[68] = {0};
 
         for (int i = 0; i < 1000 && stats.listen_port == 0; i++) {
                 poll(&p, 1, 10);
@@ -276,7 +275,17 @@ static int dial_as(const char *client, struct bt_session *s, const struct user *
         memcpy(buf + 28, u->hash.has_v1 ? u->hash.v1 : u->hash.v2, 20);
         memset(buf + 48, '0', 20);
         memcpy(buf + 48, client, strlen(client));
-        n += put_message(buf + n, 0, "d1:md11:ut_metadatai3eee");
+        assert_int_equal(send(fd, buf, sizeof buf, MSG_NOSIGNAL), sizeof buf);
+        return fd;
+}
+
+/* … and the extended handshake (BEP 10). */
+static int dial_as(const char *client, struct bt_session *s, const struct user *u)
+{
+        int fd = dial_unsaid(client, s, u);
+        char buf[64];
+        size_t n = put_message(buf, 0, "d1:md11:ut_metadatai3eee");
+
         assert_int_equal(send(fd, buf, n, MSG_NOSIGNAL), n);
         return fd;
 }
@@ -553,6 +562,72 @@ static void a_piece_that_went_is_missing(void **state)
         assert_int_equal(bt_session_close(s, 10000), 0);
 }
 
+/* BEP 10: it cannot be told so before, and has been offered the piece. */
+static void who_has_not_said_how_is_told_what_went_meanwhile(void **state)
+{
+        enum { DONT_HAVE = 9, BEGINNING = 68 };
+        static const uint8_t gone[] = {20, DONT_HAVE, 0, 0, 0, 0};
+        struct bt_setting settings[N(offline) + 1];
+        struct bt_session *s;
+        struct user u = {.writable = true};
+        struct bt_torrent *t;
+        char buf[64], beginning[BEGINNING];
+        size_t n = put_message(buf, 0, "d1:md11:lt_donthavei9eee");
+        int fds[2];
+
+        (void)state;
+        memcpy(settings, offline, sizeof offline);
+        settings[N(offline)] = (struct bt_setting){"allow_multiple_connections_per_ip", "1"};
+        s = session_with(settings, N(settings));
+        t = add_with_piece(s, 0, &u);
+        for (int i = 0; i < 2; i++) {
+                fds[i] = dial_unsaid(i ? "-SC0100-" : "-SC0200-", s, &u);
+                assert_true(receive(fds[i], beginning, sizeof beginning));
+                assert_true(hears(fds[i], (uint8_t[]){5, 0x80}, 2)); /* the bitfield */
+        }
+        assert_int_equal(send(fds[1], buf, n, MSG_NOSIGNAL), n);
+        bt_torrent_lose(t, 0);
+        assert_true(hears(fds[1], gone, sizeof gone));
+        assert_int_equal(send(fds[0], buf, n, MSG_NOSIGNAL), n);
+        assert_true(hears(fds[0], gone, sizeof gone));
+        close(fds[0]);
+        close(fds[1]);
+        assert_int_equal(bt_session_close(s, 10000), 0);
+}
+
+/* Two of us: while both had a piece, neither was told what became of the other's. */
+static void who_loses_a_piece_is_told_whether_it_is_here(void **state)
+{
+        enum { DONT_HAVE = 9, LT_DONTHAVE = 7, BEGINNING = 68, EXTENDED = 20, HAVE = 4 };
+        static const uint8_t gone[] = {EXTENDED, DONT_HAVE, 0, 0, 0, 0};
+        static const uint8_t there[] = {HAVE, 0, 0, 0, 0};
+        static const uint8_t theirs_went[] = {0, 0, 0, 6, EXTENDED, LT_DONTHAVE, 0, 0, 0, 0};
+
+        (void)state;
+        for (int lost = 0; lost < 2; lost++) {
+                struct bt_session *s = session();
+                struct user u = {.writable = true};
+                struct bt_torrent *t = add_with_piece(s, 0, &u);
+                int fd = dial(s, &u);
+                char buf[128], beginning[BEGINNING];
+                size_t n = 0;
+
+                memcpy(buf, "\0\0\0\2\5\x80", 6); /* it has the piece, too */
+                n = 6 + put_message(buf + 6, 0, "d1:md11:lt_donthavei9e11:ut_metadatai3eee");
+                n += put_message(buf + n, THEIR_ID, "d8:msg_typei0e5:piecei0ee");
+                assert_true(receive(fd, beginning, sizeof beginning));
+                assert_int_equal(send(fd, buf, n, MSG_NOSIGNAL), n);
+                assert_true(hears(fd, (uint8_t[]){EXTENDED, 3}, 2));
+                if (lost)
+                        bt_torrent_lose(t, 0);
+                assert_int_equal(send(fd, theirs_went, sizeof theirs_went, MSG_NOSIGNAL),
+                                 sizeof theirs_went);
+                assert_true(lost ? hears(fd, gone, sizeof gone) : hears(fd, there, sizeof there));
+                close(fd);
+                assert_int_equal(bt_session_close(s, 10000), 0);
+        }
+}
+
 /* What somebody says before the session wants something of him, and how often it tells him that it
  * has the piece that he gives. */
 struct shower {
@@ -763,6 +838,8 @@ int main(void)
                 cmocka_unit_test(a_hash_is_tried_again_when_its_piece_could_not_be_read),
                 cmocka_unit_test(what_was_not_written_is_not_hashed),
                 cmocka_unit_test(a_piece_that_went_is_missing),
+                cmocka_unit_test(who_has_not_said_how_is_told_what_went_meanwhile),
+                cmocka_unit_test(who_loses_a_piece_is_told_whether_it_is_here),
                 cmocka_unit_test(who_shows_its_pieces_one_by_one_is_told_that_they_came),
                 cmocka_unit_test(a_piece_of_what_is_complete_is_kept),
                 cmocka_unit_test(who_asks_for_blocks_and_reads_none_is_hung_up_on),
