@@ -234,9 +234,11 @@ class Magnetfs:
         assert not problems, "magnetfs: " + "; ".join(problems)
 
     def _beneath(self) -> set[str]:
-        """What is in the mountpoint, as far as that can be told: the mount may be dead, or there."""
+        """What is in the mountpoint itself: nothing while something is mounted there."""
+        if processes.is_mounted(self.mountpoint):
+            return set()
         try:
-            return set() if processes.is_mounted(self.mountpoint) else set(os.listdir(self.mountpoint))
+            return set(os.listdir(self.mountpoint))
         except OSError:
             return set()
 

@@ -28,7 +28,7 @@ CHOKE, UNCHOKE, NOT_INTERESTED, HAVE = 0, 1, 3, 4
 BITFIELD, REQUEST, PIECE, CANCEL, HAVE_ALL, REJECT = 5, 6, 7, 8, 14, 16
 HASH_REQUEST, HASH_REJECT = 21, 23
 FLOOD_BLOCKS = 16  # at once
-LATE_S = 0.5
+LATE_S = 0.5  # so much of what it should have sent is made up for, at once
 
 
 class Outgoing:
@@ -73,7 +73,7 @@ class Outgoing:
                     continue  # it was taken back meanwhile
                 wanted = self.queue.pop(0)
             data = rogue.block(*wanted)
-            # What it sends late, on a busy machine, is made up for.
+            # On a busy machine it wakes late.
             due = max(due, time.monotonic() - LATE_S) + len(data) / rogue.rate
             try:
                 with sending:
