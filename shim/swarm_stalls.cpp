@@ -68,8 +68,9 @@ void swarm::drop_stalled(lt::time_point now)
                                 continue;
                         gives = gives || c->recent() >= lively_blocks;
                         idle = idle || c->is_idle(w.first);
-                        can = can || (c->has_given() && !c->peer().has_peer_choked() &&
-                                      c->peer().has_piece(lt::piece_index_t(w.first)));
+                        can = can ||
+                              (c->has_given() && !c->refuses() && !c->peer().has_peer_choked() &&
+                               c->peer().has_piece(lt::piece_index_t(w.first)));
                 }
                 if (!idle && !(gives && can))
                         continue;
